@@ -1,0 +1,143 @@
+"""What a component of each kind has to offer. Own components implement one of these; no base class is needed.
+
+A component is a frozen, keyword-only dataclass whose fields are its options (`options.option`), whose docstring is its
+reference entry and whose class attribute `kind` says what it is. Its methods are plain: they know nothing of Beam.
+`__post_init__` may check options further and raises `ConfigError("option: what is wrong")`; it opens nothing.
+Components are pickled to workers; what cannot be pickled (clients, compiled programs) is made on first use, or in
+`setup(self)`, which workers call once before the first record where a component has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
+
+from exporters_beam.records import Chunk, DeliveredFile, PlannedFile, Record, Unit
+
+
+class Component(Protocol):
+    kind: ClassVar[str]
+
+
+@runtime_checkable
+class Reader(Component, Protocol):
+    """A source of decoded records: `units` says what there is, `read` gives one unit's records in order."""
+
+    def units(self) -> Iterator[Unit]:
+        """Every unit once, in the order in which records are delivered. Raises SourceError, ConfigError."""
+
+    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
+        """The records of a unit's ranges `start`, `start + 1`, …: (range number, some of its records in order).
+
+        Borders of ranges depend on the source alone, so that a range read again holds the same records.
+        """
+
+
+@runtime_checkable
+class StreamReader(Component, Protocol):
+    """A source of byte streams, one a unit, which the config's decompressor and deserializer decode."""
+
+    def units(self) -> Iterator[Unit]:
+        """Every unit once, in the order in which records are delivered. Raises SourceError, ConfigError."""
+
+    def open(self, unit: Unit) -> BinaryIO:
+        """The unit's bytes from its beginning; seekable where `seekable` is true. Raises SourceError."""
+
+
+class Decompressor(Component, Protocol):
+    suffixes: ClassVar[tuple[str, ...]]
+    splittable: ClassVar[bool]
+
+    def open(self, raw: BinaryIO) -> BinaryIO:
+        """The decompressed bytes of `raw` as a stream with `read(n)`, joined members one after the other.
+
+        `read` gives exactly n bytes unless the end is reached. It raises SourceError (without the file's name, which
+        the caller adds) for input that is truncated, has a wrong checksum, is followed by garbage or is not of this
+        compression. An empty input has no bytes and is no error.
+        """
+
+
+class Deserializer(Component, Protocol):
+    """Cuts a stream into chunks on record borders, cheaply, and decodes chunks into records."""
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[Any, int, int]]:
+        """(data, records, size): data for `decode`, how many records or lines it holds, its decompressed bytes.
+
+        Chunks end on record borders, hold about 256 KiB and depend on the decompressed bytes alone. Empty input gives
+        nothing. Raises SourceError where the stream cannot be cut, its text naming the record ("record 17: …").
+        """
+
+    def decode(self, data: Any) -> Sequence[Record]:
+        """All records of a chunk, in order. Raises any exception where one cannot be decoded."""
+
+    def decode_each(self, data: Any) -> Iterator[tuple[int, Record | Exception, Any]]:
+        """The same one by one, for chunks in which `decode` failed: (number inside the chunk, record or RecordError,
+        the undecoded text or value). Numbers count what `chunks` counted, blank lines included."""
+
+
+class Filter(Component, Protocol):
+    def keep(self, record: Record) -> Any:
+        """True (or truthy) for records to keep. Raises RecordError where the record cannot be judged."""
+
+
+class Transform(Component, Protocol):
+    """A transform has `map` (one record in, one out) or `flat_map` (none, one or several out)."""
+
+    def map(self, record: Record) -> Any:
+        """The record to go on with; it may be the one given, changed. Raises RecordError."""
+
+
+class FlatTransform(Component, Protocol):
+    def flat_map(self, record: Record) -> Iterable[Any]:
+        """The records to go on with, in order. Raises RecordError."""
+
+
+class Grouper(Component, Protocol):
+    size: int
+    """How many values `key` gives: the length of `{groups}`."""
+
+    def key(self, record: Record) -> tuple[str, ...]:
+        """The group's values as text, of always the same length. Raises RecordError."""
+
+
+class TextFormat(Component, Protocol):
+    """A format whose files are header + records joined by separator + footer, all bytes."""
+
+    extension: str
+    header: bytes
+    separator: bytes
+    footer: bytes
+
+    def format(self, record: Record) -> bytes:
+        """One record as text, without separator. Raises RecordError where the format cannot hold it."""
+
+
+class TableFormat(Component, Protocol):
+    """A format that holds many records together (Parquet, Avro) and compresses them itself."""
+
+    extension: str
+
+    def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
+        """(payload, schema) of one block: payload for `assemble`, schema as bytes where it was inferred, else b"".
+
+        Equal records give equal bytes. Raises RecordError where the records do not fit; the caller then tries them
+        one by one to find the one at fault.
+        """
+
+    def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
+        """Write one whole file: of each block's payload the records at the given indices (None: all), in order.
+
+        `schemas` are the distinct schemas of all blocks of the group, which are merged into one. Raises RecordError
+        where they cannot be.
+        """
+
+
+class Writer(Component, Protocol):
+    """Puts planned files in place. Writers that share the options of tables W and F inherit `writers.options`."""
+
+    def publish(self, file: PlannedFile, parts: Iterable[bytes]) -> DeliveredFile:
+        """Deliver a file whole under its final name, or not at all; doing it twice changes nothing."""
+
+
+__all__ = [name for name in dir() if name[0].isupper() and name not in {"Any", "BinaryIO", "ClassVar", "Protocol"}]
+__all__ += ["Chunk"]

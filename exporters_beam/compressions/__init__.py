@@ -1,0 +1,1 @@
+"""Compressions, one file each: reading (`Decompressor` components) and writing (`Codec` values)."""

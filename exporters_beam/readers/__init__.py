@@ -1,0 +1,1 @@
+"""Readers: one file per kind of source. Each says what there is to read and opens it."""

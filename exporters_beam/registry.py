@@ -1,0 +1,194 @@
+"""Every component by kind and name, as import strings: nothing is imported until it is used.
+
+A component is found by its short name (`fs`), by the class path it had in exporters 0.6.18
+(`exporters.readers.fs_reader.FSReader`), as `package.module:Class`, or by an entry point of the group
+`exporters_beam.components` whose name is `kind.name` (`reader.postgres = my_package.readers:PostgresReader`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, is_dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from exporters_beam.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: `target` is "module:Class", `extra` the pip extra it needs, `legacy` its old class paths."""
+
+    kind: str
+    name: str
+    target: str
+    extra: str | None = None
+    legacy: tuple[str, ...] = ()
+
+
+_READERS, _FORMATTERS = "exporters.readers", "exporters.export_formatter"
+_FILTERS, _TRANSFORM, _GROUPERS = "exporters.filters", "exporters.transform", "exporters.groupers"
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("reader", "fs", "exporters_beam.readers.fs:FsReader",
+          legacy=(f"{_READERS}.fs_reader.FSReader", f"{_READERS}.FSReader")),
+    Entry("reader", "memory", "exporters_beam.readers.memory:MemoryReader"),
+    Entry("reader", "random", "exporters_beam.readers.random:RandomReader",
+          legacy=(f"{_READERS}.random_reader.RandomReader", f"{_READERS}.RandomReader")),
+    Entry("decompressor", "auto", "exporters_beam.compressions.auto:Auto"),
+    Entry("decompressor", "bz2", "exporters_beam.compressions.bz2:Bz2"),
+    Entry("decompressor", "none", "exporters_beam.compressions.none:Plain",
+          legacy=("exporters.decompressors.NoDecompressor",)),
+    Entry("decompressor", "xz", "exporters_beam.compressions.xz:Xz"),
+    Entry("decompressor", "zip", "exporters_beam.compressions.zip:Zip"),
+    Entry("decompressor", "zlib", "exporters_beam.compressions.zlib:Zlib",
+          legacy=("exporters.decompressors.ZLibDecompressor",)),
+    Entry("decompressor", "zstd", "exporters_beam.compressions.zstd:Zstd"),
+    Entry("deserializer", "avro", "exporters_beam.formats.avro:AvroDeserializer"),
+    Entry("deserializer", "csv", "exporters_beam.formats.csv:CsvDeserializer",
+          legacy=("exporters.deserializers.CSVDeserializer",)),
+    Entry("deserializer", "json", "exporters_beam.formats.json:JsonDeserializer"),
+    Entry("deserializer", "jsonlines", "exporters_beam.formats.json_lines:JsonLinesDeserializer",
+          legacy=("exporters.deserializers.JsonLinesDeserializer",)),
+    Entry("deserializer", "parquet", "exporters_beam.formats.parquet:ParquetDeserializer"),
+    Entry("deserializer", "xml", "exporters_beam.formats.xml:XmlDeserializer"),
+    Entry("filter", "dupe", "exporters_beam.transforms.dedupe:DupeFilter",
+          legacy=(f"{_FILTERS}.dupe_filter.DupeFilter",)),
+    Entry("filter", "jsonschema", "exporters_beam.transforms.filters:JsonSchemaFilter"),
+    Entry("filter", "key_value", "exporters_beam.transforms.filters:KeyValueFilter",
+          legacy=(f"{_FILTERS}.key_value_filters.KeyValueFilter", f"{_FILTERS}.key_value_filter.KeyValueFilter",
+                  f"{_FILTERS}.KeyValueFilter")),
+    Entry("filter", "key_value_regex", "exporters_beam.transforms.filters:KeyValueRegexFilter",
+          legacy=(f"{_FILTERS}.key_value_filters.KeyValueRegexFilter",
+                  f"{_FILTERS}.key_value_regex_filter.KeyValueRegexFilter", f"{_FILTERS}.KeyValueRegexFilter")),
+    Entry("filter", "none", "exporters_beam.transforms.filters:NoFilter",
+          legacy=(f"{_FILTERS}.no_filter.NoFilter", f"{_FILTERS}.NoFilter")),
+    Entry("filter", "python", "exporters_beam.transforms.filters:PythonFilter"),
+    Entry("filter", "pythonexp", "exporters_beam.transforms.filters:PythonexpFilter",
+          legacy=(f"{_FILTERS}.pythonexp_filter.PythonexpFilter", f"{_FILTERS}.PythonexpFilter")),
+    Entry("transform", "flatson", "exporters_beam.transforms.flatson:FlatsonTransform",
+          legacy=(f"{_TRANSFORM}.flatson_transform.FlatsonTransform",)),
+    Entry("transform", "jq", "exporters_beam.transforms.jq:JqTransform", extra="jq",
+          legacy=(f"{_TRANSFORM}.jq_transform.JQTransform", f"{_TRANSFORM}.JQTransform")),
+    Entry("transform", "none", "exporters_beam.transforms.mappers:NoTransform",
+          legacy=(f"{_TRANSFORM}.no_transform.NoTransform", f"{_TRANSFORM}.NoTransform")),
+    Entry("transform", "python", "exporters_beam.transforms.mappers:PythonTransform"),
+    Entry("transform", "pythonexp", "exporters_beam.transforms.mappers:PythonexpTransform",
+          legacy=(f"{_TRANSFORM}.pythonexp_transform.PythonexpTransform", f"{_TRANSFORM}.PythonexpTransform")),
+    Entry("transform", "pythonmap", "exporters_beam.transforms.mappers:PythonMapTransform",
+          legacy=(f"{_TRANSFORM}.pythonmap.PythonMapTransform",)),
+    Entry("grouper", "file_key", "exporters_beam.transforms.groupers:FileKeyGrouper",
+          legacy=(f"{_GROUPERS}.file_key_grouper.FileKeyGrouper", f"{_GROUPERS}.FileKeyGrouper")),
+    Entry("grouper", "none", "exporters_beam.transforms.groupers:NoGrouper",
+          legacy=(f"{_GROUPERS}.no_grouper.NoGrouper", f"{_GROUPERS}.NoGrouper")),
+    Entry("grouper", "python", "exporters_beam.transforms.groupers:PythonGrouper"),
+    Entry("grouper", "python_exp", "exporters_beam.transforms.groupers:PythonExpGrouper",
+          legacy=(f"{_GROUPERS}.python_exp_grouper.PythonExpGrouper", f"{_GROUPERS}.PythonExpGrouper")),
+    Entry("formatter", "avro", "exporters_beam.formats.avro:AvroFormat"),
+    Entry("formatter", "csv", "exporters_beam.formats.csv:CsvFormat",
+          legacy=(f"{_FORMATTERS}.csv_export_formatter.CSVExportFormatter", f"{_FORMATTERS}.CSVExportFormatter")),
+    Entry("formatter", "json", "exporters_beam.formats.json_lines:JsonFormat",
+          legacy=(f"{_FORMATTERS}.json_export_formatter.JsonExportFormatter", f"{_FORMATTERS}.JsonExportFormatter")),
+    Entry("formatter", "parquet", "exporters_beam.formats.parquet:ParquetFormat"),
+    Entry("formatter", "xml", "exporters_beam.formats.xml:XmlFormat",
+          legacy=(f"{_FORMATTERS}.xml_export_formatter.XMLExportFormatter", f"{_FORMATTERS}.XMLExportFormatter")),
+    Entry("write_buffer", "default", "exporters_beam.writers.buffers:WriteBuffer",
+          legacy=("exporters.write_buffers.base.WriteBuffer",)),
+    Entry("write_buffer", "reservoir_sampling", "exporters_beam.writers.buffers:ReservoirSamplingWriteBuffer",
+          legacy=("exporters.write_buffers.reservoir_sampling_buffer.ReservoirSamplingWriteBuffer",)),
+    Entry("writer", "aggregation_stats", "exporters_beam.writers.aggregation_stats:AggregationStatsWriter",
+          legacy=("exporters.writers.aggregation_stats_writer.AggregationStatsWriter",
+                  "exporters.writers.AggregationStatsWriter")),
+    Entry("writer", "console", "exporters_beam.writers.console:ConsoleWriter",
+          legacy=("exporters.writers.console_writer.ConsoleWriter", "exporters.writers.ConsoleWriter")),
+    Entry("writer", "fs", "exporters_beam.writers.fs:FsWriter",
+          legacy=("exporters.writers.fs_writer.FSWriter", "exporters.writers.FSWriter")),
+    Entry("writer", "memory", "exporters_beam.writers.memory:MemoryWriter"),
+    Entry("writer", "reduce", "exporters_beam.writers.reduce:ReduceWriter",
+          legacy=("exporters.writers.reduce_writer.ReduceWriter", "exporters.writers.ReduceWriter")),
+    Entry("persistence", "pickle", "exporters_beam.persistence:PicklePersistence",
+          legacy=("exporters.persistence.pickle_persistence.PicklePersistence",
+                  "exporters.persistence.PicklePersistence")),
+    Entry("persistence", "mysql", "exporters_beam.persistence:MysqlPersistence",
+          legacy=("exporters.persistence.alchemy_persistence.MysqlPersistence",
+                  "exporters.persistence.MysqlPersistence")),
+    Entry("persistence", "postgresql", "exporters_beam.persistence:PostgresqlPersistence",
+          legacy=("exporters.persistence.alchemy_persistence.PostgresqlPersistence",
+                  "exporters.persistence.PostgresqlPersistence")),
+    Entry("persistence", "sqlite", "exporters_beam.persistence:SqlitePersistence",
+          legacy=("exporters.persistence.alchemy_persistence.SqlitePersistence",)),
+    Entry("stats_manager", "basic", "exporters_beam.stats:BasicStatsManager",
+          legacy=("exporters.stats_managers.basic_stats_manager.BasicStatsManager",
+                  "exporters.stats_managers.BasicStatsManager")),
+    Entry("stats_manager", "logging", "exporters_beam.stats:LoggingStatsManager",
+          legacy=("exporters.stats_managers.logging_stats_manager.LoggingStatsManager",
+                  "exporters.stats_managers.LoggingStatsManager")),
+    Entry("notification", "ses_mail", "exporters_beam.notify:SesMailNotifier", extra="ses",
+          legacy=("exporters.notifications.ses_mail_notifier.SESMailNotifier",
+                  "exporters.notifications.SESMailNotifier")),
+    Entry("notification", "webhook", "exporters_beam.notify:WebhookNotifier",
+          legacy=("exporters.notifications.webhook_notifier.WebhookNotifier",
+                  "exporters.notifications.WebhookNotifier")),
+)  # fmt: skip
+
+KINDS = tuple(dict.fromkeys(entry.kind for entry in ENTRIES))
+"""Kinds of components. Sections of a config that take each: see `spec.SECTIONS`."""
+
+_BY_NAME = {(e.kind, name): e for e in ENTRIES for name in (e.name, *e.legacy)}
+_KINDS_OF_LEGACY = {name: e.kind for e in ENTRIES for name in e.legacy}
+
+
+def find(kind: str, name: str) -> Entry:
+    """The entry of a component. Raises ConfigError, with the nearest name that exists, where there is none."""
+    entry = _BY_NAME.get((kind, name))
+    if entry is not None:
+        return entry
+    if ":" in name:
+        return Entry(kind, name, name)
+    for point in entry_points(group="exporters_beam.components"):
+        if point.name == f"{kind}.{name}":
+            return Entry(kind, name, point.value)
+    other = _KINDS_OF_LEGACY.get(name)
+    if other is not None:
+        raise ConfigError(f"name: {name} is a {other}, not a {kind}")
+    raise ConfigError(f"name: there is no {kind} called {name!r}{did_you_mean(name, names(kind))}")
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Short names of a kind, those of installed plugins included, sorted."""
+    own = [e.name for e in ENTRIES if e.kind == kind]
+    plugins = [p.name.partition(".")[2] for p in entry_points(group="exporters_beam.components")
+               if p.name.startswith(f"{kind}.")]  # fmt: skip
+    return tuple(sorted({*own, *plugins}))
+
+
+def load(entry: Entry) -> type[Any]:
+    """Import a component's class. Raises ConfigError where that cannot be done or it is not a component."""
+    module, _, attribute = entry.target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(f"name: {entry.name} cannot be imported: {error}") from error
+    except AttributeError:
+        raise ConfigError(f"name: the module {module} has no class {attribute!r}") from None
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise ConfigError(f"name: {entry.name} is not a component; a component is a frozen dataclass")
+    declared = getattr(found, "kind", None)
+    if declared is not None and declared != entry.kind:
+        raise ConfigError(f"name: {entry.name} is a {declared}, not a {entry.kind}")
+    return found
+
+
+def did_you_mean(given: str, known: tuple[str, ...] | list[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them where none is near.
+
+    >>> did_you_mean("feild", ["field", "value"])
+    '; did you mean "field"?'
+    """
+    import difflib
+
+    tail = given.rpartition(".")[2] or given
+    near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(tail.lower(), known, n=1, cutoff=0.5)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f"; known: {', '.join(known)}" if known else ""
