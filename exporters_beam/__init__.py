@@ -1,0 +1,85 @@
+"""Exports of large sets of nested records, described in a config, compiled to Apache Beam.
+
+>>> import exporters_beam
+>>> config = {
+...     "reader": {"name": "memory", "options": {"records": [{"sku": "a", "stock": 1}, {"sku": "b", "stock": 0}]}},
+...     "filter_before": {"name": "pythonexp", "options": {"python_expression": "item['stock'] > 0"}},
+...     "writer": {"name": "memory", "options": {"filebase": "part-", "compression": "none"}},
+... }
+>>> exporters_beam.run(config).written
+1
+>>> from exporters_beam.writers.memory import MemoryWriter
+>>> MemoryWriter.files["part-0000.jl"]
+b'{"sku":"a","stock":1}\\n'
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from exporters_beam.errors import (
+    ConfigError,
+    DestinationError,
+    ExportError,
+    MissingExtra,
+    Problem,
+    RecordError,
+    SourceError,
+)
+from exporters_beam.options import option
+from exporters_beam.report import Report
+
+if TYPE_CHECKING:
+    from exporters_beam.graph import Outputs
+
+__version__ = "0.1.0"
+
+Config = str | os.PathLike[str] | Mapping[str, Any]
+"""The path of a JSON or YAML file, or the mapping it would hold."""
+
+
+def run(
+    config: Config,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    beam_args: Sequence[str] = (),
+    progress: bool = False,
+) -> Report:
+    """Run an export and wait for its end.
+
+    `variables` override the config's `vars`. `beam_args` are Beam's options, e.g. ["--runner=FlinkRunner"]; without a
+    runner it runs on this machine. Raises ConfigError when the config is wrong, and another ExportError when the export
+    failed; nothing half-written has then a final name.
+    """
+    from exporters_beam import runner, spec
+
+    return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress)
+
+
+def build(config: Config, pipeline: Any, *, variables: Mapping[str, Any] | None = None) -> Outputs:
+    """Put an export into a pipeline of your own, which you then run.
+
+    Gives `Outputs`: the PCollections `delivered` (DeliveredFile), `failed` (Failure) and `manifest` (one mapping, when
+    all is delivered). Staging stands in the hidden folder `.exporters` at the destination, which every worker has to
+    reach. Raises ConfigError.
+    """
+    from exporters_beam import runner, spec
+
+    return runner.put(spec.load(config, variables=variables or {}), pipeline)
+
+
+__all__ = [
+    "ConfigError",
+    "DestinationError",
+    "ExportError",
+    "MissingExtra",
+    "Problem",
+    "RecordError",
+    "Report",
+    "SourceError",
+    "build",
+    "option",
+    "run",
+]

@@ -9,10 +9,10 @@ Components are pickled to workers; what cannot be pickled (clients, compiled pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
-from exporters_beam.records import Chunk, DeliveredFile, PlannedFile, Record, Unit
+from exporters_beam.records import DeliveredFile, PlannedFile, Record, Unit
 
 
 class Component(Protocol):
@@ -133,11 +133,11 @@ class TableFormat(Component, Protocol):
 
 
 class Writer(Component, Protocol):
-    """Puts planned files in place. Writers that share the options of tables W and F inherit `writers.options`."""
+    """Puts planned files in place. `writers.options.WriterOptions` holds the options that all writers share."""
 
-    def publish(self, file: PlannedFile, parts: Iterable[bytes]) -> DeliveredFile:
-        """Deliver a file whole under its final name, or not at all; doing it twice changes nothing."""
+    def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
+        """Deliver a file whole under its final name, or not at all; doing it twice changes nothing.
 
-
-__all__ = [name for name in dir() if name[0].isupper() and name not in {"Any", "BinaryIO", "ClassVar", "Protocol"}]
-__all__ += ["Chunk"]
+        `fill` writes the file's bytes to what it is given. `scratch` is a folder for half-built files, on the same
+        file system as the destination where the destination is one. Raises DestinationError.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
@@ -53,12 +53,13 @@ class Mark(NamedTuple):
 
     Every step passes it on. `counts` is a tuple of (name, number) pairs, to which each step adds what it did to the
     records of this range: `read`, `filtered_before`, `failed`, … So the figures of a range are committed together
-    with the range, and a bundle that runs twice counts once.
+    with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range.
     """
 
     unit: Unit
     range: int
     counts: tuple[tuple[str, int], ...] = ()
+    last: bool = False
 
 
 Element = tuple[Position, "Record | Mark"]
@@ -76,48 +77,60 @@ class Failure(NamedTuple):
 
 
 class BlockRef(NamedTuple):
-    """Where the records of one group in one range (or a fixed part of them) are staged.
+    """Where the records of one group in one range, or a fixed part of them, are staged.
 
-    `offset`, `length` locate the payload in the segment and `index_length` the record lengths (uint32, little endian)
-    right behind it. `compressed` says whether the payload is already compressed as the delivered file wants it.
-    `raw` is the payload's size before compression. `first` is the position of the block's first record.
-    `ordinals` is empty unless records are chosen after staging (a limit or a sample): then one number a record.
+    `offset` and `length` locate the payload in the segment; the sizes of its `total` records (uint32, little endian)
+    stand right behind it. `raw` is the payload's size before compression, `compressed` whether it already is what the
+    delivered file holds. `records` says how many of its records count, from the first on (a limit cuts the rest off).
+    `first` is the position of its first record and `number` tells the blocks of one range apart. `ordinals` numbers its records among those the range kept, and
+    `draws` holds a random number for each; both are empty unless a limit or a sample chooses after staging.
     """
 
     segment: str
     offset: int
     length: int
-    index_length: int
     raw: int
+    total: int
     records: int
     compressed: bool
     first: Position
+    number: int
     schema: bytes = b""
     ordinals: tuple[int, ...] = ()
+    draws: tuple[int, ...] = ()
 
 
 class Slice(NamedTuple):
-    """Records `start` to `stop` of a staged block, or those in `chosen` where it is not None."""
+    """The records `start` to `stop` of a staged block, or those with the numbers `chosen` where that is not None."""
 
     ref: BlockRef
     start: int
     stop: int
     chosen: tuple[int, ...] | None = None
 
+    @property
+    def whole(self) -> bool:
+        return self.chosen is None and self.start == 0 and self.stop == self.ref.total
+
 
 class PlannedFile(NamedTuple):
-    """A file to deliver: final name, group, and the slices it is made of, in order of position."""
+    """A file to deliver: its final name, group and number, and the slices it is made of, in order of position.
+
+    `schemas` are the distinct schemas of all blocks of the group, for formats that infer them.
+    """
 
     name: str
     group: tuple[str, ...]
     number: int
     records: int
     slices: tuple[Slice, ...]
+    schemas: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """A file that stands at the destination under its final name. `md5` and `crc32` are hex digests of its bytes."""
+    """A file that stands at the destination under its final name. `md5` is the hex digest of its bytes, and `result`
+    what writers that deliver no file (reduce) made of the records."""
 
     name: str
     group: tuple[str, ...]
@@ -154,12 +167,3 @@ def lookup(record: Mapping[str, Any], path: tuple[str, ...], default: Any = None
             return default
         value = value[key]
     return value
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What one committed range contributed: its counts by name."""
-
-    unit: Unit
-    range: int
-    counts: tuple[tuple[str, int], ...] = field(default=())

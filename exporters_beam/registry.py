@@ -52,7 +52,7 @@ ENTRIES: tuple[Entry, ...] = (
           legacy=("exporters.deserializers.JsonLinesDeserializer",)),
     Entry("deserializer", "parquet", "exporters_beam.formats.parquet:ParquetDeserializer"),
     Entry("deserializer", "xml", "exporters_beam.formats.xml:XmlDeserializer"),
-    Entry("filter", "dupe", "exporters_beam.transforms.dedupe:DupeFilter",
+    Entry("filter", "dupe", "exporters_beam.transforms.dupe:DupeFilter",
           legacy=(f"{_FILTERS}.dupe_filter.DupeFilter",)),
     Entry("filter", "jsonschema", "exporters_beam.transforms.filters:JsonSchemaFilter"),
     Entry("filter", "key_value", "exporters_beam.transforms.filters:KeyValueFilter",

@@ -1,0 +1,384 @@
+"""The text of a config: from JSON or YAML to values, and from the way to a value back to its line and column.
+
+Valid JSON has JSON's meaning (`1e3` is a number, tabs may indent); everything else is read as YAML 1.1 by the safe
+loader. Nothing is substituted and no section is looked at here.
+
+>>> document = parse('{"reader": {"name": "fs"}}', "export.json")
+>>> document.value
+{'reader': {'name': 'fs'}}
+>>> str(document.problem(("reader", "name"), "no"))
+'export.json:1:13: reader.name: no'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from json.decoder import JSONDecodeError
+from typing import Any
+
+from exporters_beam.errors import ConfigError, Problem
+
+Path = tuple["str | int", ...]
+Place = tuple[int, int]
+
+NESTING = 100
+"""How deep a config may nest. Deeper ones are mistakes or attacks, and whatever walks them may recurse."""
+
+ALIASED = 100_000
+"""How many values a YAML document may have once its aliases are written out (the "billion laughs" attack)."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A config as values, with its text where it has one. `syntax` is "json", "yaml" or "" for a mapping."""
+
+    value: dict[Any, Any]
+    file: str = ""
+    text: str = ""
+    syntax: str = ""
+
+    @cached_property
+    def places(self) -> dict[Path, Place]:
+        """Line and column, from 1, of every key and list member. Worked out when the first problem is reported."""
+        if self.syntax == "json":
+            found, _ = _json_places(self.text)
+            return {path: _place(self.text, at) for path, at in found.items()}
+        return _load_yaml(self.text, self.file, places=True) if self.syntax == "yaml" else {}
+
+    def place(self, path: Path) -> Place:
+        """Where the value at `path` stands, or the nearest thing around it that exists; (0, 0) without text."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return (0, 0)
+
+    def problem(self, path: Path, message: str) -> Problem:
+        return Problem(path, message, *self.place(path), self.file)
+
+    def order(self, path: Path) -> tuple[int, ...]:
+        """Sorts paths as the document does; what is missing comes before what is there."""
+        numbers = []
+        value: Any = self.value
+        for part in path:
+            if isinstance(value, Mapping) and part in value:
+                numbers.append(list(value).index(part))
+                value = value[part]
+            elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
+                numbers.append(part)
+                value = value[part]
+            else:
+                numbers.append(-1)
+                value = None
+        return tuple(numbers)
+
+
+def read(source: str | os.PathLike[str]) -> Document:
+    """The document in a file. Raises ConfigError where it cannot be read or is not a mapping in JSON or YAML."""
+    file = os.fspath(source)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read()
+    except FileNotFoundError:
+        raise ConfigError(Problem((), "there is no such file", file=file)) from None
+    except IsADirectoryError:
+        raise ConfigError(Problem((), "this is a folder; give the config file in it", file=file)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(Problem((), f"the file cannot be read: {reason}", file=file)) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        message = f"the file is not UTF-8 text (byte 0x{raw[error.start]:02x}); save it as UTF-8"
+        raise ConfigError(Problem((), message, line, column, file)) from None
+    return parse(text, file)
+
+
+def parse(text: str, file: str = "") -> Document:
+    """The document in a text. Raises ConfigError; `file` is only shown."""
+    if not text.strip():
+        raise ConfigError(Problem((), "the file is empty; an export needs a reader and a writer", file=file))
+    syntax = "json"
+    try:
+        value = _read_json(text, file)
+    except RecursionError:
+        raise ConfigError(Problem((), _TOO_DEEP, file=file)) from None
+    except ValueError as not_json:
+        if isinstance(not_json, ConfigError):
+            raise
+        try:
+            value = _read_yaml(text, file)
+        except ConfigError:
+            if isinstance(not_json, JSONDecodeError) and _meant_as_json(text, file):
+                message = f"not valid JSON: {_lower(not_json.msg)}"
+                raise ConfigError(Problem((), message, not_json.lineno, not_json.colno, file)) from None
+            raise
+        syntax = "yaml"
+    return _checked(Document(value, file, text, syntax))
+
+
+def from_mapping(value: Mapping[str, Any]) -> Document:
+    """A document that was parsed already, so that its problems have no line. The mapping is left as it is."""
+    return _checked(Document(value))  # type: ignore[arg-type]
+
+
+_TOO_DEEP = f"values are nested more than {NESTING} deep; a config has no need of that"
+
+
+def _checked(document: Document) -> Document:
+    value = document.value
+    if not isinstance(value, Mapping):
+        found = {"NoneType": "null", "str": "text"}.get(type(value).__name__, f"a {type(value).__name__}")
+        if value is None and document.syntax == "yaml":
+            message = "the file is empty; an export needs a reader and a writer"
+        else:
+            message = f"a config is a mapping of sections (reader, writer, …); found {found}"
+        raise ConfigError(Problem((), message, file=document.file))
+    waiting: list[Iterator[Any]] = [iter(value.values())]
+    while waiting:
+        for member in waiting[-1]:
+            if isinstance(member, Mapping):
+                waiting.append(iter(member.values()))
+                break
+            if isinstance(member, (list, tuple)):
+                waiting.append(iter(member))
+                break
+        else:
+            waiting.pop()
+        if len(waiting) > NESTING:
+            raise ConfigError(Problem((), _TOO_DEEP, file=document.file))
+    return document
+
+
+def _place(text: str, at: int) -> Place:
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def _meant_as_json(text: str, file: str) -> bool:
+    if file.endswith((".yaml", ".yml")):
+        return False
+    return file.endswith(".json") or text.lstrip().startswith("{")
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+# JSON
+
+
+def _read_json(text: str, file: str) -> Any:
+    """The value of a JSON text. Raises ValueError where it is not JSON, ConfigError where keys stand twice."""
+    repeated = False
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        made = dict(pairs)
+        repeated = repeated or len(made) < len(pairs)
+        return made
+
+    value = json.loads(text, object_pairs_hook=mapping, parse_constant=_refuse_constant)
+    if repeated:
+        raise ConfigError(*(
+            Problem(path, _twice(_place(text, first)[0]), *_place(text, at), file)
+            for path, first, at in _json_places(text)[1]
+        ))  # fmt: skip
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+def _twice(line: int) -> str:
+    return f"this key stands twice (first on line {line}); keep one of them"
+
+
+_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")|([{}\[\],:])|([^\s{}\[\],:"]+)')
+
+
+def _json_places(text: str) -> tuple[dict[Path, int], list[tuple[Path, int, int]]]:
+    """Of a valid JSON text: the offset of every key and list member, and (path, first, again) of repeated keys."""
+    places: dict[Path, int] = {}
+    repeated = []
+    way: list[Any] = []  # to the value that is read now
+    opened: list[str] = []
+    key_next = False
+    for token in _TOKEN.finditer(text):
+        string, mark, _ = token.groups()
+        if string and key_next:
+            way[-1] = json.loads(string)
+            path = tuple(way)
+            if path in places:
+                repeated.append((path, places[path], token.start()))
+            places.setdefault(path, token.start())
+        elif mark == ",":
+            key_next = opened[-1] == "{"
+            if not key_next:
+                way[-1] += 1
+        elif mark == ":":
+            key_next = False
+        elif mark in ("}", "]"):
+            opened.pop()
+            way.pop()
+            key_next = False
+        else:
+            if not opened or opened[-1] == "[":
+                places.setdefault(tuple(way), token.start())
+            if mark in ("{", "["):
+                opened.append(mark)
+                way.append(0 if mark == "[" else None)
+                key_next = mark == "{"
+    return places, repeated
+
+
+# YAML
+
+
+def _read_yaml(text: str, file: str) -> Any:
+    """The value of a YAML text. Raises ConfigError."""
+    import yaml
+
+    try:
+        return _load_yaml(text, file)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise ConfigError(Problem((), _yaml_sentence(error), place[0], place[1], file)) from None
+    except yaml.reader.ReaderError as error:
+        at = text.find(chr(error.character)) if isinstance(error.character, int) else -1
+        place = _place(text, at) if at >= 0 else (0, 0)
+        message = f"the character U+{ord(text[at]):04X} must not stand in a config" if at >= 0 else error.reason
+        raise ConfigError(Problem((), message, *place, file)) from None
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise ConfigError(Problem((), f"neither JSON nor YAML: {error}", file=file)) from None
+
+
+def _yaml_sentence(error: Any) -> str:
+    """One sentence for what PyYAML found wrong."""
+    problem, context = error.problem or "", error.context or ""
+    tag = re.search(r"constructor for the tag '(.*)'", problem)
+    if tag:
+        name = tag.group(1).replace("tag:yaml.org,2002:", "!!")
+        return f"the tag {name} is not allowed here; a config holds plain values only"
+    if "\\t" in problem or "\t" in problem:
+        return "a tab indents this line; YAML is indented with spaces"
+    if "another document" in problem:
+        return "a second document begins here; a config is a single one"
+    return f"not valid YAML: {problem}{f' ({context})' if context else ''}"
+
+
+def _load_yaml(text: str, file: str, places: bool = False) -> Any:
+    """The value, or where everything stands. Raises yaml.YAMLError, ConfigError."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+                reason = f"{node.value!r:.200} is not a valid value ({error})"
+                raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
+
+    _refuse_deep_yaml(yaml, text, base, file)
+    loader = Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_nodes(yaml, loader, node, file)
+        value = loader.construct_document(node)
+        if not places:
+            return value
+        found: dict[Path, Place] = {}
+        _note_places(yaml, loader, node, (), found)
+        return found
+    finally:
+        loader.dispose()
+
+
+def _refuse_deep_yaml(yaml: Any, text: str, loader: Any, file: str) -> None:
+    """Before nodes are made, which recurses."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > NESTING:
+            mark = event.start_mark
+            raise ConfigError(Problem((), _TOO_DEEP, mark.line + 1, mark.column + 1, file))
+
+
+def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> None:
+    """Refuse keys that stand twice, aliases inside what they stand for, and aliases that multiply without end.
+
+    An anchor stands before its aliases, so in this order what an alias names has been measured, and the recursion
+    is no deeper than the text.
+    """
+    problems = []
+    sizes: dict[int, int] = {}
+    opened: set[int] = set()
+
+    def size(node: Any, path: Path) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        if id(node) in opened:
+            problems.append(_at_mark(path, "an alias stands inside the value it names", node.start_mark, file))
+            return 1
+        opened.add(id(node))
+        total = 1
+        if isinstance(node, yaml.SequenceNode):
+            total += sum(size(member, (*path, at)) for at, member in enumerate(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[Any, int] = {}
+            for key, member in node.value:
+                name = _key(yaml, loader, key)
+                if name in lines:
+                    problems.append(_at_mark((*path, name), _twice(lines[name]), key.start_mark, file))
+                elif name is not None:
+                    lines[name] = key.start_mark.line + 1
+                total += size(member, (*path, "<<" if name is None else str(name)))
+        opened.remove(id(node))
+        sizes[id(node)] = total
+        return total
+
+    if size(root, ()) > max(ALIASED, len(sizes)):
+        problems.append(
+            Problem((), f"its aliases stand for more than {ALIASED:,} values; write less with them", file=file)
+        )
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _at_mark(path: Path, message: str, mark: Any, file: str) -> Problem:
+    return Problem(path, message, mark.line + 1, mark.column + 1, file)
+
+
+def _key(yaml: Any, loader: Any, node: Any) -> Any:
+    """The value of a key; None for merge keys (`<<`), which may stand twice, and keys that are no scalars."""
+    if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:merge":
+        return None
+    return loader.construct_object(node, deep=True)
+
+
+def _note_places(yaml: Any, loader: Any, node: Any, path: Path, places: dict[Path, Place]) -> None:
+    places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+    if isinstance(node, yaml.SequenceNode):
+        for at, member in enumerate(node.value):
+            _note_places(yaml, loader, member, (*path, at), places)
+    elif isinstance(node, yaml.MappingNode):
+        # The constructor has put merged pairs in front of the mapping's own ones, which win.
+        for key, member in node.value:
+            name = _key(yaml, loader, key)
+            way = (*path, name if isinstance(name, (str, int)) else str(name))
+            places[way] = (key.start_mark.line + 1, key.start_mark.column + 1)
+            _note_places(yaml, loader, member, way, places)

@@ -1,0 +1,109 @@
+"""The compiled graph in words and as a Mermaid diagram, from the plan alone: nothing is started or read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from exporters_beam.plan import Plan
+
+
+def text(plan: Plan) -> str:
+    """The graph, one stage a line, with the options that are not at their defaults, and the decisions behind it."""
+    lines = []
+    stages = list(_stages(plan))
+    width = max(len(name) for name, _, _ in stages)
+    for n, (name, what, _) in enumerate(stages):
+        lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
+    lines += ["", *(f"- {decision}" for decision in _decisions(plan))]
+    return "\n".join(lines) + "\n"
+
+
+def mermaid(plan: Plan) -> str:
+    """The same as a Mermaid flowchart."""
+    lines = ["flowchart TD"]
+    names = []
+    for n, (name, what, shape) in enumerate(_stages(plan)):
+        label = f"<b>{_html(name)}</b><br/>{_html(what)}"
+        left, right = {"source": ("([", "])"), "shuffle": ("{{", "}}"), "sink": ("[(", ")]")}.get(shape, ("[", "]"))
+        lines.append(f'  s{n}{left}"{label}"{right}')
+        names.append(f"s{n}")
+    for left, right in zip(names, names[1:], strict=False):
+        lines.append(f"  {left} --> {right}")
+    return "\n".join(lines) + "\n"
+
+
+def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    spec = plan.spec
+    yield "reader", _component(spec.reader.entry.name, plan.reader), "source"
+    if plan.deserializer is not None:
+        decompressor = spec.decompressor.entry.name if spec.decompressor else "auto"
+        deserializer = spec.deserializer.entry.name if spec.deserializer else "jsonlines"
+        yield "decompressor", _component(decompressor, plan.decompressor), "step"
+        yield "deserializer", _component(deserializer, plan.deserializer), "step"
+    for step in plan.steps:
+        shape = "shuffle" if step.kind == "dedupe" else "step"
+        yield step.name, _component(getattr(spec, step.name).entry.name, step.component), shape
+    if plan.grouper is not None and spec.grouper is not None:
+        yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
+    form = spec.formatter.entry.name if spec.formatter else "json"
+    encode = f"{_component(form, plan.format)}, staged as blocks"
+    yield "formatter", encode if not hasattr(plan.writer, "staged_as") else "records, staged as blocks", "step"
+    if plan.limit:
+        yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
+    yield "GroupByKey", "blocks of each group, in input order" if plan.grouper else "all blocks, in input order", "shuffle"
+    yield "writer", _component(spec.writer.entry.name, plan.writer), "sink"
+    yield "manifest", "written last: the export is complete", "sink"
+
+
+def _component(name: str, component: Any) -> str:
+    options = []
+    for item in fields(component):
+        if "option" not in item.metadata:
+            continue
+        default = item.metadata["option"][2]
+        secret = item.metadata["option"][6]
+        value = getattr(component, item.name)
+        if value != default and not (isinstance(value, tuple) and list(value) == default):
+            options.append(f"{item.name}={'***' if secret else _short(value)}")
+    return f"{name}({', '.join(options)})" if options else name
+
+
+def _decisions(plan: Plan) -> Iterator[str]:
+    if plan.names is not None:
+        group = tuple(f"<group {n}>" for n in range(plan.names.groups))
+        yield f"files: {_example(plan, group)}"
+        limits = [f"{plan.items_per_file:,} records"] if plan.items_per_file else []
+        limits += [f"{plan.bytes_per_file:,} bytes"] if plan.bytes_per_file else []
+        if plan.sample:
+            yield f"a sample of {plan.sample:,} records of each group, one file each"
+        elif limits:
+            yield f"a file is closed at {' or '.join(limits)}"
+    for step in plan.steps:
+        if step.kind == "dedupe":
+            yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+    if plan.limit:
+        yield "items_limit: units are read one after the other, in order, until nothing earlier can still come"
+    else:
+        yield "records do not cross a shuffle on the way to files: only references to staged blocks do" if not any(
+            step.kind == "dedupe" for step in plan.steps
+        ) else "after the duplicates are gone only references to staged blocks cross a shuffle"
+
+
+def _example(plan: Plan, group: tuple[str, ...]) -> str:
+    assert plan.names is not None
+    from urllib.parse import unquote
+
+    return unquote(plan.names.name(group, plan.names.start))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _html(text: str) -> str:
+    for char, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(char, name)
+    return text

@@ -1,0 +1,132 @@
+"""From a plan to a Beam graph. This is the only module that connects PCollections.
+
+Labels are the names of the config's sections: they are the metric names too, and changing one breaks the update of a
+running pipeline. The graph uses elements, GroupByKey and the ends of bundles, nothing else, so that it runs on every
+runner.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from exporters_beam.delivery import (
+    TALLIES,
+    ApplyLimit,
+    Delivery,
+    EncodeBlocks,
+    Enough,
+    PlanFiles,
+    PublishFile,
+    Run,
+    WriteManifest,
+)
+from exporters_beam.plan import Plan
+from exporters_beam.reading import ListUnits, ReadChunks, Source
+from exporters_beam.transforms.dedupe import Dedupe
+from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
+
+KeyedBytes = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an export gives: the delivered files, the records that failed and, last, the manifest."""
+
+    delivered: Any
+    failed: Any
+    manifest: Any
+
+
+def source_of(plan: Plan) -> Source:
+    return Source(plan.reader, plan.decompressor, plan.deserializer)
+
+
+def delivery_of(plan: Plan) -> Delivery:
+    return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, plan.limit,
+                    plan.sample, plan.seed, plan.md5)  # fmt: skip
+
+
+def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
+    """Put an export into a pipeline."""
+    delivery, source = delivery_of(plan), source_of(plan)
+    records, failed = read(plan, pipeline, run, source)
+    for step in plan.steps:
+        if step.kind == "dedupe":
+            records, failures = records | step.name >> Dedupe(step.name, step.component)
+        else:
+            dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind](step.name, step.component)
+            outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
+            records, failures = outputs["records"], outputs[FAILED]
+        failed.append(failures)
+    encoded = records | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
+        FAILED, TALLIES, main="blocks"
+    )
+    failed.append(encoded[FAILED])
+    blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+    tallies = encoded[TALLIES]
+    if plan.limit:
+        blocks = _limited(plan, blocks, tallies)
+    delivered = (
+        blocks
+        | "GroupBlocks" >> beam.GroupByKey()
+        | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
+        | "ByName" >> beam.GroupByKey()
+        | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
+    )
+    failures = failed | "Failed" >> beam.Flatten()
+    failures | "on_error" >> beam.ParDo(FailTheExport(source))
+    start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
+    manifest = (
+        (delivered, tallies, start)
+        | "Books" >> beam.Flatten()
+        | "OneBook" >> beam.Map(_booked).with_output_types(tuple[int, Any])
+        | "Close" >> beam.GroupByKey()
+        | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
+    )
+    return Outputs(delivered, failures, manifest)
+
+
+def read(plan: Plan, pipeline: Any, run: Run, source: Source) -> tuple[Any, list[Any]]:
+    """The records of the source with their positions and marks, and what could not be decoded."""
+    enough = Enough(run.staging, plan.limit) if plan.limit else None
+    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
+    if enough is None:
+        units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
+    pieces = 0 if enough else 8
+    decoded = (
+        units
+        | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces))
+        | "deserializer" >> beam.ParDo(Decode(source)).with_outputs(FAILED, main="records")
+    )
+    return decoded["records"], [decoded[FAILED]]
+
+
+def _limited(plan: Plan, blocks: Any, tallies: Any) -> Any:
+    counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
+    staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
+    return (
+        (counted, staged)
+        | "LimitInput" >> beam.Flatten()
+        | "InOrder" >> beam.GroupByKey()
+        | "items_limit" >> beam.ParDo(ApplyLimit(plan.limit)).with_output_types(KeyedBytes)
+    )
+
+
+def _same(pair: KeyedBytes) -> KeyedBytes:
+    return pair
+
+
+def _booked(value: Any) -> tuple[int, Any]:
+    return 0, value
+
+
+def _tallied(mark: Any) -> KeyedBytes:
+    return b"", pickle.dumps(("tally", mark), 5)
+
+
+def _staged(pair: KeyedBytes) -> KeyedBytes:
+    return b"", pickle.dumps(("block", pair), 5)

@@ -1,0 +1,151 @@
+"""Names of delivered files: the `filebase` template, and group values made safe for paths."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from exporters_beam.errors import ConfigError
+
+MAX_PART = 200
+"""Bytes of one group value in a name; longer ones are cut and told apart by a hash. File systems allow 255 in all."""
+
+EMPTY = "%empty"
+"""What stands for an empty group value. No other value becomes this: a percent sign is written %25."""
+
+
+def safe_part(value: str, escape: str = "") -> str:
+    """A group value as part of a path: itself where it is harmless, else with %XX for the bytes that are not.
+
+    Letters and digits of any script, spaces and `_ - . , + @ = ( ) [ ] ~ & ; !` and the like stay; separators, control
+    characters, percent signs, a leading dot and the characters in `escape` do not. Different values give different
+    parts, and none of them is empty, `.` or `..`, or leaves its folder.
+
+    >>> safe_part("valéncia"), safe_part("a/../b"), safe_part(".."), safe_part("")
+    ('valéncia', 'a%2F..%2Fb', '%2E.', '%empty')
+    """
+    if not value:
+        return EMPTY
+    safe = "".join(_escaped(char) if _unsafe(char) or char in escape else char for char in value)
+    if safe[0] == ".":
+        safe = "%2E" + safe[1:]
+    if len(safe.encode("utf-8", "surrogatepass")) > MAX_PART:
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        head = safe.encode()[: MAX_PART - 17].decode("utf-8", "ignore")
+        safe = f"{head}%~{digest}"
+    return safe
+
+
+def _unsafe(char: str) -> bool:
+    return char in '/\\%:*?"<>|{}' or not (char.isprintable())
+
+
+def _escaped(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """Names of an export's files, from a `filebase` whose % dates have been expanded.
+
+    `groups` is how many values a group has. The name part gets the four-digit number where it has no placeholder at
+    all; groups that the template does not name are added behind it, each after a dash; where a name holds groups but
+    no number, files after the first get the number behind the name.
+    """
+
+    filebase: str
+    groups: int
+    extension: str
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for placeholders that do not exist, before anything is read."""
+        for part, where in ((self._folder, "folder"), (self._name, "name")):
+            for field, spec in _placeholders(part):
+                index = _group_index(field)
+                if index is not None:
+                    if index >= self.groups:
+                        have = f"the grouper gives {self.groups}" if self.groups else "there is no grouper"
+                        raise ConfigError(f"filebase: {{{field}}} names a group value that does not exist: {have}")
+                elif field == "file_number":
+                    if where == "folder":
+                        raise ConfigError("filebase: {file_number} can stand in the name only, not in the folder part")
+                    _try(field, spec, 0)
+                else:
+                    raise ConfigError(
+                        f"filebase: unknown placeholder {{{field}{':' + spec if spec else ''}}}; "
+                        "there are {groups[0]}, {groups[1]}, … and {file_number}, and % directives for dates"
+                    )
+
+    @property
+    def _folder(self) -> str:
+        return self.filebase[: self.filebase.rfind("/") + 1]
+
+    @property
+    def _name(self) -> str:
+        return self.filebase[self.filebase.rfind("/") + 1 :]
+
+    @property
+    def base(self) -> str:
+        """The folder part up to the first placeholder, "." where there is none: bookkeeping stands there."""
+        fixed = self._folder
+        if "{" in fixed:
+            fixed = fixed[: fixed.index("{")].rpartition("/")[0] + "/" if "/" in fixed[: fixed.index("{")] else ""
+        return fixed.rstrip("/") or ("/" if self.filebase.startswith("/") else ".")
+
+    def name(self, group: tuple[str, ...], number: int) -> str:
+        """The path of the group's file with this number (counted from `start`)."""
+        used = {_group_index(field) for part in (self._folder, self._name) for field, _ in _placeholders(part)}
+        in_name = [field for field, _ in _placeholders(self._name)]
+        safe = [safe_part(value) for value in group]
+        stem = self._fill(self._name, safe, number)
+        if not in_name:
+            stem += f"{number:04d}"
+        unused = [value for index, value in enumerate(group) if index not in used]
+        if unused:
+            escape = "-" if len(unused) > 1 else ""
+            stem += "".join(f"-{safe_part(value, escape)}" for value in unused)
+        if in_name and "file_number" not in in_name and number > self.start:
+            stem += f"{number:04d}"
+        return self._fill(self._folder, safe, number) + stem + self.extension
+
+    @staticmethod
+    def _fill(template: str, safe: list[str], number: int) -> str:
+        out = []
+        for text, field, spec, _ in string.Formatter().parse(template):
+            out.append(text)
+            if field is not None:
+                index = _group_index(field)
+                out.append(format(number, spec or "") if index is None else safe[index])
+        return "".join(out)
+
+
+def expand_dates(filebase: str, now: datetime) -> str:
+    """The template with its % directives replaced, once, by the local time at which the export starts."""
+    return now.strftime(filebase.encode("unicode_escape").decode("ascii")).encode("ascii").decode("unicode_escape")
+
+
+def _placeholders(template: str) -> Iterator[tuple[str, str]]:
+    try:
+        parsed = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigError(f"filebase: {template!r} is not a template: {error}; write {{{{ for a brace") from None
+    for _, field, spec, _ in parsed:
+        if field is not None:
+            yield field, spec or ""
+
+
+def _group_index(field: str) -> int | None:
+    found = re.fullmatch(r"groups\[(\d+)\]", field)
+    return int(found[1]) if found else None
+
+
+def _try(field: str, spec: str, value: int) -> None:
+    try:
+        format(value, spec)
+    except ValueError as error:
+        raise ConfigError(f"filebase: {{{field}:{spec}}}: {error}") from None

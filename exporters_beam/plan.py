@@ -1,0 +1,166 @@
+"""From a spec to a plan: components that fit together, and the decisions that follow from them.
+
+Planning touches no network, no file of the export and no pipeline, so `validate` and `explain` are instant and safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exporters_beam.compressions import Codec, codec
+from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.naming import FileNames, expand_dates
+
+if TYPE_CHECKING:
+    from exporters_beam.spec import ExportSpec, Section
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is the config's section."""
+
+    kind: str
+    name: str
+    component: Any
+    component_name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. Frozen, printable and comparable; everything in it can be pickled."""
+
+    spec: ExportSpec
+    reader: Any
+    decompressor: Any
+    deserializer: Any
+    steps: tuple[StepPlan, ...]
+    grouper: Any
+    writer: Any
+    format: Any
+    codec: Codec
+    names: FileNames | None
+    items_per_file: int
+    bytes_per_file: int
+    limit: int
+    sample: int
+    seed: int
+    md5: bool
+
+    @property
+    def export_id(self) -> str:
+        """A hash of the config: the identity of the export. Secrets are in it as references only."""
+        told = json.dumps(list(_told(self.spec)), sort_keys=True, default=repr)
+        effective = self.names.filebase if self.names else ""
+        return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
+
+
+def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
+    """Check that the components fit and decide what follows from them. Raises ConfigError with every problem.
+
+    `now` is what % dates in names are expanded with, the local time by default.
+    """
+    problems: list[Problem] = []
+    writer = spec.writer.component
+    form = _format(spec)
+    grouper = spec.grouper.component if spec.grouper and hasattr(writer, "filebase") else None
+    streams = hasattr(spec.reader.component, "open")
+    packed, names = codec("none"), None
+    table = hasattr(form, "encode")
+    if hasattr(writer, "filebase"):
+        path = (*spec.writer.path, "options")
+        try:
+            packed = _codec(spec, table)
+        except ConfigError as error:
+            problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
+        try:
+            names = FileNames(
+                expand_dates(writer.filebase, now or datetime.now()),
+                grouper.size if grouper is not None else 0,
+                f".{form.extension}{packed.suffix}",
+                writer.start_file_count,
+            )
+        except ConfigError as error:
+            problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
+    elif table:
+        problems.append(spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only"))
+    if problems:
+        raise ConfigError(*problems)
+    sampling = spec.write_buffer.component if spec.write_buffer else None
+    files = names is not None
+    return Plan(
+        spec=spec,
+        reader=spec.reader.component,
+        decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
+        deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
+        if streams else None,
+        steps=tuple(_steps(spec)),
+        grouper=grouper,
+        writer=writer,
+        format=form,
+        codec=packed,
+        names=names,
+        items_per_file=writer.items_per_buffer_write if files else 0,
+        bytes_per_file=writer.size_per_buffer_write if files else 0,
+        limit=writer.items_limit,
+        sample=sampling.sample_size if sampling is not None and files else 0,
+        seed=sampling.seed if sampling is not None and files else 0,
+        md5=bool(files and writer.generate_md5),
+    )  # fmt: skip
+
+
+def _section(section: Section | None, default: str) -> Any:
+    if section is not None:
+        return section.component
+    import importlib
+
+    module, _, name = default.partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+def _format(spec: ExportSpec) -> Any:
+    staged_as = getattr(spec.writer.component, "staged_as", None)
+    if staged_as is not None:
+        return staged_as
+    return _section(spec.formatter, "exporters_beam.formats.json_lines:JsonFormat")
+
+
+def _codec(spec: ExportSpec, table: bool) -> Codec:
+    writer = spec.writer.component
+    if not table:
+        return codec(writer.compression, writer.compression_level)
+    if spec.writer.options.get("compression") not in (None, "none"):
+        raise ConfigError(
+            f"compression: {writer.compression!r} does not go with this format, which compresses itself; "
+            "give its codec in the formatter's options instead"
+        )
+    return codec("none")
+
+
+def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
+    for name in ("filter_before", "transform", "filter_after"):
+        section: Section | None = getattr(spec, name)
+        if section is None:
+            continue
+        component = section.component
+        kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
+        kind = next((kind for method, kind in kinds.items() if hasattr(component, method)), None)
+        if kind is None:
+            raise ConfigError(spec.problem((*section.path, "name"), f"{section.name} has none of {', '.join(kinds)}"))
+        yield StepPlan(kind, name, component, section.name)
+
+
+def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
+    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
+                 "writer", "formatter", "write_buffer"):  # fmt: skip
+        section: Section | None = getattr(spec, name)
+        if section is not None:
+            yield name, section.entry.name, dict(section.options)
+
+
+def _without_name(message: str) -> str:
+    return message.partition(": ")[2] or message

@@ -1,0 +1,326 @@
+"""From units to chunks: the splittable source of an export.
+
+A unit is cut into ranges whose borders depend on the source alone: about 16 MiB of decompressed bytes, a row group, a
+fixed number of generated records. Ranges are what the splittable DoFn claims; it emits chunks of undecoded records and,
+after the last chunk of a range, the mark that ends it. `Source` holds the rules and knows nothing of Beam.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.transforms.core import RestrictionProvider
+
+from exporters_beam.errors import RecordError, SourceError
+from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
+
+RANGE_BYTES = 16 << 20
+"""Decompressed bytes of a range. What is redone after a failure is at most this much a worker."""
+
+Span = tuple[int, int]
+"""A restriction: ranges from the first number up to, not including, the second; -1 where the end is not known."""
+
+Event = tuple[int, "Chunk | Mark", int]
+
+END = -1
+"""What is claimed when a unit whose end was not known has ended."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A reader with the decompressor and deserializer that decode its streams (None for readers of records)."""
+
+    reader: Any
+    decompressor: Any = None
+    deserializer: Any = None
+    range_bytes: int = RANGE_BYTES
+
+    @property
+    def streams(self) -> bool:
+        return hasattr(self.reader, "open")
+
+    def units(self) -> Iterator[Unit]:
+        return self.reader.units()
+
+    def span(self, unit: Unit) -> Span:
+        """The ranges of a unit: their number is known where the unit can be entered in the middle."""
+        with naming(unit):
+            if not self.streams:
+                return (0, getattr(self.reader, "ranges", lambda unit: -1)(unit))
+            if hasattr(self.deserializer, "row_groups"):
+                with self._open(unit) as stream:
+                    return (0, max(1, self.deserializer.row_groups(stream)))
+            if self.in_lines(unit):
+                return (0, max(1, -(-unit.size // self.range_bytes)))
+            return (0, -1)
+
+    def in_lines(self, unit: Unit) -> bool:
+        """Whether the unit is plain lines, which can be entered at any byte."""
+        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size < 0:
+            return False
+        if self.decompressor.splittable:
+            return True
+        if not hasattr(self.decompressor, "detect"):
+            return False
+        with self.reader.open(unit) as raw:
+            return bool(self.decompressor.detect(raw).splittable)
+
+    def events(self, unit: Unit, span: Span) -> Iterator[Event]:
+        """(range, chunk, records or lines in it) in order, and after the last chunk of a range (range, mark, all of it).
+
+        The ranges before the span's first are passed over. Raises SourceError, which names the unit.
+        """
+        start, stop = span
+        with naming(unit):
+            if not self.streams:
+                yield from self._records(unit, start, stop)
+            elif hasattr(self.deserializer, "row_groups"):
+                yield from self._row_groups(unit, start, stop)
+            elif self.in_lines(unit):
+                yield from self._lines(unit, start, stop)
+            else:
+                yield from self._stream(unit, start)
+
+    def _open(self, unit: Unit) -> BinaryIO:
+        return self.decompressor.open(self.reader.open(unit))
+
+    def _stream(self, unit: Unit, start: int) -> Iterator[Event]:
+        number, size, records, first = 0, 0, 0, 0
+        with self._open(unit) as stream:
+            for data, count, length in self.deserializer.chunks(stream):
+                if size >= self.range_bytes:
+                    if number >= start:
+                        yield number, Mark(unit, number), records
+                    number, size, records = number + 1, 0, 0
+                if number >= start:
+                    yield number, Chunk(unit, number, first, data), count
+                first, size, records = first + count, size + length, records + count
+            if number >= start:
+                yield number, Mark(unit, number, last=True), records
+
+    def _lines(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+        for number in range(start, stop):
+            records = 0
+            with self.reader.open(unit) as raw:
+                lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
+                for data, count, _ in self.deserializer.chunks(lines):
+                    yield number, Chunk(unit, number, records, data), count
+                    records += count
+            yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
+
+    def _row_groups(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+        with self._open(unit) as stream:
+            groups = self.deserializer.row_groups(stream)
+            for number in range(start, stop):
+                records = 0
+                if number < groups:
+                    for data, count, _ in self.deserializer.chunks_of(stream, number):
+                        yield number, Chunk(unit, number, records, data), count
+                        records += count
+                yield number, Mark(unit, number, last=number + 1 >= groups), records
+
+    def _records(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+        current, records = start, 0
+        for number, batch in self.reader.read(unit, start):
+            while number > current:
+                yield current, Mark(unit, current), records
+                current, records = current + 1, 0
+            if 0 <= stop <= number:
+                return
+            yield number, Chunk(unit, number, records, batch), len(batch)
+            records += len(batch)
+        yield current, Mark(unit, current, last=True), records
+
+    def decode(self, chunk: Chunk) -> list[tuple[Position, Record]]:
+        """The records of a chunk with their positions. Raises anything where one cannot be decoded."""
+        unit, number, first, data = chunk
+        records = data if self.deserializer is None else self.deserializer.decode(data)
+        return [(Position(unit, number, n), record) for n, record in enumerate(records, first)]
+
+    def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record] | Failure]:
+        """The same one by one, for a chunk that `decode` could not decode as a whole."""
+        unit, number, first, data = chunk
+        for n, record, raw in self.deserializer.decode_each(data):
+            position = Position(unit, number, first + n)
+            if isinstance(record, Exception):
+                yield Failure(position, unit.name, "deserializer", str(record), raw)
+            else:
+                yield position, record
+
+    def record_number(self, position: Position) -> int:
+        """The record's number in its unit, counted from 1 as users count.
+
+        Positions in units that are entered in the middle count inside their range: the records before are counted
+        here, on the way to an error message, and not while reading.
+        """
+        unit, number, n = position
+        if number == 0 or not self.streams:
+            return n + 1 + (sum(len(b) for r, b in self.reader.read(unit, 0) if r < number) if not self.streams else 0)
+        try:
+            if hasattr(self.deserializer, "row_groups") or self.in_lines(unit):
+                return n + 1 + sum(count for _, chunk, count in self.events(unit, (0, number)) if isinstance(chunk, Mark))
+        except (OSError, SourceError):
+            pass
+        return n + 1
+
+
+class naming:
+    """Adds the unit's name to what is raised inside: SourceError says what is wrong, this says where."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (SourceError, RecordError)):
+            raise SourceError(f"{self.unit.name}: {error}") from error
+        if isinstance(error, OSError):
+            raise SourceError(f"{self.unit.name}: cannot be read: {error.strerror or error}") from error
+
+
+class LineRange:
+    """The lines that begin in the bytes `start` to `stop` of a seekable stream, as a stream of their own."""
+
+    def __init__(self, raw: BinaryIO, start: int, stop: int) -> None:
+        self._raw, self._left = raw, stop - start
+        self._ended = False
+        if start:
+            raw.seek(start - 1)
+            self._left -= len(raw.readline()) - 1
+            self._ended = self._left <= 0
+
+    def read(self, size: int) -> bytes:
+        if self._ended:
+            return b""
+        data = self._raw.read(min(size, self._left))
+        self._left -= len(data)
+        if self._left <= 0:
+            self._ended = True
+            if not data.endswith(b"\n"):
+                data += self._raw.readline()
+        return data
+
+
+class SpanTracker(RestrictionTracker):
+    """Tracks which ranges of a unit were claimed. Splits fall between ranges, never inside one."""
+
+    def __init__(self, span: Span) -> None:
+        self._start, self._stop = span
+        self._next = self._start
+        self._ended = False
+
+    def current_restriction(self) -> Span:
+        return (self._start, self._stop)
+
+    def current_progress(self) -> RestrictionProgress:
+        done = self._next - self._start
+        total = self._stop - self._start if self._stop >= 0 else done + 1
+        return RestrictionProgress(completed=float(done), remaining=float(max(0, total - done)))
+
+    def try_claim(self, position: int) -> bool:
+        if position == END:
+            self._ended = True
+            return True
+        if 0 <= self._stop <= position:
+            self._ended = True
+            return False
+        self._next = position + 1
+        return True
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[Span, Span] | None:
+        if self._ended or self._next == self._stop:
+            return None
+        if self._stop < 0 and fraction_of_remainder > 0:
+            return None  # Reading the second half would read the first half again.
+        at = self._next + int(max(0, self._stop - self._next) * fraction_of_remainder)
+        residual = (at, self._stop)
+        self._stop = at
+        return (self._start, at), residual
+
+    def check_done(self) -> bool:
+        if self._ended or self._next == self._stop:
+            return True
+        raise ValueError(f"ranges from {self._next} to {self._stop} were not claimed")
+
+    def is_bounded(self) -> bool:
+        return True
+
+
+class ListUnits(beam.DoFn):  # type: ignore[misc]
+    """Lists the reader's units, on a worker, as they are found."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def process(self, _: Any) -> Iterator[Unit]:
+        yield from self._source.units()
+
+
+class ReadChunks(beam.DoFn, RestrictionProvider):  # type: ignore[misc]
+    """The splittable source: claims ranges, emits chunks and, after the last chunk of a range, its mark.
+
+    After `bundle_seconds` it hands the rest back at the end of a range, so that what has been read is committed; with
+    None it never does (Flink loses what is handed back: docs/design.md). What is handed back usually returns to the
+    same worker, which goes on with the stream it still has open; any other worker passes over the ranges before.
+    `enough(unit, range)`, where given, says that nothing from this range on can be delivered any more (a limit).
+    """
+
+    def __init__(self, source: Source, bundle_seconds: float | None, enough: Any = None, pieces: int = 8) -> None:
+        self._source, self._seconds, self._enough, self._pieces = source, bundle_seconds, enough, pieces
+        self._suspended: tuple[Unit, int, Any] | None = None
+
+    def initial_restriction(self, unit: Unit) -> Span:
+        return self._source.span(unit)
+
+    def create_tracker(self, span: Span) -> SpanTracker:
+        return SpanTracker(span)
+
+    def split(self, unit: Unit, span: Span) -> Iterator[Span]:
+        """Pieces of a few ranges, so that workers share large units."""
+        start, stop = span
+        if stop < 0 or not self._pieces:
+            yield span
+            return
+        for at in range(start, stop, self._pieces):
+            yield (at, min(at + self._pieces, stop))
+
+    def restriction_size(self, unit: Unit, span: Span) -> int:
+        start, stop = span
+        return max(1, unit.size) if stop < 0 else max(1, stop - start) * self._source.range_bytes
+
+    def process(self, unit: Unit, tracker: Any = beam.DoFn.RestrictionParam()) -> Iterator[Chunk | Mark]:  # noqa: B008
+        started = time.monotonic()
+        claimed = -1
+        events = self._events(unit, tracker.current_restriction())
+        for event in events:
+            number, found, _ = event
+            if number != claimed:
+                if claimed >= 0 and self._seconds is not None and time.monotonic() - started >= self._seconds:
+                    self._suspended = (unit, number, itertools.chain((event,), events))
+                    tracker.defer_remainder()
+                    return
+                if self._enough is not None and self._enough(unit, number):
+                    tracker.try_claim(END)
+                    return
+                if not tracker.try_claim(number):
+                    return
+                claimed = number
+            yield found
+        tracker.try_claim(END)
+
+    def _events(self, unit: Unit, span: Span) -> Iterator[Event]:
+        suspended, self._suspended = self._suspended, None
+        if suspended is not None and suspended[:2] == (unit, span[0]):
+            return suspended[2]  # type: ignore[no-any-return]
+        return self._source.events(unit, span)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_suspended": None}

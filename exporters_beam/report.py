@@ -1,0 +1,104 @@
+"""What a run says of itself when it is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of one run.
+
+    `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`, …).
+    `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers `reduce` and
+    `aggregation_stats` found. `seconds` is the wall time; `error` the message of a failed run.
+    """
+
+    status: str
+    export_id: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[Mapping[str, Any], ...] = ()
+    units: tuple[Mapping[str, Any], ...] = ()
+    result: Any = None
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    manifest: str = ""
+    started: str = ""
+    seconds: float = 0.0
+    runner: str = "local"
+
+    @property
+    def read(self) -> int:
+        return self.counts.get("read", 0)
+
+    @property
+    def written(self) -> int:
+        return self.counts.get("written", 0)
+
+    @property
+    def filtered(self) -> int:
+        """Records that filters dropped, duplicates among them."""
+        return sum(n for name, n in self.counts.items()
+                   if name.startswith("filter") and name.partition(".")[2] in ("dropped", "duplicates"))  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as `--report` writes it."""
+        return {
+            "status": self.status,
+            "export": self.export_id,
+            "runner": self.runner,
+            "started": self.started,
+            "seconds": round(self.seconds, 3),
+            "counts": dict(self.counts),
+            "files": list(self.files),
+            "units": list(self.units),
+            **({"result": self.result} if self.result is not None else {}),
+            **({"error": self.error} if self.error else {}),
+            "warnings": list(self.warnings),
+            "manifest": self.manifest,
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=repr) + "\n"
+
+    def summary(self) -> str:
+        """The closing table of the command line."""
+        rows = [("read", f"{self.read:,} records"), *self._steps(), ("written", f"{self.written:,} records")]
+        size = sum(int(file["bytes"]) for file in self.files)
+        if self.files:
+            rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))
+        rate = f", {self.read / self.seconds:,.0f} records/s" if self.seconds and self.read else ""
+        rows.append(("took", f"{self.seconds:.1f} s{rate}"))
+        if self.manifest:
+            rows.append(("manifest", self.manifest))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def _steps(self) -> list[tuple[str, str]]:
+        words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added"}
+        rows = []
+        for name, n in self.counts.items():
+            step, _, what = name.partition(".")
+            if what in words:
+                rows.append((step, f"{n:,} {words[what]}"))
+        if self.counts.get("failed"):
+            rows.append(("failed", f"{self.counts['failed']:,} records"))
+        return rows
+
+
+def human(size: float) -> str:
+    """Bytes as people read them.
+
+    >>> human(999), human(1536), human(5 * 1024**3)
+    ('999 bytes', '1.5 KiB', '5.0 GiB')
+    """
+    if size < 1024:
+        return f"{size:.0f} bytes"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        size /= 1024
+        if size < 1024 or unit == "TiB":
+            return f"{size:.1f} {unit}"
+    raise AssertionError

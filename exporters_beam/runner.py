@@ -1,0 +1,279 @@
+"""Runs a plan on a Beam runner, watches it, tells who wants to know, and reports."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
+from exporters_beam.plan import Plan, make
+from exporters_beam.report import Report, human
+from exporters_beam.spec import ExportSpec
+
+BOOKS = ".exporters"
+"""The folder at the destination that holds staging and manifest, one folder an export id."""
+
+
+def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = False) -> Report:
+    """Run an export and wait for its end. Raises ConfigError, or another ExportError when the export failed.
+
+    `beam_args` are Beam's own options; without `--runner`, or with `--runner=DirectRunner`, it runs on this machine.
+    With `progress` a line on standard error is kept up to date.
+    """
+    plan = make(spec)
+    log = logger_of(spec)
+    warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    for warning in warnings:
+        log.warning(warning)
+    started, clock = datetime.now(timezone.utc), time.monotonic()
+    tell(spec, log, "started", Report("started", plan.export_id))
+    try:
+        manifest = _execute(plan, beam_args, progress)
+    except ExportError as error:
+        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
+                        started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
+        tell(spec, log, "failed", failed)
+        raise
+    report = Report(
+        "done",
+        plan.export_id,
+        manifest["counts"],
+        tuple(manifest["files"]),
+        tuple(manifest["units"]),
+        manifest.get("result"),
+        tuple(warnings),
+        manifest=manifest["manifest"],
+        started=started.isoformat(),
+        seconds=time.monotonic() - clock,
+        runner=manifest["runner"],
+    )
+    if "result" in manifest:
+        log.info("%s: %s", "Result", manifest["result"])
+    if spec.stats_manager is not None:
+        try:
+            spec.stats_manager.component.report(report, log)
+        except Exception as error:
+            log.warning("the stats manager failed: %s", error)
+    tell(spec, log, "complete", report)
+    return report
+
+
+def check(spec: ExportSpec) -> Iterator[str]:
+    """What the reader says before anything starts: warnings. Raises ConfigError for what is certainly wrong."""
+    look = getattr(spec.reader.component, "check", None)
+    if look is None:
+        return
+    path = (*spec.reader.path, "options")
+    try:
+        for warning in look():
+            name, _, text = warning.partition(": ")
+            yield str(spec.problem((*path, name), text))
+    except ConfigError as error:
+        problems = []
+        for problem in error.problems:
+            name, _, text = problem.message.partition(": ")
+            problems.append(spec.problem((*path, name), text))
+        raise ConfigError(*problems) from None
+
+
+def logger_of(spec: ExportSpec) -> logging.Logger:
+    """The export's logger, at the level the config asks for."""
+    log = logging.getLogger(spec.settings.logger_name)
+    log.setLevel(getattr(logging, spec.settings.log_level, logging.INFO))
+    return log
+
+
+def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report) -> None:
+    """Send an event to every notifier; one that fails is logged and fails nothing else."""
+    for section in spec.notifications:
+        try:
+            section.component.send(event, report.as_dict())
+        except Exception as error:
+            log.warning("the notification %s could not be sent: %s", section.name, error)
+
+
+def put(spec: ExportSpec, pipeline: Any) -> Any:
+    """Put an export into somebody's own pipeline; see `exporters_beam.build`."""
+    from exporters_beam.graph import build
+
+    plan = make(spec)
+    for warning in check(spec):
+        logger_of(spec).warning(warning)
+    books, _ = _books(plan)
+    return build(plan, pipeline, _run_of(plan, books))
+
+
+def _run_of(plan: Plan, books: str, **more: Any) -> Any:
+    from exporters_beam.delivery import Run
+    from exporters_beam.staging import Staging
+
+    name = f"run-{uuid.uuid4().hex}"
+    destination = _destination(plan)
+    scratch = os.path.join(destination, BOOKS, plan.export_id, name) if destination else os.path.join(books, name)
+    return Run(
+        export_id=plan.export_id,
+        staging=Staging(os.path.join(books, name, "staged")),
+        scratch=os.path.join(scratch, "half-built"),
+        books=books,
+        **more,
+    )
+
+
+def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, Any]:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    from exporters_beam.graph import build
+
+    options = PipelineOptions(list(beam_args))
+    standard = options.view_as(StandardOptions)
+    local = standard.runner in (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+    if local:
+        standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    books, lasting = _books(plan)
+    run = _run_of(plan, books, about=(("runner", "local" if local else str(standard.runner)),), progress=progress)
+    try:
+        with _collector(local), _watched(run, progress):
+            pipeline = beam.Pipeline(options=options)
+            build(plan, pipeline, run)
+            state = pipeline.run().wait_until_finish()
+            if state is not None and str(state) != "DONE":
+                raise DestinationError(f"the runner ended the export as {state}")
+        return {**_manifest(run), "manifest": run.manifest if lasting else ""}
+    except ExportError:
+        raise
+    except Exception as error:
+        raise told(error) from error
+    finally:
+        if local:
+            _clean(run, lasting)
+
+
+def _clean(run: Any, lasting: bool) -> None:
+    """Remove what this run staged, and the folders of the books that are then empty."""
+    for folder in (os.path.dirname(run.staging.folder), os.path.dirname(run.scratch)):
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(os.path.dirname(folder))
+    if not lasting:
+        shutil.rmtree(run.books, ignore_errors=True)
+
+
+def _books(plan: Plan) -> tuple[str, bool]:
+    """The folder of the export's books, and whether it stays after the run."""
+    place = plan.spec.staging or _persisted(plan) or _destination(plan)
+    if place:
+        if os.path.exists(place) and not os.path.isdir(place):
+            raise ConfigError(f"{place}: the staging place has to be a folder, and it is a file")
+        return os.path.join(place, BOOKS, plan.export_id), True
+    return tempfile.mkdtemp(prefix="exporters-beam-"), False
+
+
+def _persisted(plan: Plan) -> str | None:
+    section = plan.spec.persistence
+    if section is None or "file_path" not in section.options:
+        return None
+    return str(section.component.file_path)
+
+
+def _destination(plan: Plan) -> str | None:
+    """The folder that holds the delivered files, where the writer delivers to a file system."""
+    from exporters_beam.writers.fs import FsWriter
+
+    return plan.names.base if plan.names and isinstance(plan.writer, FsWriter) else None
+
+
+def _manifest(run: Any) -> dict[str, Any]:
+    import json
+
+    try:
+        with open(run.manifest, encoding="utf-8") as file:
+            return json.load(file)  # type: ignore[no-any-return]
+    except OSError as error:
+        raise DestinationError(f"the run ended without a manifest at {run.manifest}: {error.strerror}") from error
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove the folder of an export's books and the one above, where nothing is in them."""
+    for path in (folder, os.path.dirname(folder)):
+        if BOOKS in path.split(os.sep)[-2:]:
+            try:
+                os.rmdir(path)
+            except OSError:
+                return
+
+
+_OURS = re.compile(r"^(?:exporters_beam\.)?(?:[\w.]+\.)?(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|"
+                   r"FailedRecord): (.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
+
+
+def told(error: BaseException) -> ExportError:
+    """The error of this package inside what a runner raised: runners give the text of the worker's traceback."""
+    found = _OURS.findall(f"{type(error).__module__}.{type(error).__name__}: {error}")
+    if found:
+        kind, text = found[-1]
+        kinds = {"DestinationError": DestinationError, "ConfigError": ConfigError, "MissingExtra": ConfigError}
+        return kinds.get(kind, SourceError)(text)
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    text = re.sub(r" \[while running '[^']*'\]$", "", lines[-1]) if lines else type(error).__name__
+    return ExportError(f"the export failed: {text}")
+
+
+@contextmanager
+def _collector(local: bool) -> Iterator[None]:
+    """Fewer passes of the garbage collector while records stream by: what is here stays, and records hold no cycles."""
+    before = gc.get_threshold()
+    if local:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+@contextmanager
+def _watched(run: Any, progress: bool) -> Iterator[None]:
+    """Keep a line on standard error up to date: records, rate, files, bytes."""
+    if not progress:
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_watch, args=(run, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(run: Any, over: threading.Event) -> None:
+    started, before, shown = time.monotonic(), 0, False
+    while not over.wait(1.0):
+        numbers = run.staging.progress()
+        read = numbers.get("read", 0)
+        rate = (read - before) / 1.0
+        before = read
+        text = f"{read:,} records read, {rate:,.0f}/s"
+        if numbers.get("files"):
+            text = f"{read:,} records read, {numbers['files']:,} files delivered, {human(numbers['bytes'])}"
+        sys.stderr.write(f"\r\x1b[K{text}, {time.monotonic() - started:.0f} s")
+        sys.stderr.flush()
+        shown = True
+    if shown:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

@@ -1,0 +1,248 @@
+"""JSON Schema, both ways: what is wrong with a section's options, in sentences, and the schema of whole documents.
+
+Both derive from the options that components declare. The whole-document schema is for editors; loading checks each
+section's options against `options.schema_of` of its component.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from exporters_beam import registry
+from exporters_beam.document import Path
+from exporters_beam.options import REQUIRED, Option, options_of, schema_of
+from exporters_beam.variables import Secret
+
+# What is wrong with options
+
+
+def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """(way to the value inside `given`, what is wrong with it), in no particular order."""
+    declared = {o.name: o for o in options_of(component)}
+    for name in given:
+        if name not in declared:
+            hint = registry.did_you_mean(str(name), list(declared)) or "; there are no options here"
+            yield (name,), f"unknown option{hint}"
+    for option in declared.values():
+        if option.required and option.name not in given:
+            yield (option.name,), "this option is missing"
+        elif (
+            option.env and option.default is REQUIRED and given.get(option.name) is None and not environ.get(option.env)
+        ):
+            yield (option.name,), f"this option is missing; give it here or in the environment variable {option.env}"
+    told = set()
+    for error in _validator()(schema_of(component)).iter_errors(dict(given)):
+        path = tuple(error.absolute_path)
+        if path and path not in told:  # without a path: missing and unknown ones, which are told above
+            told.add(path)
+            yield path, _sentence(error, declared[path[0]], path)
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    """jsonschema's validator with types as they were: 10.0 is no integer, and booleans are 0 and 1."""
+    from jsonschema.validators import Draft202012Validator, extend
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine_many({
+        "integer": lambda _, value: isinstance(value, int),
+        "number": lambda _, value: isinstance(value, (int, float)),
+        "string": lambda _, value: isinstance(value, str),
+        "object": lambda _, value: isinstance(value, Mapping),
+        "array": lambda _, value: isinstance(value, (list, tuple)),
+    })  # fmt: skip
+    return extend(Draft202012Validator, type_checker=checker)
+
+
+def _sentence(error: Any, option: Option, path: Path) -> str:
+    value = error.instance
+    if error.validator == "minimum":
+        return f"{_shown(value, option)} is too small; the least is {error.validator_value}"
+    if error.validator == "enum":
+        choices = [str(choice) for choice in option.choices or ()]
+        hint = registry.did_you_mean(value, choices) if isinstance(value, str) else f"; known: {', '.join(choices)}"
+        return f"{_found(value, option)} is none of the choices{hint}"
+    if len(path) > 1:
+        members = {
+            "str_list": "a string or a number",
+            "int_list": "an integer",
+            "dict_list": "a mapping or a list of pairs",
+        }
+        wanted = " or ".join(members[kind] for kind in option.type.split("|") if kind in members)
+    else:
+        wanted = expected(option.type)
+    return f"wrong type: found {_found(value, option)}, expected {wanted}{_remedy(value, option)}"
+
+
+_WORDS = {
+    "int": "an integer",
+    "number": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "list": "a list",
+    "str_list": "a list of strings",
+    "int_list": "a list of integers",
+    "dict_list": "a list of mappings",
+    "object": "anything",
+}
+
+
+def expected(type: str) -> str:
+    """An option type as people say it.
+
+    >>> expected("str|int_list")
+    'a string or a list of integers'
+    """
+    return " or ".join(_WORDS[kind] for kind in type.split("|"))
+
+
+def _found(value: Any, option: Option) -> str:
+    if value is None or isinstance(value, bool):
+        return _shown(value, option)
+    if isinstance(value, Secret):
+        return f"the secret {value}"
+    kinds = ((str, "string"), ((int, float), "number"), (Mapping, "mapping"), ((list, tuple), "list"))
+    kind = next((word for type_, word in kinds if isinstance(value, type_)), type(value).__name__)  # type: ignore[arg-type]
+    return f"a {kind}" if option.secret else f"the {kind} {_shown(value, option)}"
+
+
+def _shown(value: Any, option: Option) -> str:
+    if option.secret and value is not None:
+        return "the value"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _remedy(value: Any, option: Option) -> str:
+    """The end of a sentence about a wrong type, where it is clear what was meant."""
+    kinds = option.type.split("|")
+    if isinstance(value, Secret) or option.secret:
+        return ""
+    if isinstance(value, float) and value.is_integer() and "int" in kinds:
+        return f"; write {value:.0f}"
+    if isinstance(value, str):
+        try:
+            meant = json.loads(value)
+        except ValueError:
+            meant = None
+        if (isinstance(meant, int) and "int" in kinds) or (isinstance(meant, bool) and "bool" in kinds):
+            return "; write it without quotes"
+        if "str_list" in kinds:
+            return f"; write {json.dumps([value], ensure_ascii=False)}" if len(value) < 100 else ""
+    elif "str" in kinds and not isinstance(value, (Mapping, list, tuple, type(None))):
+        return "; put it in quotes"
+    return ""
+
+
+# The schema of whole documents
+
+_REFERENCE = {"type": "string", "pattern": r"^\$\{"}
+_OWN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a component of your own, package.module:Class"}
+
+
+def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a config. Imports every component; raises ConfigError where one cannot be."""
+    from exporters_beam.spec import LABELS, SECTIONS, Settings
+
+    found = [(entry, registry.load(entry)) for entry in entries]
+    kinds = dict.fromkeys(kind for kind in SECTIONS.values())
+    definitions: dict[str, Any] = {kind: _section(kind, found) for kind in (*kinds, "notification")}
+    for entry, component in found:
+        definitions[f"{entry.kind}.{entry.name}"] = _options(component)
+    settings = _options(Settings)
+    settings["properties"] |= {
+        "formatter": _optional("formatter"),
+        "notifications": _or_reference({"type": ["array", "null"], "items": {"$ref": "#/$defs/notification"}}),
+    }
+    settings["additionalProperties"] = True
+    properties: dict[str, Any] = {name: _optional(kind) for name, kind in SECTIONS.items()}
+    properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
+    properties |= {
+        "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
+        "vars": {"description": "values for ${vars.name}", "type": ["object", "null"]},
+        "env": {
+            "description": "names of environment variables that ${env:NAME} may read",
+            "type": ["array", "null"],
+            "items": {"type": "string"},
+        },
+        "staging": {"description": "folder for staged files and the manifest", "type": ["string", "null"]},
+        "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
+        **{name: {"description": "for people; it changes nothing"} for name in LABELS},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An export of exporters-beam",
+        "type": "object",
+        "properties": properties,
+        "required": ["reader", "writer"],
+        "$defs": definitions,
+    }
+
+
+def _optional(kind: str) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "null"}]}
+
+
+def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, Any]:
+    """A section: a mapping with name and options, or only the name of a component that needs no options."""
+    names, short, rules = [], [], []
+    for entry, component in found:
+        if entry.kind != kind:
+            continue
+        spellings = [entry.name, *entry.legacy]
+        names += spellings
+        options: dict[str, Any] = {"$ref": f"#/$defs/{entry.kind}.{entry.name}"}
+        if any(o.required for o in options_of(component)):
+            then: dict[str, Any] = {
+                "properties": {"options": {"anyOf": [options, _REFERENCE]}},
+                "required": ["options"],
+            }
+        else:
+            short += spellings
+            then = {"properties": {"options": {"anyOf": [options, {"type": "null"}, _REFERENCE]}}}
+        rules.append({"if": {"properties": {"name": {"enum": spellings}}, "required": ["name"]}, "then": then})
+    return {
+        "if": {"type": "string"},
+        "then": {"anyOf": [{"enum": short}, _OWN, _REFERENCE]},
+        "else": {
+            "type": "object",
+            "properties": {
+                "name": {"anyOf": [{"enum": names}, _OWN, _REFERENCE]},
+                "options": {"anyOf": [{"type": ["object", "null"]}, _REFERENCE]},
+            },
+            "required": ["name"],
+            "allOf": rules,
+        },
+    }
+
+
+def _options(component: type) -> dict[str, Any]:
+    schema = schema_of(component)
+    secrets = {o.name for o in options_of(component) if o.secret}
+    for name, given in schema["properties"].items():
+        if name in secrets:
+            given.pop("default", None)
+        schema["properties"][name] = _or_reference(given)
+    return schema
+
+
+def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a document may hold where the option wants `schema`: also a reference, and booleans where integers may."""
+    described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if "integer" in types or "number" in types:
+        schema["type"] = [*types, "boolean"]
+    if "items" in schema:
+        schema["items"] = _or_reference(schema["items"])
+    if not schema or ("string" in types and "enum" not in schema):
+        return described | schema
+    return described | {"anyOf": [schema, _REFERENCE]}
+
+
+def to_text(schema: Mapping[str, Any]) -> str:
+    """The schema as it is shipped and printed."""
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,385 @@
+"""From a config to an ExportSpec: every section found, checked and built, or every problem told.
+
+Loading opens nothing but the config itself: no network, no file of the export, and it imports neither Beam nor a
+client library.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporters_beam import registry
+from exporters_beam.document import Document, Path, from_mapping, read
+from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.options import build, option, options_of
+from exporters_beam.schema import faults
+from exporters_beam.variables import Filled, Secret, fill
+
+SECTIONS = {
+    "reader": "reader",
+    "decompressor": "decompressor",
+    "deserializer": "deserializer",
+    "filter": "filter",
+    "filter_before": "filter",
+    "transform": "transform",
+    "filter_after": "filter",
+    "grouper": "grouper",
+    "formatter": "formatter",
+    "writer": "writer",
+    "persistence": "persistence",
+    "stats_manager": "stats_manager",
+}
+"""Sections of a config and the kind of component each takes, in the order in which records pass them."""
+
+LABELS = ("label", "name", "description")
+"""Top-level keys that are for people."""
+
+OTHER_KEYS = ("exporter_options", "vars", "env", "staging", "runners", *LABELS)
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the config with its component. `options` are as given, references to secrets still in them."""
+
+    kind: str
+    name: str
+    entry: registry.Entry
+    component: Any
+    options: Mapping[str, Any] = field(repr=False)
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The scalars of `exporter_options`."""
+
+    log_level: str = option("DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
+    logger_name: str = option("name of the logger of the export", default="export-pipeline")
+    prevent_bypass: bool = option("accepted for old configs; nothing is bypassed", type="bool", default=False)
+    disable_retries: bool = option("try what can fail for a moment only once", type="bool", default=False)
+    threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
+    forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
+    persistence_state_id: str | int | None = option(
+        "accepted for old configs; the export is known by its config", type="str|int", default=None
+    )
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """A checked config. Sections that are absent or do nothing (`none`) are None.
+
+    `document` is the config after substitution, for logs and mails: values of secret options are masked, references
+    to secrets stay references, and `vars` and `env` are left out.
+    """
+
+    reader: Section
+    writer: Section
+    decompressor: Section | None = None
+    deserializer: Section | None = None
+    filter_before: Section | None = None
+    transform: Section | None = None
+    filter_after: Section | None = None
+    grouper: Section | None = None
+    formatter: Section | None = None
+    write_buffer: Section | None = None
+    persistence: Section | None = None
+    stats_manager: Section | None = None
+    notifications: tuple[Section, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    staging: str | None = None
+    runners: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
+    warnings: tuple[Problem, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem at `path`, with its place in the file."""
+        return self.source.problem(path, message)
+
+
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    variables: Mapping[str, Any] = {},
+    environ: Mapping[str, str] | None = None,
+) -> ExportSpec:
+    """The spec of a config, a file or a mapping (which is left as it is). `variables` replace members of its `vars`.
+
+    Raises ConfigError with all problems, in the order of the document.
+    """
+    environ = os.environ if environ is None else environ
+    document = from_mapping(source) if isinstance(source, Mapping) else read(source)
+    return _Loading(document, fill(document.value, variables, environ), environ).spec()
+
+
+class _Loading:
+    """Finds, checks and builds sections, and collects what is wrong on the way."""
+
+    def __init__(self, document: Document, filled: Filled, environ: Mapping[str, str]) -> None:
+        self.document, self.config, self.failed, self.environ = document, filled.value, filled.failed, environ
+        self.problems = [document.problem(path, message) for path, message in filled.problems]
+        self.warnings = [document.problem(path, message) for path, message in filled.warnings]
+        self.classes: dict[Path, type] = {}
+        self.secrets: list[Path] = []
+
+    def spec(self) -> ExportSpec:
+        sections = {name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items()}
+        self.require("reader")
+        self.require("writer")
+        self.refuse_stream_sections()
+        settings, formatter, notifications = self.exporter_options()
+        if formatter is not None and self.config.get("formatter"):
+            self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
+        if self.config.get("filter") and self.config.get("filter_before"):
+            self.warn(("filter_before",), "not used: the section `filter`, its older name, wins")
+        buffer = self.write_buffer()
+        staging = self.plain("staging", str, "the path of a folder")
+        runners = self.plain("runners", Mapping, "a mapping")
+        self.warn_of_unknown(self.config, (), (*SECTIONS, *OTHER_KEYS), "section")
+        if self.problems:
+            raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
+        older = sections.pop("filter")
+        for name, section in sections.items():
+            if (
+                section is not None
+                and section.entry.name == "none"
+                and section.kind in ("filter", "transform", "grouper")
+            ):
+                sections[name] = None
+        if older is not None:
+            sections["filter_before"] = None if older.entry.name == "none" else older
+        sections["formatter"] = sections["formatter"] or formatter
+        return ExportSpec(
+            **sections,  # type: ignore[arg-type]
+            write_buffer=buffer,
+            notifications=tuple(section for section in notifications if section is not None),
+            settings=settings,
+            staging=staging or None,
+            runners=runners or {},
+            file=self.document.file,
+            warnings=tuple(sorted(self.warnings, key=lambda problem: self.document.order(problem.path))),
+            document=_masked(self.config, self.secrets),
+            source=self.document,
+        )
+
+    def add(self, path: Path, message: str) -> None:
+        self.problems.append(self.document.problem(path, message))
+
+    def warn(self, path: Path, message: str) -> None:
+        self.warnings.append(self.document.problem(path, message))
+
+    def at_fault(self, path: Path) -> bool:
+        """Whether something at `path` or inside it is wrong already."""
+        places = (*(problem.path for problem in self.problems), *self.failed)
+        return any(place[: len(path)] == path for place in places)
+
+    def require(self, name: str) -> None:
+        if self.config.get(name) is None:
+            others = [str(key) for key in self.config if key not in (*SECTIONS, *OTHER_KEYS)]
+            near = difflib.get_close_matches(name, others, n=1)
+            hint = f'; did you mean it by "{near[0]}"?' if near else "; an export needs a reader and a writer"
+            self.add((name,), f"this section is missing{hint}")
+
+    def section(self, path: Path, kind: str, given: Any) -> Section | None:
+        """The section at `path`, or None where it is absent or wrong."""
+        if given is None:
+            return None
+        if isinstance(given, str):
+            return self.component(kind, given, {}, path, path, path)
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
+            return None
+        self.warn_of_unknown(given, path, ("name", "options"), "key")
+        return self.component(kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
+
+    def component(
+        self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
+    ) -> Section | None:
+        if name_path in self.failed:
+            return None
+        if name is None or name == "":
+            known = registry.names(kind)
+            self.add(
+                path, f"the name is missing; name a {kind}, e.g. name: {known[0] if known else 'package.module:Class'}"
+            )
+            return None
+        if not isinstance(name, str) or isinstance(name, Secret):
+            self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
+            return None
+        try:
+            entry = registry.find(kind, name)
+            component = self.classes[path] = registry.load(entry)
+        except ConfigError as error:
+            self.add(name_path, str(error).removeprefix("name: "))
+            return None
+        made = self.build(component, options, path, options_path)
+        return None if made is None else Section(kind, name, entry, made, dict(options or {}), path)
+
+    def build(self, component: type, options: Any, path: Path, options_path: Path) -> Any:
+        """The component, or None where its options are wrong."""
+        if options is None:
+            options = {}
+        if not isinstance(options, Mapping):
+            self.add(options_path, f"wrong type: found {_kind(options)}, expected a mapping of options")
+            return None
+        self.secrets += [(*options_path, o.name) for o in options_of(component) if o.secret]
+        wrong = [
+            (way, message) for way, message in faults(component, options, self.environ)
+            if not any((*options_path, *way)[: len(place)] == place for place in self.failed)
+        ]  # fmt: skip
+        for way, message in wrong:
+            self.add((*options_path, *way), message)
+        if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
+            return None
+        try:
+            return build(component, copy.deepcopy(dict(options)), self.environ)
+        except ConfigError as error:
+            for problem in error.problems:
+                way, message = _way(problem, component)
+                self.add((*options_path, *way) if way else path, message)
+        except Exception as error:  # of somebody's own component
+            self.add(path, f"cannot be made: {type(error).__name__}: {error}")
+        return None
+
+    def refuse_stream_sections(self) -> None:
+        reader = self.classes.get(("reader",))
+        if reader is None or hasattr(reader, "open"):
+            return
+        for name in ("decompressor", "deserializer"):
+            if self.config.get(name) is not None and not self.at_fault((name,)):
+                self.add(
+                    (name,),
+                    f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
+                )
+
+    def exporter_options(self) -> tuple[Settings, Section | None, list[Section | None]]:
+        path = ("exporter_options",)
+        given = self.config.get("exporter_options")
+        if given is None:
+            given = {}
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping")
+            return Settings(), None, []
+        known = [o.name for o in options_of(Settings)]
+        self.warn_of_unknown(given, path, (*known, "formatter", "notifications"), "option")
+        settings = (
+            self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
+        )
+        if settings.log_level not in LOG_LEVELS:
+            hint = registry.did_you_mean(settings.log_level, LOG_LEVELS)
+            self.warn((*path, "log_level"), f"there is no level {settings.log_level!r}, so INFO is used{hint}")
+            settings = build(Settings, {**settings.__dict__, "log_level": "INFO"})
+        formatter = self.section((*path, "formatter"), "formatter", given.get("formatter"))
+        notifications = given.get("notifications")
+        if notifications is not None and not isinstance(notifications, (list, tuple)):
+            self.add((*path, "notifications"), f"wrong type: found {_kind(notifications)}, expected a list of sections")
+            notifications = None
+        members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
+        return settings, formatter, members
+
+    def notification(self, path: Path, given: Any) -> Section | None:
+        if given is None:
+            self.add(path, "the name is missing; name a notification, e.g. name: webhook")
+        return self.section(path, "notification", given)
+
+    def write_buffer(self) -> Section | None:
+        """The writer's `write_buffer` with `write_buffer_options`; None for the default one."""
+        writer = self.classes.get(("writer",))
+        given = self.config["writer"].get("options") if isinstance(self.config.get("writer"), Mapping) else None
+        declared = {o.name: o for o in options_of(writer)} if writer is not None else {}
+        if "write_buffer" not in declared:
+            return None
+        given = given if isinstance(given, Mapping) else {}
+        path = ("writer", "options", "write_buffer")
+        options_path = ("writer", "options", "write_buffer_options")
+        name = given.get("write_buffer") or declared["write_buffer"].default
+        if self.at_fault(path) or self.at_fault(options_path):
+            return None
+        section = self.component("write_buffer", name, given.get("write_buffer_options"), path, path, options_path)
+        return None if section is None or section.entry.name == "default" else section
+
+    def plain(self, name: str, type: Any, wanted: str) -> Any:
+        value = self.config.get(name)
+        if (
+            value is not None
+            and (not isinstance(value, type) or isinstance(value, Secret))
+            and not self.at_fault((name,))
+        ):
+            self.add((name,), f"wrong type: found {_kind(value)}, expected {wanted}")
+        return value
+
+    def warn_of_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
+        known = list(known)
+        for key in given:
+            if key not in known:
+                hint = registry.did_you_mean(str(key), known)
+                self.warn((*path, key), f"unknown {what}, not used{hint}")
+
+
+def _name(section: Any) -> str:
+    return str(section.get("name") if isinstance(section, Mapping) else section)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Secret):
+        return f"the secret {value}"
+    if isinstance(value, (Mapping, list, tuple)):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+_OPTION = re.compile(r"([A-Za-z_]\w*)((?:\.\w+|\[\d+\])*): (.*)\Z", re.DOTALL)
+
+
+def _way(problem: Problem, component: type) -> tuple[Path, str]:
+    """(way to an option, message) of what a component said: "keys[0].operator: there is no …"."""
+    if problem.path:
+        return problem.path, problem.message
+    match = _OPTION.match(problem.message)
+    if match is None or match.group(1) not in {o.name for o in options_of(component)}:
+        return (), problem.message
+    inner = re.findall(r"\.(\w+)|\[(\d+)\]", match.group(2))
+    return (match.group(1), *(int(index) if index else name for name, index in inner)), match.group(3)
+
+
+MASK = "********"
+
+_SECRET_NAME = re.compile(
+    r"passw|secret|token|api_?key|access_?key|account_?key|credential|private_?key", re.IGNORECASE
+)
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any]:
+    """A copy without the values of `secrets`, of whatever has the name of a secret, and of passwords in addresses."""
+    hidden = set(secrets)
+
+    def masked(value: Any, path: Path) -> Any:
+        if isinstance(value, Secret) or value is None or isinstance(value, bool):
+            return value
+        if path in hidden or (path and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1]) and _scalar(value)):
+            return MASK
+        if isinstance(value, Mapping):
+            return {key: masked(member, (*path, key)) for key, member in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [masked(member, (*path, at)) for at, member in enumerate(value)]
+        return _USER_INFO.sub(MASK, value) if isinstance(value, str) else value
+
+    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env")}
+
+
+def _scalar(value: Any) -> bool:
+    return not isinstance(value, (Mapping, list, tuple))

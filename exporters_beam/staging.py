@@ -1,0 +1,190 @@
+"""Staged segments: what stands between reading and publishing.
+
+A bundle appends the blocks of its groups to one segment, a file in the staging folder, under a temporary name;
+committing it adds a footer that lists the ranges it covers, syncs it and gives it its final name. A segment is therefore
+whole or not there, and two segments that cover the same range (a bundle ran twice) are equally good.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import uuid
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from exporters_beam.errors import DestinationError
+from exporters_beam.records import BlockRef
+
+SUFFIX = ".segment"
+MAGIC = b"exporters-beam segment 1\n"
+OPEN_SEGMENTS = 64
+"""Segments a reader keeps open."""
+
+
+@contextmanager
+def destination(what: str, path: str) -> Iterator[None]:
+    """Turns what the file system says into one sentence: what could not be done, where and why."""
+    try:
+        yield
+    except OSError as error:
+        raise DestinationError(f"{what} {path}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder of one run's segments. All workers reach it under the same path."""
+
+    folder: str
+
+    def create(self) -> Segment:
+        return Segment(self.folder)
+
+    def limit_markers(self) -> Iterator[tuple[int, int, int, bool]]:
+        """(unit, range, records kept, is the unit's last) of every range that the encoder has finished."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name.startswith("kept-"):
+                unit, number, kept, last = (int(part) for part in name.split("-")[1:])
+                yield unit, number, kept, bool(last)
+
+    def mark_kept(self, unit: int, number: int, kept: int, last: bool) -> None:
+        """Leave word of how many records a range kept. It depends on the source alone, so it may be left twice."""
+        path = os.path.join(self.folder, f"kept-{unit}-{number}-{kept}-{int(last)}")
+        with destination("cannot write to the staging folder", path):
+            os.makedirs(self.folder, exist_ok=True)
+            with open(path, "wb"):
+                pass
+
+
+    def note_progress(self, who: str, numbers: Mapping[str, int]) -> None:
+        """Leave word of how far a worker has come. It is for people to read; nothing depends on it."""
+        path = os.path.join(self.folder, f"progress-{who}")
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(path + ".part", "w", encoding="utf-8") as out:
+                json.dump(dict(numbers), out)
+            os.replace(path + ".part", path)
+        except OSError:
+            pass
+
+    def progress(self) -> dict[str, int]:
+        """The sum of what workers said of their progress."""
+        total: dict[str, int] = {}
+        try:
+            names = [name for name in os.listdir(self.folder) if name.startswith("progress-")]
+            for name in names:
+                if not name.endswith(".part"):
+                    with open(os.path.join(self.folder, name), encoding="utf-8") as file:
+                        for key, n in json.load(file).items():
+                            total[key] = total.get(key, 0) + n
+        except (OSError, ValueError):
+            pass
+        return total
+
+
+class Segment:
+    """A segment being written. Nothing is created before the first block."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.path = os.path.join(folder, uuid.uuid4().hex + SUFFIX)
+        self._file: BinaryIO | None = None
+        self._offset = 0
+        self._blocks = 0
+
+    def add(self, payload: bytes, sizes: Iterable[int]) -> int:
+        """Append a block and the sizes of its records; gives its offset. Raises DestinationError."""
+        index = array("I", sizes).tobytes()
+        with destination("cannot write to the staging folder", self._folder):
+            if self._file is None:
+                os.makedirs(self._folder, exist_ok=True)
+                self._file = open(self.path + ".part", "xb", buffering=1 << 20)
+                self._file.write(MAGIC)
+                self._offset = len(MAGIC)
+            self._file.write(payload)
+            self._file.write(index)
+        offset, self._offset = self._offset, self._offset + len(payload) + len(index)
+        self._blocks += 1
+        return offset
+
+    def commit(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give the segment its final name, its footer listing the (unit, range) pairs it covers. Raises DestinationError."""
+        if self._file is None:
+            return
+        footer = json.dumps({"ranges": list(ranges), "blocks": self._blocks}).encode()
+        with destination("cannot write to the staging folder", self._folder):
+            self._file.write(footer + struct.pack("<I", len(footer)) + MAGIC)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.rename(self.path + ".part", self.path)
+            sync_folder(self._folder)
+
+    def abandon(self) -> None:
+        """Drop what was written: the bundle failed or is being run again."""
+        if self._file is not None:
+            self._file.close()
+            if os.path.exists(self.path + ".part"):
+                os.remove(self.path + ".part")
+            self._file = None
+
+
+class Blocks:
+    """Reads staged blocks, keeping the segments in use open."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, BinaryIO] = OrderedDict()
+
+    def payload(self, ref: BlockRef) -> bytes:
+        return self._read(ref, ref.offset, ref.length)
+
+    def sizes(self, ref: BlockRef) -> array[int]:
+        """The sizes in bytes of the block's records before compression."""
+        index = array("I")
+        index.frombytes(self._read(ref, ref.offset + ref.length, 4 * ref.total))
+        return index
+
+    def _read(self, ref: BlockRef, offset: int, length: int) -> bytes:
+        with destination("cannot read the staged segment", ref.segment):
+            file = self._open.get(ref.segment)
+            if file is None:
+                file = open(ref.segment, "rb", buffering=0)
+                self._open[ref.segment] = file
+                if len(self._open) > OPEN_SEGMENTS:
+                    self._open.popitem(last=False)[1].close()
+            else:
+                self._open.move_to_end(ref.segment)
+            data = os.pread(file.fileno(), length, offset)
+        if len(data) != length:
+            raise DestinationError(f"the staged segment {ref.segment} is shorter than when it was written")
+        return data
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def sync_folder(folder: str) -> None:
+    """Make renames in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def in_order(refs: Iterable[BlockRef]) -> list[BlockRef]:
+    """Blocks in order of position, those of a range that two segments cover taken once."""
+    kept: dict[tuple[int, int, int], BlockRef] = {}
+    for ref in refs:
+        kept.setdefault((ref.first.unit.index, ref.first.range, ref.number), ref)
+    return [kept[place] for place in sorted(kept)]

@@ -1,0 +1,75 @@
+"""Files of this machine or of a shared mount."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from exporters_beam.errors import DestinationError
+from exporters_beam.records import DeliveredFile, PlannedFile
+from exporters_beam.staging import destination, sync_folder
+from exporters_beam.writers.options import FileWriterOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FsWriter(FileWriterOptions):
+    """Deliver files to a folder of this machine or of a shared mount.
+
+    A file appears whole under its final name, or not at all, and delivering it again changes nothing. Folders are
+    made as needed. Existing files of the same name are replaced. Beside the delivered files only the hidden folder
+    `.exporters` is kept, with the manifest.
+
+    Example:
+        writer:
+          name: fs
+          options: {filebase: 'out/%Y-%m-%d/{groups[0]}/part-', compression: gz}
+    """
+
+    def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
+        folder = os.path.dirname(file.name)
+        half_built = os.path.join(scratch, uuid.uuid4().hex)
+        with destination("cannot deliver", file.name):
+            os.makedirs(scratch, exist_ok=True)
+            os.makedirs(folder or ".", exist_ok=True)
+            with open(half_built, "xb", buffering=1 << 20) as out:
+                measured = Measured(out)
+                fill(cast(BinaryIO, measured))
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(half_built, file.name)
+            sync_folder(folder or ".")
+        return DeliveredFile(file.name, file.group, file.records, measured.size, measured.md5())
+
+    def check(self, file: DeliveredFile) -> None:
+        """`check_consistency`: the file is there and has its size. Raises DestinationError."""
+        try:
+            size = os.path.getsize(file.name)
+        except OSError as error:
+            raise DestinationError(f"check_consistency: {file.name}: {error.strerror}") from error
+        if size != file.size:
+            raise DestinationError(f"check_consistency: {file.name} has {size} bytes; {file.size} were delivered")
+
+
+class Measured:
+    """Counts and hashes what is written through it."""
+
+    def __init__(self, out: BinaryIO | None) -> None:
+        self._out, self.size = out, 0
+        self._hash: Any = hashlib.md5(usedforsecurity=False)
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self._hash.update(data)
+        if self._out is not None:
+            self._out.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def md5(self) -> str:
+        return str(self._hash.hexdigest())

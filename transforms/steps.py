@@ -1,0 +1,190 @@
+"""The ParDos between reading and staging: decode, keep, map. Each applies one component to each record.
+
+Elements are (position, record) and, after the last record of a range, (position, mark). A step adds to the mark what it
+did to the range's records, and sends what fails to the output `failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.reading import Source
+from exporters_beam.records import Chunk, Failure, Mark, Position
+
+FAILED = "failed"
+"""The output of every step that holds what failed."""
+
+NAMESPACE = "exporters"
+"""The namespace of the metrics of an export."""
+
+
+class Step(beam.DoFn):  # type: ignore[misc]
+    """What steps share: tallies of the current range, which go into its mark, and metrics of the bundle."""
+
+    def __init__(self, name: str, component: Any) -> None:
+        self._name, self._component = name, component
+
+    def setup(self) -> None:
+        if hasattr(self._component, "setup"):
+            self._component.setup()
+
+    def start_bundle(self) -> None:
+        self._tally: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
+
+    def count(self, name: str, n: int = 1) -> None:
+        self._tally[name] = self._tally.get(name, 0) + n
+
+    def end_range(self, mark: Mark) -> Mark:
+        """The mark with this step's tally of the range added."""
+        for name, n in self._tally.items():
+            self._totals[name] = self._totals.get(name, 0) + n
+        mark = mark._replace(counts=(*mark.counts, *self._tally.items()))
+        self._tally = {}
+        return mark
+
+    def failed(self, position: Position, record: Any, error: Exception) -> TaggedOutput:
+        self.count(FAILED)
+        return TaggedOutput(FAILED, Failure(position, position.unit.name, self._name, explain(error), record))
+
+    def finish_bundle(self) -> None:
+        for name, n in self._totals.items():
+            Metrics.counter(NAMESPACE, name).inc(n)
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, as one sentence: our own errors as they are, others with their type."""
+    if isinstance(error, ExportError):
+        return str(error)
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class Decode(Step):
+    """Chunks into records with their positions."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__("deserializer", source)
+
+    def setup(self) -> None:
+        pass
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._read = 0
+
+    def process(self, element: Chunk | Mark) -> Iterable[Any]:
+        if element.__class__ is Mark:
+            mark: Mark = element  # type: ignore[assignment]
+            self.count("read", self._read)
+            self._read = 0
+            return [(Position(mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
+        try:
+            records: list[Any] = self._component.decode(element)
+        except Exception:
+            records = self._each(element)  # type: ignore[arg-type]
+        self._read += len(records)
+        return records
+
+    def _each(self, chunk: Chunk) -> list[Any]:
+        found: list[Any] = []
+        for item in self._component.decode_each(chunk):
+            if item.__class__ is Failure:
+                self.count(FAILED)
+                found.append(TaggedOutput(FAILED, item))
+            else:
+                found.append(item)
+        return found
+
+
+class Keep(Step):
+    """A filter: the records for which `keep` says yes."""
+
+    def __init__(self, name: str, component: Any) -> None:
+        super().__init__(name, component)
+
+    def setup(self) -> None:
+        super().setup()
+        self._keep = self._component.keep
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._dropped = 0
+
+    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
+        record = element[1]
+        if record.__class__ is Mark:
+            if self._dropped:
+                self.count(f"{self._name}.dropped", self._dropped)
+                self._dropped = 0
+            return [(element[0], self.end_range(record))]
+        try:
+            if self._keep(record):
+                return [element]
+        except Exception as error:
+            return [self.failed(element[0], record, error)]
+        self._dropped += 1
+        return ()
+
+
+class Map(Step):
+    """A transform with `map`: one record in, one out."""
+
+    def setup(self) -> None:
+        super().setup()
+        self._map = self._component.map
+
+    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
+        position, record = element
+        if record.__class__ is Mark:
+            return [(position, self.end_range(record))]
+        try:
+            return [(position, self._map(record))]
+        except Exception as error:
+            return [self.failed(position, record, error)]
+
+
+class FlatMap(Step):
+    """A transform with `flat_map`: any number of records out. All carry the position of the one they came from."""
+
+    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
+        position, record = element
+        if record.__class__ is Mark:
+            return [(position, self.end_range(record))]
+        try:
+            results = [(position, result) for result in self._component.flat_map(record)]
+        except Exception as error:
+            return [self.failed(position, record, error)]
+        if len(results) != 1:
+            self.count(f"{self._name}.added" if results else f"{self._name}.dropped", len(results) - 1 if results else 1)
+        return results
+
+
+class FailTheExport(beam.DoFn):  # type: ignore[misc]
+    """`on_error: fail`: the first record that fails ends the export, with its file and number."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def process(self, failure: Failure) -> None:
+        raise FailedRecord(failure, self._source.record_number(failure.position))
+
+
+class FailedRecord(ExportError):
+    """A record failed and the config says that this ends the export."""
+
+    def __init__(self, failure: Failure, number: int) -> None:
+        self.failure, self.number = failure, number
+        super().__init__(f"{failure.unit}: record {number}: {failure.step}: {failure.message}")
+
+    def __reduce__(self) -> Any:
+        return (type(self), (self.failure, self.number))
+
+
+__all__ = ["FAILED", "NAMESPACE", "ConfigError", "Decode", "FailTheExport", "FailedRecord", "FlatMap", "Keep", "Map", "Step"]
