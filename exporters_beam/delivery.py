@@ -330,7 +330,7 @@ class ApplyLimit(beam.DoFn):  # type: ignore[misc]
             allowed[place] = min(left, kept[place])
             left -= allowed[place]
         for group, ref in blocks:
-            room = allowed.get((ref.first.unit.index, ref.first.range), 0)
+            room = allowed.get((ref.first[0].index, ref.first[1]), 0)
             records = bisect_left(ref.ordinals, room)
             if records:
                 yield group, pickle.dumps(ref._replace(records=records), 5)

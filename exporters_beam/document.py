@@ -267,7 +267,7 @@ def _yaml_sentence(error: Any) -> str:
     if tag:
         name = tag.group(1).replace("tag:yaml.org,2002:", "!!")
         return f"the tag {name} is not allowed here; a config holds plain values only"
-    if "\\t" in problem or "\t" in problem:
+    if "\\t" in problem or "tab character" in problem:
         return "a tab indents this line; YAML is indented with spaces"
     if "another document" in problem:
         return "a second document begins here; a config is a single one"
@@ -343,7 +343,7 @@ def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> None:
             for key, member in node.value:
                 name = _key(yaml, loader, key)
                 if name in lines:
-                    problems.append(_at_mark((*path, name), _twice(lines[name]), key.start_mark, file))
+                    problems.append(_at_mark((*path, key.value), _twice(lines[name]), key.start_mark, file))
                 elif name is not None:
                     lines[name] = key.start_mark.line + 1
                 total += size(member, (*path, "<<" if name is None else str(name)))
@@ -379,6 +379,6 @@ def _note_places(yaml: Any, loader: Any, node: Any, path: Path, places: dict[Pat
         # The constructor has put merged pairs in front of the mapping's own ones, which win.
         for key, member in node.value:
             name = _key(yaml, loader, key)
-            way = (*path, name if isinstance(name, (str, int)) else str(name))
+            way = (*path, str(name))
             places[way] = (key.start_mark.line + 1, key.start_mark.column + 1)
             _note_places(yaml, loader, member, way, places)

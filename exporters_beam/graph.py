@@ -25,7 +25,7 @@ from exporters_beam.delivery import (
     WriteManifest,
 )
 from exporters_beam.plan import Plan
-from exporters_beam.reading import ListUnits, ReadChunks, Source
+from exporters_beam.reading import RANGE_BYTES, ListUnits, ReadChunks, Source
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
 
@@ -34,15 +34,15 @@ KeyedBytes = tuple[bytes, bytes]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What an export gives: the delivered files, the records that failed and, last, the manifest."""
+    """What an export gives: the delivered files, what failed at each step by the step's name and, last, the manifest."""
 
     delivered: Any
-    failed: Any
+    failed: dict[str, Any]
     manifest: Any
 
 
 def source_of(plan: Plan) -> Source:
-    return Source(plan.reader, plan.decompressor, plan.deserializer)
+    return Source(plan.reader, plan.decompressor, plan.deserializer, RANGE_BYTES)
 
 
 def delivery_of(plan: Plan) -> Delivery:
@@ -53,7 +53,8 @@ def delivery_of(plan: Plan) -> Delivery:
 def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
     delivery, source = delivery_of(plan), source_of(plan)
-    records, failed = read(plan, pipeline, run, source)
+    records, undecoded = read(plan, pipeline, run, source)
+    failed = {"deserializer": undecoded}
     for step in plan.steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> Dedupe(step.name, step.component)
@@ -61,11 +62,14 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind](step.name, step.component)
             outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
-        failed.append(failures)
+        failed[step.name] = failures
     encoded = records | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
         FAILED, TALLIES, main="blocks"
     )
-    failed.append(encoded[FAILED])
+    failed["writer"] = encoded[FAILED]
+    for name, failures in failed.items():
+        # Straight behind each step, so that the first record that fails ends the export at once.
+        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(source))
     blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
     tallies = encoded[TALLIES]
     if plan.limit:
@@ -77,8 +81,6 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         | "ByName" >> beam.GroupByKey()
         | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     )
-    failures = failed | "Failed" >> beam.Flatten()
-    failures | "on_error" >> beam.ParDo(FailTheExport(source))
     start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
     manifest = (
         (delivered, tallies, start)
@@ -87,10 +89,10 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
-    return Outputs(delivered, failures, manifest)
+    return Outputs(delivered, failed, manifest)
 
 
-def read(plan: Plan, pipeline: Any, run: Run, source: Source) -> tuple[Any, list[Any]]:
+def read(plan: Plan, pipeline: Any, run: Run, source: Source) -> tuple[Any, Any]:
     """The records of the source with their positions and marks, and what could not be decoded."""
     enough = Enough(run.staging, plan.limit) if plan.limit else None
     units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
@@ -102,7 +104,7 @@ def read(plan: Plan, pipeline: Any, run: Run, source: Source) -> tuple[Any, list
         | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces))
         | "deserializer" >> beam.ParDo(Decode(source)).with_outputs(FAILED, main="records")
     )
-    return decoded["records"], [decoded[FAILED]]
+    return decoded["records"], decoded[FAILED]
 
 
 def _limited(plan: Plan, blocks: Any, tallies: Any) -> Any:

@@ -83,7 +83,7 @@ def _guarded(step: str, position: Position, work: Callable[[], Any]) -> Any:
         return work()
     except Exception as error:
         text = str(error) if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
-        raise ExportError(f"{position.unit.name}: record {position.number + 1}: {step}: {text}") from error
+        raise ExportError(f"{position[0].name}: record {position[2] + 1}: {step}: {text}") from error
 
 
 def _set_up(component: Any) -> None:

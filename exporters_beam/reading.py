@@ -7,10 +7,10 @@ after the last chunk of a range, the mark that ends it. `Source` holds the rules
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count, repeat
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -141,13 +141,13 @@ class Source:
         """The records of a chunk with their positions. Raises anything where one cannot be decoded."""
         unit, number, first, data = chunk
         records = data if self.deserializer is None else self.deserializer.decode(data)
-        return [(Position(unit, number, n), record) for n, record in enumerate(records, first)]
+        return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
 
     def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record] | Failure]:
         """The same one by one, for a chunk that `decode` could not decode as a whole."""
         unit, number, first, data = chunk
         for n, record, raw in self.deserializer.decode_each(data):
-            position = Position(unit, number, first + n)
+            position = (unit, number, first + n)
             if isinstance(record, Exception):
                 yield Failure(position, unit.name, "deserializer", str(record), raw)
             else:
@@ -164,7 +164,7 @@ class Source:
             return n + 1 + (sum(len(b) for r, b in self.reader.read(unit, 0) if r < number) if not self.streams else 0)
         try:
             if hasattr(self.deserializer, "row_groups") or self.in_lines(unit):
-                return n + 1 + sum(count for _, chunk, count in self.events(unit, (0, number)) if isinstance(chunk, Mark))
+                return n + 1 + sum(lines for _, chunk, lines in self.events(unit, (0, number)) if isinstance(chunk, Mark))
         except (OSError, SourceError):
             pass
         return n + 1
@@ -304,7 +304,7 @@ class ReadChunks(beam.DoFn, RestrictionProvider):  # type: ignore[misc]
             number, found, _ = event
             if number != claimed:
                 if claimed >= 0 and self._seconds is not None and time.monotonic() - started >= self._seconds:
-                    self._suspended = (unit, number, itertools.chain((event,), events))
+                    self._suspended = (unit, number, chain((event,), events))
                     tracker.defer_remainder()
                     return
                 if self._enough is not None and self._enough(unit, number):

@@ -10,16 +10,11 @@ Record = dict[str, Any]
 """One exported item: a JSON-like mapping whose key order is kept."""
 
 
-class Position(NamedTuple):
-    """Where a record came from. Positions of one export sort in input order.
+Position = tuple["Unit", int, int]
+"""Where a record came from: (unit, number of the range in the unit, number in the range), from 0.
 
-    `unit` is the unit's number in the reader's order, `range` the number of the range inside the unit, `number` the
-    record's number inside the range, all from 0.
-    """
-
-    unit: int
-    range: int
-    number: int
+Positions of one export sort in input order. They are plain tuples, since every record has one.
+"""
 
 
 class Unit(NamedTuple):

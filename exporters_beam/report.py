@@ -14,7 +14,8 @@ class Report:
 
     `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`, …).
     `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers `reduce` and
-    `aggregation_stats` found. `seconds` is the wall time; `error` the message of a failed run.
+    `aggregation_stats` found. `seconds` is the wall time, `times` the
+    seconds of the stages as sampled by the workers, `error` the message of a failed run.
     """
 
     status: str
@@ -29,6 +30,7 @@ class Report:
     started: str = ""
     seconds: float = 0.0
     runner: str = "local"
+    times: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -52,6 +54,7 @@ class Report:
             "runner": self.runner,
             "started": self.started,
             "seconds": round(self.seconds, 3),
+            "times": dict(self.times),
             "counts": dict(self.counts),
             "files": list(self.files),
             "units": list(self.units),

@@ -25,7 +25,7 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
     for name in given:
         if name not in declared:
             hint = registry.did_you_mean(str(name), list(declared)) or "; there are no options here"
-            yield (name,), f"unknown option{hint}"
+            yield (str(name),), f"unknown option{hint}"
     for option in declared.values():
         if option.required and option.name not in given:
             yield (option.name,), "this option is missing"
@@ -105,7 +105,7 @@ def _found(value: Any, option: Option) -> str:
     if isinstance(value, Secret):
         return f"the secret {value}"
     kinds = ((str, "string"), ((int, float), "number"), (Mapping, "mapping"), ((list, tuple), "list"))
-    kind = next((word for type_, word in kinds if isinstance(value, type_)), type(value).__name__)  # type: ignore[arg-type]
+    kind = next((word for type_, word in kinds if isinstance(value, type_)), type(value).__name__)
     return f"a {kind}" if option.secret else f"the {kind} {_shown(value, option)}"
 
 
@@ -214,7 +214,7 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, A
                 "options": {"anyOf": [{"type": ["object", "null"]}, _REFERENCE]},
             },
             "required": ["name"],
-            "allOf": rules,
+            **({"allOf": rules} if rules else {}),
         },
     }
 
@@ -234,7 +234,7 @@ def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
     described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
-    if "integer" in types or "number" in types:
+    if ("integer" in types or "number" in types) and "boolean" not in types:
         schema["type"] = [*types, "boolean"]
     if "items" in schema:
         schema["items"] = _or_reference(schema["items"])

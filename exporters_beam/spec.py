@@ -210,10 +210,7 @@ class _Loading:
         if name_path in self.failed:
             return None
         if name is None or name == "":
-            known = registry.names(kind)
-            self.add(
-                path, f"the name is missing; name a {kind}, e.g. name: {known[0] if known else 'package.module:Class'}"
-            )
+            self.add(path, f"the name is missing; name one of: {', '.join(registry.names(kind))}")
             return None
         if not isinstance(name, str) or isinstance(name, Secret):
             self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
@@ -278,7 +275,7 @@ class _Loading:
             self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
         )
         if settings.log_level not in LOG_LEVELS:
-            hint = registry.did_you_mean(settings.log_level, LOG_LEVELS)
+            hint = registry.did_you_mean(settings.log_level.upper(), LOG_LEVELS)
             self.warn((*path, "log_level"), f"there is no level {settings.log_level!r}, so INFO is used{hint}")
             settings = build(Settings, {**settings.__dict__, "log_level": "INFO"})
         formatter = self.section((*path, "formatter"), "formatter", given.get("formatter"))
@@ -291,7 +288,7 @@ class _Loading:
 
     def notification(self, path: Path, given: Any) -> Section | None:
         if given is None:
-            self.add(path, "the name is missing; name a notification, e.g. name: webhook")
+            given = {}
         return self.section(path, "notification", given)
 
     def write_buffer(self) -> Section | None:
@@ -325,7 +322,7 @@ class _Loading:
         for key in given:
             if key not in known:
                 hint = registry.did_you_mean(str(key), known)
-                self.warn((*path, key), f"unknown {what}, not used{hint}")
+                self.warn((*path, str(key)), f"unknown {what}, not used{hint}")
 
 
 def _name(section: Any) -> str:

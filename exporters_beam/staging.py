@@ -186,5 +186,5 @@ def in_order(refs: Iterable[BlockRef]) -> list[BlockRef]:
     """Blocks in order of position, those of a range that two segments cover taken once."""
     kept: dict[tuple[int, int, int], BlockRef] = {}
     for ref in refs:
-        kept.setdefault((ref.first.unit.index, ref.first.range, ref.number), ref)
+        kept.setdefault((ref.first[0].index, ref.first[1], ref.number), ref)
     return [kept[place] for place in sorted(kept)]

@@ -127,7 +127,7 @@ def fill(document: Mapping[str, Any], overrides: Mapping[str, Any], environ: Map
     filler = _Filler(names, tuple(allowed or ()), environ, filled)
     try:
         filler.check_vars()
-        filled.value = {k: v if k in ("vars", "env") else filler.fill(v, (k,)) for k, v in document.items()}
+        filled.value = {k: v if k in ("vars", "env") else filler.fill(v, (str(k),)) for k, v in document.items()}
     except _OverBudget:
         filled.problems.append((("vars",), f"the variables stand for more than {BUDGET:,} values and characters"))
         filled.value = dict(document)
@@ -178,6 +178,7 @@ class _Filler:
     def __init__(self, names: dict[str, Any], allowed: tuple[str, ...], environ: Mapping[str, str], filled: Filled):
         self.names, self.allowed, self.environ, self.filled = names, allowed, environ, filled
         self.budget = BUDGET
+        self.faults = 0
         self.used: set[str] = set()
         self.known: dict[tuple[Any, ...], Any] = {}
         self.active: list[tuple[Any, ...]] = []
@@ -196,15 +197,16 @@ class _Filler:
                 self.fail(path, fault)
                 return value
         if isinstance(value, Mapping):
-            return {key: self.fill(member, (*path, key)) for key, member in value.items()}
+            return {key: self.fill(member, (*path, str(key))) for key, member in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.fill(member, (*path, at)) for at, member in enumerate(value)]
         return value
 
     def fail(self, path: Path, fault: _Fault) -> None:
-        self.filled.failed.add(path)
-        if str(fault):
+        self.faults += 1
+        if str(fault) and path not in self.filled.failed:
             self.filled.problems.append((path, str(fault)))
+        self.filled.failed.add(path)
 
     def text(self, text: str, path: Path) -> Any:
         if "${" not in text:
@@ -292,15 +294,15 @@ class _Filler:
         return filled, value
 
     def filled_in(self, parts: tuple[Any, ...], value: Any) -> Any:
-        path = ("vars", *parts)
-        before = len(self.filled.failed)
+        path = ("vars", *map(str, parts))
+        before = self.faults
         self.active.append(parts)
         if len(self.active) > CHAIN:
             self.fail(path, _Fault(f"more than {CHAIN} variables refer to one another in a row"))
         else:
             value = self.fill(value, path)
         self.active.pop()
-        return value if len(self.filled.failed) == before else _Fault()
+        return value if self.faults == before else _Fault()
 
     def copy(self, value: Any) -> Any:
         """Values are not shared by the places that refer to them."""

@@ -63,7 +63,7 @@ class _Key(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[Position, Any]) -> Iterator[Any]:
         position, record = element
-        unit, number = position.unit, position.range
+        unit, number = position[:2]
         place = pickle.dumps((unit.index, number))
         if record.__class__ is Mark:
             if self._failed:
@@ -80,7 +80,7 @@ class _Key(beam.DoFn):  # type: ignore[misc]
             failure = Failure(position, unit.name, self._name, explain(error), record)
             yield beam.pvalue.TaggedOutput(FAILED, failure)
             return
-        at = (position.number, self._n)
+        at = (position[2], self._n)
         yield place, pickle.dumps(("record", (at, record)), 5)
         if key is not None:
             yield beam.pvalue.TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
@@ -119,8 +119,8 @@ class _Survivors(beam.DoFn):  # type: ignore[misc]
         if mark is None or unit is None:
             raise RuntimeError(f"range {number} reached the filter dupe without its end mark")
         for at in sorted(records.keys() - losers):
-            yield Position(unit, number, at[0]), records[at]
+            yield (unit, number, at[0]), records[at]
         dropped = len(records.keys() & losers)
         if dropped:
             mark = mark._replace(counts=(*mark.counts, (f"{self._name}.duplicates", dropped)))
-        yield Position(unit, number, -1), mark
+        yield (unit, number, -1), mark

@@ -51,7 +51,7 @@ class Step(beam.DoFn):  # type: ignore[misc]
 
     def failed(self, position: Position, record: Any, error: Exception) -> TaggedOutput:
         self.count(FAILED)
-        return TaggedOutput(FAILED, Failure(position, position.unit.name, self._name, explain(error), record))
+        return TaggedOutput(FAILED, Failure(position, position[0].name, self._name, explain(error), record))
 
     def finish_bundle(self) -> None:
         for name, n in self._totals.items():
@@ -84,7 +84,7 @@ class Decode(Step):
             mark: Mark = element  # type: ignore[assignment]
             self.count("read", self._read)
             self._read = 0
-            return [(Position(mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
+            return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
         try:
             records: list[Any] = self._component.decode(element)
         except Exception:

@@ -1,8 +1,9 @@
-"""The types of a table's columns: found in records, merged over blocks, read from a given schema, turned into Arrow and Avro.
+"""The types of a table's columns: found in records, merged over blocks, read from a given schema, written as Avro's.
 
-Records of a block become columns: `infer` finds their types (or `conform` fits them to a given schema), `stage` packs
-them as one compressed Arrow record batch, `unstage` brings a staged batch to the types that the whole file has.
-Types are looked at column by column: one `set(map(type, column))` costs a tenth of a look at every value.
+A block's records become columns: `infer` finds their types (or `conform.conform` fits them to a given schema),
+`columns.stage` packs them as an Arrow record batch, and when all blocks of a file are known, `merged` says what types
+the file has and `columns.unstage` brings each batch to them. Types are looked at column by column: one
+`set(map(type, column))` costs a tenth of a look at every value.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache, reduce
-from hashlib import blake2b
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
-from exporters_beam.errors import ConfigError, DestinationError, RecordError
+from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Record
 
 EXACT = 2**53
@@ -164,12 +163,12 @@ def check_mappings(records: Sequence[Any]) -> None:
 def _infer_struct(values: Sequence[Any], path: str, depth: int) -> Struct:
     fields = []
     for key in dict.fromkeys(chain.from_iterable(values)):
-        _check_key(key, path)
+        check_key(key, path)
         fields.append(Field(key, Slot(_infer([v.get(key) for v in values], below(path, key), depth + 1))))
     return Struct(tuple(fields))
 
 
-def _check_key(key: Any, path: str) -> None:
+def check_key(key: Any, path: str) -> None:
     where = f"field {path}" if path else "the record"
     if not isinstance(key, str):
         raise RecordError(f"{where} has the key {shown(key)}, which is not text")
@@ -187,7 +186,9 @@ def _infer(values: Sequence[Any], path: str, depth: int) -> Type:
         values = [v for v in values if v is not None]
     if not kinds:
         return NULL
-    families = {_FAMILIES.get(kind) or _family(kind, values, path) for kind in kinds}
+    families = {_FAMILIES.get(kind) or family_of(kind) for kind in kinds}
+    if "" in families:
+        _refuse_kind(values, path)
     if len(families) > 1:
         if families == {"int", "float64"}:
             return _floats(values, path)
@@ -204,17 +205,24 @@ def _infer(values: Sequence[Any], path: str, depth: int) -> Type:
     return _SIZED[family](values, path)
 
 
-def _family(kind: type, values: Sequence[Any], path: str) -> str:
-    for base in kind.__mro__:
-        if base in _FAMILIES:
-            return _FAMILIES[base]
-    found = next(v for v in values if type(v) is kind)
-    raise RecordError(f"field {path} holds {shown(found)}, a {kind.__name__}, which a table cannot hold; convert it with a transform")
+def family_of(kind: type) -> str:
+    """The name in WORDS of the types that `kind` is one of, "" where there is none."""
+    return next((_FAMILIES[base] for base in kind.__mro__ if base in _FAMILIES), "")
 
 
-def _refuse_mixture(values: Sequence[Any], path: str) -> None:
-    examples = {_family(type(v), values, path): v for v in reversed(values)}
-    parts = " and ".join(f"{WORDS[name]} ({shown(value)})" for name, value in reversed(examples.items()))
+def _refuse_kind(values: Sequence[Any], path: str) -> NoReturn:
+    value = next(v for v in values if not family_of(type(v)))
+    raise RecordError(
+        f"field {path} holds {shown(value)}, of Python's type {type(value).__name__}, which a table cannot hold; "
+        "convert it with a transform"
+    )
+
+
+def _refuse_mixture(values: Sequence[Any], path: str) -> NoReturn:
+    examples: dict[str, Any] = {}
+    for value in values:
+        examples.setdefault(family_of(type(value)), value)
+    parts = " and ".join(f"{WORDS[name]} ({shown(value)})" for name, value in examples.items())
     raise RecordError(f"field {path} holds {parts}; a column has one type: {REMEDY}")
 
 
@@ -230,10 +238,10 @@ def _floats(values: Sequence[Any], path: str) -> Scalar:
 
 def _integers(values: Sequence[Any], path: str) -> Scalar:
     low, high = min(values), max(values)
-    if -EXACT <= low and high <= EXACT:
+    if max(-low, high) <= EXACT:
         return Scalar("int")
     least, most = RANGES["int64"]
-    if least <= low and high <= most:
+    if low >= least and high <= most:
         return Scalar("int64")
     value = high if high > most else low
     raise RecordError(
@@ -253,7 +261,9 @@ def _timestamps(values: Sequence[Any], path: str) -> Scalar:
 def _times(values: Sequence[Any], path: str) -> Scalar:
     for value in values:
         if value.tzinfo is not None:
-            raise RecordError(f"field {path} holds {value.isoformat()}, a time with a time zone, which a table cannot hold")
+            raise RecordError(
+                f"field {path} holds {value.isoformat()}, a time with a time zone, which a table cannot hold"
+            )
     return Scalar("time", (6,))
 
 
@@ -312,12 +322,16 @@ def _typed(plain: Any) -> Type:
 
 def merged(schemas: Iterable[bytes]) -> Struct:
     """The type that holds the records of all these dumped types, as files have it. Raises RecordError."""
-    found = settle(reduce(merge, map(load, schemas), Struct()))
-    return found if isinstance(found, Struct) else Struct()
+    found: Type = Struct()
+    for schema in schemas:
+        found = merge(found, load(schema))
+    settled = settle(found)
+    assert isinstance(settled, Struct)
+    return settled
 
 
 def merge(a: Type, b: Type, path: str = "") -> Type:
-    """The one type for values of both. Null gives way to anything; keys stand in the order in which they are first seen."""
+    """The one type for values of both. Null gives way to anything; keys keep the order in which they are first seen."""
     if a == b or b == NULL:
         return a
     if a == NULL:
@@ -376,6 +390,8 @@ def settle(type_: Type, top: bool = True) -> Type:
 
 # Given schemas
 
+_AVRO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 
 def given(schema: Any) -> Struct:
     """The type that a JSON Schema with `properties` or an Avro schema with `fields` describes. Raises ConfigError."""
@@ -394,7 +410,7 @@ _JSON_KINDS = {"string": STRING, "integer": Scalar("int64"), "number": FLOAT, "b
 _JSON_FORMATS = {"date-time": Scalar("timestamp", (6,)), "date": Scalar("date"), "time": Scalar("time", (6,))}
 _ARROW_NAMES = {"float": "float32", "double": "float64", "binary": "bytes", "date32": "date"}
 _ARROW_PLAIN = {*RANGES, "float32", "float64", "string", "bytes", "date", "bool"}
-_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 
 
 def _json_schema(node: Any, root: Mapping[str, Any], path: str, above: tuple[str, ...] = ()) -> Slot:
@@ -423,7 +439,9 @@ def _json_schema(node: Any, root: Mapping[str, Any], path: str, above: tuple[str
     if kinds == {"integer", "number"}:
         kinds = {"number"}
     if len(kinds) != 1:
-        raise ConfigError(f"{path}: give one type; {'it has none' if not kinds else 'it has ' + ', '.join(sorted(kinds))}")
+        raise ConfigError(
+            f"{path}: give one type; {'it has none' if not kinds else 'it has ' + ', '.join(sorted(kinds))}"
+        )
     (kind,) = kinds
     if kind == "object":
         return Slot(_json_object(node, root, path, above), null_at)
@@ -474,12 +492,13 @@ def _arrow_hint(hint: Any, path: str) -> Scalar:
             raise ConfigError(f"{path}: {hint} is no decimal; precision is 1 to 76, and scale not more than precision")
         return Scalar("decimal", (precision, scale, 0))
     if found := re.fullmatch(r"timestamp\[(ms|us)(, *tz=UTC)?\]", str(name)):
-        return Scalar("timestamp" if found[2] else "datetime", (_DIGITS[found[1]],))
+        return Scalar("timestamp" if found[2] else "datetime", (DIGITS[found[1]],))
     if name in ("time64[us]", "time32[ms]"):
-        return Scalar("time", (_DIGITS[name[7:9]],))
+        return Scalar("time", (DIGITS[str(hint)[7:9]],))
+    known = ", ".join(sorted({*RANGES, "float32", "float64", "string", "bool"}))
     raise ConfigError(
-        f"{path}: there is no Arrow type {shown(hint)} here; known: {', '.join(sorted(_ARROW_PLAIN - {'bytes', 'date'}))}, "
-        "binary, date32, time64[us], timestamp[us], timestamp[us, tz=UTC], decimal128(precision, scale)"
+        f"{path}: there is no Arrow type {shown(hint)}; known: {known}, binary, date32, time64[us], timestamp[us], "
+        "timestamp[us, tz=UTC], decimal128(precision, scale)"
     )
 
 
@@ -521,7 +540,8 @@ def _avro(node: Any, names: dict[str, Type | None], namespace: str, path: str) -
         return Slot(found, None)
     if not isinstance(node, Mapping) or "type" not in node:
         raise ConfigError(f'{path}: an Avro type is a name, a list or an object that has "type", not {shown(node)}')
-    kind, logical = node["type"], node.get("logicalType")
+    kind: Any = node["type"]
+    logical = str(node.get("logicalType"))
     if kind == "array" and "items" in node:
         return Slot(ListOf(_avro(node["items"], names, namespace, path + ".items")), None)
     if kind == "map" and "values" in node:
@@ -535,6 +555,10 @@ def _avro(node: Any, names: dict[str, Type | None], namespace: str, path: str) -
     return _avro(kind, names, namespace, path)
 
 
+def is_avro_name(name: str) -> bool:
+    return all(map(_AVRO_NAME.fullmatch, name.split(".")))
+
+
 def _avro_decimal(node: Mapping[str, Any], size: int, path: str) -> Scalar:
     precision, scale = node.get("precision"), node.get("scale", 0)
     if not isinstance(precision, int) or not isinstance(scale, int) or not 0 <= scale <= precision <= 76:
@@ -544,8 +568,10 @@ def _avro_decimal(node: Mapping[str, Any], size: int, path: str) -> Scalar:
 
 def _avro_named(node: Mapping[str, Any], names: dict[str, Type | None], namespace: str, path: str) -> Type:
     name = node.get("name")
-    if not isinstance(name, str):
-        raise ConfigError(f'{path}: this {node["type"]} has no "name"')
+    if not isinstance(name, str) or not is_avro_name(name):
+        raise ConfigError(
+            f"{path}: {shown(name)} is no name for Avro's {node['type']}; names have letters, digits and _"
+        )
     space = name.rpartition(".")[0] or node.get("namespace") or namespace
     full = name if "." in name or not space else f"{space}.{name}"
     names[full] = None
@@ -568,10 +594,13 @@ def _avro_field(node: Any, names: dict[str, Type | None], namespace: str, path: 
     if not isinstance(node, Mapping) or not isinstance(node.get("name"), str) or "type" not in node:
         raise ConfigError(f'{path}: a field is an object that has "name" and "type", not {shown(node)}')
     where = below(path, node["name"])
+    if not _AVRO_NAME.fullmatch(node["name"]):
+        raise ConfigError(f"{where}: this is no name for Avro's fields; names have letters, digits and _")
     slot, default = _avro(node["type"], names, namespace, where), node.get("default")
-    if isinstance(default, str) and isinstance(slot.type, Scalar) and slot.type.kind in ("bytes", "fixed"):
+    kind = slot.type.kind if isinstance(slot.type, Scalar) else ""
+    if isinstance(default, str) and kind in ("bytes", "fixed"):
         default = default.encode("latin-1")
-    if isinstance(default, int) and isinstance(slot.type, Scalar) and slot.type.kind in ("date", "time", "timestamp", "datetime"):
+    if default is not None and kind in ("date", "time", "timestamp", "datetime", "decimal"):
         raise ConfigError(f"{where}: a default other than null is not supported for a logical type")
     return Field(node["name"], slot, default)
 
@@ -599,260 +628,8 @@ def unions(type_: Type, path: str = "schema") -> Iterator[str]:
             yield from unions(f.slot.type, below(path, f.name))
 
 
-# Fitting records to a given schema
-
-
-def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Sequence[Record]:
-    """The records with their values as the schema's types want them: dates and timestamps parsed from ISO 8601 text,
-    integers as floating point numbers where that is exact, keys that the schema lacks refused (or dropped).
-
-    Raises RecordError that names the field and the value.
-    """
-    check_mappings(records)
-    return _conform_structs(records, struct, "", drop)
-
-
-def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
-    if None not in values:
-        return _conform_present(values, slot.type, path, drop) if values else values
-    if slot.null_at is None:
-        raise RecordError(f"field {path} is missing or null, and the schema requires a value")
-    present = [v for v in values if v is not None]
-    fitted = _conform_present(present, slot.type, path, drop) if present else present
-    if fitted is present:
-        return values
-    following = iter(fitted)
-    return [None if v is None else next(following) for v in values]
-
-
-def _conform_present(values: Sequence[Any], type_: Type, path: str, drop: bool) -> Sequence[Any]:
-    if isinstance(type_, Scalar):
-        return _conform_scalars(values, type_, path)
-    if isinstance(type_, OneOf):
-        return [_branch(value, type_, path, drop) for value in values]
-    wanted: Any = (list, tuple) if isinstance(type_, ListOf) else dict
-    for value in values:
-        if not isinstance(value, wanted):
-            _misfit(value, "a list" if isinstance(type_, ListOf) else "an object", path)
-    if isinstance(type_, Struct):
-        return _conform_structs(values, type_, path, drop)
-    if isinstance(type_, ListOf):
-        flat = list(chain.from_iterable(values))
-        fitted = _conform(flat, type_.items, path + "[]", drop)
-        return values if fitted is flat else _cut(fitted, values)
-    flat = list(chain.from_iterable(v.values() for v in values))
-    for key in dict.fromkeys(chain.from_iterable(values)):
-        _check_key(key, path)
-    return [
-        list(zip(value, members, strict=True))
-        for value, members in zip(values, _cut(_conform(flat, type_.values, path + ".*", drop), values), strict=True)
-    ]
-
-
-def _cut(flat: Sequence[Any], like: Sequence[Any]) -> list[Any]:
-    pieces, start = [], 0
-    for value in like:
-        pieces.append(flat[start : start + len(value)])
-        start += len(value)
-    return pieces
-
-
-def _conform_structs(values: Sequence[Any], struct: Struct, path: str, drop: bool) -> Sequence[Any]:
-    names = [f.name for f in struct.fields]
-    if not drop and (unknown := [k for k in dict.fromkeys(chain.from_iterable(values)) if k not in set(names)]):
-        raise RecordError(
-            f"field {below(path, str(unknown[0]))} is not in the schema; add it there, or set unknown_fields: drop"
-        )
-    columns, changed = [], False
-    for f in struct.fields:
-        column = [v.get(f.name, f.default) for v in values]
-        fitted = _conform(column, f.slot, below(path, f.name), drop)
-        changed = changed or fitted is not column or f.default is not None
-        columns.append(fitted)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if changed else values
-
-
-def _branch(value: Any, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:
-    """A value of a union as it is staged: the number of its type, and the value in a column of its own.
-
-    Types of the value's own family are tried first, so that text stays text though it could be read as a date.
-    """
-    own = next((_FAMILIES[base] for base in type(value).__mro__ if base in _FAMILIES), "")
-    order = sorted(range(len(type_.options)), key=lambda i: own not in _families_of(type_.options[i]))
-    for i in order:
-        try:
-            (fitted,) = _conform_present([value], type_.options[i], path, drop)
-        except RecordError:
-            continue
-        return {"branch": i, f"option{i}": fitted}
-    raise RecordError(f"field {path}: {shown(value)} is of none of the types that the schema gives")
-
-
-def _families_of(type_: Type) -> tuple[str, ...]:
-    if isinstance(type_, Scalar):
-        return _KIND_FAMILIES.get(type_.kind, ("int",) if type_.kind in RANGES else (type_.kind,))
-    return ("list",) if isinstance(type_, ListOf) else ("struct",)
-
-
-_KIND_FAMILIES = {
-    "float32": ("float64",),
-    "enum": ("string",),
-    "fixed": ("bytes",),
-    "datetime": ("timestamp",),
-}
-
-
-def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequence[Any]:
-    kinds = set(map(type, values))
-    if kinds <= _NATIVE.get(type_.kind, set()):
-        return values
-    if type_.kind in RANGES and kinds == {int}:
-        low, high = RANGES[type_.kind]
-        if low <= min(values) and max(values) <= high:
-            return values
-    convert, words = _CONVERT.get(type_.kind, (_integer, f"an integer of {type_.kind}"))
-    fitted = []
-    for value in values:
-        try:
-            fitted.append(convert(value, type_))
-        except (TypeError, ValueError, ArithmeticError) as error:
-            _misfit(value, words, path, str(error) if type(error) is ValueError else "")
-    return fitted
-
-
-def _misfit(value: Any, words: str, path: str, why: str = "") -> None:
-    raise RecordError(f"field {path}: {shown(value)} is not {words}, as the schema says{f' ({why})' if why else ''}")
-
-
-def _refuse(value: Any, type_: Scalar) -> Any:
-    raise TypeError
-
-
-def _integer(value: Any, type_: Scalar) -> int:
-    low, high = RANGES[type_.kind]
-    number = int(value) if isinstance(value, int) or (isinstance(value, float) and value.is_integer()) else None
-    if number is None or isinstance(value, bool) or not low <= number <= high:
-        raise TypeError
-    return number
-
-
-def _float(value: Any, type_: Scalar) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError
-    if isinstance(value, int) and not -EXACT <= value <= EXACT:
-        raise ValueError("no floating point number is equal to it")
-    return float(value)
-
-
-def _text(value: Any, type_: Scalar) -> str:
-    if not isinstance(value, str) or (type_.kind == "enum" and value not in type_.size):
-        raise TypeError
-    return value
-
-
-def _json(value: Any, type_: Scalar) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json_leaf)
-
-
-def _json_leaf(value: Any) -> str:
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError
-
-
-def _bytes(value: Any, type_: Scalar) -> bytes:
-    if not isinstance(value, (bytes, bytearray)) or (type_.kind == "fixed" and len(value) != type_.size[0]):
-        raise TypeError
-    return bytes(value)
-
-
-def _date(value: Any, type_: Scalar) -> datetime.date:
-    if isinstance(value, str):
-        return datetime.date.fromisoformat(value)
-    if isinstance(value, datetime.datetime) or not isinstance(value, datetime.date):
-        raise TypeError
-    return value
-
-
-def _moment(value: Any, type_: Scalar) -> datetime.datetime:
-    moment = _parsed(value) if isinstance(value, str) else value
-    if not isinstance(moment, datetime.datetime):
-        raise TypeError
-    if type_.kind == "timestamp" and moment.utcoffset() is None:
-        raise ValueError('it has no time zone; "arrow": "timestamp[us]" is the type of local times')
-    if type_.kind == "datetime" and moment.utcoffset() is not None:
-        raise ValueError('it has a time zone; "format": "date-time" is the type of instants')
-    if type_.size[0] < 6 and moment.microsecond % 10 ** (6 - type_.size[0]):
-        raise ValueError("microseconds would be lost")
-    return moment
-
-
-def _parsed(text: str) -> datetime.datetime:
-    """ISO 8601 text as Python 3.10 reads it: the fraction with six digits, Z as +00:00."""
-
-    def six(match: re.Match[str]) -> str:
-        if match[1][6:].strip("0"):
-            raise ValueError("it is finer than microseconds")
-        return "." + match[1][:6].ljust(6, "0")
-
-    return datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", re.sub(r"[.,](\d+)", six, text)))
-
-
-def _time(value: Any, type_: Scalar) -> datetime.time:
-    time = datetime.time.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(time, datetime.time) or time.tzinfo is not None:
-        raise TypeError
-    if type_.size[0] < 6 and time.microsecond % 1000:
-        raise ValueError("microseconds would be lost")
-    return time
-
-
-def _exact_decimal(value: Any, type_: Scalar) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise TypeError
-    precision, scale, _ = type_.size
-    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    sign, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int):
-        raise TypeError
-    while exponent < -scale and digits[-1] == 0 and len(digits) > 1:
-        digits, exponent = digits[:-1], exponent + 1
-    if any(digits) and (exponent < -scale or len(digits) + exponent + scale > precision):
-        raise ValueError(f"{precision} digits, {scale} of them after the point, cannot hold it")
-    return Decimal((sign, digits, exponent)) if any(digits) else Decimal(0)
-
-
-_NATIVE: dict[str, set[type]] = {
-    "bool": {bool},
-    "float32": {float},
-    "float64": {float},
-    "string": {str},
-    "bytes": {bytes},
-    "date": {datetime.date},
-}
-_CONVERT = {
-    "null": (_refuse, "null"),
-    "bool": (_refuse, "true or false"),
-    "float32": (_float, "a number"),
-    "float64": (_float, "a number"),
-    "string": (_text, "text"),
-    "enum": (_text, "one of the symbols"),
-    "json": (_json, "a value that JSON can hold"),
-    "bytes": (_bytes, "bytes"),
-    "fixed": (_bytes, "as many bytes"),
-    "date": (_date, "a date (2026-01-31)"),
-    "time": (_time, "a time (23:59:59)"),
-    "timestamp": (_moment, "a timestamp (2026-01-31T23:59:59Z)"),
-    "datetime": (_moment, "a timestamp (2026-01-31T23:59:59)"),
-    "decimal": (_exact_decimal, "such a decimal"),
-}
-
-
 # Avro
 
-_AVRO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TO_AVRO: dict[str, Any] = {
     "null": "null",
     "bool": "boolean",
@@ -903,269 +680,8 @@ def _avro_type(type_: Type, name: str) -> Any:
         return {"type": "bytes", "logicalType": "decimal", "precision": type_.size[0], "scale": type_.size[1]}
     if type_.kind in ("time", "timestamp", "datetime"):
         unit, prefix = _UNITS[type_.size[0]], {"datetime": "local-timestamp"}.get(type_.kind, type_.kind)
-        return {"type": "int" if (type_.kind, unit) == ("time", "millis") else "long", "logicalType": f"{prefix}-{unit}"}
+        return {
+            "type": "int" if (type_.kind, unit) == ("time", "millis") else "long",
+            "logicalType": f"{prefix}-{unit}",
+        }
     raise RecordError(f"Avro has no type for {type_.kind}; use int64 or a decimal")
-
-
-# Arrow
-
-_TO_ARROW = {
-    "bool": "bool_",
-    "int": "int64",
-    "json": "string",
-    "enum": "string",
-    "bytes": "binary",
-    "date": "date32",
-}
-
-
-def arrow_type(type_: Type) -> Any:
-    import pyarrow as pa
-
-    if isinstance(type_, Struct):
-        return pa.struct([_arrow_field(f.name, f.slot) for f in type_.fields])
-    if isinstance(type_, ListOf):
-        return pa.list_(_arrow_field("item", type_.items))
-    if isinstance(type_, MapOf):
-        return pa.map_(pa.string(), _arrow_field("value", type_.values))
-    if isinstance(type_, OneOf):
-        options = [pa.field(f"option{i}", arrow_type(option)) for i, option in enumerate(type_.options)]
-        return pa.struct([pa.field("branch", pa.int32()), *options])
-    kind, size = type_.kind, type_.size
-    if kind == "decimal":
-        return (pa.decimal128 if size[0] <= 38 else pa.decimal256)(size[0], size[1])
-    if kind == "fixed":
-        return pa.binary(size[0])
-    if kind == "time":
-        return pa.time32("ms") if size[0] == 3 else pa.time64("us")
-    if kind in ("timestamp", "datetime"):
-        unit = next(name for name, digits in _DIGITS.items() if digits == size[0])
-        return pa.timestamp(unit, "UTC" if kind == "timestamp" else None)
-    return getattr(pa, _TO_ARROW.get(kind, kind))()
-
-
-def _arrow_field(name: str, slot: Slot) -> Any:
-    import pyarrow as pa
-
-    return pa.field(name, arrow_type(slot.type), nullable=slot.null_at is not None)
-
-
-@lru_cache(maxsize=64)
-def arrow_schema(struct: Struct) -> Any:
-    import pyarrow as pa
-
-    return pa.schema(list(arrow_type(struct)))
-
-
-# Staging
-
-
-def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
-    """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema, compressed
-    by zstd at its fastest (a third of the records' JSON, and of what many groups would repeat for a schema, nothing)."""
-    import pyarrow as pa
-    import zstandard
-
-    try:
-        array = pa.array(records, type=pa.struct(arrow_schema(struct)))
-    except UnicodeEncodeError as error:
-        path = next((path for path, leaf in leaves(records) if leaf == error.object), "")
-        raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
-    batch = pa.RecordBatch.from_struct_array(array).serialize()
-    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
-
-
-def mark(schema: bytes) -> bytes:
-    return blake2b(schema, digest_size=8).digest()
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that has no parts, and where it is. List members do not count: `tags[]`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from leaves(inner, below(path, str(key)))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from leaves(inner, path + "[]" if path else path)
-    else:
-        yield path, value
-
-
-def unstage(
-    blocks: Iterable[tuple[bytes, Sequence[int] | None]], have: Iterable[tuple[bytes, Struct]], want: Struct
-) -> Iterator[Any]:
-    """The staged batches with the types of `want`, of each the records at the given indices (None: all).
-
-    `have` are the schemas as they were staged and their types. Raises DestinationError for a block of another schema.
-    """
-    import pyarrow as pa
-    import zstandard
-
-    types = {mark(schema): struct for schema, struct in have}
-    for payload, indices in blocks:
-        struct = types.get(bytes(payload[:8]))
-        if struct is None:
-            raise DestinationError("a staged block has a schema that none of its group's blocks declared")
-        message = pa.py_buffer(zstandard.ZstdDecompressor().decompress(payload[8:]))
-        batch = fitted(pa.ipc.read_record_batch(message, arrow_schema(struct)), struct, want)
-        if indices is not None:
-            batch = _selected(batch, indices)
-        if batch.num_rows:
-            yield batch
-
-
-def _selected(batch: Any, indices: Sequence[int]) -> Any:
-    import pyarrow as pa
-
-    if len(indices) and list(indices) == list(range(indices[0], indices[0] + len(indices))):
-        return batch.slice(indices[0], len(indices))
-    return batch.take(pa.array(indices, pa.int64()))
-
-
-def fitted(batch: Any, have: Struct, want: Struct) -> Any:
-    import pyarrow as pa
-
-    if have == want or not want.fields:
-        return batch
-    array = fit(pa.StructArray.from_arrays(batch.columns, fields=list(batch.schema)) if have.fields else _blank(batch), have, want)
-    return pa.RecordBatch.from_arrays(array.flatten(), schema=arrow_schema(want))
-
-
-def _blank(batch: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.array([{}] * batch.num_rows, pa.struct([]))
-
-
-def fit(array: Any, have: Type, want: Type) -> Any:
-    """An array of type `have`, which was merged into `want`, as an array of type `want`. The array has no offset."""
-    import pyarrow as pa
-
-    target = arrow_type(want)
-    if have == NULL:
-        return pa.nulls(len(array), target)
-    if isinstance(have, Scalar):
-        return array if array.type == target else array.cast(target)
-    validity = array.buffers()[0]
-    if isinstance(have, ListOf) and isinstance(want, ListOf):
-        children = [fit(array.values, have.items.type, want.items.type)]
-        return pa.Array.from_buffers(target, len(array), array.buffers()[:2], array.null_count, children=children)
-    assert isinstance(have, Struct)
-    if isinstance(want, MapOf):
-        offsets = pa.py_buffer(bytes(4 * len(array) + 4))
-        entries = pa.array([], pa.struct([target.key_field, target.item_field]))
-        return pa.Array.from_buffers(target, len(array), [validity, offsets], array.null_count, children=[entries])
-    assert isinstance(want, Struct)
-    places = {f.name: i for i, f in enumerate(have.fields)}
-    children = []
-    for f in want.fields:
-        i = places.get(f.name)
-        if i is None:
-            children.append(pa.nulls(len(array), arrow_type(f.slot.type)))
-        else:
-            children.append(fit(array.field(i), have.fields[i].slot.type, f.slot.type))
-    return pa.Array.from_buffers(target, len(array), [validity], array.null_count, children=children)
-
-
-# From Arrow to Python
-
-
-def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
-    """An Arrow array as Python values, column by column: ten times faster than `to_pylist` of older pyarrow releases,
-    and maps come as dictionaries. Raises ValueError for what Python's types cannot hold."""
-    import pyarrow as pa
-
-    type_ = array.type
-    if array.null_count == len(array):
-        return [None] * len(array)
-    if isinstance(type_, pa.BaseExtensionType):
-        return _uuids(array.storage) if type_.extension_name == "arrow.uuid" else values(array.storage, cut_nanoseconds)
-    if pa.types.is_dictionary(type_):
-        return values(array.dictionary_decode(), cut_nanoseconds)
-    if pa.types.is_struct(type_):
-        columns = [values(child, cut_nanoseconds) for child in array.flatten()]
-        names = [type_.field(i).name for i in range(type_.num_fields)]
-        found: list[Any] = rows(names, columns, len(array))
-    elif pa.types.is_map(type_):
-        keys, items = values(array.keys, cut_nanoseconds), values(array.items, cut_nanoseconds)
-        offsets = array.offsets.to_pylist()
-        found = [dict(zip(keys[a:b], items[a:b], strict=True)) for a, b in zip(offsets, offsets[1:])]
-    elif pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        items, offsets = values(array.values, cut_nanoseconds), array.offsets.to_pylist()
-        found = [items[a:b] for a, b in zip(offsets, offsets[1:])]
-    elif pa.types.is_temporal(type_):
-        return _times_of(array, cut_nanoseconds)
-    elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
-        found = (array.fill_null(0) if array.null_count else array).to_numpy().tolist()
-    elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_) or _is_text(type_):
-        return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
-    else:
-        return array.to_pylist()  # type: ignore[no-any-return]
-    if array.null_count:
-        for i in array.is_null().to_numpy(zero_copy_only=False).nonzero()[0].tolist():
-            found[i] = None
-    return found
-
-
-def rows(names: Sequence[str], columns: Sequence[list[Any]], length: int) -> list[Any]:
-    if not columns:
-        return [{} for _ in range(length)]
-    return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  `strict` costs a tenth, and lengths are equal
-
-
-def _is_text(type_: Any) -> bool:
-    import pyarrow as pa
-
-    return any(
-        test(type_)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_fixed_size_binary,
-        )
-    )
-
-
-def _uuids(array: Any) -> list[Any]:
-    import uuid
-
-    return [None if v is None else str(uuid.UUID(bytes=v)) for v in values(array)]
-
-
-def _times_of(array: Any, cut: bool) -> list[Any]:
-    """Dates, times, timestamps. Python's have microseconds and the years 1 to 9999."""
-    import pyarrow as pa
-
-    type_ = array.type
-    if pa.types.is_timestamp(type_):
-        array = array.cast(pa.timestamp("us", type_.tz), safe=not cut)
-    elif pa.types.is_time(type_):
-        array = array.cast(pa.time64("us"), safe=not cut)
-    elif pa.types.is_date64(type_):
-        array = array.cast(pa.date32())
-    elif not pa.types.is_date(type_):
-        return array.to_pylist()  # type: ignore[no-any-return]
-    found = array.to_numpy(zero_copy_only=False).tolist()
-    if int in set(map(type, found)):
-        raise ValueError(f"{type_} outside the years 1 to 9999")
-    if not pa.types.is_timestamp(type_) or type_.tz is None:
-        return found  # type: ignore[no-any-return]
-    utc, zone = datetime.timezone.utc, _zone(type_.tz)
-    aware = [None if v is None else v.replace(tzinfo=utc) for v in found]
-    return aware if zone is utc else [None if v is None else v.astimezone(zone) for v in aware]
-
-
-@lru_cache(maxsize=64)
-def _zone(name: str) -> datetime.tzinfo:
-    if name.upper() in ("UTC", "Z", "GMT", "ETC/UTC", "+00:00"):
-        return datetime.timezone.utc
-    if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)", name):
-        minutes = int(found[2]) * 60 + int(found[3])
-        return datetime.timezone(datetime.timedelta(minutes=-minutes if found[1] == "-" else minutes))
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(name)

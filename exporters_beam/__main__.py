@@ -1,0 +1,318 @@
+"""The command line: `exporters-beam run | validate | explain | preview | modules | schema | init`.
+
+Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from exporters_beam import __version__
+from exporters_beam.errors import ConfigError, ExportError, Problem
+
+if TYPE_CHECKING:
+    from exporters_beam.spec import ExportSpec
+
+DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    try:
+        args = _parse(parser, given)
+    except SystemExit as exit:  # argparse has told why
+        return exit.code if isinstance(exit.code, int) else WRONG
+    try:
+        status: int = args.command(args)
+        sys.stdout.flush()
+        return status
+    except ConfigError as error:
+        _tell_error(error, args.debug)
+        return WRONG
+    except BrokenPipeError:
+        # The reader of our output is gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        _print_error("error: interrupted; nothing half-written has a final name")
+        return INTERRUPTED
+    except ExportError as error:
+        _tell_error(error, args.debug)
+        return FAILED
+    except Exception as error:
+        _tell_error(error, args.debug)
+        return FAILED
+
+
+def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
+    """The arguments; `beam` has those of `run` that are not ours, in their order."""
+    args, others = parser.parse_known_args(_from_old_spelling(given))
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(WRONG)
+    if others and args.command is not _run:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.beam = [other for other in others if other != "--"]
+    return args
+
+
+def _from_old_spelling(given: list[str]) -> list[str]:
+    """`--config FILE` of exporters 0.6.18 is `run FILE`."""
+    if given[:1] == ["--config"]:
+        return ["run", *given[1:]]
+    if given and given[0].startswith("--config="):
+        return ["run", given[0].partition("=")[2], *given[1:]]
+    if given and given[0].partition("=")[0] == "--resume":
+        raise _CannotStart("--resume goes with a config now: exporters-beam run CONFIG --resume")
+    return given
+
+
+class _CannotStart(SystemExit):
+    """A command that cannot be understood: told at once, in one line."""
+
+    def __init__(self, message: str) -> None:
+        _print_error(f"error: {message}")
+        super().__init__(WRONG)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="exporters-beam", description="Export records as a config says.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"exporters-beam {__version__}")
+    parser.set_defaults(command=None, debug=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, function: Any, help: str, **more: Any) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name, help=help, description=help, allow_abbrev=False, **more
+        )
+        command.set_defaults(command=function)
+        command.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+        return command
+
+    def add_variables(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--var", action="append", default=[], metavar="NAME=VALUE", help="set a variable of the config's `vars`"
+        )
+
+    run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
+    run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
+    run.add_argument("--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine")
+    add_variables(run)
+    run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    validate = add("validate", _validate, "check configs; nothing is run")
+    validate.add_argument("configs", metavar="CONFIG", nargs="+")
+    add_variables(validate)
+
+    explain = add("explain", _explain, "show what a config would do, step by step")
+    explain.add_argument("config", metavar="CONFIG")
+    explain.add_argument("--format", choices=("text", "mermaid"), default="text")
+    add_variables(explain)
+
+    preview = add("preview", _preview, "show the first records as they pass every step; nothing is delivered")
+    preview.add_argument("config", metavar="CONFIG")
+    preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
+    add_variables(preview)
+
+    modules = add("modules", _modules, "list components, or explain one")
+    modules.add_argument("name", metavar="NAME", nargs="?")
+    modules.add_argument("--kind", metavar="KIND", help="only of this kind: reader, filter, writer, …")
+    modules.add_argument("--markdown", action="store_true", help="the whole reference, as docs/reference.md")
+
+    add("schema", _schema, "print the JSON Schema of configs, for editors")
+
+    init = add("init", _init, "write a config to start with")
+    init.add_argument("file", metavar="FILE", nargs="?", default="export.yaml")
+    init.add_argument("--reader", default="random", metavar="NAME")
+    init.add_argument("--writer", default="fs", metavar="NAME")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+# Commands
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.report is not None:
+        _refuse_report(args.report)
+    spec = _load(args.config, args.var)
+    if args.resume:
+        spec = replace(spec, settings=replace(spec.settings, resume=True))
+    _start_logging(spec, args)
+    from exporters_beam.runner import run
+
+    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
+    if args.report is not None:
+        with open(args.report, "w", encoding="utf-8") as file:
+            file.write(report.to_json())
+    if not args.quiet:
+        _print_error(report.summary())
+    return DONE
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from exporters_beam.plan import make
+
+    status = DONE
+    for config in args.configs:
+        try:
+            spec = _load(config, args.var)
+            make(spec)
+        except ConfigError as error:
+            _tell_error(error, args.debug)
+            status = WRONG
+            continue
+        _warn(spec)
+        print(f"{config}: ok")
+    return status
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from exporters_beam.explain import mermaid, text
+    from exporters_beam.plan import make
+
+    spec = _load(args.config, args.var)
+    _warn(spec)
+    print((mermaid if args.format == "mermaid" else text)(make(spec)), end="")
+    return DONE
+
+
+def _preview(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    _warn(spec)
+    from exporters_beam.plan import make
+    from exporters_beam.preview import preview
+
+    preview(make(spec), args.n, print)
+    return DONE
+
+
+def _modules(args: argparse.Namespace) -> int:
+    from exporters_beam import reference
+
+    if args.markdown:
+        print(reference.markdown(), end="")
+    elif args.name is None:
+        print(reference.listing(args.kind))
+    else:
+        print(reference.describe(args.name, args.kind))
+    return DONE
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from exporters_beam.schema import document_schema, to_text
+
+    print(to_text(document_schema()), end="")
+    return DONE
+
+
+def _init(args: argparse.Namespace) -> int:
+    from exporters_beam import reference
+
+    text = reference.starter(args.reader, args.writer)
+    try:
+        with open(args.file, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(Problem((), "this file exists; give another name", file=args.file)) from None
+    except OSError as error:
+        raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=args.file)) from None
+    print(f"{args.file}: written; run it with: exporters-beam run {args.file}")
+    return DONE
+
+
+# What they share
+
+
+def _load(config: str, variables: Sequence[str]) -> ExportSpec:
+    from exporters_beam.spec import load
+
+    return load(config, variables=_variables(variables))
+
+
+def _variables(given: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE as variables; a value that is a number, true, false, null, a list or an object in JSON is that."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--var {text}: write it as NAME=VALUE")
+        try:
+            parsed = json.loads(value, parse_constant=_not_json)
+        except (ValueError, RecursionError):
+            parsed = value
+        found[name] = value if isinstance(parsed, str) else parsed
+    return found
+
+
+def _not_json(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _refuse_report(path: str) -> None:
+    """Before hours of work: the report could not be written at the end."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.path.isdir(folder):
+        raise ConfigError(f"--report {path}: give the name of a file in a folder that exists")
+
+
+def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
+    """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines())
+    handler.setLevel(logging.WARNING if args.quiet else logging.NOTSET)
+    logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
+    logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
+
+
+class _Lines(logging.Formatter):
+    """Log records as the other lines on standard error: `warning: …`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {super().format(record)}"
+
+
+def _warn(spec: ExportSpec) -> None:
+    for problem in spec.warnings:
+        _print_error(f"warning: {problem}")
+
+
+def _tell_error(error: Exception, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            _print_error(f"error: {problem}")
+        return
+    text = str(error) if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
+    hint = "" if debug or isinstance(error, ExportError) else " (--debug shows where)"
+    _print_error(f"error: {text or type(error).__name__}{hint}")
+
+
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""bzip2: strongest of the old compressions, slow both ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, ClassVar
+
+from exporters_beam.compressions import Codec, Compressor
+from exporters_beam.compressions.streams import joined, stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bz2:
+    """Read bzip2 files. Streams one behind the other are read as one; anything else behind them is an error.
+
+    Example:
+        decompressor:
+          name: bz2
+    """
+
+    kind: ClassVar[str] = "decompressor"
+    suffixes: ClassVar[tuple[str, ...]] = (".bz2",)
+    splittable: ClassVar[bool] = False
+
+    def open(self, raw: BinaryIO) -> BinaryIO:
+        import bz2
+
+        return stream(joined(raw, "bz2", _begins, bz2.BZ2Decompressor, (OSError, ValueError)), raw)
+
+
+def _begins(first: bytes) -> bool:
+    return first[:3] == b"BZh"[: len(first)]
+
+
+@dataclass(frozen=True)
+class Bz2Codec(Codec):
+    """bzip2 streams; the usual level is 9."""
+
+    name: ClassVar[str] = "bz2"
+    suffix: ClassVar[str] = ".bz2"
+    levels: ClassVar[range] = range(1, 10)
+
+    def compressor(self) -> Compressor:
+        import bz2
+
+        return bz2.BZ2Compressor(self.level or 9)
+
+    def decompress(self, data: bytes) -> bytes:
+        import bz2
+
+        return bz2.decompress(data)

@@ -1,0 +1,287 @@
+"""Records as Arrow columns: staged block by block, brought to the types of a whole file, and back to Python values."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+from exporters_beam.errors import DestinationError, RecordError
+from exporters_beam.formats.schemas import DIGITS, NULL, ListOf, MapOf, OneOf, Scalar, Slot, Struct, Type, below
+from exporters_beam.records import Record
+
+_TO_ARROW = {
+    "bool": "bool_",
+    "int": "int64",
+    "json": "string",
+    "enum": "string",
+    "bytes": "binary",
+    "date": "date32",
+}
+
+
+def arrow_type(type_: Type) -> Any:
+    import pyarrow as pa
+
+    if isinstance(type_, Struct):
+        return pa.struct([_arrow_field(f.name, f.slot) for f in type_.fields])
+    if isinstance(type_, ListOf):
+        return pa.list_(_arrow_field("item", type_.items))
+    if isinstance(type_, MapOf):
+        return pa.map_(pa.string(), _arrow_field("value", type_.values))
+    if isinstance(type_, OneOf):
+        options = [pa.field(f"option{i}", arrow_type(option)) for i, option in enumerate(type_.options)]
+        return pa.struct([pa.field("branch", pa.int32()), *options])
+    kind, size = type_.kind, type_.size
+    if kind == "decimal":
+        return (pa.decimal128 if size[0] <= 38 else pa.decimal256)(size[0], size[1])
+    if kind == "fixed":
+        return pa.binary(size[0])
+    if kind == "time":
+        return pa.time32("ms") if size[0] == 3 else pa.time64("us")
+    if kind in ("timestamp", "datetime"):
+        unit = next(name for name, digits in DIGITS.items() if digits == size[0])
+        return pa.timestamp(unit, "UTC" if kind == "timestamp" else None)
+    return getattr(pa, _TO_ARROW.get(kind, kind))()
+
+
+def _arrow_field(name: str, slot: Slot) -> Any:
+    import pyarrow as pa
+
+    return pa.field(name, arrow_type(slot.type), nullable=slot.null_at is not None)
+
+
+@lru_cache(maxsize=64)
+def arrow_schema(struct: Struct) -> Any:
+    import pyarrow as pa
+
+    return pa.schema(list(arrow_type(struct)))
+
+
+# Staging
+
+
+def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
+    """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema (which small
+    blocks of many groups would repeat again and again), compressed by zstd at its fastest."""
+    import pyarrow as pa
+    import zstandard
+
+    try:
+        array = pa.array(records, type=pa.struct(arrow_schema(struct)))
+    except UnicodeEncodeError as error:
+        path = next((path for path, leaf in leaves(records) if leaf == error.object), "")
+        raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
+    batch = pa.RecordBatch.from_struct_array(array).serialize()
+    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
+
+
+def mark(schema: bytes) -> bytes:
+    return blake2b(schema, digest_size=8).digest()
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that has no parts, and where it is. List members do not count: `tags[]`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, below(path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from leaves(inner, path + "[]" if path else path)
+    else:
+        yield path, value
+
+
+def unstage(
+    blocks: Iterable[tuple[bytes, Sequence[int] | None]], have: Iterable[tuple[bytes, Struct]], want: Struct
+) -> Iterator[Any]:
+    """The staged batches with the types of `want`, of each the records at the given indices (None: all).
+
+    `have` are the schemas as they were staged and their types. Raises DestinationError for a block of another schema.
+    """
+    import pyarrow as pa
+    import zstandard
+
+    target = arrow_schema(want)
+    staged = {mark(schema): (struct, arrow_schema(struct)) for schema, struct in have}
+    unpacker = zstandard.ZstdDecompressor()
+    for payload, indices in blocks:
+        struct, schema = staged.get(bytes(payload[:8]), (None, None))
+        if struct is None:
+            raise DestinationError("a staged block has a schema that none of its group's blocks declared")
+        message = pa.py_buffer(unpacker.decompress(payload[8:]))
+        batch = pa.ipc.read_record_batch(message, schema)
+        if schema is not target and not schema.equals(target):
+            batch = pa.RecordBatch.from_arrays(_fit_fields(batch.columns, struct, want, batch.num_rows), schema=target)
+        if indices is not None:
+            batch = _selected(batch, indices)
+        if batch.num_rows:
+            yield batch
+
+
+def gathered(batches: Iterable[Any], records: int) -> Iterator[Any]:
+    """The same records in fewer batches: small ones joined until they have so many records."""
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        if count >= records:
+            yield from pa.Table.from_batches(waiting).combine_chunks().to_batches() if len(waiting) > 1 else waiting
+            waiting, count = [], 0
+    if waiting:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
+
+
+def _selected(batch: Any, indices: Sequence[int]) -> Any:
+    import pyarrow as pa
+
+    if len(indices) and list(indices) == list(range(indices[0], indices[0] + len(indices))):
+        return batch.slice(indices[0], len(indices))
+    return batch.take(pa.array(indices, pa.int64()))
+
+
+def _fit_fields(columns: Sequence[Any], have: Struct, want: Struct, length: int) -> list[Any]:
+    import pyarrow as pa
+
+    places = {f.name: (f.slot.type, column) for f, column in zip(have.fields, columns, strict=True)}
+    found = []
+    for f in want.fields:
+        type_, column = places.get(f.name, (NULL, None))
+        fresh = column is None
+        found.append(pa.nulls(length, arrow_type(f.slot.type)) if fresh else fit(column, type_, f.slot.type))
+    return found
+
+
+def fit(array: Any, have: Type, want: Type) -> Any:
+    """An array of type `have`, which was merged into `want`, as an array of type `want`. The array has no offset."""
+    import pyarrow as pa
+
+    target = arrow_type(want)
+    if have == NULL:
+        return pa.nulls(len(array), target)
+    if isinstance(have, Scalar):
+        return array if array.type == target else array.cast(target)
+    validity = array.buffers()[0]
+    if isinstance(have, ListOf) and isinstance(want, ListOf):
+        children = [fit(array.values, have.items.type, want.items.type)]
+        return pa.Array.from_buffers(target, len(array), array.buffers()[:2], array.null_count, children=children)
+    assert isinstance(have, Struct)
+    if isinstance(want, MapOf):
+        offsets = pa.py_buffer(bytes(4 * len(array) + 4))
+        entries = pa.array([], pa.struct([target.key_field, target.item_field]))
+        return pa.Array.from_buffers(target, len(array), [validity, offsets], array.null_count, children=[entries])
+    assert isinstance(want, Struct)
+    columns = [array.field(i) for i in range(len(have.fields))]
+    children = _fit_fields(columns, have, want, len(array))
+    return pa.Array.from_buffers(target, len(array), [validity], array.null_count, children=children)
+
+
+# From Arrow to Python
+
+
+def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
+    """An Arrow array as Python values, column by column: ten times faster than `to_pylist` of older pyarrow releases,
+    and maps come as dictionaries. Raises ValueError for what Python's types cannot hold."""
+    import pyarrow as pa
+
+    type_ = array.type
+    if array.null_count == len(array):
+        return [None] * len(array)
+    if isinstance(type_, pa.BaseExtensionType):
+        return _uuids(array.storage) if type_.extension_name == "arrow.uuid" else values(array.storage, cut_nanoseconds)
+    if pa.types.is_dictionary(type_):
+        return values(array.dictionary_decode(), cut_nanoseconds)
+    if pa.types.is_struct(type_):
+        columns = [values(child, cut_nanoseconds) for child in array.flatten()]
+        names = [type_.field(i).name for i in range(type_.num_fields)]
+        found: list[Any] = rows(names, columns, len(array))
+    elif pa.types.is_map(type_):
+        keys, items = values(array.keys, cut_nanoseconds), values(array.items, cut_nanoseconds)
+        offsets = array.offsets.to_pylist()
+        found = [dict(zip(keys[a:b], items[a:b], strict=True)) for a, b in pairwise(offsets)]
+    elif pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        items, offsets = values(array.values, cut_nanoseconds), array.offsets.to_pylist()
+        found = [items[a:b] for a, b in pairwise(offsets)]
+    elif pa.types.is_temporal(type_):
+        return _times_of(array, cut_nanoseconds)
+    elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
+        found = (array.fill_null(0) if array.null_count else array).to_numpy().tolist()
+    elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_) or _is_text(type_):
+        return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    else:
+        return array.to_pylist()  # type: ignore[no-any-return]
+    if array.null_count:
+        for i in array.is_null().to_numpy(zero_copy_only=False).nonzero()[0].tolist():
+            found[i] = None
+    return found
+
+
+def rows(names: Sequence[str], columns: Sequence[list[Any]], length: int) -> list[Any]:
+    if not columns:
+        return [{} for _ in range(length)]
+    return [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905  `strict` costs a tenth, and lengths are equal
+
+
+def _is_text(type_: Any) -> bool:
+    import pyarrow as pa
+
+    return any(
+        test(type_)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def _uuids(array: Any) -> list[Any]:
+    import uuid
+
+    return [None if v is None else str(uuid.UUID(bytes=v)) for v in values(array)]
+
+
+def _times_of(array: Any, cut: bool) -> list[Any]:
+    """Dates, times, timestamps. Python's have microseconds and the years 1 to 9999."""
+    import pyarrow as pa
+
+    type_ = array.type
+    if pa.types.is_timestamp(type_):
+        array = array.cast(pa.timestamp("us", type_.tz), safe=not cut)
+    elif pa.types.is_time(type_):
+        array = array.cast(pa.time64("us"), safe=not cut)
+    elif pa.types.is_date64(type_):
+        array = array.cast(pa.date32())
+    elif not pa.types.is_date(type_):
+        return array.to_pylist()  # type: ignore[no-any-return]
+    found = array.to_numpy(zero_copy_only=False).tolist()
+    if int in set(map(type, found)):
+        raise ValueError(f"{type_} outside the years 1 to 9999")
+    if not pa.types.is_timestamp(type_) or type_.tz is None:
+        return found  # type: ignore[no-any-return]
+    utc, zone = datetime.timezone.utc, _zone(type_.tz)
+    aware = [None if v is None else v.replace(tzinfo=utc) for v in found]
+    return aware if zone is utc else [None if v is None else v.astimezone(zone) for v in aware]
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> datetime.tzinfo:
+    if name.upper() in ("UTC", "Z", "GMT", "ETC/UTC", "+00:00"):
+        return datetime.timezone.utc
+    if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)", name):
+        minutes = int(found[2]) * 60 + int(found[3])
+        return datetime.timezone(datetime.timedelta(minutes=-minutes if found[1] == "-" else minutes))
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)

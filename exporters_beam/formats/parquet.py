@@ -1,0 +1,259 @@
+"""Parquet: columns, compressed on their own, in row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar
+
+from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats import columns as arrow
+from exporters_beam.formats import schemas as types
+from exporters_beam.formats.conform import conform
+from exporters_beam.options import option
+from exporters_beam.records import Record
+
+CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
+"""A chunk has at most so many records, and about so many bytes."""
+
+ROW_GROUP_BYTES = 64 << 20
+"""A row group under way is in memory: it is written when it has so many bytes, however few records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetDeserializer:
+    """Read Parquet files, a row group at a time, nested columns as objects and lists.
+
+    Maps become objects, timestamps datetimes (with a time zone where the column has one), decimals `Decimal`, binary
+    columns bytes, UUIDs text. Old INT96 timestamps are read to the microsecond. A file that is truncated or damaged
+    stops the export with its name and the record number.
+
+    Example:
+        deserializer:
+          name: parquet
+          options: {columns: [id, name, address.country]}
+    """
+
+    kind: ClassVar[str] = "deserializer"
+
+    columns: tuple[str, ...] = option(
+        "columns to read, nested ones with dots; they keep the file's order. All, where none is given",
+        type="str_list",
+        default=(),
+    )
+    nanoseconds: str = option(
+        "a timestamp or time finer than Python's microseconds fails its record, or is cut",
+        default="fail",
+        choices=("fail", "cut"),
+    )
+
+    def row_groups(self, stream: BinaryIO) -> int:
+        """How many row groups a file has; each can be read by itself. Raises SourceError."""
+        return int(self._open(stream).metadata.num_row_groups)
+
+    def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+        """The chunks of one row group, numbered from 0."""
+        yield from self._chunks(self._open(stream), row_group)
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+        """The file in order, as Arrow streams of one batch each. `stream` must be seekable."""
+        file = self._open(stream)
+        for row_group in range(file.metadata.num_row_groups):
+            yield from self._chunks(file, row_group)
+
+    def decode(self, data: bytes) -> Sequence[Record]:
+        batch = _batch(data)
+        columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
+        return arrow.rows(batch.schema.names, columns, batch.num_rows)
+
+    def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
+        batch = _batch(data)
+        for number in range(batch.num_rows):
+            record: dict[str, Any] = {}
+            text: dict[str, str] = {}
+            problem = None
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                value = column.take([number])  # a slice would still hold the parts of other records
+                text[name] = str(value)[:200]
+                try:
+                    (record[name],) = arrow.values(value, self.nanoseconds == "cut")
+                except Exception as error:
+                    hint = '; set nanoseconds: "cut" to lose them' if "would lose data" in str(error) else ""
+                    problem = problem or RecordError(f"column {name} cannot be read: {str(error)[:200]}{hint}")
+            yield number, problem or record, text if problem else None
+
+    def _open(self, stream: BinaryIO) -> Any:
+        import pyarrow.parquet as pq
+
+        if not stream.seekable():
+            raise SourceError("Parquet files are read from their end, so they cannot be compressed once more as a whole")
+        size = stream.seek(0, 2)
+        if size < 12:
+            raise SourceError(f"not a Parquet file: {size} bytes")
+        stream.seek(0)
+        start = stream.read(4)
+        if start not in (b"PAR1", b"PARE"):
+            raise SourceError(f"not a Parquet file: it begins with {start!r}")
+        with _source_errors("the file is truncated or damaged"):
+            file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
+        names = file.schema_arrow.names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
+        paths = {file.schema.column(i).path for i in range(len(file.schema))}
+        for column in self.columns:
+            if not any(path == column or path.startswith(column + ".") for path in paths):
+                known = ", ".join(names)
+                raise SourceError(f"there is no column {column!r}; the file has {known[:200]}")
+        return file
+
+    def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+        groups = file.metadata.num_row_groups
+        if not 0 <= row_group < groups:
+            raise SourceError(f"there is no row group {row_group}; the file has {groups}")
+        about = file.metadata.row_group(row_group)
+        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(about.total_byte_size, 1)))
+        first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
+        with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
+            batches = file.iter_batches(rows, row_groups=[row_group], columns=self.columns or None, use_threads=False)
+            for batch in batches:
+                for piece in _small(batch):
+                    yield _packed(piece), piece.num_rows, piece.nbytes
+                    done += piece.num_rows
+            if done != about.num_rows:
+                raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
+
+
+@contextmanager
+def _source_errors(what: Any) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"{what() if callable(what) else what}: {str(error)[:200]}") from error
+
+
+def _small(batch: Any) -> Iterator[Any]:
+    """The batch in halves of halves: encoded columns can be much smaller than what they hold."""
+    if batch.nbytes <= 4 * CHUNK_BYTES or batch.num_rows < 2:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _small(batch.slice(0, half))
+    yield from _small(batch.slice(half))
+
+
+def _packed(batch: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _batch(data: bytes) -> Any:
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_next_batch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetFormat:
+    """Write Parquet files.
+
+    Columns and their types are found in the records: columns stand in the order in which keys are first seen, every
+    column may be null, a missing key is null, nested objects become structs and lists lists. Integers and floating
+    point numbers in one column make it floating point (where no integer is too large to be exact); any other mixture
+    of types fails, with the field and both types. What is null everywhere becomes a text column, what is `{}`
+    everywhere an empty map. Datetimes with a time zone become UTC instants.
+
+    With `schema` the records must fit it: a JSON Schema with `properties`, whose keywords type, format (date-time,
+    date, time), properties, required, additionalProperties (a map), items, anyOf with null and $ref are read, or an
+    Avro schema with `fields`. `{"arrow": "int32"}` in place of a type names Arrow's own types, and `{"type": "string",
+    "contentMediaType": "application/json"}` keeps any value as JSON text. Text is parsed where the schema wants dates,
+    times or decimals. A record that does not fit fails.
+
+    Example:
+        formatter:
+          name: parquet
+          options:
+            codec: zstd
+            schema:
+              properties:
+                id: {type: integer}
+                updated: {type: [string, "null"], format: date-time}
+                tags: {type: array, items: {type: string}}
+              required: [id]
+    """
+
+    kind: ClassVar[str] = "formatter"
+    extension: ClassVar[str] = "parquet"
+
+    schema: Mapping[str, Any] | None = option(
+        "the columns: a JSON Schema with properties or an Avro schema with fields; found in the records if not given",
+        type="dict",
+        default=None,
+    )
+    unknown_fields: str = option(
+        "a key that the schema lacks fails its record, or is dropped", default="fail", choices=("fail", "drop")
+    )
+    codec: str = option("compression of columns", default="zstd", choices=("zstd", "snappy", "gzip", "none"))
+    codec_level: int | None = option("level of zstd (1 to 22) or gzip (1 to 9)", type="int", default=None, minimum=1)
+    row_group_size: int = option("most records of a row group", type="int", default=100_000, minimum=1)
+    _given: types.Struct | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        most = {"zstd": 22, "gzip": 9}.get(self.codec, 0)
+        if self.codec_level is not None and not 1 <= self.codec_level <= most:
+            fits = f"levels are 1 to {most}" if most else "it has no levels"
+            raise ConfigError(f"codec_level: {self.codec_level} is no level of {self.codec}; {fits}")
+        if self.schema is not None:
+            struct = types.given(self.schema)
+            for path in types.unions(struct):
+                raise ConfigError(f"{path}: Parquet has no unions; give one type")
+            object.__setattr__(self, "_given", struct)
+
+    def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
+        """A block as a compressed Arrow batch, and its types where they were inferred."""
+        if self._given is not None:
+            fitted = conform(records, self._given, self.unknown_fields == "drop")
+            return arrow.stage(fitted, self._given, b""), b""
+        struct = types.infer(records)
+        schema = types.dump(struct)
+        return arrow.stage(records, struct, schema), schema
+
+    def assemble(
+        self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
+    ) -> None:
+        """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options alone."""
+        import pyarrow.parquet as pq
+
+        want = self._given or types.merged(schemas)
+        if not want.fields:
+            raise RecordError("the records have no keys, and a Parquet file needs one column at least")
+        have = [(b"", want)] if self._given else [(schema, types.load(schema)) for schema in schemas]
+        with pq.ParquetWriter(
+            out, arrow.arrow_schema(want), compression=self.codec, compression_level=self.codec_level
+        ) as writer:
+            for table in self._row_groups(arrow.unstage(blocks, have, want)):
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+    def _row_groups(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Tables of `row_group_size` records, each in one piece, so that blocks' borders leave no trace in the file."""
+        import pyarrow as pa
+
+        waiting: list[Any] = []
+        count = size = 0
+        for batch in batches:
+            waiting.append(batch)
+            count, size = count + batch.num_rows, size + batch.nbytes
+            while count >= self.row_group_size or (count and size >= ROW_GROUP_BYTES):
+                table = pa.Table.from_batches(waiting)
+                yield table.slice(0, self.row_group_size).combine_chunks()
+                waiting = table.slice(self.row_group_size).to_batches()
+                count, size = max(count - self.row_group_size, 0), sum(b.nbytes for b in waiting)
+        if count:
+            yield pa.Table.from_batches(waiting).combine_chunks()

@@ -1,0 +1,473 @@
+"""From a config to an ExportSpec, or to every problem in it with its place."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+
+from exporters_beam.errors import ConfigError
+from exporters_beam.options import option
+from exporters_beam.spec import SECTIONS, Settings, load
+from exporters_beam.variables import Secret
+
+READER = {"name": "memory", "options": {"records": [{"a": 1}]}}
+WRITER = {"name": "fs", "options": {"filebase": "out/part-"}}
+KV = {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picky:
+    """A reader with options of every type."""
+
+    kind: ClassVar[str] = "reader"
+
+    size: int = option("how many", type="int", default=10, minimum=1)
+    ratio: float = option("a share", type="number", default=0.5)
+    mode: str = option("which way", choices=("fast", "slow"), default="fast")
+    ids: tuple[int, ...] = option("numbers", type="int_list", default=())
+    names: tuple[str, ...] = option("texts", type="str_list", default=())
+    rows: tuple[dict, ...] = option("mappings", type="dict_list", default=())
+    prefix: Any = option("one or many", type="str|list", default=None)
+    on: bool = option("or off", type="bool", default=False)
+    more: dict = option("a mapping", type="dict", default={})
+    anything: Any = option("whatever", type="object", default=None)
+    key: str = option("who", env="PICKY_KEY", secret=True)
+    keys: tuple[dict, ...] = option("tested further", type="dict_list", default=())
+
+    def __post_init__(self) -> None:
+        for at, key in enumerate(self.keys):
+            if key.get("operator", "==") != "==":
+                raise ConfigError(f"keys[{at}].operator: {key['operator']!r} is no operator")
+        if self.size == 13:
+            raise ConfigError("it will not have this combination")
+        if self.size == 14:
+            raise RuntimeError("a mistake of the component's author")
+
+    def units(self):
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shy:
+    """A writer without options."""
+
+    kind: ClassVar[str] = "writer"
+
+
+def spec_of(config=None, environ=None, **sections):
+    return load({"reader": READER, "writer": WRITER, **(config or {}), **sections}, environ=environ or {})
+
+
+def problems(config, environ=None, **variables):
+    with pytest.raises(ConfigError) as caught:
+        load(config, environ=environ or {}, variables=variables)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def picky(environ=None, **options):
+    """The component, or what is wrong with its options."""
+    config = {"reader": {"name": "test_spec:Picky", "options": options}, "writer": WRITER}
+    try:
+        return load(config, environ={"PICKY_KEY": "k"} if environ is None else environ).reader.component
+    except ConfigError as error:
+        return [str(problem).removeprefix("reader.options.") for problem in error.problems]
+
+
+# The shape of a spec
+
+
+def test_a_small_config():
+    spec = spec_of()
+    assert spec.reader.kind == "reader"
+    assert spec.reader.name == "memory"
+    assert spec.reader.component.records == ({"a": 1},)
+    assert spec.writer.component.filebase == "out/part-"
+    assert spec.writer.path == ("writer",)
+    assert spec.writer.options == {"filebase": "out/part-"}
+    assert [getattr(spec, name) for name in SECTIONS if name not in ("reader", "writer", "filter")] == [None] * 9
+    assert (spec.notifications, spec.warnings, spec.write_buffer, spec.staging) == ((), (), None, None)
+    assert spec.settings == Settings()
+
+
+def test_old_class_paths_and_package_spellings():
+    spec = load({
+        "reader": {"name": "exporters.readers.fs_reader.FSReader", "options": {"input": {"dir": "data"}}},
+        "writer": {"name": "exporters.writers.FSWriter", "options": {"filebase": "out/x"}},
+    }, environ={})  # fmt: skip
+    assert (spec.reader.entry.name, spec.writer.entry.name) == ("fs", "fs")
+    assert spec.reader.name == "exporters.readers.fs_reader.FSReader"
+
+
+def test_a_section_may_be_only_a_name():
+    spec = load({"reader": "random", "writer": "console"}, environ={})
+    assert (spec.reader.entry.name, spec.writer.entry.name) == ("random", "console")
+    assert problems({"reader": "random", "writer": "fs"}) == ["writer.filebase: this option is missing"]
+
+
+def test_null_means_absent_or_empty():
+    spec = spec_of(transform=None, filter=None, exporter_options=None, stats_manager={"name": "basic", "options": None})
+    assert spec.stats_manager.options == {}
+    assert spec.transform is None
+    assert spec_of(exporter_options={"notifications": None, "formatter": None}).notifications == ()
+
+
+def test_sections_that_do_nothing_are_none():
+    spec = spec_of(
+        filter_before={"name": "exporters.filters.no_filter.NoFilter"},
+        transform={"name": "exporters.transform.no_transform.NoTransform"},
+        grouper="none",
+        filter_after={"name": "none", "options": {}},
+    )
+    assert (spec.filter_before, spec.transform, spec.grouper, spec.filter_after) == (None, None, None, None)
+
+
+def test_a_decompressor_that_does_nothing_is_still_a_decision():
+    reader = {"name": "fs", "options": {"input": "x"}}
+    spec = spec_of(reader=reader, decompressor={"name": "exporters.decompressors.NoDecompressor"})
+    assert spec.decompressor.entry.name == "none"
+    assert spec_of(reader=reader).decompressor is None
+
+
+def test_filter_wins_over_filter_before_and_both_are_checked():
+    other = {"name": "key_value", "options": {"keys": [{"name": "b", "value": 2}]}}
+    spec = spec_of(filter=KV, filter_before=other)
+    assert spec.filter_before.path == ("filter",)
+    assert spec.filter_before.options == KV["options"]
+    assert [str(w) for w in spec.warnings] == ["filter_before: not used: the section `filter`, its older name, wins"]
+    assert spec_of(filter="none", filter_before=other).filter_before is None
+    assert spec_of(filter=None, filter_before=other).filter_before.path == ("filter_before",)
+    assert problems({"reader": READER, "writer": WRITER, "filter": KV, "filter_before": {"name": "key_value"}}) == [
+        "filter_before.options.keys: this option is missing"
+    ]
+
+
+def test_the_formatter_of_exporter_options_and_of_the_top():
+    csv = {"name": "csv", "options": {"fields": ["a"]}}
+    assert spec_of(exporter_options={"formatter": csv}).formatter.path == ("exporter_options", "formatter")
+    assert spec_of(formatter=csv).formatter.path == ("formatter",)
+    both = spec_of(formatter=csv, exporter_options={"formatter": "json"})
+    assert both.formatter.entry.name == "csv"
+    assert len(both.warnings) == 1
+
+
+def test_the_write_buffer_of_the_writer():
+    name = "exporters.write_buffers.reservoir_sampling_buffer.ReservoirSamplingWriteBuffer"
+    options = {**WRITER["options"], "write_buffer": name, "write_buffer_options": {"sample_size": 3}}
+    spec = spec_of(writer={"name": "fs", "options": options})
+    assert spec.write_buffer.component.sample_size == 3
+    options["write_buffer"] = "exporters.write_buffers.base.WriteBuffer"
+    options["write_buffer_options"] = None
+    assert spec_of(writer={"name": "fs", "options": options}).write_buffer is None
+    options["write_buffer"] = "reservoir"
+    assert problems({"reader": READER, "writer": {"name": "fs", "options": options}}) == [
+        "writer.options.write_buffer: there is no write_buffer called 'reservoir'; did you mean \"reservoir_sampling\"?"
+    ]
+    options |= {"write_buffer": "reservoir_sampling", "write_buffer_options": {"size": 0, "sample_size": 0}}
+    assert [p.partition(": ")[0] for p in problems({"reader": READER, "writer": {"name": "fs", "options": options}})] == [
+        "writer.options.write_buffer_options.size",
+        "writer.options.write_buffer_options.sample_size",
+    ]
+
+
+def test_settings():
+    settings = spec_of(exporter_options={"log_level": "DEBUG", "disable_retries": True, "resume": True,
+                                         "persistence_state_id": 7, "logger_name": None}).settings  # fmt: skip
+    assert (settings.log_level, settings.disable_retries, settings.resume) == ("DEBUG", True, True)
+    assert (settings.persistence_state_id, settings.logger_name) == (7, "export-pipeline")
+
+
+def test_an_unknown_log_level_is_info_and_a_warning():
+    spec = spec_of(exporter_options={"log_level": "debug", "threaded": True})
+    assert (spec.settings.log_level, spec.settings.threaded) == ("INFO", True)
+    assert [str(w) for w in spec.warnings] == [
+        'exporter_options.log_level: there is no level \'debug\', so INFO is used; did you mean "DEBUG"?'
+    ]
+
+
+def test_notifications_keep_their_order():
+    hooks = [{"name": "webhook", "options": {"endpoints": [f"http://h{n}"]}} for n in range(3)]
+    spec = spec_of(exporter_options={"notifications": hooks})
+    assert [section.component.endpoints for section in spec.notifications] == [("http://h0",), ("http://h1",), ("http://h2",)]
+
+
+def test_the_new_top_level_keys():
+    spec = spec_of(staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3)
+    assert spec.staging == "/mnt/stage"
+    assert spec.runners == {"FlinkRunner": {"parallelism": 2}}
+    assert spec.warnings == ()
+
+
+def test_unknown_keys_are_warnings_with_the_nearest_known_one():
+    spec = spec_of(filter_befor=KV, exporter_options={"LOG_LEVEL": "DEBUG"}, writer={**WRITER, "filebase": "x"})
+    assert [str(w) for w in spec.warnings] == [
+        'writer.filebase: unknown key, not used; known: name, options',
+        'filter_befor: unknown section, not used; did you mean "filter_before"?',
+        'exporter_options.LOG_LEVEL: unknown option, not used; did you mean "log_level"?',
+    ]  # fmt: skip
+
+
+def test_the_given_mapping_is_left_as_it_is_and_nothing_leaks_between_loads():
+    config = {"reader": READER, "writer": WRITER, "vars": {"n": 1}, "exporter_options": {"log_level": "DEBUG"}}
+    before = copy.deepcopy(config)
+    first = load(config, environ={}, variables={"n": 2})
+    assert config == before
+    first.reader.component.records[0]["a"] = 99
+    assert load(config, environ={}).reader.component.records == ({"a": 1},)
+    assert load(config, environ={}) == load(config, environ={})
+    assert load({"reader": READER, "writer": WRITER}, environ={}).settings.log_level == "INFO"
+
+
+def test_a_spec_can_be_pickled_and_compared(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"reader": READER, "writer": WRITER}))
+    spec = load(path, environ={})
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert str(spec.problem(("writer", "options"), "no")) == f"{path}:1:93: writer.options: no"
+
+
+# Problems
+
+
+def test_an_empty_config_lacks_reader_and_writer():
+    assert problems({}) == [
+        "reader: this section is missing; an export needs a reader and a writer",
+        "writer: this section is missing; an export needs a reader and a writer",
+    ]
+    assert problems({"reader": None, "writer": WRITER})[0].startswith("reader: this section is missing")
+    assert problems({"raeder": READER, "writer": WRITER}) == ['reader: this section is missing; did you mean it by "raeder"?']
+
+
+@pytest.mark.parametrize("section", ["", {}, {"options": {}}, {"name": None}, {"name": ""}])
+def test_a_section_without_a_name(section):
+    found = problems({"reader": section, "writer": WRITER})
+    assert len(found) == 1
+    assert found[0].startswith("reader: the name is missing; name one of: ")
+
+
+@pytest.mark.parametrize(("section", "told"), [
+    ([], "reader: wrong type: found a list, expected a mapping with name and options"),
+    (1, "reader: wrong type: found 1, expected a mapping with name and options"),
+    ({"name": 5}, "reader.name: wrong type: found 5, expected the name of a reader"),
+    ({"name": "memory", "options": []}, "reader.options: wrong type: found a list, expected a mapping of options"),
+    ({"name": "memroy"}, "reader.name: there is no reader called 'memroy'; did you mean \"memory\"?"),
+    ({"name": "exporters.transform.NoTransform"},
+     "reader.name: exporters.transform.NoTransform is a transform, not a reader"),
+    ({"name": "exporters.readers.nope_reader.NopeReader"},
+     "reader.name: there is no reader called 'exporters.readers.nope_reader.NopeReader'"),
+    ({"name": "no_such_module:Reader"}, "reader.name: no_such_module:Reader cannot be imported: No module named"),
+    ({"name": "test_spec:Nothing"}, "reader.name: the module test_spec has no class 'Nothing'"),
+    ({"name": "test_spec:Shy"}, "reader.name: test_spec:Shy is a writer, not a reader"),
+    ({"name": "json:JSONDecoder"}, "reader.name: json:JSONDecoder is not a component"),
+])  # fmt: skip
+def test_sections_that_cannot_be_made(section, told):
+    found = problems({"reader": section, "writer": WRITER})
+    assert len(found) == 1
+    assert found[0].startswith(told)
+
+
+def test_every_problem_at_once_in_the_order_of_the_document(tmp_path):
+    path = tmp_path / "export.yaml"
+    path.write_text("""\
+writer:
+  name: fs
+  options:
+    items_limit: "3"
+    colour: red
+filter:
+  name: key_value
+  options:
+    keys: ["a"]
+reader:
+  name: fs
+  options: {batch_size: 10.0}
+exporter_options:
+  threaded: 1
+  notifications:
+    - name: webhook
+      options: {urls: []}
+""")
+    told = [problem.removeprefix(f"{path}:") for problem in problems(path)]
+    assert [problem.partition(";")[0] for problem in told] == [
+        "3:3: writer.options.filebase: this option is missing",
+        '4:5: writer.options.items_limit: wrong type: found the string "3", expected an integer',
+        "5:5: writer.options.colour: unknown option",
+        '9:12: filter.options.keys[0]: wrong type: found the string "a", expected a mapping or a list of pairs',
+        "12:3: reader.options.input: this option is missing",
+        "12:13: reader.options.batch_size: wrong type: found the number 10.0, expected an integer",
+        "14:3: exporter_options.threaded: wrong type: found the number 1, expected true or false",
+        "17:17: exporter_options.notifications[0].options.urls: unknown option",
+    ]
+
+
+def test_stream_sections_need_a_stream_reader():
+    random = {"reader": {"name": "random"}, "writer": WRITER}
+    told = "this section goes with a stream reader (fs, …) only; random is none"
+    assert problems({**random, "decompressor": {"name": "zlib"}, "deserializer": {"name": "jsonlines"}}) == [
+        f"decompressor: {told}",
+        f"deserializer: {told}",
+    ]
+    assert [p.partition(";")[0] for p in problems({**random, "deserializer": {}, "decompressor": {"name": "zlib"}})] == [
+        "deserializer: the name is missing",
+        "decompressor: this section goes with a stream reader (fs, …) only",
+    ]
+    assert load({**random, "decompressor": None}, environ={}).decompressor is None
+
+
+def test_a_reader_that_cannot_be_found_is_no_reason_to_refuse_stream_sections():
+    found = problems({"reader": {"name": "nope"}, "writer": WRITER, "decompressor": {"name": "zlib"}})
+    assert [p.partition(":")[0] for p in found] == ["reader.name"]
+
+
+def test_wrong_exporter_options():
+    config = {"reader": READER, "writer": WRITER}
+    assert problems({**config, "exporter_options": []}) == ["exporter_options: wrong type: found a list, expected a mapping"]
+    assert problems({**config, "exporter_options": {"notifications": {}}}) == [
+        "exporter_options.notifications: wrong type: found a mapping, expected a list of sections"
+    ]
+    found = problems({**config, "exporter_options": {"notifications": [{}, None], "formatter": {"options": {}}}})
+    assert [p.partition(";")[0] for p in found] == [
+        "exporter_options.notifications[0]: the name is missing",
+        "exporter_options.notifications[1]: the name is missing",
+        "exporter_options.formatter: the name is missing",
+    ]
+    assert problems({**config, "staging": 3, "runners": "x"}) == [
+        "staging: wrong type: found 3, expected the path of a folder",
+        'runners: wrong type: found "x", expected a mapping',
+    ]
+
+
+# Options
+
+
+def test_options_of_every_type():
+    made = picky(size=True, ratio=1, ids=["1", 2], names=["a", 3, True], rows=[{"a": 1}, [["b", 2]]], prefix=["x"])
+    assert (made.size, made.ratio, made.ids, made.names) == (1, 1, (1, 2), ("a", "3", "True"))
+    assert made.rows == ({"a": 1}, {"b": 2})
+    assert made.prefix == ("x",)
+    assert picky(size=None, mode=None, anything=None) == picky()
+    assert picky(size=10**30).size == 10**30
+    assert picky(anything={"deep": [1, None]}).anything == {"deep": [1, None]}
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"size": "10"}, 'size: wrong type: found the string "10", expected an integer; write it without quotes'),
+    ({"size": 10.0}, "size: wrong type: found the number 10.0, expected an integer; write 10"),
+    ({"size": {}}, "size: wrong type: found the mapping {}, expected an integer"),
+    ({"size": 0}, "size: 0 is too small; the least is 1"),
+    ({"size": False}, "size: false is too small; the least is 1"),
+    ({"ratio": "x"}, 'ratio: wrong type: found the string "x", expected a number'),
+    ({"mode": "fats"}, 'mode: the string "fats" is none of the choices; did you mean "fast"?'),
+    ({"mode": 3}, "mode: wrong type: found the number 3, expected a string; put it in quotes"),
+    ({"on": 1}, "on: wrong type: found the number 1, expected true or false"),
+    ({"on": "true"}, 'on: wrong type: found the string "true", expected true or false; write it without quotes'),
+    ({"ids": ["x"]}, 'ids[0]: wrong type: found the string "x", expected an integer'),
+    ({"ids": 5}, "ids: wrong type: found the number 5, expected a list of integers"),
+    ({"names": "a"}, 'names: wrong type: found the string "a", expected a list of strings; write ["a"]'),
+    ({"names": {"a": 1}}, 'names: wrong type: found the mapping {"a": 1}, expected a list of strings'),
+    ({"rows": ["a"]}, 'rows[0]: wrong type: found the string "a", expected a mapping or a list of pairs'),
+    ({"prefix": 5}, "prefix: wrong type: found the number 5, expected a string or a list; put it in quotes"),
+    ({"more": []}, "more: wrong type: found the list [], expected a mapping"),
+    ({"siez": 5}, 'siez: unknown option; did you mean "size"?'),
+    ({"keys": [{}, {"operator": ">"}]}, "keys[1].operator: '>' is no operator"),
+])  # fmt: skip
+def test_options_that_are_wrong(given, told):
+    assert picky(**given) == [told]
+
+
+def test_keys_that_are_no_text(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("2: x\nyes: y\nreader:\n  name: test_spec:Picky\n  options:\n    3: 4\nwriter: console\n")
+    assert [p.partition(";")[0].removeprefix(f"{path}:") for p in problems(path, {"PICKY_KEY": "k"})] == [
+        "6:5: reader.options.3: unknown option"
+    ]
+
+
+def test_long_values_are_cut():
+    assert len(picky(size="x" * 5000)[0]) < 300
+    assert len(picky(more="x" * 5000)[0]) < 300
+
+
+def test_a_yaml_date_where_text_is_wanted(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("reader: {name: test_spec:Picky, options: {key: k, mode: 2020-01-02}}\nwriter: test_spec:Shy\n")
+    assert problems(path)[0].endswith('wrong type: found the date "2020-01-02", expected a string; put it in quotes')
+
+
+def test_what_a_component_says_itself():
+    assert picky(size=13) == ["reader: it will not have this combination"]
+    assert picky(size=14) == ["reader: cannot be made: RuntimeError: a mistake of the component's author"]
+
+
+def test_an_option_from_the_environment():
+    told = ["key: this option is missing; give it here or in the environment variable PICKY_KEY"]
+    assert picky(environ={"PICKY_KEY": "from outside"}).key == "from outside"
+    assert picky(environ={"PICKY_KEY": "from outside"}, key="from inside").key == "from inside"
+    assert picky(environ={"PICKY_KEY": "from outside"}, key=None).key == "from outside"
+    assert picky(environ={}) == told
+    assert picky(environ={"PICKY_KEY": ""}) == told
+    assert picky(environ={}, size=0)[0] == told[0]
+
+
+def test_the_value_of_a_secret_option_is_in_no_message():
+    for value in (12345678, ["canary12345678"], {"canary12345678": 1}):
+        assert "12345678" not in picky(key=value)[0]
+        assert picky(key=value)[0].startswith("key: wrong type: found a ")
+
+
+# Variables and secrets
+
+
+def test_references_are_replaced_before_options_are_checked():
+    config = {
+        "vars": {"n": 5, "base": "out/${env:DAY}/x-"},
+        "env": ["DAY"],
+        "reader": {"name": "random", "options": {"number_of_items": "${vars.n}"}},
+        "writer": {"name": "${vars.writer}", "options": {"filebase": "${vars.base}"}},
+    }
+    spec = load(config, environ={"DAY": "mon"}, variables={"writer": "fs"})
+    assert spec.reader.component.number_of_items == 5
+    assert spec.writer.component.filebase == "out/mon/x-"
+    assert spec.writer.options == {"filebase": "out/mon/x-"}
+
+
+def test_a_reference_that_cannot_be_replaced_is_the_only_thing_told_about_its_option():
+    config = {"reader": {"name": "random", "options": {"number_of_items": "${vars.n}", "batch_size": "x"}}, "writer": WRITER}
+    assert [p.partition(";")[0] for p in problems(config)] == [
+        "reader.options.number_of_items: there is no variable vars.n",
+        'reader.options.batch_size: wrong type: found the string "x", expected an integer',
+    ]
+    assert problems({"reader": {"name": "${vars.r}"}, "writer": "${vars.w}"}) == [
+        "reader.name: there is no variable vars.r",
+        "writer: there is no variable vars.w",
+    ]
+
+
+def test_secrets_are_references_in_spec_component_and_messages():
+    reader = {"name": "test_spec:Picky", "options": {"key": "${secret:env:PW}", "names": ["x-${secret:env:PW}"]}}
+    spec = load({"reader": reader, "writer": WRITER}, environ={"PW": "canary"})
+    assert spec.reader.component.key == "${secret:env:PW}"
+    assert isinstance(spec.reader.component.key, Secret)
+    assert isinstance(spec.reader.component.names[0], Secret)
+    assert b"canary" not in pickle.dumps(spec)
+    assert "canary" not in f"{spec!r} {spec.document}"
+
+
+def test_a_secret_is_text_and_nothing_else():
+    assert picky(size="${secret:env:N}") == ["size: wrong type: found the secret ${secret:env:N}, expected an integer"]
+    assert picky(names="${secret:env:N}")[0].startswith("names: wrong type: found the secret ${secret:env:N}")
+
+
+def test_the_document_for_logs_and_mails_holds_no_secret():
+    reader = {"name": "test_spec:Picky", "options": {"key": "canary", "more": {"ssl_password": "canary", "retries": 3}}}
+    hook = {"name": "webhook", "options": {"endpoints": ["https://me:canary@host/x"]}}
+    config = {"vars": {"pw": "canary"}, "reader": reader, "writer": WRITER, "exporter_options": {"notifications": [hook]}}
+    document = load(config, environ={}).document
+    assert "canary" not in json.dumps(document)
+    assert document["writer"] == WRITER
+    assert document["reader"]["options"]["more"] == {"ssl_password": "********", "retries": 3}
+    assert document["exporter_options"]["notifications"][0]["options"]["endpoints"] == ["https://********@host/x"]
