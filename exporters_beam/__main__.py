@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters_beam import __version__
 from exporters_beam.errors import ConfigError, ExportError, Problem
+from exporters_beam.report import Report
 
 if TYPE_CHECKING:
     from exporters_beam.spec import ExportSpec
@@ -27,6 +28,8 @@ DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # records may hold halves of surrogate pairs
     parser = _parser()
     try:
         args = _parse(parser, given)
@@ -162,13 +165,21 @@ def _run(args: argparse.Namespace) -> int:
     from exporters_beam.runner import run
 
     beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
-    report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
-    if args.report is not None:
-        with open(args.report, "w", encoding="utf-8") as file:
-            file.write(report.to_json())
+    try:
+        report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
+    except ExportError as error:
+        _write_report(args.report, Report("failed", error=str(error)))
+        raise
+    _write_report(args.report, report)
     if not args.quiet:
         _print_error(report.summary())
     return DONE
+
+
+def _write_report(path: str | None, report: Report) -> None:
+    if path is not None:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(report.to_json())
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -278,9 +289,13 @@ def _refuse_report(path: str) -> None:
 
 
 def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
-    """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says."""
+    """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says.
+
+    Beam's remark about apitools, made whenever it is imported without Google's libraries, is left out.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines())
+    handler.addFilter(lambda record: args.debug or not str(record.msg).startswith("apitools not found"))
     handler.setLevel(logging.WARNING if args.quiet else logging.NOTSET)
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
     logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)

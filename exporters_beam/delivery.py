@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.compressions import Codec
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice
+from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
 from exporters_beam.transforms.steps import Step, explain
 
@@ -87,7 +87,7 @@ class Run:
     scratch: str
     books: str
     about: tuple[tuple[str, Any], ...] = ()
-    bundle_seconds: float | None = 10.0
+    bundle_seconds: float | None = None
     keep_staging: bool = False
     progress: bool = False
 
@@ -523,7 +523,7 @@ class Members:
 class WriteManifest(beam.DoFn):  # type: ignore[misc]
     """The last step: checks that every record is accounted for, then writes the manifest and removes what was staged.
 
-    Takes one element with every tally and delivered file. The manifest is the only thing that says the export is whole.
+    Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that says the export is whole.
     """
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
@@ -531,13 +531,18 @@ class WriteManifest(beam.DoFn):  # type: ignore[misc]
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
         tallies: dict[tuple[int, int], Mark] = {}
-        files: list[DeliveredFile] = []
+        listed: dict[int, Unit] = {}
+        delivered: dict[str, DeliveredFile] = {}
         for value in element[1]:
             if isinstance(value, Mark):
                 tallies[value.unit.index, value.range] = value
             elif isinstance(value, DeliveredFile):
-                files.append(value)
-        files.sort(key=lambda file: file.name)
+                delivered[value.name] = value
+            elif isinstance(value, Unit):
+                listed[value.index] = value
+        files = sorted(delivered.values(), key=lambda file: file.name)
+        if not self._delivery.limit:
+            check_ranges(listed, tallies)
         manifest = self._manifest(tallies, files)
         self._check(manifest["counts"], files)
         if self._delivery.md5 and files:
@@ -598,6 +603,21 @@ class WriteManifest(beam.DoFn):  # type: ignore[misc]
         base = self._delivery.names.base if self._delivery.names else "."
         name = "md5checksum.md5" if base == "." else os.path.join(base, "md5checksum.md5")
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
+
+
+def check_ranges(listed: Mapping[int, Unit], tallies: Mapping[tuple[int, int], Mark]) -> None:
+    """Every listed unit was read from its first range to its last. Raises DestinationError.
+
+    Runners have been seen to end a pipeline as done with input unread; this is what notices.
+    """
+    last = {index: number for (index, number), mark in tallies.items() if mark.last}
+    for index, unit in listed.items():
+        missing = next((n for n in range(last.get(index, -1) + 1) if (index, n) not in tallies), None)
+        if index not in last or missing is not None:
+            where = f"range {missing}" if missing is not None else "its end"
+            raise DestinationError(
+                f"{unit.name}: {where} was never read, though the runner says that all is done; the export has failed"
+            )
 
 
 __all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "Run", "WriteManifest", "explain"]

@@ -53,7 +53,8 @@ def delivery_of(plan: Plan) -> Delivery:
 def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
     delivery, source = delivery_of(plan), source_of(plan)
-    records, undecoded = read(plan, pipeline, run, source)
+    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
+    records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     for step in plan.steps:
         if step.kind == "dedupe":
@@ -83,7 +84,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     )
     start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
     manifest = (
-        (delivered, tallies, start)
+        (delivered, tallies, units, start)
         | "Books" >> beam.Flatten()
         | "OneBook" >> beam.Map(_booked).with_output_types(tuple[int, Any])
         | "Close" >> beam.GroupByKey()
@@ -92,10 +93,9 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     return Outputs(delivered, failed, manifest)
 
 
-def read(plan: Plan, pipeline: Any, run: Run, source: Source) -> tuple[Any, Any]:
+def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     """The records of the source with their positions and marks, and what could not be decoded."""
     enough = Enough(run.staging, plan.limit) if plan.limit else None
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
     if enough is None:
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8

@@ -1,4 +1,4 @@
-"""The `persistence` section of old configs: accepted, and answered with what replaces it.
+"""The `persistence` section of old configs: accepted, and answered with a warning, `note`, of what replaces it.
 
 State is no database any more. What a run has staged at the destination is the only state, and `--resume` goes on
 with it. `PicklePersistence` still says in which folder that is.

@@ -66,7 +66,7 @@ def markdown() -> str:
 
 
 def _markdown(entry: registry.Entry, component: type) -> Iterator[str]:
-    prose, example = _docstring(component)
+    prose, example = docstring(component)
     yield f"### {entry.kind} `{entry.name}`"
     yield prose
     if entry.extra:
@@ -119,7 +119,7 @@ def _own(name: str) -> type:
 
 def _described(entry: registry.Entry) -> str:
     component = registry.load(entry)
-    prose, example = _docstring(component)
+    prose, example = docstring(component)
     parts = [f"{entry.kind} {entry.name}", textwrap.indent(prose, "  ")]
     if entry.extra:
         parts.append(f'  Needs: pip install "exporters-beam[{entry.extra}]"')
@@ -137,14 +137,14 @@ def _described(entry: registry.Entry) -> str:
     return "\n\n".join(parts)
 
 
-def _docstring(component: type) -> tuple[str, str]:
+def docstring(component: type) -> tuple[str, str]:
     """(what it says, its example)."""
     prose, _, example = inspect.cleandoc(component.__doc__ or "").partition("\nExample:\n")
     return prose.strip(), textwrap.dedent(example).strip("\n")
 
 
 def _summary(component: type) -> str:
-    paragraph = _docstring(component)[0].partition("\n\n")[0]
+    paragraph = docstring(component)[0].partition("\n\n")[0]
     sentence, stop, _ = " ".join(paragraph.split()).partition(". ")
     return sentence + "." if stop else sentence
 

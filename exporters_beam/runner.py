@@ -132,14 +132,13 @@ def _run_of(plan: Plan, books: str, **more: Any) -> Any:
         staging=Staging(os.path.join(books, name, "staged")),
         scratch=os.path.join(scratch, "half-built"),
         books=books,
-        bundle_seconds=BUNDLE_SECONDS,
         **more,
     )
 
 
 def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, Any]:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     from exporters_beam.graph import build
 
@@ -149,7 +148,15 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
     if local:
         standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
     books, lasting = _books(plan)
-    run = _run_of(plan, books, about=(("runner", "local" if local else str(standard.runner)),), progress=progress)
+    alone = local and options.view_as(DirectOptions).direct_num_workers == 1
+    run = _run_of(
+        plan,
+        books,
+        about=(("runner", "local" if local else str(standard.runner)),),
+        progress=progress,
+        # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
+        bundle_seconds=BUNDLE_SECONDS if alone else None,
+    )
     try:
         with _collector(local), _watched(run, progress):
             pipeline = beam.Pipeline(options=options)

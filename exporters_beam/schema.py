@@ -172,7 +172,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
         **{name: {"description": "for people; it changes nothing"} for name in LABELS},
     }
-    return {
+    document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "An export of exporters-beam",
         "type": "object",
@@ -180,6 +180,8 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "required": ["reader", "writer"],
         "$defs": definitions,
     }
+    plain: dict[str, Any] = json.loads(json.dumps(document))  # lists where options have tuples
+    return plain
 
 
 def _optional(kind: str) -> dict[str, Any]:

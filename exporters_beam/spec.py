@@ -144,6 +144,9 @@ class _Loading:
             self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
         if self.config.get("filter") and self.config.get("filter_before"):
             self.warn(("filter_before",), "not used: the section `filter`, its older name, wins")
+        note = getattr(self.classes.get(("persistence",)), "note", "")
+        if note:
+            self.warn(("persistence",), note)
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")

@@ -207,3 +207,14 @@ def test_many_values_without_aliases_are_no_attack():
 def test_a_long_chain_of_aliases_is_deep():
     chain = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 400))
     assert "nested more than 100 deep" in problems(chain)[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="{}[]:,-&*!<>|'\"#%@` \n\tab1\x00é", max_size=40))
+def test_any_text_is_a_document_or_a_problem(text):
+    try:
+        document = parse(text, "any.yaml")
+    except ConfigError as error:
+        assert all(str(problem).startswith("any.yaml:") for problem in error.problems)
+    else:
+        assert document.place(()) != (0, 0)

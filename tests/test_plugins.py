@@ -40,18 +40,20 @@ def config(
     tmp_path: Path, prefix: str = "", reader: str = "countdown", filter: str = "even", formatter: str = "tsv"
 ) -> Any:
     return {
-        "reader": {"name": prefix + reader, "options": {"start": 205}},
-        "filter": {"name": prefix + filter, "options": {"field": "number"}},
-        "formatter": {"name": prefix + formatter, "options": {"columns": ["number"]}},
+        "reader": {"name": reader, "options": {"start": 205}},
+        "filter": {"name": filter, "options": {"field": "number"}},
+        "formatter": {"name": formatter, "options": {"columns": ["number"]}},
         "writer": {"name": "fs", "options": {"filebase": str(tmp_path / "out" / "part-"), "compression": "none"}},
     }
 
+
+BY_CLASS = tuple(f"exporters_beam_sample:{name}" for name in ("CountdownReader", "EvenFilter", "TsvFormat"))
 
 EVEN = "".join(f"{number}\n" for number in ("number", *range(204, 0, -2))).encode()
 
 
 def test_components_are_found_by_module_and_class(sample: None, tmp_path: Path) -> None:
-    given = config(tmp_path, "exporters_beam_sample:", "CountdownReader", "EvenFilter", "TsvFormat")
+    given = config(tmp_path, *BY_CLASS)
     report = exporters_beam.run(given)
     assert (report.read, report.written) == (205, 102)
     assert (tmp_path / "out" / "part-0000.tsv").read_bytes() == EVEN
@@ -80,7 +82,7 @@ def test_a_misspelt_short_name_of_a_plugin_is_recognised(
 
 
 def test_options_of_own_components_are_checked_like_ours(sample: None, tmp_path: Path) -> None:
-    given = config(tmp_path, "exporters_beam_sample:", "CountdownReader", "EvenFilter", "TsvFormat")
+    given = config(tmp_path, *BY_CLASS)
     given["reader"]["options"] = {"strat": 5}
     given["filter"]["options"] = {}
     given["formatter"]["options"] = {"columns": []}
@@ -99,7 +101,7 @@ def test_a_record_that_fails_an_own_component_is_named(sample: None, tmp_path: P
         "filter": {"name": "exporters_beam_sample:EvenFilter", "options": {"field": "number"}},
         "writer": {"name": "fs", "options": {"filebase": str(tmp_path / "out" / "part-")}},
     }
-    with pytest.raises(exporters_beam.ExportError, match="record 2.*number is 'x', not a whole number"):
+    with pytest.raises(exporters_beam.ExportError, match=r"record 2.*number is 'x', not a whole number"):
         exporters_beam.run(given)
 
 

@@ -38,7 +38,7 @@ def read(src: Source, spans=None) -> list[tuple[tuple[int, int], dict]]:
 
 @pytest.fixture(params=["plain", "gz"])
 def file(request, tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE_BYTES", 700)
+    monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 700)
     path = tmp_path / ("data.jl" if request.param == "plain" else "data.jl.gz")
     path.write_bytes(jsonl(RECORDS) if request.param == "plain" else gzip.compress(jsonl(RECORDS)))
     return path

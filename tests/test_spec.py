@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
@@ -168,7 +170,9 @@ def test_the_write_buffer_of_the_writer():
         "writer.options.write_buffer: there is no write_buffer called 'reservoir'; did you mean \"reservoir_sampling\"?"
     ]
     options |= {"write_buffer": "reservoir_sampling", "write_buffer_options": {"size": 0, "sample_size": 0}}
-    assert [p.partition(": ")[0] for p in problems({"reader": READER, "writer": {"name": "fs", "options": options}})] == [
+    assert [
+        p.partition(": ")[0] for p in problems({"reader": READER, "writer": {"name": "fs", "options": options}})
+    ] == [
         "writer.options.write_buffer_options.size",
         "writer.options.write_buffer_options.sample_size",
     ]
@@ -185,18 +189,35 @@ def test_an_unknown_log_level_is_info_and_a_warning():
     spec = spec_of(exporter_options={"log_level": "debug", "threaded": True})
     assert (spec.settings.log_level, spec.settings.threaded) == ("INFO", True)
     assert [str(w) for w in spec.warnings] == [
-        'exporter_options.log_level: there is no level \'debug\', so INFO is used; did you mean "DEBUG"?'
+        "exporter_options.log_level: there is no level 'debug', so INFO is used; did you mean \"DEBUG\"?"
     ]
+
+
+def test_persistence_is_answered_with_what_replaces_it():
+    database = {"user": "u", "password": "p", "host": "h", "port": 1, "database": "d"}
+    spec = spec_of(persistence={"name": "exporters.persistence.MysqlPersistence", "options": database})
+    assert spec.persistence.component.database == "d"
+    assert [w.path for w in spec.warnings] == [("persistence",)]
+    assert "--resume" in str(spec.warnings[0])
+    sqlite = spec_of(persistence={"name": "exporters.persistence.alchemy_persistence.SqlitePersistence",
+                                  "options": {"database": "jobs.db", "port": 0}})  # fmt: skip
+    assert sqlite.persistence.component.port == 0
 
 
 def test_notifications_keep_their_order():
     hooks = [{"name": "webhook", "options": {"endpoints": [f"http://h{n}"]}} for n in range(3)]
     spec = spec_of(exporter_options={"notifications": hooks})
-    assert [section.component.endpoints for section in spec.notifications] == [("http://h0",), ("http://h1",), ("http://h2",)]
+    assert [section.component.endpoints for section in spec.notifications] == [
+        ("http://h0",),
+        ("http://h1",),
+        ("http://h2",),
+    ]
 
 
 def test_the_new_top_level_keys():
-    spec = spec_of(staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3)
+    spec = spec_of(
+        staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3
+    )
     assert spec.staging == "/mnt/stage"
     assert spec.runners == {"FlinkRunner": {"parallelism": 2}}
     assert spec.warnings == ()
@@ -239,7 +260,9 @@ def test_an_empty_config_lacks_reader_and_writer():
         "writer: this section is missing; an export needs a reader and a writer",
     ]
     assert problems({"reader": None, "writer": WRITER})[0].startswith("reader: this section is missing")
-    assert problems({"raeder": READER, "writer": WRITER}) == ['reader: this section is missing; did you mean it by "raeder"?']
+    assert problems({"raeder": READER, "writer": WRITER}) == [
+        'reader: this section is missing; did you mean it by "raeder"?'
+    ]
 
 
 @pytest.mark.parametrize("section", ["", {}, {"options": {}}, {"name": None}, {"name": ""}])
@@ -311,7 +334,9 @@ def test_stream_sections_need_a_stream_reader():
         f"decompressor: {told}",
         f"deserializer: {told}",
     ]
-    assert [p.partition(";")[0] for p in problems({**random, "deserializer": {}, "decompressor": {"name": "zlib"}})] == [
+    assert [
+        p.partition(";")[0] for p in problems({**random, "deserializer": {}, "decompressor": {"name": "zlib"}})
+    ] == [
         "deserializer: the name is missing",
         "decompressor: this section goes with a stream reader (fs, …) only",
     ]
@@ -325,7 +350,9 @@ def test_a_reader_that_cannot_be_found_is_no_reason_to_refuse_stream_sections():
 
 def test_wrong_exporter_options():
     config = {"reader": READER, "writer": WRITER}
-    assert problems({**config, "exporter_options": []}) == ["exporter_options: wrong type: found a list, expected a mapping"]
+    assert problems({**config, "exporter_options": []}) == [
+        "exporter_options: wrong type: found a list, expected a mapping"
+    ]
     assert problems({**config, "exporter_options": {"notifications": {}}}) == [
         "exporter_options.notifications: wrong type: found a mapping, expected a list of sections"
     ]
@@ -436,7 +463,10 @@ def test_references_are_replaced_before_options_are_checked():
 
 
 def test_a_reference_that_cannot_be_replaced_is_the_only_thing_told_about_its_option():
-    config = {"reader": {"name": "random", "options": {"number_of_items": "${vars.n}", "batch_size": "x"}}, "writer": WRITER}
+    config = {
+        "reader": {"name": "random", "options": {"number_of_items": "${vars.n}", "batch_size": "x"}},
+        "writer": WRITER,
+    }
     assert [p.partition(";")[0] for p in problems(config)] == [
         "reader.options.number_of_items: there is no variable vars.n",
         'reader.options.batch_size: wrong type: found the string "x", expected an integer',
@@ -465,9 +495,40 @@ def test_a_secret_is_text_and_nothing_else():
 def test_the_document_for_logs_and_mails_holds_no_secret():
     reader = {"name": "test_spec:Picky", "options": {"key": "canary", "more": {"ssl_password": "canary", "retries": 3}}}
     hook = {"name": "webhook", "options": {"endpoints": ["https://me:canary@host/x"]}}
-    config = {"vars": {"pw": "canary"}, "reader": reader, "writer": WRITER, "exporter_options": {"notifications": [hook]}}
+    config = {
+        "vars": {"pw": "canary"},
+        "reader": reader,
+        "writer": WRITER,
+        "exporter_options": {"notifications": [hook]},
+    }
     document = load(config, environ={}).document
     assert "canary" not in json.dumps(document)
     assert document["writer"] == WRITER
     assert document["reader"]["options"]["more"] == {"ssl_password": "********", "retries": 3}
     assert document["exporter_options"]["notifications"][0]["options"]["endpoints"] == ["https://********@host/x"]
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", "fs", "none", "${vars.n}", "${", "x"]),
+    lambda v: (
+        st.lists(v, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "options", "filebase", "records", "n", "x"]), v, max_size=3)
+    ),
+    max_leaves=6,
+)
+KEYS = [*SECTIONS, "exporter_options", "vars", "env", "staging", "runners", "label", "other"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES | st.fixed_dictionaries({"name": st.sampled_from(
+    ["memory", "random", "console", "fs", "webhook"]), "options": VALUES}), max_size=5))  # fmt: skip
+def test_whatever_a_config_holds_it_loads_or_its_problems_are_told(config):
+    try:
+        load({"reader": "random", "writer": "console", **config}, environ={})
+    except ConfigError as error:
+        assert error.problems
+        assert all(str(problem) for problem in error.problems)

@@ -25,12 +25,18 @@ def faults(document, variables=None, environ=None):
 
 
 def test_a_reference_that_is_the_whole_string_keeps_the_type():
-    config = {"vars": {"n": 5, "on": True, "keys": ["a", {"b": None}]}, "x": ["${vars.n}", "${vars.on}", "${vars.keys}"]}
+    config = {
+        "vars": {"n": 5, "on": True, "keys": ["a", {"b": None}]},
+        "x": ["${vars.n}", "${vars.on}", "${vars.keys}"],
+    }
     assert filled(config)["x"] == [5, True, ["a", {"b": None}]]
 
 
 def test_a_reference_inside_a_string_becomes_text():
-    config = {"vars": {"n": 5, "day": "mon", "on": True, "f": 1.5}, "x": "out/${vars.day}-${vars.n}-${vars.on}-${vars.f}"}
+    config = {
+        "vars": {"n": 5, "day": "mon", "on": True, "f": 1.5},
+        "x": "out/${vars.day}-${vars.n}-${vars.on}-${vars.f}",
+    }
     assert filled(config)["x"] == "out/mon-5-true-1.5"
 
 

@@ -28,6 +28,9 @@ CHUNK_BYTES, CHUNK_RECORDS = 256 << 10, 4096
 BLOCK_BYTES = 64 << 10
 """A block that is written ends with the record that fills it to so many bytes before compression."""
 
+LARGEST = 256 << 20
+"""A block that decompresses to more is refused: it is damaged, or made to fill the memory."""
+
 Block = tuple[int, bytes]
 """How many records, and their bytes as they stand in the file."""
 
@@ -112,7 +115,9 @@ class AvroDeserializer:
                 try:
                     raw = fastavro.schemaless_reader(body, plain, None)
                 except Exception as error:
-                    raise SourceError(f"record {first + number + 1}: the block is damaged: {str(error)[:200]}") from error
+                    raise SourceError(
+                        f"record {first + number + 1}: the block is damaged: {str(error)[:200]}"
+                    ) from error
                 own = BytesIO(body.getbuffer()[start : body.tell()])
                 try:
                     yield number, fastavro.schemaless_reader(own, full, self._wanted()), None
@@ -225,7 +230,8 @@ def _deflate(data: bytes) -> bytes:
 def _inflate(data: bytes) -> bytes:
     import zlib
 
-    return zlib.decompress(data, -15)
+    unpacker = zlib.decompressobj(-15)
+    return _whole(unpacker.decompress(data, LARGEST), unpacker.eof)
 
 
 def _bzip2(data: bytes) -> bytes:
@@ -237,7 +243,8 @@ def _bzip2(data: bytes) -> bytes:
 def _bunzip2(data: bytes) -> bytes:
     import bz2
 
-    return bz2.decompress(data)
+    unpacker = bz2.BZ2Decompressor()
+    return _whole(unpacker.decompress(data, LARGEST), unpacker.eof)
 
 
 def _xz(data: bytes) -> bytes:
@@ -249,7 +256,8 @@ def _xz(data: bytes) -> bytes:
 def _unxz(data: bytes) -> bytes:
     import lzma
 
-    return lzma.decompress(data)
+    unpacker = lzma.LZMADecompressor()
+    return _whole(unpacker.decompress(data, LARGEST), unpacker.eof)
 
 
 def _zstandard(data: bytes) -> bytes:
@@ -262,7 +270,12 @@ def _unzstandard(data: bytes) -> bytes:
     """Frames of other writers need not say how large they are, so the one-shot call does not do."""
     import zstandard
 
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    parts, size = [], 0
+    with zstandard.ZstdDecompressor().stream_reader(data) as stream:
+        while size <= LARGEST and (part := stream.read(1 << 20)):
+            parts.append(part)
+            size += len(part)
+    return _whole(b"".join(parts), size <= LARGEST)
 
 
 def _unsnappy(data: bytes) -> bytes:
@@ -274,6 +287,12 @@ def _unsnappy(data: bytes) -> bytes:
     if zlib.crc32(body).to_bytes(4, "big") != data[-4:]:
         raise ValueError("the checksum does not fit")
     return body
+
+
+def _whole(data: bytes, all_of_it: bool) -> bytes:
+    if not all_of_it:
+        raise ValueError(f"it ends too early, or has more than {LARGEST >> 20} MiB")
+    return data
 
 
 def _same(data: bytes) -> bytes:
@@ -397,7 +416,7 @@ class AvroFormat:
         out.write(_header(written, self.codec, sync))
         waiting: list[bytes] = []
         size = 0
-        for batch in arrow.gathered(arrow.unstage(blocks, have, want), 1000):
+        for batch in arrow.gathered(arrow.unstage(blocks, have, want)):
             for row in _rows(batch, want):
                 waiting.append(row)
                 size += len(row)

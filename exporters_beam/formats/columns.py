@@ -52,7 +52,7 @@ def arrow_type(type_: Type) -> Any:
 def _arrow_field(name: str, slot: Slot) -> Any:
     import pyarrow as pa
 
-    return pa.field(name, arrow_type(slot.type), nullable=slot.null_at is not None)
+    return pa.field(name, arrow_type(slot.type), nullable=slot.null_at is not None or slot.type == NULL)
 
 
 @lru_cache(maxsize=64)
@@ -112,9 +112,9 @@ def unstage(
     staged = {mark(schema): (struct, arrow_schema(struct)) for schema, struct in have}
     unpacker = zstandard.ZstdDecompressor()
     for payload, indices in blocks:
-        struct, schema = staged.get(bytes(payload[:8]), (None, None))
-        if struct is None:
+        if payload[:8] not in staged:
             raise DestinationError("a staged block has a schema that none of its group's blocks declared")
+        struct, schema = staged[payload[:8]]
         message = pa.py_buffer(unpacker.decompress(payload[8:]))
         batch = pa.ipc.read_record_batch(message, schema)
         if schema is not target and not schema.equals(target):
@@ -125,18 +125,18 @@ def unstage(
             yield batch
 
 
-def gathered(batches: Iterable[Any], records: int) -> Iterator[Any]:
-    """The same records in fewer batches: small ones joined until they have so many records."""
+def gathered(batches: Iterable[Any], records: int = 1000, size: int = 1 << 20) -> Iterator[Any]:
+    """The same records in fewer batches: small ones joined until they have so many records, or so many bytes."""
     import pyarrow as pa
 
     waiting: list[Any] = []
-    count = 0
+    count = weight = 0
     for batch in batches:
         waiting.append(batch)
-        count += batch.num_rows
-        if count >= records:
+        count, weight = count + batch.num_rows, weight + batch.nbytes
+        if count >= records or weight >= size:
             yield from pa.Table.from_batches(waiting).combine_chunks().to_batches() if len(waiting) > 1 else waiting
-            waiting, count = [], 0
+            waiting, count, weight = [], 0, 0
     if waiting:
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
@@ -215,8 +215,14 @@ def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
         return _times_of(array, cut_nanoseconds)
     elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
         found = (array.fill_null(0) if array.null_count else array).to_numpy().tolist()
-    elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_) or _is_text(type_):
+    elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_):
         return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+    elif _is_text(type_):
+        try:
+            return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+        except pa.ArrowException:
+            array.validate(full=True)  # says that text is not UTF-8, where that is the reason
+            raise
     else:
         return array.to_pylist()  # type: ignore[no-any-return]
     if array.null_count:

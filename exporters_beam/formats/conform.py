@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.schemas import (
     EXACT,
+    NULL,
     RANGES,
     ListOf,
     OneOf,
@@ -42,7 +43,7 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
 def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
     if None not in values:
         return _conform_present(values, slot.type, path, drop) if values else values
-    if slot.null_at is None:
+    if slot.null_at is None and slot.type != NULL:
         raise RecordError(f"field {path} is missing or null, and the schema requires a value")
     present = [v for v in values if v is not None]
     fitted = _conform_present(present, slot.type, path, drop) if present else present
@@ -205,7 +206,7 @@ def _date(value: Any, type_: Scalar) -> datetime.date:
 
 
 def _moment(value: Any, type_: Scalar) -> datetime.datetime:
-    moment = _parsed(value) if isinstance(value, str) else value
+    moment = datetime.datetime.fromisoformat(_iso(value)) if isinstance(value, str) else value
     if not isinstance(moment, datetime.datetime):
         raise TypeError
     if type_.kind == "timestamp" and moment.utcoffset() is None:
@@ -217,7 +218,7 @@ def _moment(value: Any, type_: Scalar) -> datetime.datetime:
     return moment
 
 
-def _parsed(text: str) -> datetime.datetime:
+def _iso(text: str) -> str:
     """ISO 8601 text as Python 3.10 reads it: the fraction with six digits, Z as +00:00."""
 
     def six(match: re.Match[str]) -> str:
@@ -225,13 +226,15 @@ def _parsed(text: str) -> datetime.datetime:
             raise ValueError("it is finer than microseconds")
         return "." + match[1][:6].ljust(6, "0")
 
-    return datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", re.sub(r"[.,](\d+)", six, text)))
+    return re.sub(r"[zZ]$", "+00:00", re.sub(r"[.,](\d+)", six, text))
 
 
 def _time(value: Any, type_: Scalar) -> datetime.time:
-    time = datetime.time.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(time, datetime.time) or time.tzinfo is not None:
+    time = datetime.time.fromisoformat(_iso(value)) if isinstance(value, str) else value
+    if not isinstance(time, datetime.time):
         raise TypeError
+    if time.tzinfo is not None:
+        raise ValueError("it has a time zone")
     if type_.size[0] < 6 and time.microsecond % 1000:
         raise ValueError("microseconds would be lost")
     return time

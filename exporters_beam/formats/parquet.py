@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,23 +73,26 @@ class ParquetDeserializer:
         batch = _batch(data)
         for number in range(batch.num_rows):
             record: dict[str, Any] = {}
-            text: dict[str, str] = {}
             problem = None
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                value = column.take([number])  # a slice would still hold the parts of other records
-                text[name] = str(value)[:200]
+            row = {name: column.take([number]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            for name, value in row.items():  # of one record: a slice would still hold the parts of the others
                 try:
                     (record[name],) = arrow.values(value, self.nanoseconds == "cut")
                 except Exception as error:
                     hint = '; set nanoseconds: "cut" to lose them' if "would lose data" in str(error) else ""
                     problem = problem or RecordError(f"column {name} cannot be read: {str(error)[:200]}{hint}")
-            yield number, problem or record, text if problem else None
+            told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
+            yield number, problem or record, told
 
     def _open(self, stream: BinaryIO) -> Any:
+        import inspect
+
         import pyarrow.parquet as pq
 
         if not stream.seekable():
-            raise SourceError("Parquet files are read from their end, so they cannot be compressed once more as a whole")
+            raise SourceError(
+                "Parquet files are read from their end, so they cannot be compressed once more as a whole"
+            )
         size = stream.seek(0, 2)
         if size < 12:
             raise SourceError(f"not a Parquet file: {size} bytes")
@@ -96,16 +101,30 @@ class ParquetDeserializer:
         if start not in (b"PAR1", b"PARE"):
             raise SourceError(f"not a Parquet file: it begins with {start!r}")
         with _source_errors("the file is truncated or damaged"):
-            file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
+            checks = {"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys()  # pyarrow 15
+            file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", **dict.fromkeys(checks, True))
         names = file.schema_arrow.names
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
-        paths = {file.schema.column(i).path for i in range(len(file.schema))}
-        for column in self.columns:
-            if not any(path == column or path.startswith(column + ".") for path in paths):
-                known = ", ".join(names)
-                raise SourceError(f"there is no column {column!r}; the file has {known[:200]}")
+        self._paths(file)
         return file
+
+    def _paths(self, file: Any) -> list[str] | None:
+        """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
+        if not self.columns:
+            return None
+        paths = [file.schema.column(i).path for i in range(len(file.schema))]
+        known = [(path, re.sub(r"\.list\.(element|item)(?=\.|$)", "", path)) for path in paths]
+        found = []
+        for column in self.columns:
+            matching = [
+                path for path, *others in known if any(f"{p}.".startswith(f"{column}.") for p in (path, *others))
+            ]
+            if not matching:
+                names = ", ".join(file.schema_arrow.names)
+                raise SourceError(f"there is no column {column!r}; the file has {names[:200]}")
+            found += matching
+        return found
 
     def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[bytes, int, int]]:
         groups = file.metadata.num_row_groups
@@ -115,7 +134,7 @@ class ParquetDeserializer:
         rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(about.total_byte_size, 1)))
         first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
-            batches = file.iter_batches(rows, row_groups=[row_group], columns=self.columns or None, use_threads=False)
+            batches = file.iter_batches(rows, row_groups=[row_group], columns=self._paths(file), use_threads=False)
             for batch in batches:
                 for piece in _small(batch):
                     yield _packed(piece), piece.num_rows, piece.nbytes
@@ -168,7 +187,8 @@ class ParquetFormat:
     column may be null, a missing key is null, nested objects become structs and lists lists. Integers and floating
     point numbers in one column make it floating point (where no integer is too large to be exact); any other mixture
     of types fails, with the field and both types. What is null everywhere becomes a text column, what is `{}`
-    everywhere an empty map. Datetimes with a time zone become UTC instants.
+    everywhere an empty map. Datetimes with a time zone become UTC instants. Objects whose keys are data (one for each
+    user, say) make a column of every key: give a schema with `additionalProperties` for those.
 
     With `schema` the records must fit it: a JSON Schema with `properties`, whose keywords type, format (date-time,
     date, time), properties, required, additionalProperties (a map), items, anyOf with null and $ref are read, or an
@@ -228,17 +248,17 @@ class ParquetFormat:
     def assemble(
         self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
     ) -> None:
-        """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options alone."""
+        """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options, and
+        on the borders of blocks only where a row group reaches ROW_GROUP_BYTES."""
         import pyarrow.parquet as pq
 
         want = self._given or types.merged(schemas)
         if not want.fields:
             raise RecordError("the records have no keys, and a Parquet file needs one column at least")
         have = [(b"", want)] if self._given else [(schema, types.load(schema)) for schema in schemas]
-        with pq.ParquetWriter(
-            out, arrow.arrow_schema(want), compression=self.codec, compression_level=self.codec_level
-        ) as writer:
-            for table in self._row_groups(arrow.unstage(blocks, have, want)):
+        options = {"compression": self.codec, "compression_level": self.codec_level}
+        with pq.ParquetWriter(_Sink(out), arrow.arrow_schema(want), **options) as writer:
+            for table in self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want))):
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def _row_groups(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -257,3 +277,17 @@ class ParquetFormat:
                 count, size = max(count - self.row_group_size, 0), sum(b.nbytes for b in waiting)
         if count:
             yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+class _Sink(io.RawIOBase):
+    """What Arrow wants to write to, for which `out` needs no more than `write`."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._out.write(bytes(data))
+        return len(data)

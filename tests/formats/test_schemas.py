@@ -57,7 +57,10 @@ def merged(*columns: list[Any]) -> Any:
         ([(1, 2)], {"list": "int"}),
         ([{}], {"struct": []}),
         ([{"z": 1}, {"a": "x", "z": None}], {"struct": [["z", "int"], ["a", "string"]]}),
-        ([[{"b": 1}], [{"a": [{"c": True}]}]], {"list": {"struct": [["b", "int"], ["a", {"list": {"struct": [["c", "bool"]]}}]]}}),
+        (
+            [[{"b": 1}], [{"a": [{"c": True}]}]],
+            {"list": {"struct": [["b", "int"], ["a", {"list": {"struct": [["c", "bool"]]}}]]}},
+        ),
     ],
 )
 def test_infer(values: list[Any], expected: Any) -> None:
@@ -142,7 +145,10 @@ def test_dump_and_load_are_inverse_and_deterministic() -> None:
         ([[[]], [[1]], [[0.5]]], {"list": "float64"}),
         ([[Decimal("1.25")], [Decimal("1000")]], ["decimal", 6, 2, 0]),
         ([[{}], [{"x": 1}]], {"struct": [["x", "int64"]]}),
-        ([[{"x": 1}], [{"y": "s", "x": 2}], [{"z": []}]], {"struct": [["x", "int64"], ["y", "string"], ["z", {"list": "string"}]]}),
+        (
+            [[{"x": 1}], [{"y": "s", "x": 2}], [{"z": []}]],
+            {"struct": [["x", "int64"], ["y", "string"], ["z", {"list": "string"}]]},
+        ),
     ],
 )
 def test_merge(columns: list[list[Any]], expected: Any) -> None:
@@ -159,14 +165,15 @@ def test_what_is_always_an_empty_object_becomes_a_map() -> None:
     [
         ([[1], ["x"]], "field a holds integers in some records and text in others"),
         ([[2**60], [0.5]], "integers beyond 2^53"),
-        ([[[1]], [["x"]]], r"field a\[\] holds"),
+        ([[[1]], [["x"]]], "field a[] holds"),
         ([[{"b": 1}], [{"b": {}}]], "field a.b holds integers in some records and objects in others"),
         ([[Decimal(1)], [0.5]], "decimals"),
     ],
 )
 def test_blocks_that_do_not_agree(columns: list[list[Any]], words: str) -> None:
-    with pytest.raises(RecordError, match=words):
+    with pytest.raises(RecordError) as caught:
         merged(*columns)
+    assert words in str(caught.value)
 
 
 def test_a_json_schema_with_all_that_is_read() -> None:
@@ -199,7 +206,9 @@ def test_a_json_schema_with_all_that_is_read() -> None:
     assert found["at"].type == schemas.Scalar("timestamp", (6,))
     assert found["day"] == schemas.Slot(schemas.Scalar("date"), 0)
     assert found["tags"].type == schemas.ListOf(schemas.Slot(schemas.STRING, 0))
-    assert found["place"] == schemas.Slot(schemas.Struct((schemas.Field("city", schemas.Slot(schemas.STRING, 0)),)), None)
+    assert found["place"] == schemas.Slot(
+        schemas.Struct((schemas.Field("city", schemas.Slot(schemas.STRING, 0)),)), None
+    )
     assert found["scores"].type == schemas.MapOf(schemas.Slot(schemas.FLOAT, None))
     assert found["small"].type == schemas.Scalar("int16")
     assert found["cost"].type == schemas.Scalar("decimal", (10, 2, 0))
@@ -212,7 +221,8 @@ def test_a_json_schema_with_all_that_is_read() -> None:
     ("schema", "words"),
     [
         ({}, 'give a JSON Schema that has "properties"'),
-        ({"properties": {}}, "no fields"),
+        ({"properties": {}}, 'an object needs "properties"'),
+        ({"fields": []}, "no fields"),
         ({"properties": {"a": 1}}, "schema.a: a JSON Schema is an object"),
         ({"properties": {"a": {}}}, "schema.a: give one type; it has none"),
         ({"properties": {"a": {"type": ["string", "integer"]}}}, "it has integer, string"),
@@ -281,17 +291,29 @@ def fit(type_: dict[str, Any], *values: Any, required: bool = False) -> list[Any
         ({"type": "number"}, [1, 2.5], [1.0, 2.5]),
         ({"type": "string"}, ["x", None], ["x", None]),
         ({"type": "string", "format": "date-time"}, ["2026-01-31T12:00:00Z", NOON], [NOON, NOON]),
-        ({"type": "string", "format": "date-time"}, ["2026-01-31T12:00:00.5+00:00"], [NOON.replace(microsecond=500000)]),
+        (
+            {"type": "string", "format": "date-time"},
+            ["2026-01-31T12:00:00.5+00:00"],
+            [NOON.replace(microsecond=500000)],
+        ),
         ({"type": "string", "format": "date-time"}, ["2026-01-31 13:00:00.000000000+01:00"], [NOON]),
         ({"type": "string", "format": "date"}, ["2026-01-31"], [datetime.date(2026, 1, 31)]),
         ({"type": "string", "format": "time"}, ["12:30:00"], [datetime.time(12, 30)]),
         ({"arrow": "timestamp[us]"}, ["2026-01-31T12:00:00"], [NOON.replace(tzinfo=None)]),
-        ({"arrow": "decimal128(5, 2)"}, ["1.5", 1, 0.1, Decimal("2.500")], [Decimal("1.5"), 1, Decimal("0.1"), Decimal("2.5")]),
+        (
+            {"arrow": "decimal128(5, 2)"},
+            ["1.5", 1, 0.1, Decimal("2.500")],
+            [Decimal("1.5"), 1, Decimal("0.1"), Decimal("2.5")],
+        ),
         ({"arrow": "decimal128(38, 0)"}, [2**70, 0], [Decimal(2**70), 0]),
         ({"arrow": "decimal128(38, 0)"}, [Decimal("1E3")], [1000]),
         ({"type": "array", "items": {"type": "number"}}, [[1], [], [2.5, 3]], [[1.0], [], [2.5, 3.0]]),
         ({"type": "object", "additionalProperties": {"type": "integer"}}, [{"x": 1}, {}], [[("x", 1)], []]),
-        ({"type": "object", "properties": {"b": {"type": "number"}}}, [{"b": 1}, None, {}], [{"b": 1.0}, None, {"b": None}]),
+        (
+            {"type": "object", "properties": {"b": {"type": "number"}}},
+            [{"b": 1}, None, {}],
+            [{"b": 1.0}, None, {"b": None}],
+        ),
         (
             {"type": "string", "contentMediaType": "application/json"},
             [1, "x", {"ñ": [NOON, Decimal("1.5")]}, True],
@@ -345,7 +367,7 @@ def test_required_and_unknown_fields() -> None:
     struct = schemas.given({"properties": {"a": {"type": "integer"}}, "required": ["a"]})
     with pytest.raises(RecordError, match="field a is missing or null"):
         conform([{"a": 1}, {}], struct)
-    with pytest.raises(RecordError, match="field b is not in the schema; .*unknown_fields: drop"):
+    with pytest.raises(RecordError, match=r"field b is not in the schema; .*unknown_fields: drop"):
         conform([{"a": 1, "b": 2}], struct)
     assert [r["a"] for r in conform([{"a": 1, "b": 2}], struct, drop=True)] == [1]
 

@@ -1,4 +1,4 @@
-"""Three components of one's own: a reader, a filter and a format. Each is a frozen dataclass; there is no base class."""
+"""Three components of one's own: a reader, a filter and a format. Each is a frozen dataclass without a base class."""
 
 from __future__ import annotations
 

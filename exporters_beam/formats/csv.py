@@ -1,0 +1,351 @@
+"""CSV: rows of text, one a record."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import csv
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from itertools import repeat
+from types import SimpleNamespace
+from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
+from uuid import UUID
+
+from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.json_lines import JsonFormat, cut
+from exporters_beam.options import option
+from exporters_beam.records import Record
+
+PIECE = 256 * 1024
+"""Bytes read at a time, and so about the size of a chunk."""
+
+_UNDECODED = "exporters_beam.undecoded"
+
+
+def _undecoded(error: UnicodeError) -> tuple[str, int]:
+    """Stands in for bytes that are not of the encoding, so that the record which holds them can be found."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_UNDECODED, _undecoded)
+
+
+class _Rows(NamedTuple):
+    """Whole rows as text. `sound` is false where some of it could not be decoded."""
+
+    header: tuple[str, ...]
+    text: str
+    sound: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvDeserializer:
+    """Read CSV files: the first row names the columns, every further row is a record of text values.
+
+    Quoted values may hold delimiters, doubled quotes and line breaks. Values stay text. A row that is too short has
+    null in the columns it lacks; one that is too long is an error. Of columns with the same name the last counts.
+    Completely empty lines are skipped. A byte-order mark at the beginning is not part of the first name. Text that is
+    not of the `encoding` fails the record it stands in, a quote that is never closed fails the file. Numbers in
+    messages count records: neither the header nor empty lines.
+
+    Example:
+        deserializer:
+          name: csv
+          options:
+            delimiter: ";"
+            encoding: windows-1252
+    """
+
+    kind: ClassVar[str] = "deserializer"
+
+    delimiter: str = option("the character between values", default=",", example="\t")
+    quotechar: str = option('the character around values; "" where nothing is quoted', default='"')
+    encoding: str = option("the encoding of the text", default="utf-8", example="windows-1252")
+    fields: tuple[str, ...] = option(
+        "names of the columns, where the files have no header row", type="str_list", default=()
+    )
+
+    def __post_init__(self) -> None:
+        _check_delimiter(self.delimiter, self.quotechar)
+        if self.quotechar and (len(self.quotechar) != 1 or self.quotechar in "\r\n"):
+            raise ConfigError(f"quotechar: {self.quotechar!r} is not one character")
+        try:
+            "".encode(self.encoding)
+            codecs.getincrementaldecoder(self.encoding)
+        except LookupError:
+            raise ConfigError(f"encoding: Python knows no encoding of text called {self.encoding!r}") from None
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Rows, int, int]]:
+        decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        header, records, size, rest, sound, start = self.fields, 0, 0, "", True, True
+        while True:
+            # Reading as much again as there is keeps the work linear where a single value is very long.
+            raw = stream.read(max(PIECE, len(rest)))
+            size += len(raw)
+            text, decoded = _decoded(decoder, raw)
+            sound = sound and decoded
+            if start and text:
+                text, start = text.removeprefix("\ufeff"), False
+            rest += text
+            try:
+                end, found = self._border(rest, last=not raw)
+                if end and not header:
+                    header, end_of_header = self._header(rest[:end])
+                    rest, end, found = rest[end_of_header:], end - end_of_header, found - (header != ())
+            except csv.Error as error:
+                raise SourceError(f"record {records + 1}: not readable as CSV: {error}") from error
+            if found:
+                yield _Rows(header, rest[:end], sound), found, size
+                records, size, sound = records + found, 0, decoded
+            rest = rest[end:]
+            if not raw:
+                return
+
+    def decode(self, data: _Rows) -> list[Record]:
+        header, text, sound = data
+        rows = [row for row in self._reader(text) if row]
+        if not sound or {*map(len, rows)} != {len(header)}:
+            return [_record(header, row, sound) for row in rows]
+        return list(map(dict, map(zip, repeat(header), rows)))
+
+    def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
+        for number, row in enumerate(row for row in self._reader(data.text) if row):
+            try:
+                yield number, _record(data.header, row, data.sound), row
+            except RecordError as error:
+                yield number, error, row
+
+    def _reader(self, text: str) -> Any:
+        return self._lines_reader(io.StringIO(text, newline=""))
+
+    def _lines_reader(self, lines: Iterator[str]) -> Any:
+        csv.field_size_limit(sys.maxsize)
+        if not self.quotechar:
+            return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+        return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quotechar)
+
+    def _border(self, text: str, last: bool) -> tuple[int, int]:
+        """Where behind the last whole row the text can be cut, and how many rows that are not empty stand before.
+
+        Most text is judged by counting, which is much faster than reading it. `last` says that nothing follows.
+        """
+        if last:
+            return self._read_border(text, last)
+        outside = text if not self.quotechar or self.quotechar not in text else self._outside(text)
+        if "\r" in outside:
+            outside = outside.replace("\r\n", "\n")
+        if not outside or outside[0] == "\n" or "\n\n" in outside or "\r" in outside:
+            return self._read_border(text, last)
+        found = outside.count("\n")
+        if not found:
+            return 0, 0
+        end = text.rindex("\n")
+        if self.quotechar:
+            quotes = text.count(self.quotechar, end)
+            total = text.count(self.quotechar)
+            while (total - quotes) % 2:
+                before = text.rindex("\n", 0, end)
+                quotes += text.count(self.quotechar, before, end)
+                end = before
+        return end + 1, found
+
+    def _outside(self, text: str) -> str:
+        """What stands outside of quoted values, with one quote in place of each; "" where it is not that simple.
+
+        It is simple where every quote that is not doubled follows and precedes a delimiter or the end of a row. Then
+        an odd number of quotes before a place means that it is inside. Otherwise a quote may be part of a value.
+        """
+        quote, delimiter = self.quotechar, self.delimiter
+        parts = text.replace(quote + quote, "").split(quote)
+        outside = quote.join(parts[::2])
+        framed = f"\n{outside}{quote if len(parts) % 2 == 0 else ''}\n"
+        quotes = framed.count(quote)
+        before = framed.count(delimiter + quote) + framed.count("\n" + quote) + framed.count("\r" + quote)
+        behind = framed.count(quote + delimiter) + framed.count(quote + "\n") + framed.count(quote + "\r")
+        return outside if quotes == before == behind else ""
+
+    def _read_border(self, text: str, last: bool) -> tuple[int, int]:
+        """The same by reading the rows. Raises SourceError where a quoted value never ends."""
+        end = len(text) if last else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+        consumed, stop = 0, next(c for c in "012" if c not in (self.delimiter, self.quotechar))
+
+        def lines() -> Iterator[str]:
+            nonlocal consumed
+            for line in io.StringIO(text[:end], newline=""):
+                consumed += len(line)
+                yield line
+            yield stop + self.delimiter + stop  # comes out as a row of its own, or inside an unfinished one
+
+        border = found = 0
+        before = (0, 0)
+        row: list[str] = []
+        for row in self._lines_reader(lines()):
+            before, border, found = (border, found), consumed, found + (row != [])
+        if last and row != [stop, stop]:
+            raise SourceError(f"record {before[1] + 1}: a quote opens a value here and is never closed: {cut(row[-1])}")
+        return before
+
+    def _header(self, text: str) -> tuple[tuple[str, ...], int]:
+        """The names in the first row of the text that is not empty, and where that row ends."""
+        consumed = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal consumed
+            for line in io.StringIO(text, newline=""):
+                consumed += len(line)
+                yield line
+
+        row: list[str] = next((row for row in self._lines_reader(lines()) if row), [])
+        if any(map(_undecodable, row)):
+            raise SourceError(f"the header is not valid {self.encoding}: {cut(self.delimiter.join(row))}")
+        return tuple(row), consumed
+
+
+def _check_delimiter(delimiter: str, quotechar: str) -> None:
+    if len(delimiter) != 1 or delimiter in "\r\n":
+        raise ConfigError(f'delimiter: {delimiter!r} is not one character; give one such as "," or "\\t"')
+    if delimiter == quotechar:
+        raise ConfigError(f"delimiter: {delimiter!r} is the quote character already")
+
+
+def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
+    """The text of the bytes that were read last, and whether all of them are of the encoding."""
+    state = decoder.getstate()
+    try:
+        return decoder.decode(raw, not raw), True
+    except UnicodeDecodeError:
+        decoder.setstate(state)
+        decoder.errors = _UNDECODED
+        text: str = decoder.decode(raw, not raw)
+        decoder.errors = "strict"
+        return text, False
+
+
+def _undecodable(text: str) -> bool:
+    return not text.isascii() and any("\udc00" <= char <= "\udcff" for char in text)
+
+
+def _record(header: tuple[str, ...], row: list[str], sound: bool) -> Record:
+    if not sound:
+        for name, value in zip(header, row, strict=False):
+            if _undecodable(value):
+                byte = next(ord(char) - 0xDC00 for char in value if "\udc00" <= char <= "\udcff")
+                raise RecordError(
+                    f'the text in the column "{name}" is not of the encoding: byte 0x{byte:02x}: {cut(value)}'
+                )
+    if len(row) > len(header):
+        raise RecordError(f"the row has {len(row)} values for {len(header)} columns: {cut(repr(row))}")
+    return dict(zip(header, (*row, *repeat(None, len(header) - len(row))), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvFormat:
+    """Write CSV: one row a record, with the columns that `fields` or `schema` names.
+
+    Text stands in double quotes, numbers and True and False do not; what is missing or null is "". Lists and mappings
+    are written as JSON, dates and times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are
+    no columns are left out. Files begin with a row of names unless `show_titles` is false, and end with a line feed.
+
+    Example:
+        exporter_options:
+          formatter:
+            name: csv
+            options:
+              fields: [name, price, tags]
+    """
+
+    kind: ClassVar[str] = "formatter"
+    extension: ClassVar[str] = "csv"
+    separator: ClassVar[bytes] = b"\n"
+    footer: ClassVar[bytes] = b"\n"
+
+    fields: tuple[str, ...] = option("columns, in this order", type="str_list", default=(), example=["name", "price"])
+    schema: Mapping[str, Any] = option(
+        "a JSON schema; its properties, sorted, are the columns where `fields` is not given", type="dict", default={}
+    )
+    show_titles: bool = option("whether files begin with a row of names", type="bool", default=True)
+    delimiter: str = option("the character between values", default=",", example="\t")
+
+    _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        _check_delimiter(self.delimiter, '"')
+        properties = self.schema.get("properties")
+        if not self.fields and not self.schema:
+            raise ConfigError("fields: give the columns here, or a JSON schema whose properties are the columns")
+        if not self.fields and not (isinstance(properties, Mapping) and properties):
+            raise ConfigError("schema: it has no properties, which would be the columns; give them or `fields`")
+        object.__setattr__(self, "_columns", tuple(self.fields) or tuple(sorted(properties or ())))
+
+    @property
+    def header(self) -> bytes:
+        if not self.show_titles:
+            return b""
+        return cast(bytes, _row(self.delimiter)(self._columns)) + b"\n"
+
+    def format(self, record: Record) -> bytes:
+        try:
+            values = [*map(record.get, self._columns)]
+        except AttributeError:
+            raise RecordError(f"CSV cannot hold {cut(record)}, which is not a mapping") from None
+        if not _SIMPLE.issuperset(map(type, values)):
+            values = [
+                v if type(v) in _SIMPLE else _cell(v, name) for v, name in zip(values, self._columns, strict=True)
+            ]
+        try:
+            return cast(bytes, _row(self.delimiter)(values))
+        except UnicodeEncodeError as error:
+            raise RecordError(f"CSV is written in UTF-8, which has no surrogates: {cut(error.object)}") from None
+        except ValueError as error:
+            raise RecordError(f"the row cannot be written: {error}") from None
+
+
+_SIMPLE = frozenset((str, int, float, bool, type(None), Decimal))
+_nested = JsonFormat().format
+
+
+@lru_cache(maxsize=16)
+def _row(delimiter: str) -> Any:
+    """Makes the bytes of a row from values of simple types: what `write` returns is what `writerow` returns."""
+    sink = SimpleNamespace(write=str.encode)
+    return csv.writer(sink, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator="").writerow
+
+
+def _cell(value: Any, name: str) -> Any:
+    """A value of another type as one that is simple."""
+    if isinstance(value, (dict, list)):
+        return _json(value, name)
+    if isinstance(value, Enum):
+        return _cell(value.value, name)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if value is None or isinstance(value, Decimal):
+        return value
+    if isinstance(value, (datetime, date, time, UUID)):
+        return str(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    return _json(value, name)
+
+
+def _json(value: Any, name: str) -> str:
+    try:
+        return _nested(value).decode()
+    except RecordError as error:
+        reason = str(error).partition("; set allow_nan")[0]
+        raise RecordError(f'in the column "{cut(name)}": {reason}') from None

@@ -1,0 +1,191 @@
+"""JSON files that hold one array of objects, or objects one behind the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, NamedTuple
+
+import msgspec
+
+from exporters_beam.errors import RecordError, SourceError
+from exporters_beam.formats.json_lines import after_mark, cut, parse
+from exporters_beam.records import Record
+
+PIECE = 256 * 1024
+"""Bytes read at a time, and so about the size of a chunk."""
+
+_loads = msgspec.json.Decoder().decode
+
+
+class _Run(NamedTuple):
+    """Text that begins and ends on record borders. `before`, `after`: whether these lie inside an array."""
+
+    text: bytes
+    before: bool
+    after: bool
+    records: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonDeserializer:
+    """Read JSON files that are one array of objects, however they are spread over lines.
+
+    Files of objects one behind the other, with or without white space between them, and of several such arrays are
+    read as well, all without ever holding a whole file. Numbers, text and errors are treated as in JSON lines. What
+    stands in the array and is not an object is an error, as is an array that is not closed.
+
+    Example:
+        deserializer:
+          name: json
+    """
+
+    kind: ClassVar[str] = "deserializer"
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Run, int, int]]:
+        scan = _Scan()
+        parts: list[bytes] = []
+        records, before = 0, False
+        piece, mark = after_mark(stream, PIECE)
+        while piece:
+            found, end = scan.records_in(piece, records)
+            if found:
+                text = b"".join((*parts, piece[:end]))
+                yield _Run(text, before, scan.in_array, found), found, len(text) + mark
+                parts, before, mark = [], scan.in_array, 0
+                records += found
+            parts.append(piece[end:])
+            piece = stream.read(PIECE)
+        if scan.depth or scan.in_text:
+            what = (
+                "the array is not closed" if scan.depth == 1 and scan.array and not scan.in_text else "it is cut short"
+            )
+            raise SourceError(f"record {records + 1}: the input ends here, but {what}")
+        text = b"".join(parts)
+        if text.strip():
+            yield _Run(text, before, False, 0), 0, len(text) + mark
+
+    def decode(self, data: _Run) -> list[Record]:
+        text, before, after, count = data
+        if before or after or text.lstrip()[:1] == b"[":
+            # The text goes on behind a record of the chunk before, so an empty record stands in for that one.
+            records: list[Record] = _loads((b"[{}" if before else b"") + text + (b"]" if after else b""))
+            if before:
+                del records[0]
+        else:
+            # Between whole values "}{" must stand once less than there are values. If it stands there as often as
+            # that it cannot also stand inside a text, and putting a comma in makes the values an array.
+            joined, borders = _BORDER.subn(b"},{", text)
+            if borders != count - 1:
+                raise RecordError("the values are not objects, or their texts look like borders")
+            records = _loads(b"[" + joined + b"]")
+        if {*map(type, records)} - {dict}:
+            raise RecordError("a value is not a JSON object")
+        return records
+
+    def decode_each(self, data: _Run) -> Iterator[tuple[int, Record | Exception, Any]]:
+        for number, text in enumerate(_values(data.text, data.before)):
+            try:
+                yield number, parse(text), text
+            except RecordError as error:
+                yield number, error, text
+
+
+_BORDER = re.compile(rb"\}\s*\{")
+_DELTA = {91: 1, 123: 1, 93: -1, 125: -1}
+_NO_BRACKETS = bytes(c for c in range(256) if c not in _DELTA)
+
+
+class _Scan:
+    """Finds where records end, piece by piece, by counting the brackets outside of texts."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.array = False  # whether the outermost value is an array: its members are the records
+        self.in_array = False  # whether the last record found is such a member
+        self.in_text = False
+        self._escaped = False
+        self._begun = False
+
+    def records_in(self, piece: bytes, before: int) -> tuple[int, int]:
+        """How many records end in the piece and where behind the last one is. `before`: records found earlier."""
+        if not self._begun and (first := piece.lstrip()[:40]):
+            if first[0] not in b"[{":
+                raise SourceError(f"record {before + 1}: neither a JSON array nor an object begins here: {cut(first)}")
+            self._begun = True
+        parts = self._masked(piece).split(b'"')
+        inside, self.in_text = self.in_text, self.in_text ^ (len(parts) % 2 == 0)
+        brackets = b"".join(parts[inside::2]).translate(None, _NO_BRACKETS)
+        depth, array, found, last = self.depth, self.array, 0, -1
+        for index, bracket in enumerate(brackets):
+            if bracket in b"[{":
+                if depth == 0:
+                    array = bracket == 91
+                depth += 1
+            else:
+                depth -= 1
+                if depth == array:
+                    found, last, self.in_array = found + 1, index, array
+                elif depth <= 0:
+                    array = False
+                    if depth < 0:
+                        raise SourceError(f"record {before + found + 1}: a bracket is closed that was not opened")
+        self.depth, self.array = depth, array
+        return found, _place(parts, inside, len(brackets) - last - 1) if found else 0
+
+    def _masked(self, piece: bytes) -> bytes:
+        """The piece, of the same length, without escapes in texts: the quotes left begin and end texts."""
+        if self._escaped:
+            piece = b"_" + piece[1:]
+        if 92 in piece:
+            piece = piece.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+        self._escaped = piece[-1:] == b"\\"
+        return piece
+
+
+def _place(parts: list[bytes], inside: bool, after: int) -> int:
+    """Where in the piece that was split at its quotes the bracket ends behind which `after` more stand."""
+    end = sum(map(len, parts)) + len(parts) - 1
+    for index in range(len(parts) - 1, -1, -1):
+        part = parts[index]
+        if index % 2 == inside:
+            here = len(part.translate(None, _NO_BRACKETS))
+            if here > after:
+                places = [place for place, byte in enumerate(part) if byte in _DELTA]
+                return end - len(part) + places[-1 - after] + 1
+            after -= here
+        end -= len(part) + 1
+    raise AssertionError("more brackets were counted than there are")
+
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]|[^\s"\[\]{},]+', re.DOTALL)
+
+
+def _values(text: bytes, in_array: bool) -> Iterator[bytes]:
+    """The text of every value one by one: members of arrays, and values that stand in none."""
+    depth = base = int(in_array)
+    start, end = -1, 0
+    last = b"value"  # what stood last on this level: a value, a comma or the bracket that begins the array
+    for token in _TOKEN.finditer(text):
+        byte = token[0]
+        if depth == base == 1 and byte in (b",", b"]"):
+            if start >= 0:
+                yield text[start:end]
+            elif last == b"," or (last == b"[" and byte == b","):
+                yield last + byte
+            start, last = -1, byte
+            depth = base = int(byte == b",")
+        elif depth == base == 0 and byte == b"[":
+            depth = base = 1
+            last = byte
+        else:
+            if start < 0:
+                start = token.start()
+            end = token.end()
+            depth += (byte in (b"[", b"{")) - (byte in (b"]", b"}"))
+            if depth == base == 0:
+                yield text[start:end]
+                start = -1
+    if start >= 0:
+        yield text[start:end]

@@ -1,0 +1,348 @@
+"""JSON, one object a line: reading lines, writing JSON.
+
+Both directions have a fast way (msgspec, orjson) and an exact way (the standard library, and below it a writer of our
+own), which is taken where the fast one refuses a value or would change it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from typing import Any, BinaryIO, ClassVar
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from exporters_beam.errors import RecordError
+from exporters_beam.options import option
+from exporters_beam.records import Record
+
+PIECE = 256 * 1024
+"""Bytes read at a time, and so about the size of a chunk."""
+
+BOM = b"\xef\xbb\xbf"
+
+_loads = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonLinesDeserializer:
+    """Read JSON lines: one object a line, in UTF-8.
+
+    Blank lines are skipped, a carriage return before the line feed and a byte-order mark at the beginning are allowed,
+    the last line needs no line feed. Integers keep all digits, NaN, Infinity and -Infinity are read as floats, and of
+    equal keys in an object the last one counts. A line that is not valid JSON, not valid UTF-8 or not an object is an
+    error; numbers in messages count lines, blank ones included.
+
+    Example:
+        deserializer:
+          name: jsonlines
+    """
+
+    kind: ClassVar[str] = "deserializer"
+    splits_on_lines: ClassVar[bool] = True
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+        parts: list[bytes] = []
+        piece, mark = after_mark(stream, PIECE)
+        while piece:
+            cut = piece.rfind(b"\n") + 1
+            if cut:
+                data = b"".join((*parts, piece[:cut]))
+                yield data, data.count(b"\n"), len(data) + mark
+                parts, mark = [], 0
+            parts.append(piece[cut:])
+            piece = stream.read(PIECE)
+        if data := b"".join(parts):
+            yield data, 1, len(data) + mark
+
+    def decode(self, data: bytes) -> list[Record]:
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            del lines[-1]
+        loads = _loads
+        records: list[Record] = [loads(line) for line in lines]
+        if {*map(type, records)} != {dict}:
+            raise RecordError("a line does not hold a JSON object")
+        return records
+
+    def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
+        for number, line in enumerate(data.split(b"\n")):
+            if line and not line.isspace():
+                try:
+                    yield number, parse(line), line
+                except RecordError as error:
+                    yield number, error, line
+
+
+def after_mark(stream: BinaryIO, size: int) -> tuple[bytes, int]:
+    """The first `size` bytes of a stream, and 3 if a UTF-8 byte-order mark stood before them, else 0."""
+    first = stream.read(3)
+    if first == BOM:
+        return stream.read(size), 3
+    return first + stream.read(max(0, size - 3)), 0
+
+
+def parse(text: bytes) -> Record:
+    """The object that this JSON text is. Raises RecordError, which says what is wrong and where in the text."""
+    try:
+        value = _loads(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = _parse_exactly(text)
+    if type(value) is not dict:
+        raise RecordError(f"not a JSON object but {_kind(value)}: {cut(text)}")
+    return value
+
+
+def _parse_exactly(text: bytes) -> Any:
+    """What the standard library makes of it: it also knows NaN, numbers that are too large, and lone surrogates."""
+    try:
+        return json.loads(text.decode())
+    except UnicodeDecodeError as error:
+        byte = text[error.start]
+        raise RecordError(f"not valid UTF-8: byte 0x{byte:02x} at byte {error.start + 1}: {cut(text)}") from None
+    except json.JSONDecodeError as error:
+        raise RecordError(f"not valid JSON: {error.msg} at character {error.pos + 1}: {cut(text)}") from None
+    except ValueError as error:
+        raise RecordError(f"not valid JSON for Python: {error}: {cut(text)}") from None
+    except RecursionError:
+        raise RecordError(f"not readable: values are nested too deep: {cut(text)}") from None
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def cut(value: Any) -> str:
+    """A value as messages show it: at most about 200 characters, bytes as text.
+
+    >>> cut(b"x" * 300)[195:]
+    'xxxxx… (300 long)'
+    """
+    shown = value[:800].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    shown = shown if isinstance(shown, str) else repr(shown)
+    if isinstance(value, (bytes, str)):
+        shown = shown.strip().encode("utf-8", "backslashreplace").decode()
+    return (
+        shown
+        if len(shown) <= 200
+        else f"{shown[:200]}… ({len(value) if hasattr(value, '__len__') else len(shown)} long)"
+    )
+
+
+_PLAIN = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_PRETTY = _PLAIN | orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+
+# orjson writes 1e-07 as 1e-7 and 1.5e-05 as 0.000015; before 3.12 or so also 1e+16 as 1e16. These find such numbers
+# (and now and then something like them inside a text, which costs time but no harm).
+_SMALL = re.compile(rb"[0-9]e-[5-9](?![0-9])|(?<![0-9])0\.0000").search
+_LARGE = re.compile(rb"[0-9]e[0-9]").search
+_WRITES_PLUS = orjson.dumps(1e16) == b"1e+16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonFormat:
+    """Write JSON: one value a line, or one array a file.
+
+    Keys keep their order, text is UTF-8, numbers are written as Python writes them. Dates and times become ISO 8601
+    text, UUIDs text, decimals numbers with all their digits, bytes base64 text, tuples arrays and keys that are not
+    text text. Lone surrogates are written as escapes. NaN and infinities fail the record unless `allow_nan` is true;
+    sets and other values that JSON does not know always do.
+
+    Lines go to files named .jl; with `jsonlines: false` each file is one array and named .json. `pretty_print` with
+    lines writes each value over several lines, which few programs read as JSON lines.
+
+    Example:
+        exporter_options:
+          formatter:
+            name: json
+            options:
+              jsonlines: true
+    """
+
+    kind: ClassVar[str] = "formatter"
+
+    jsonlines: bool = option("one value a line, else one array a file", type="bool", default=True)
+    pretty_print: bool = option("indent by 2 spaces and sort keys", type="bool", default=False)
+    allow_nan: bool = option("write NaN, Infinity and -Infinity, which are not valid JSON", type="bool", default=False)
+    ensure_ascii: bool = option("write characters beyond ASCII as \\uXXXX escapes", type="bool", default=False)
+
+    _options: int = field(init=False, repr=False, compare=False, default=_PLAIN)
+
+    def __post_init__(self) -> None:
+        if self.pretty_print:
+            object.__setattr__(self, "_options", _PRETTY)
+
+    @property
+    def extension(self) -> str:
+        return "jl" if self.jsonlines else "json"
+
+    @property
+    def header(self) -> bytes:
+        return b"" if self.jsonlines else b"["
+
+    @property
+    def separator(self) -> bytes:
+        return b"\n" if self.jsonlines else b",\n"
+
+    @property
+    def footer(self) -> bytes:
+        return b"\n" if self.jsonlines else b"\n]"
+
+    def format(self, record: Any) -> bytes:
+        try:
+            out = orjson.dumps(record, _default, self._options)
+        except TypeError:
+            return self._exactly(record)
+        # `in` and `rfind` are the cheapest tests there are: together they take as long as the dump itself.
+        if 45 in out and out.rfind(b"e-") >= 0 and _SMALL(out):
+            return self._exactly(record)
+        if 46 in out and out.rfind(b"0.0000") >= 0 and _SMALL(out):
+            return self._exactly(record)
+        if out.rfind(b"null") >= 0 and not _finite(record):  # orjson writes NaN as null
+            return self._exactly(record)
+        if not _WRITES_PLUS and _LARGE(out):
+            return self._exactly(record)
+        if self.ensure_ascii and not (out.isascii() and 127 not in out):
+            return self._exactly(record)
+        return out
+
+    def _exactly(self, record: Any) -> bytes:
+        try:
+            text = _encoder(self.pretty_print, self.allow_nan, self.ensure_ascii)(record)
+        except (TypeError, ValueError, RecursionError):
+            try:
+                text = self._text(record, (), "\n" if self.pretty_print else "")
+            except RecursionError:
+                raise RecordError("the record cannot be written: values are nested too deep or in a circle") from None
+        return text.encode("utf-8", "backslashreplace")  # what cannot be encoded is a surrogate: \ud800
+
+    def _text(self, value: Any, path: tuple[str, ...], newline: str) -> str:
+        """Any value as JSON. The slowest way, and the only one that can tell where in the record the fault lies."""
+        if isinstance(value, Enum) and not isinstance(value, (str, int, float)):
+            value = value.value
+        if isinstance(value, str):
+            return json.dumps(str.__str__(value), ensure_ascii=self.ensure_ascii)
+        if value is None or isinstance(value, bool):
+            return {None: "null", True: "true", False: "false"}[value]
+        if isinstance(value, (int, float, Decimal)):
+            return self._number(value, path)
+        if isinstance(value, Mapping):
+            members = [(_key(key, path), member) for key, member in value.items()]
+            if newline:
+                members.sort(key=lambda pair: pair[0])
+            colon = ": " if newline else ":"
+            inner = newline and newline + "  "
+            texts = [
+                json.dumps(key, ensure_ascii=self.ensure_ascii) + colon + self._text(member, (*path, key), inner)
+                for key, member in members
+            ]
+            return _bracketed("{", texts, "}", newline)
+        if isinstance(value, (list, tuple)):
+            inner = newline and newline + "  "
+            texts = [self._text(member, (*path, str(n)), inner) for n, member in enumerate(value)]
+            return _bracketed("[", texts, "]", newline)
+        if isinstance(value, (datetime, date, time)):
+            return json.dumps(value.isoformat())
+        if isinstance(value, UUID):
+            return json.dumps(str(value))
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return json.dumps(base64.b64encode(value).decode())
+        raise RecordError(f"JSON cannot hold the {type(value).__name__} {cut(value)}{_at(path)}; convert it first")
+
+    def _number(self, value: int | float | Decimal, path: tuple[str, ...]) -> str:
+        if not isinstance(value, int) and not math.isfinite(value):
+            if not self.allow_nan:
+                raise RecordError(f"{_NAN[str(float(value))]} is not JSON{_at(path)}; set allow_nan: true to write it")
+            return _NAN[str(float(value))]
+        if isinstance(value, Decimal):
+            return str(value)
+        try:
+            return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
+        except ValueError as error:
+            raise RecordError(f"a number{_at(path)} cannot be written: {error}") from None
+
+
+_NAN = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def _bracketed(opening: str, texts: list[str], closing: str, newline: str) -> str:
+    if not newline or not texts:
+        return f"{opening}{','.join(texts)}{closing}"
+    inner = newline + "  "
+    return f"{opening}{inner}{f',{inner}'.join(texts)}{newline}{closing}"
+
+
+def _key(key: Any, path: tuple[str, ...]) -> str:
+    """A key as text, the way Python's json does it, and dates, UUIDs and decimals as their values are written."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    if isinstance(key, int):
+        return int.__repr__(key)
+    if isinstance(key, float):
+        return _NAN.get(str(float(key)), float.__repr__(key))
+    if isinstance(key, (datetime, date, time)):
+        return key.isoformat()
+    if isinstance(key, (UUID, Decimal)):
+        return str(key)
+    raise RecordError(f"JSON cannot have the {type(key).__name__} {cut(key)} as a key{_at(path)}; convert it to text")
+
+
+def _at(path: tuple[str, ...]) -> str:
+    return f' at "{cut(".".join(path))}"' if path else ""
+
+
+def _default(value: Any) -> Any:
+    """What orjson writes for a value that it does not know. What is raised here sends the record the exact way."""
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(str(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return orjson.Fragment(float.__repr__(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError
+
+
+def _finite(value: Any) -> bool:
+    """Whether no float in the value is NaN or infinite."""
+    for member in (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else (value,)
+    ):
+        kind = type(member)
+        if kind is str or kind is int or member is None:
+            continue
+        if kind is float:
+            if not math.isfinite(member):
+                return False
+        elif isinstance(member, (Mapping, list, tuple)) and not _finite(member):
+            return False
+    return True
+
+
+@lru_cache(maxsize=16)
+def _encoder(pretty: bool, allow_nan: bool, ascii: bool) -> Callable[[Any], str]:
+    return json.JSONEncoder(
+        ensure_ascii=ascii,
+        allow_nan=allow_nan,
+        sort_keys=pretty,
+        indent=2 if pretty else None,
+        separators=(",", ": ") if pretty else (",", ":"),
+    ).encode

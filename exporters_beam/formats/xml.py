@@ -1,0 +1,424 @@
+"""XML: one element a record."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from functools import lru_cache
+from numbers import Number
+from typing import Any, BinaryIO, ClassVar
+from uuid import UUID
+from xml.parsers import expat
+
+from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.json_lines import cut
+from exporters_beam.options import option
+from exporters_beam.records import Record
+
+PIECE = 256 * 1024
+"""Bytes read at a time, and so about the size of a chunk."""
+
+_Found = list["Record | tuple[RecordError, Any]"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class XmlDeserializer:
+    """Read XML files: every element called `item_name` directly below the root is a record.
+
+    Files that the XML format wrote come back as they were, by the `type` attributes of their elements (int, float,
+    bool, null, str, list, dict, number) and the `name` attributes of elements called `key`. Without a type an element
+    that holds text alone is that text, exactly; one that holds elements is a mapping, in which a name that occurs
+    more than once holds a list. Other attributes become keys with an @ before the name, text beside elements or
+    attributes the key `#text`. Prefixes stay part of names, comments are left out.
+
+    Declarations of entities are refused, external documents are never read. Numbers in messages count records.
+
+    Example:
+        deserializer:
+          name: xml
+          options:
+            item_name: product
+    """
+
+    kind: ClassVar[str] = "deserializer"
+
+    item_name: str = option("the name of the elements that are records", default="item", example="product")
+
+    def __post_init__(self) -> None:
+        if not self.item_name:
+            raise ConfigError("item_name: give the name of the elements that are records")
+
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Found, int, int]]:
+        document = _Document(self.item_name)
+        last = False
+        while not last:
+            piece = stream.read(PIECE)
+            last = not piece
+            if last and not document.size:
+                return
+            document.feed(piece, last)
+            yield from document.taken(last)
+        document.check()
+
+    def decode(self, data: _Found) -> list[Record]:
+        if {*map(type, data)} != {dict}:
+            raise RecordError("a record cannot be decoded")
+        return data  # type: ignore[return-value]
+
+    def decode_each(self, data: _Found) -> Iterator[tuple[int, Record | Exception, Any]]:
+        for number, found in enumerate(data):
+            if isinstance(found, tuple):
+                yield number, found[0], found[1]
+            else:
+                yield number, found, found
+
+
+class _Element:
+    """An element that is not closed yet."""
+
+    __slots__ = ("attributes", "children", "name", "text")
+
+    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+        self.name, self.attributes = name, attributes
+        self.children: list[tuple[str, Any]] = []
+        self.text: list[str] = []
+
+
+class _Document:
+    """Turns what the parser reports into records, and cuts chunks where records end."""
+
+    def __init__(self, item_name: str) -> None:
+        self.size = 0
+        self._item = item_name
+        self._depth, self._taken, self._count, self._others = 0, 0, 0, ""
+        self._open: list[_Element] = []
+        self._error: RecordError | None = None
+        self._records: _Found = []
+        self._chunks: list[tuple[_Found, int, int]] = []
+        self._parser = parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.EntityDeclHandler = self._entity
+
+    def feed(self, piece: bytes, last: bool) -> None:
+        try:
+            self._parser.Parse(piece, last)
+        except expat.ExpatError as error:
+            at = f"line {error.lineno}, column {error.offset + 1}"
+            reason = expat.ErrorString(error.code)
+            raise SourceError(f"record {self._count + 1}: not well-formed XML at {at}: {reason}") from None
+        except (LookupError, UnicodeError, ValueError) as error:
+            raise SourceError(f"record {self._count + 1}: the encoding of the XML cannot be read: {error}") from None
+        self.size += len(piece)
+
+    def taken(self, last: bool) -> Iterator[tuple[_Found, int, int]]:
+        """The chunks that are complete; at the end also what is left."""
+        yield from self._chunks
+        self._chunks = []
+        if last and self._records:
+            yield self._records, len(self._records), self.size - self._taken
+
+    def check(self) -> None:
+        if not self._count and self._others:
+            raise SourceError(
+                f"no element is called {self._item!r} directly below the root, but {self._others!r}; set item_name"
+            )
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._open or (self._depth == 2 and name == self._item):
+            self._open.append(_Element(name, attributes))
+        elif self._depth == 2:
+            self._others = name
+
+    def _text(self, text: str) -> None:
+        if self._open:
+            self._open[-1].text.append(text)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if not self._open:
+            return
+        element = self._open.pop()
+        if self._open:
+            try:
+                value = _value(element)
+            except RecordError as error:
+                self._error, value = self._error or error, "".join(element.text)
+            key = element.attributes.get("name", name) if name == "key" else name
+            self._open[-1].children.append((key, value))
+            return
+        record: Any = _mapping(element)
+        if type(record) is not dict:
+            self._error = self._error or RecordError(f"the element holds text and no elements: {cut(record)}")
+        self._records.append((self._error, record) if self._error else record)
+        self._error = None
+        self._count += 1
+        end = self._parser.CurrentByteIndex
+        if end - self._taken >= PIECE:
+            self._chunks.append((self._records, len(self._records), end - self._taken))
+            self._records, self._taken = [], end
+
+    def _entity(self, name: str, *_: Any) -> None:
+        raise SourceError(f"the document declares the entity {cut(name)!r}, which is refused; replace it by its text")
+
+
+def _value(element: _Element) -> Any:
+    """What an element below a record stands for. Raises RecordError where its text is not of its type."""
+    kind = element.attributes.get("type")
+    if kind is None or kind not in _TYPES or (element.children and kind not in ("list", "dict")):
+        return _mapping(element)
+    if kind == "list":
+        return [value for _, value in element.children]
+    if kind == "dict":
+        return _grouped(element.children)
+    text = "".join(element.text)
+    try:
+        return _TYPES[kind](text)
+    except (ValueError, KeyError, InvalidOperation):
+        raise RecordError(f"the text of the element {element.name!r} is not of the type {kind}: {cut(text)}") from None
+
+
+def _mapping(element: _Element) -> Any:
+    """An element without a known type, or a record: a mapping, or its text if it has neither members nor attributes."""
+    own = [
+        (f"@{name}", value)
+        for name, value in element.attributes.items()
+        if not (name == "type" and value in _TYPES) and not (name == "name" and element.name == "key")
+    ]
+    text = "".join(element.text)
+    if not own and not element.children:
+        return text
+    if text and not text.isspace():
+        return _grouped([*own, *element.children, ("#text", text)])
+    return _grouped(own + element.children)
+
+
+def _grouped(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of the members; the values of a name that occurs more than once become one list."""
+    found = dict(members)
+    if len(found) < len(members):
+        several: dict[str, list[Any]] = {name: [] for name in found}
+        for name, value in members:
+            several[name].append(value)
+        return {name: values if len(values) > 1 else values[0] for name, values in several.items()}
+    return found
+
+
+def _integer(text: str) -> int:
+    if "_" in text:
+        raise ValueError
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if "_" in text:
+        raise ValueError
+    return float(text)
+
+
+_TYPES: dict[str, Any] = {
+    "int": _integer,
+    "float": _float,
+    "bool": lambda text: {"true": True, "false": False, "1": True, "0": False}[text.strip().lower()],
+    "null": lambda text: None,
+    "str": str,
+    "number": Decimal,
+    "list": None,
+    "dict": None,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class XmlFormat:
+    """Write XML: one element a record, on one line, below a root element.
+
+    Fields become elements in the order of the record, with those in `fields_order` first; mappings and lists nest, the
+    members of lists are called `item`. Each element says its type (int, float, bool, null, str, list, dict, number)
+    unless `attr_type` is false. Booleans are `true` and `false`, dates and times ISO 8601 text, bytes base64 text.
+
+    Field names that XML does not allow are changed: `a b` becomes `a_b`, `1` becomes `n1`, and any other name stands in
+    the attribute `name` of an element called `key`. Characters that XML does not allow, which are most control
+    characters, fail the record.
+
+    Example:
+        exporter_options:
+          formatter:
+            name: xml
+            options:
+              root_name: products
+              item_name: product
+    """
+
+    kind: ClassVar[str] = "formatter"
+    extension: ClassVar[str] = "xml"
+    separator: ClassVar[bytes] = b"\n"
+
+    root_name: str = option("the element around all records of a file", default="root")
+    item_name: str = option("the element around each record", default="item")
+    attr_type: bool = option("whether elements say their type", type="bool", default=True)
+    fields_order: tuple[str, ...] = option(
+        "fields that come first, in this order", type="str_list", default=(), example=["id", "name"]
+    )
+    xml_header: str = option('the first line; "" leaves it out', default='<?xml version="1.0" encoding="UTF-8"?>')
+
+    def __post_init__(self) -> None:
+        for name, value in (("root_name", self.root_name), ("item_name", self.item_name)):
+            if not _is_name(value):
+                raise ConfigError(f"{name}: {value!r} cannot be the name of an XML element; use letters and digits")
+        encoding = re.search(r"encoding\s*=\s*[\"']([^\"']*)", self.xml_header)
+        if encoding and encoding[1].upper() not in ("UTF-8", "UTF8"):
+            raise ConfigError(
+                f"xml_header: files are written in UTF-8, not in {encoding[1]}; name that encoding or none"
+            )
+
+    @property
+    def header(self) -> bytes:
+        first = f"{self.xml_header}\n" if self.xml_header else ""
+        return f"{first}<{self.root_name}>\n".encode()
+
+    @property
+    def footer(self) -> bytes:
+        return f"\n</{self.root_name}>".encode()
+
+    def format(self, record: Record) -> bytes:
+        if not isinstance(record, Mapping):
+            raise RecordError(f"XML records are mappings, not {cut(record)}")
+        if self.fields_order:
+            first = {name: record[name] for name in self.fields_order if name in record}
+            record = {**first, **{name: value for name, value in record.items() if name not in first}}
+        out = [f"<{self.item_name}>"]
+        try:
+            self._members(record, out)
+        except RecursionError:
+            raise RecordError("the record cannot be written: values are nested too deep or in a circle") from None
+        out.append(f"</{self.item_name}>")
+        text = "".join(out)
+        bad = _FORBIDDEN(text)
+        if bad:
+            near = cut(text[max(0, bad.start() - 40) : bad.start()])
+            raise RecordError(
+                f"XML cannot hold the character U+{ord(bad[0]):04X}, which follows {near}; remove it first"
+            )
+        return text.encode()
+
+    def _members(self, mapping: Mapping[Any, Any], out: list[str]) -> None:
+        for key, value in mapping.items():
+            name, attribute = _element(key if isinstance(key, str) else _key(key))
+            self._element(name, attribute, value, out)
+
+    def _element(self, name: str, attribute: str, value: Any, out: list[str]) -> None:
+        kind = type(value)
+        if kind is str:
+            shown, text = "str", _escaped(value)
+        elif kind is int or kind is float:
+            shown, text = kind.__name__, repr(value)
+        elif isinstance(value, (Mapping, list, tuple)):
+            shown = "dict" if isinstance(value, Mapping) else "list"
+            out.append(f'<{name} type="{shown}"{attribute}>' if self.attr_type else f"<{name}{attribute}>")
+            if isinstance(value, Mapping):
+                self._members(value, out)
+            else:
+                for member in value:
+                    self._element("item", "", member, out)
+            out.append(f"</{name}>")
+            return
+        else:
+            shown, text = _scalar(value)
+        if self.attr_type:
+            out.append(f'<{name} type="{shown}"{attribute}>{text}</{name}>')
+        else:
+            out.append(f"<{name}{attribute}>{text}</{name}>")
+
+
+def _scalar(value: Any) -> tuple[str, str]:
+    """Type and text of a value of a less usual type."""
+    if value is None:
+        return "null", ""
+    if isinstance(value, bool):
+        return "bool", "true" if value else "false"
+    if isinstance(value, Enum):
+        return _scalar(value.value)
+    if isinstance(value, str):
+        return "str", _escaped(str.__str__(value))
+    if isinstance(value, int):
+        return "int", int.__repr__(value)
+    if isinstance(value, float):
+        return "float", float.__repr__(value)
+    if isinstance(value, (datetime, date, time)):
+        return "str", value.isoformat()
+    if isinstance(value, UUID):
+        return "str", str(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "str", base64.b64encode(value).decode()
+    if isinstance(value, Number):
+        return "number", _escaped(str(value))
+    raise RecordError(f"XML cannot hold the {type(value).__name__} {cut(value)}; convert it first")
+
+
+def _key(key: Any) -> str:
+    """A key that is not text as text, like keys in JSON."""
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    return _scalar(key)[1]
+
+
+_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]").search
+_NOT_IN_NAMES = re.compile("[\x00-,/:-@\\[-^`{-\x7f]").search
+
+
+def _escaped(text: str) -> str:
+    """Text for an element. Parsers read a bare carriage return as a line feed, so it is written as a reference."""
+    if text.isalnum():
+        return text
+    for character, reference in _REFERENCES:
+        if character in text:
+            text = text.replace(character, reference)
+    return text
+
+
+_REFERENCES = (
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    (">", "&gt;"),
+    ('"', "&quot;"),
+    ("'", "&apos;"),
+    ("\r", "&#13;"),
+)
+
+
+@lru_cache(maxsize=4096)
+def _element(key: str) -> tuple[str, str]:
+    """The element's name for a field, and the attribute with the field's name where that is no name in XML.
+
+    >>> _element("a b"), _element("$x")
+    (('a_b', ''), ('key', ' name="$x"'))
+    """
+    if _is_name(key):
+        return key, ""
+    if key.isdecimal() and _is_name(f"n{key}"):
+        return f"n{key}", ""
+    joined = key.replace(" ", "_")
+    if _is_name(joined):
+        return joined, ""
+    value = _escaped(key).replace("\n", "&#10;").replace("\t", "&#9;")
+    return "key", f' name="{value}"'
+
+
+def _is_name(name: str) -> bool:
+    """Whether it names an element, and without a colon, which would mean a namespace. The parser is the judge."""
+    if not name or _NOT_IN_NAMES(name) or _FORBIDDEN(name):
+        return False
+    try:
+        expat.ParserCreate().Parse(f"<{name}/>".encode(), True)
+    except expat.ExpatError:
+        return False
+    return True

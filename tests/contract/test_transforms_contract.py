@@ -1,0 +1,88 @@
+"""What every transform promises. A new transform joins with a row in TRANSFORMS."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import contracts
+import pytest
+from contracts import Case
+
+from exporters_beam.errors import RecordError
+
+RECORD = {"_key": "a", "text": "x", "n": 2**70, "nested": {"list": [1, 2.5, {"deep": None}]}}
+
+TRANSFORMS = contracts.table(
+    "transform",
+    ("flatson", {"flatson_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}),
+    ("jq", {"jq_filter": ".text"}),
+    ("jq", {"jq_filter": "."}),
+    ("none", {}),
+    ("python", {"function": "contracts:with_length"}),
+    ("pythonexp", {"python_expressions": ["item.update(length=len(item['text']))"]}),
+    ("pythonmap", {"map": "dict(item, length=len(item['text']))"}),
+)
+
+cases = pytest.mark.parametrize("case", TRANSFORMS)
+
+
+def results(made: Any, record: Any) -> Any:
+    """What the transform makes of a record: a list of records, or the error it may raise and no other."""
+    given = copy.deepcopy(record)
+    try:
+        return list(made.flat_map(given)) if hasattr(made, "flat_map") else [made.map(given)]
+    except RecordError as error:
+        return str(error)
+
+
+def test_every_transform_has_a_row() -> None:
+    contracts.check_every_component_has_a_row("transform", TRANSFORMS)
+
+
+@cases
+def test_options_round_trip(case: Case) -> None:
+    contracts.check_options_round_trip(case)
+
+
+@cases
+def test_unknown_options_are_refused(case: Case) -> None:
+    contracts.check_unknown_options_are_refused(case)
+
+
+@cases
+def test_it_does_the_same_twice_and_after_pickling(case: Case) -> None:
+    made = case.make()
+    expected = results(made, RECORD)
+    assert isinstance(expected, list) and len(expected) == 1
+    assert results(made, RECORD) == expected == results(contracts.check_pickling(case), RECORD)
+
+
+@cases
+def test_records_it_leaves_alone_keep_values_and_order(case: Case) -> None:
+    if case.options.get("jq_filter") == ".text" or case.name == "flatson":
+        return
+    (found,) = results(case.make(), RECORD)
+    left = {key: value for key, value in found.items() if key != "length"}
+    assert left == RECORD
+    assert list(left) == list(RECORD)
+    assert list(left["nested"]["list"][2]) == ["deep"]
+
+
+@cases
+@pytest.mark.parametrize("text", contracts.ODD_TEXTS.values(), ids=contracts.ODD_TEXTS)
+def test_odd_text_passes_unchanged(case: Case, text: str) -> None:
+    found = results(case.make(), {"text": text})
+    assert isinstance(found, list)
+    assert (found[0]["text"] if isinstance(found[0], dict) else found[0]) == text
+
+
+@cases
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"text": None}, {"text": ["a"]}, {"text": 2**70}, {"text": float("nan")}, {"text": contracts.SURROGATE}],
+    ids=["empty", "null", "list", "large", "nan", "surrogate"],
+)
+def test_any_record_is_mapped_or_fails_with_a_sentence(case: Case, record: Any) -> None:
+    found = results(case.make(), record)
+    assert isinstance(found, list) or (found.strip() and len(found) < 1000)

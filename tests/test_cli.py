@@ -1,0 +1,384 @@
+"""The command line: what it prints, where, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+import exporters_beam
+from exporters_beam.__main__ import main
+from exporters_beam.errors import DestinationError
+from exporters_beam.report import Report
+from exporters_beam.spec import load
+
+ROOT = Path(__file__).parent.parent
+GOOD = {"reader": {"name": "random", "options": {"number_of_items": 3, "seed": 1}},
+        "writer": {"name": "fs", "options": {"filebase": "out/part-", "compression": "none"}}}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    return tmp_path
+
+
+@pytest.fixture
+def good(here):
+    return config(GOOD)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """What the runner was called with; it does nothing."""
+    calls = []
+
+    def run(spec, beam_args, *, progress):
+        calls.append((spec, list(beam_args), progress))
+        return Report("done", "id", {"read": 3, "written": 3})
+
+    monkeypatch.setitem(sys.modules, "exporters_beam.runner", SimpleNamespace(run=run))
+    return calls
+
+
+def config(value, name="export.json"):
+    Path(name).write_text(json.dumps(value) if not isinstance(value, str) else value, encoding="utf-8")
+    return name
+
+
+def raising(monkeypatch, error):
+    def run(*_, **__):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "exporters_beam.runner", SimpleNamespace(run=run))
+
+
+def python(*args, **more):
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=environ, timeout=60, **more)
+
+
+# run
+
+
+def test_run(good, runs, capsys):
+    assert main(["run", good]) == 0
+    spec, beam_args, progress = runs[0]
+    assert spec.reader.component.number_of_items == 3
+    assert (beam_args, progress) == ([], False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "3 records" in err
+    assert main(["run", good, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_not_ours_goes_to_beam_in_its_order(good, runs):
+    arguments = ["--streaming", "--parallelism", "4", "--runn=x", "--re=1", "--job_name=n", "--experiments", "a", "-x"]
+    assert main(["run", good, "--runner", "FlinkRunner", *arguments, "--quiet"]) == 0
+    assert runs[0][1] == ["--runner=FlinkRunner", *arguments]
+    assert main(["run", good, "--", "--var"]) == 0
+    assert runs[1][1] == ["--var"]
+
+
+def test_the_old_spelling(good, runs, capsys):
+    assert main(["--config", good]) == 0
+    assert main([f"--config={good}", "--runner=X"]) == 0
+    assert [args for _, args, _ in runs] == [[], ["--runner=X"]]
+    assert main(["--resume", "pickle:state/1"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: --resume goes with a config now: exporters-beam run CONFIG --resume\n"
+    )
+
+
+def test_resume_is_a_setting(good, runs):
+    main(["run", good, "--resume"])
+    assert runs[0][0].settings.resume is True
+
+
+def test_variables(runs):
+    path = config({**GOOD, "vars": {"n": 1, "t": "", "l": [], "b": False},
+                   "writer": {"name": "fs", "options": {"filebase": "${vars.t}", "items_limit": "${vars.n}",
+                                                        "generate_md5": "${vars.b}"}}})  # fmt: skip
+    assert main(["run", path, "--var", "n=7", "--var=t=a=b", "--var", "b=true"]) == 0
+    writer = runs[0][0].writer.component
+    assert (writer.items_limit, writer.filebase, writer.generate_md5) == (7, "a=b", True)
+    main(["run", path, "--var", "n=2", "--var", "t=NaN", "--var", "b=true"])
+    assert runs[1][0].writer.component.filebase == "NaN"
+    main(["run", path, "--var", 't="quoted"'])
+    assert runs[2][0].writer.component.filebase == '"quoted"'
+
+
+def test_a_wrong_variable(good, runs, capsys):
+    assert main(["run", good, "--var", "x"]) == 2
+    assert capsys.readouterr().err == "error: --var x: write it as NAME=VALUE\n"
+
+
+def test_the_report_is_written(good, runs, capsys):
+    assert main(["run", good, "--report", "report.json"]) == 0
+    assert json.loads(Path("report.json").read_text())["counts"] == {"read": 3, "written": 3}
+    assert main(["run", good, "--report", "no/such/folder.json"]) == 2
+    assert len(runs) == 1
+    assert "give the name of a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_a_failed_export_is_status_1_in_one_line(good, monkeypatch, capsys):
+    raising(monkeypatch, DestinationError("cannot deliver out/x: No space left on device"))
+    assert main(["run", good, "--report", "report.json"]) == 1
+    assert json.loads(Path("report.json").read_text())["error"] == "cannot deliver out/x: No space left on device"
+    assert capsys.readouterr().err == "error: cannot deliver out/x: No space left on device\n"
+    assert main(["run", good, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_is_status_1_in_one_line(good, monkeypatch, capsys):
+    raising(monkeypatch, KeyError("x"))
+    assert main(["run", good]) == 1
+    assert capsys.readouterr().err == "error: KeyError: 'x' (--debug shows where)\n"
+
+
+def test_an_interrupt(good, monkeypatch, capsys):
+    raising(monkeypatch, KeyboardInterrupt())
+    assert main(["run", good]) == 130
+    assert capsys.readouterr().err == "error: interrupted; nothing half-written has a final name\n"
+
+
+def test_run_for_real(good, here):
+    done = python("-m", "exporters_beam", "run", good, cwd=here)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Traceback" not in done.stderr
+    assert len((here / "out/part-0000.jl").read_text().splitlines()) == 3
+
+
+# wrong commands and configs
+
+
+@pytest.mark.parametrize("arguments", [[], ["nope"], ["run"], ["validate"], ["validate", "a", "--unknown"],
+                                       ["explain", "a", "--format", "x"], ["preview", "a", "-n", "0"],
+                                       ["preview", "a", "-n", "x"], ["--nope"]])  # fmt: skip
+def test_wrong_usage_is_status_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert "usage: exporters-beam" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"exporters-beam {exporters_beam.__version__}\n"
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("run", "validate", "explain", "preview", "modules", "schema", "init"))
+    assert main(["run", "--help"]) == 0
+    assert "given to Beam" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "explain", "preview"])
+def test_a_wrong_config_is_status_2_and_a_line_for_each_problem(command, capsys):
+    path = config('{"reader": {"name": "random",\n "options": {"seeds": 1}}}')
+    assert main([command, path]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "error: export.json:1:1: writer: this section is missing; an export needs a reader and a writer\n"
+        'error: export.json:2:14: reader.options.seeds: unknown option; did you mean "seed"?\n'
+    )
+
+
+@pytest.mark.parametrize("path", ["nope.json", ".", ""])
+def test_a_file_that_is_none(path, capsys):
+    assert main(["run", path]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+# validate, explain, preview
+
+
+def test_validate(good, capsys):
+    assert main(["validate", good]) == 0
+    assert capsys.readouterr() == ("export.json: ok\n", "")
+
+
+def test_validate_several(good, capsys):
+    bad = config({"reader": "random"}, "bad.json")
+    odd = config({**GOOD, "filtr": 1}, "odd.json")
+    assert main(["validate", good, bad, odd]) == 2
+    out, err = capsys.readouterr()
+    assert out == "export.json: ok\nodd.json: ok\n"
+    assert [line.partition(": ")[0] for line in err.splitlines()] == ["error", "warning"]
+
+
+def test_validate_also_looks_whether_the_components_fit(capsys):
+    path = config({**GOOD, "writer": {"name": "fs", "options": {"filebase": "out/{groups[0]}/x"}}})
+    assert main(["validate", path]) == 2
+    assert capsys.readouterr().err.startswith("error: export.json:1:")
+
+
+def test_validate_imports_neither_beam_nor_clients_and_is_quick(here):
+    path = config("""\
+vars: {folder: out, day: "${env:DAY}"}
+env: [DAY]
+reader:
+  name: exporters.readers.fs_reader.FSReader
+  options:
+    input: {dir: data, pattern: '.*gz$'}
+decompressor: {name: exporters.decompressors.ZLibDecompressor}
+deserializer: {name: exporters.deserializers.JsonLinesDeserializer}
+filter_before:
+  name: exporters.filters.key_value_filters.KeyValueFilter
+  options:
+    keys: [{name: country_code, value: es}]
+transform:
+  name: exporters.transform.pythonmap.PythonMapTransform
+  options: {map: 'dict(item, tagged=True)'}
+grouper:
+  name: exporters.groupers.file_key_grouper.FileKeyGrouper
+  options: {keys: [state]}
+writer:
+  name: exporters.writers.fs_writer.FSWriter
+  options:
+    filebase: '${vars.folder}/${vars.day}/{groups[0]}/part_'
+persistence: {name: exporters.persistence.pickle_persistence.PicklePersistence, options: {file_path: state}}
+stats_manager: {name: exporters.stats_managers.basic_stats_manager.BasicStatsManager}
+exporter_options:
+  formatter: {name: exporters.export_formatter.csv_export_formatter.CSVExportFormatter, options: {fields: [a]}}
+  notifications:
+    - {name: webhook, options: {endpoints: ['https://hooks.example.org/x']}}
+""", "long.yaml")  # fmt: skip
+    code = (
+        "import sys; from exporters_beam.__main__ import main; status = main(['validate', 'long.yaml']);"
+        "heavy = {'apache_beam', 'pyarrow', 'fastavro', 'numpy', 'boto3', 'jq', 'google', 'pandas', 'requests'};"
+        "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "DAY": "mon"}
+    took = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=here, env=environ)
+        took.append(time.monotonic() - start)
+        assert (done.returncode, done.stdout) == (0, f"{path}: ok\n[]\n"), done.stderr
+        if took[-1] < 0.5:
+            break
+    assert min(took) < 0.5
+
+
+def test_explain(good, capsys):
+    assert main(["explain", good]) == 0
+    assert "random" in capsys.readouterr().out
+    assert main(["explain", good, "--format", "mermaid"]) == 0
+    assert capsys.readouterr().out.startswith("flowchart")
+
+
+def test_preview(good, capsys):
+    assert main(["preview", good, "-n", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "country_code" in out
+    assert not Path("out").exists()
+
+
+# modules, schema, init
+
+
+def test_modules(capsys):
+    assert main(["modules"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:2] == ["reader", "fs"] and line.endswith(".") for line in lines)
+    assert main(["modules", "--kind", "writer"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"writer"}
+
+
+def test_modules_of_one_name(capsys):
+    assert main(["modules", "fs"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("reader fs\n")
+    assert "\nwriter fs\n" in out
+    assert "filebase" in out
+    assert "required" in out
+    assert "Example:" in out
+    assert "exporters.writers.fs_writer.FSWriter" in out
+    assert main(["modules", "fs", "--kind", "reader"]) == 0
+    assert "filebase" not in capsys.readouterr().out
+    assert main(["modules", "exporters.writers.FSWriter"]) == 0
+    assert capsys.readouterr().out.startswith("writer fs\n")
+    assert main(["modules", "test_spec:Picky"]) == 0
+    assert "PICKY_KEY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["flatsn"], ["fs", "--kind", "wrtier"], ["test_spec:Nothing"]])
+def test_unknown_modules(arguments, capsys):
+    assert main(["modules", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_reference_lists_every_component(capsys):
+    from exporters_beam import registry
+
+    assert main(["modules", "--markdown"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"### {entry.kind} `{entry.name}`\n" in out for entry in registry.ENTRIES)
+
+
+def test_schema(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_init_writes_a_config_that_validates_and_runs(capsys, here):
+    assert main(["init"]) == 0
+    assert capsys.readouterr().out == "export.yaml: written; run it with: exporters-beam run export.yaml\n"
+    assert main(["validate", "export.yaml"]) == 0
+    done = python("-m", "exporters_beam", "run", "export.yaml", "--quiet", cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len((here / "out/part-0000.jl").read_text().splitlines()) == 100
+
+
+def test_init_does_not_overwrite(capsys):
+    Path("mine.yaml").write_text("precious")
+    assert main(["init", "mine.yaml"]) == 2
+    assert capsys.readouterr().err == "error: mine.yaml: this file exists; give another name\n"
+    assert Path("mine.yaml").read_text() == "precious"
+    assert main(["init", "no/folder.yaml"]) == 2
+
+
+def test_init_with_other_components():
+    from exporters_beam import registry
+
+    for reader in registry.names("reader"):
+        for writer in registry.names("writer"):
+            Path("c.yaml").unlink(missing_ok=True)
+            assert main(["init", "c.yaml", "--reader", reader, "--writer", writer]) == 0
+            spec = load("c.yaml", environ={})
+            assert (spec.reader.entry.name, spec.writer.entry.name) == (reader, writer)
+
+
+def test_the_commented_sections_of_init_are_valid_too():
+    main(["init", "c.yaml"])
+    lines = Path("c.yaml").read_text().splitlines()
+    sections = ("# filter_before:", "# transform:", "# grouper:", "# formatter:")
+    start = next(n for n, line in enumerate(lines) if line.startswith(sections))
+    end = next(n for n, line in enumerate(lines) if line.startswith("writer:"))
+    lines[start:end] = [line.removeprefix("# ") for line in lines[start:end]]
+    spec = load(yaml.safe_load("\n".join(lines)), environ={})
+    assert None not in (spec.filter_before, spec.transform, spec.grouper, spec.formatter)
+
+
+def test_init_with_an_unknown_component(capsys):
+    assert main(["init", "c.yaml", "--reader", "fz"]) == 2
+    assert "there is no reader called 'fz'" in capsys.readouterr().err
+    assert not Path("c.yaml").exists()
+
+
+def test_a_closed_pipe_is_no_traceback(here):
+    command = f"{sys.executable} -m exporters_beam modules | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=here,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.stdout.startswith("reader")

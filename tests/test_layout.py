@@ -1,0 +1,247 @@
+"""What belongs where: imports point one way, Beam stays in a few files, components are declared as all are."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import exporters_beam
+from exporters_beam import registry
+from exporters_beam.options import build, options_of
+
+ROOT = Path(__file__).parent.parent
+
+LAYERS = (
+    ("__main__", "__init__"),
+    ("explain", "preview", "reference"),
+    ("runner",),
+    ("graph",),
+    ("delivery", "transforms.dedupe"),
+    ("transforms.steps",),
+    ("reading",),
+    ("plan",),
+    ("spec", "schema"),
+    ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
+    ("variables", "staging"),
+    ("document", "naming", "options", "registry", "components", "report"),
+    ("errors", "records"),
+)
+"""Modules and folders from the top down. A module imports what stands below it or beside it, never what is above.
+
+The registry stands low because it names components by strings and imports none until it is used.
+"""
+
+BEAM = {"delivery", "graph", "reading", "runner", "transforms.dedupe", "transforms.steps"}
+"""Modules that may import apache_beam; `runner` does it inside its functions, so that nothing else waits for it."""
+
+CONNECTS = {"graph", "transforms.dedupe"}
+"""Modules that may connect PCollections."""
+
+TRANSFORMS = {
+    *("Create", "Filter", "FlatMap", "Flatten", "Impulse", "Map", "ParDo", "Reshuffle", "WindowInto"),
+    *("CoGroupByKey", "CombineGlobally", "CombinePerKey", "GroupByKey"),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name below exporters_beam; __init__ is the package itself."""
+    found = {}
+    for path in sorted((ROOT / "exporters_beam").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "exporters_beam").with_suffix("").parts)
+        found["__init__" if name == "__init__" else name.removesuffix(".__init__")] = path
+    for path in sorted((ROOT / "transforms").glob("*.py")):
+        found[f"transforms.{path.stem}".removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The full names of what is imported anywhere below `node`, also inside functions."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Import):
+            yield from (alias.name for alias in inner.names)
+        elif isinstance(inner, ast.ImportFrom):
+            assert inner.level == 0, "relative imports hide where something comes from"
+            yield from (f"{inner.module}.{alias.name}" for alias in inner.names)
+
+
+def ours(name: str) -> set[str]:
+    """The modules of this package that a module imports."""
+    found = set()
+    for full in imported(tree(name)):
+        if full.partition(".")[0] != "exporters_beam":
+            continue
+        below = full.partition(".")[2]
+        while below and below not in MODULES:  # a name in a module, not a module
+            below = below.rpartition(".")[0]
+        found.add(below or "__init__")
+    return found
+
+
+def layer(name: str) -> int:
+    while name:
+        for number, members in enumerate(LAYERS):
+            if name in members:
+                return number
+        name = name.rpartition(".")[0]
+    raise AssertionError("a module has no place in LAYERS; give it one")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_downwards(name: str) -> None:
+    assert not {other for other in ours(name) if layer(other) < layer(name)}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    below = {name: ours(name) - {name} for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle of imports: {' → '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in sorted(below[name]):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_beam_is_imported_in_few_modules(name: str) -> None:
+    code = tree(name)
+    if name not in BEAM:
+        assert not [full for full in imported(code) if full.partition(".")[0] == "apache_beam"]
+    if name == "runner":
+        outside = [node for node in code.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        assert not [full for node in outside for full in imported(node) if full.partition(".")[0] == "apache_beam"]
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - CONNECTS))
+def test_pcollections_are_connected_in_the_graph_only(name: str) -> None:
+    calls = (node.func for node in ast.walk(tree(name)) if isinstance(node, ast.Call))
+    made = [
+        f.attr for f in calls if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "beam"
+    ]
+    assert not TRANSFORMS & set(made)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_can_be_read_in_one_sitting(name: str) -> None:
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 700
+    assert (tree(name).body and ast.get_docstring(tree(name))) or not tree(name).body, "say first what the file is for"
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    assert not [name for name in MODULES if name.rpartition(".")[2] in ("utils", "helpers", "common", "misc")]
+
+
+def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
+    heavy = ("apache_beam", "pyarrow", "fastavro", "numpy", "zstandard", "jq", "boto3")
+    code = (
+        "import sys, exporters_beam.__main__, exporters_beam.spec, exporters_beam.plan\n"
+        "import exporters_beam.reference, exporters_beam.schema\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_transforms_refuses_its_bare_name() -> None:
+    ran = subprocess.run([sys.executable, "-c", "import transforms"], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "ImportError: import this package as exporters_beam.transforms, not as transforms" in ran.stderr
+    assert importlib.import_module("exporters_beam.transforms").__name__ == "exporters_beam.transforms"
+
+
+def test_public_names_are_listed() -> None:
+    assert exporters_beam.__all__ == sorted(exporters_beam.__all__)
+    public = {
+        name
+        for name, value in vars(exporters_beam).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").partition(".")[0] == "exporters_beam"
+    }
+    assert public == set(exporters_beam.__all__)
+    for name in exporters_beam.__all__:
+        assert inspect.getdoc(getattr(exporters_beam, name)), f"{name} needs a docstring"
+
+
+# Components
+
+ENTRIES = [pytest.param(entry, id=f"{entry.kind}.{entry.name}") for entry in registry.ENTRIES]
+
+
+def example_of(component: type) -> dict[str, Any] | None:
+    """The config that the docstring shows, parsed."""
+    _, found, text = inspect.cleandoc(component.__doc__ or "").partition("\nExample:\n")
+    return yaml.safe_load(text) if found else None
+
+
+def options_in(given: Any, entry: registry.Entry) -> dict[str, Any] | None:
+    """The options of the component inside an example, wherever the example has it."""
+    if isinstance(given, dict):
+        if given.get("write_buffer") == entry.name and entry.kind == "write_buffer":
+            return given.get("write_buffer_options") or {}
+        if given.get("name") == entry.name:
+            return given.get("options") or {}
+    for member in given.values() if isinstance(given, dict) else given if isinstance(given, list) else ():
+        if member == entry.name:
+            return {}
+        found = options_in(member, entry)
+        if found is not None:
+            return found
+    return None
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_registered_component_is_declared_as_all_are(entry: registry.Entry) -> None:
+    component = registry.load(entry)
+    assert component.kind == entry.kind
+    assert component.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(component) if field.init)
+    assert "__doc__" in vars(component)
+    first = inspect.cleandoc(component.__doc__ or "").partition("\n\n")[0]
+    assert first.rstrip().endswith((".", "?")), "the docstring begins with a sentence"
+    for option in options_of(component):
+        assert option.help.strip(), f"{option.name} needs help text"
+        assert not option.help.endswith("."), f"{option.name}: help text is no sentence with a full stop"
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_example_of_a_component_is_right_and_it_can_be_pickled(entry: registry.Entry) -> None:
+    component = registry.load(entry)
+    example = example_of(component)
+    if example is None:
+        assert not any(option.required for option in options_of(component)), "show how to use it, under Example:"
+        options: dict[str, Any] | None = {}
+    else:
+        options = options_in(example, entry)
+    assert options is not None, f"the example does not use {entry.kind} {entry.name}"
+    made = build(component, options, {})
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_names_are_sorted_and_used_once() -> None:
+    found = [(entry.kind, entry.name) for entry in registry.ENTRIES]
+    assert len(found) == len(set(found))
+    legacy = [name for entry in registry.ENTRIES for name in entry.legacy]
+    assert len(legacy) == len(set(legacy))
+    for kind in registry.KINDS:
+        assert registry.names(kind) == tuple(sorted(registry.names(kind)))
