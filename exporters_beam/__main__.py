@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
     """The arguments; `beam` has those of `run` that are not ours, in their order."""
-    args, others = parser.parse_known_args(_from_old_spelling(given))
+    args, others = parser.parse_known_args(_from_old_spelling(parser, given))
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
@@ -69,23 +69,15 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     return args
 
 
-def _from_old_spelling(given: list[str]) -> list[str]:
+def _from_old_spelling(parser: argparse.ArgumentParser, given: list[str]) -> list[str]:
     """`--config FILE` of exporters 0.6.18 is `run FILE`."""
     if given[:1] == ["--config"]:
         return ["run", *given[1:]]
     if given and given[0].startswith("--config="):
         return ["run", given[0].partition("=")[2], *given[1:]]
     if given and given[0].partition("=")[0] == "--resume":
-        raise _CannotStart("--resume goes with a config now: exporters-beam run CONFIG --resume")
+        parser.error("--resume goes with a config now: exporters-beam run CONFIG --resume")
     return given
-
-
-class _CannotStart(SystemExit):
-    """A command that cannot be understood: told at once, in one line."""
-
-    def __init__(self, message: str) -> None:
-        _print_error(f"error: {message}")
-        super().__init__(WRONG)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,10 +138,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 # Commands

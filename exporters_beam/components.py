@@ -64,7 +64,7 @@ class Deserializer(Component, Protocol):
         """(data, records, size): data for `decode`, how many records or lines it holds, its decompressed bytes.
 
         Chunks end on record borders, hold about 256 KiB and depend on the decompressed bytes alone. Empty input gives
-        nothing. Raises SourceError where the stream cannot be cut, its text naming the record ("record 17: …").
+        nothing where the format allows it. Raises SourceError where the stream cannot be cut, its text naming the record ("record 17: …").
         """
 
     def decode(self, data: Any) -> Sequence[Record]:

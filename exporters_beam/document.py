@@ -125,7 +125,7 @@ def parse(text: str, file: str = "") -> Document:
 
 def from_mapping(value: Mapping[str, Any]) -> Document:
     """A document that was parsed already, so that its problems have no line. The mapping is left as it is."""
-    return _checked(Document(value))  # type: ignore[arg-type]
+    return _checked(Document(dict(value) if isinstance(value, Mapping) else value))
 
 
 _TOO_DEEP = f"values are nested more than {NESTING} deep; a config has no need of that"

@@ -13,6 +13,7 @@ A notification that cannot be sent is logged as a warning; it never fails an exp
 
 from __future__ import annotations
 
+import base64
 import http.client
 import ipaddress
 import json
@@ -26,7 +27,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.options import option
@@ -204,11 +205,22 @@ def _post(address: str, body: bytes) -> None:
     """Raises OSError (HTTPError for a status that is no success), HTTPException, ValueError."""
     if _wrong_address(address):
         raise _Refused("it is no http or https address")
-    _refuse_link_local(urlsplit(address).hostname or "")
-    request = urllib.request.Request(address, body, {"Content-type": "application/json"}, method="POST")
+    parts = urlsplit(address)
+    _refuse_link_local(parts.hostname or "")
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    request = urllib.request.Request(
+        quote(address, safe=_KEPT), body, {"Content-type": "application/json"}, method="POST"
+    )
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
     opener = urllib.request.build_opener(_Http, _Https, _Redirects)
     with opener.open(request, timeout=TIMEOUT) as answer:
         answer.read(1 << 16)
+
+
+_KEPT = "%/:=&?~#+!$,;'@()*[]"
+"""Characters of an address that stand for themselves; others are escaped."""
 
 
 # Mail

@@ -99,7 +99,7 @@ def _named(name: str, kind: str | None) -> Iterator[registry.Entry]:
     found = [entry for entry in entries if name in (entry.name, *entry.legacy)]
     if not found and ":" in name:
         made = registry.load(registry.Entry(kind or "", name, name)) if kind else _own(name)
-        found = [registry.Entry(getattr(made, "kind", kind or ""), name, name)]
+        found = [registry.Entry(getattr(made, "kind", kind or "component"), name, name)]
     if not found:
         known = list(dict.fromkeys(entry.name for entry in entries))
         raise ConfigError(f"there is no component called {name!r}{registry.did_you_mean(name, known)}")

@@ -44,16 +44,17 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
 @lru_cache(maxsize=1)
 def _validator() -> Any:
     """jsonschema's validator with types as they were: 10.0 is no integer, and booleans are 0 and 1."""
-    from jsonschema.validators import Draft202012Validator, extend
+    from jsonschema import validators
 
-    checker = Draft202012Validator.TYPE_CHECKER.redefine_many({
+    extend: Any = validators.extend
+    checker = validators.Draft202012Validator.TYPE_CHECKER.redefine_many({
         "integer": lambda _, value: isinstance(value, int),
         "number": lambda _, value: isinstance(value, (int, float)),
         "string": lambda _, value: isinstance(value, str),
         "object": lambda _, value: isinstance(value, Mapping),
         "array": lambda _, value: isinstance(value, (list, tuple)),
     })  # fmt: skip
-    return extend(Draft202012Validator, type_checker=checker)
+    return extend(validators.Draft202012Validator, type_checker=checker)
 
 
 def _sentence(error: Any, option: Option, path: Path) -> str:

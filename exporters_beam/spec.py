@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporters_beam import registry
@@ -154,20 +154,12 @@ class _Loading:
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
         older = sections.pop("filter")
-        for name, section in sections.items():
-            if (
-                section is not None
-                and section.entry.name == "none"
-                and section.kind in ("filter", "transform", "grouper")
-            ):
-                sections[name] = None
-        if older is not None:
-            sections["filter_before"] = None if older.entry.name == "none" else older
+        sections["filter_before"] = older or sections["filter_before"]
         sections["formatter"] = sections["formatter"] or formatter
         return ExportSpec(
-            **sections,  # type: ignore[arg-type]
+            **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
             write_buffer=buffer,
-            notifications=tuple(section for section in notifications if section is not None),
+            notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
             staging=staging or None,
             runners=runners or {},
@@ -192,7 +184,7 @@ class _Loading:
         if self.config.get(name) is None:
             others = [str(key) for key in self.config if key not in (*SECTIONS, *OTHER_KEYS)]
             near = difflib.get_close_matches(name, others, n=1)
-            hint = f'; did you mean it by "{near[0]}"?' if near else "; an export needs a reader and a writer"
+            hint = f'; did you misspell it as "{near[0]}"?' if near else "; an export needs a reader and a writer"
             self.add((name,), f"this section is missing{hint}")
 
     def section(self, path: Path, kind: str, given: Any) -> Section | None:
@@ -229,6 +221,8 @@ class _Loading:
 
     def build(self, component: type, options: Any, path: Path, options_path: Path) -> Any:
         """The component, or None where its options are wrong."""
+        if options_path in self.failed:
+            return None
         if options is None:
             options = {}
         if not isinstance(options, Mapping):
@@ -264,10 +258,10 @@ class _Loading:
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
 
-    def exporter_options(self) -> tuple[Settings, Section | None, list[Section | None]]:
+    def exporter_options(self) -> tuple[Settings, Section | None, list[Section]]:
         path = ("exporter_options",)
         given = self.config.get("exporter_options")
-        if given is None:
+        if given is None or path in self.failed:
             given = {}
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping")
@@ -283,11 +277,13 @@ class _Loading:
             settings = build(Settings, {**settings.__dict__, "log_level": "INFO"})
         formatter = self.section((*path, "formatter"), "formatter", given.get("formatter"))
         notifications = given.get("notifications")
+        if (*path, "notifications") in self.failed:
+            notifications = None
         if notifications is not None and not isinstance(notifications, (list, tuple)):
             self.add((*path, "notifications"), f"wrong type: found {_kind(notifications)}, expected a list of sections")
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
-        return settings, formatter, members
+        return settings, formatter, [member for member in members if member is not None]
 
     def notification(self, path: Path, given: Any) -> Section | None:
         if given is None:
@@ -326,6 +322,18 @@ class _Loading:
             if key not in known:
                 hint = registry.did_you_mean(str(key), known)
                 self.warn((*path, str(key)), f"unknown {what}, not used{hint}")
+
+
+def _does_nothing(section: Section | None) -> bool:
+    """Uncompressed input is a decision: only these kinds have a `none` that is the same as no section."""
+    return section is not None and section.entry.name == "none" and section.kind in ("filter", "transform", "grouper")
+
+
+def _once(section: Section) -> Section:
+    """A notification that is tried only once."""
+    if not hasattr(section.component, "attempts"):
+        return section
+    return replace(section, component=replace(section.component, attempts=1))
 
 
 def _name(section: Any) -> str:

@@ -122,6 +122,14 @@ def test_after_the_last_attempt_it_is_a_warning(server, slept, caplog):
     assert "canary" not in caplog.text
 
 
+def test_a_login_in_the_address_and_text_that_has_to_be_escaped(server, caplog):
+    webhook(server.url.replace("http://", "http://me:c%40nary@") + "/hök?a=é&b=%20").send("started", {})
+    _, path, headers, _ = server.requests[0]
+    assert path == "/h%C3%B6k?a=%C3%A9&b=%20"
+    assert headers["Authorization"] == "Basic bWU6Y0BuYXJ5"
+    assert "canary" not in caplog.text
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_followed_with_the_same_body(server, status):
     server.answers = [(status, {"Location": "/other"}), (200, {})]

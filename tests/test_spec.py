@@ -214,6 +214,12 @@ def test_notifications_keep_their_order():
     ]
 
 
+def test_without_retries_a_notification_is_tried_once():
+    options = {"notifications": [{"name": "webhook", "options": {"endpoints": ["http://h"]}}]}
+    assert spec_of(exporter_options=options).notifications[0].component.attempts == 10
+    assert spec_of(exporter_options={**options, "disable_retries": True}).notifications[0].component.attempts == 1
+
+
 def test_the_new_top_level_keys():
     spec = spec_of(
         staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3
@@ -261,7 +267,7 @@ def test_an_empty_config_lacks_reader_and_writer():
     ]
     assert problems({"reader": None, "writer": WRITER})[0].startswith("reader: this section is missing")
     assert problems({"raeder": READER, "writer": WRITER}) == [
-        'reader: this section is missing; did you mean it by "raeder"?'
+        'reader: this section is missing; did you misspell it as "raeder"?'
     ]
 
 
@@ -474,6 +480,11 @@ def test_a_reference_that_cannot_be_replaced_is_the_only_thing_told_about_its_op
     assert problems({"reader": {"name": "${vars.r}"}, "writer": "${vars.w}"}) == [
         "reader.name: there is no variable vars.r",
         "writer: there is no variable vars.w",
+    ]
+    config = {"reader": {"name": "random", "options": "${vars.o}"}, "writer": WRITER, "exporter_options": "${vars.e}"}
+    assert problems(config) == [
+        "reader.options: there is no variable vars.o",
+        "exporter_options: there is no variable vars.e",
     ]
 
 

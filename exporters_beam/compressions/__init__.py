@@ -67,6 +67,8 @@ _CODECS = {
     "zstd": "exporters_beam.compressions.zstd:ZstdCodec",
 }
 
+_MEANT = {"gzip": "gz", "bzip2": "bz2", "zst": "zstd", "lzma": "xz", "plain": "none"}
+
 NAMES = tuple(_CODECS)
 """What the option `compression` of a writer may be."""
 
@@ -77,7 +79,8 @@ def codec(name: str, level: int | None = None) -> Codec:
     Raises ConfigError whose text begins with the writer's option: `compression` or `compression_level`.
     """
     if name not in _CODECS:
-        raise ConfigError(f"compression: there is no compression called {name!r}{did_you_mean(str(name), NAMES)}")
+        nearest = did_you_mean(_MEANT.get(str(name).lower(), str(name)), NAMES)
+        raise ConfigError(f"compression: there is no compression called {name!r}{nearest}")
     module, _, attribute = _CODECS[name].partition(":")
     made: type[Codec] = getattr(importlib.import_module(module), attribute)
     if level is not None and (isinstance(level, bool) or level not in made.levels):

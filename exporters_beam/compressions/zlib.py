@@ -40,7 +40,7 @@ def _pieces(raw: BinaryIO) -> Iterator[bytes]:
     elif is_zlib_header(first):
         yield from joined(raw, "zlib", is_zlib_header, _Member, (zlib.error,))
     else:
-        raise wrong("gzip", first)
+        raise wrong("gzip or zlib", first)
 
 
 def _gzip(raw: BinaryIO) -> Iterator[bytes]:

@@ -138,12 +138,11 @@ class CsvDeserializer:
 
         Most text is judged by counting, which is much faster than reading it. `last` says that nothing follows.
         """
-        if last:
+        if last or ("\r" in text and text.count("\r") != text.count("\r\n")):
             return self._read_border(text, last)
         outside = text if not self.quotechar or self.quotechar not in text else self._outside(text)
-        if "\r" in outside:
-            outside = outside.replace("\r\n", "\n")
-        if not outside or outside[0] == "\n" or "\n\n" in outside or "\r" in outside:
+        outside = outside.replace("\r\n", "\n")
+        if not outside or outside[0] == "\n" or "\n\n" in outside:
             return self._read_border(text, last)
         found = outside.count("\n")
         if not found:

@@ -85,8 +85,10 @@ class JsonDeserializer:
         return records
 
     def decode_each(self, data: _Run) -> Iterator[tuple[int, Record | Exception, Any]]:
-        for number, text in enumerate(_values(data.text, data.before)):
+        for number, (text, complaint) in enumerate(_values(data.text, data.before)):
             try:
+                if complaint:
+                    raise RecordError(f"not valid JSON: {complaint}: {cut(text)}")
                 yield number, parse(text), text
             except RecordError as error:
                 yield number, error, text
@@ -162,18 +164,18 @@ def _place(parts: list[bytes], inside: bool, after: int) -> int:
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]|[^\s"\[\]{},]+', re.DOTALL)
 
 
-def _values(text: bytes, in_array: bool) -> Iterator[bytes]:
-    """The text of every value one by one: members of arrays, and values that stand in none."""
+def _values(text: bytes, in_array: bool) -> Iterator[tuple[bytes, str]]:
+    """Every value one by one, a member of an array or one that stands in none: its text and what is wrong around it."""
     depth = base = int(in_array)
-    start, end = -1, 0
+    start, end, complaint = -1, 0, ""
     last = b"value"  # what stood last on this level: a value, a comma or the bracket that begins the array
     for token in _TOKEN.finditer(text):
         byte = token[0]
         if depth == base == 1 and byte in (b",", b"]"):
             if start >= 0:
-                yield text[start:end]
+                yield text[start:end], complaint
             elif last == b"," or (last == b"[" and byte == b","):
-                yield last + byte
+                yield last + byte, "a value is missing"
             start, last = -1, byte
             depth = base = int(byte == b",")
         elif depth == base == 0 and byte == b"[":
@@ -181,11 +183,11 @@ def _values(text: bytes, in_array: bool) -> Iterator[bytes]:
             last = byte
         else:
             if start < 0:
-                start = token.start()
+                start, complaint = token.start(), "a comma is missing before it" if base and last == b"value" else ""
             end = token.end()
             depth += (byte in (b"[", b"{")) - (byte in (b"]", b"}"))
             if depth == base == 0:
-                yield text[start:end]
+                yield text[start:end], ""
                 start = -1
     if start >= 0:
-        yield text[start:end]
+        yield text[start:end], complaint

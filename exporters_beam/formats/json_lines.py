@@ -129,15 +129,17 @@ def cut(value: Any) -> str:
     >>> cut(b"x" * 300)[195:]
     'xxxxx… (300 long)'
     """
-    shown = value[:800].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    shown = shown if isinstance(shown, str) else repr(shown)
     if isinstance(value, (bytes, str)):
-        shown = shown.strip().encode("utf-8", "backslashreplace").decode()
-    return (
-        shown
-        if len(shown) <= 200
-        else f"{shown[:200]}… ({len(value) if hasattr(value, '__len__') else len(shown)} long)"
-    )
+        text = value[:800].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[:800]
+        shown = text.strip().encode("utf-8", "backslashreplace").decode()
+    else:
+        try:
+            shown = repr(value)
+        except (RecursionError, ValueError):
+            shown = f"a deeply nested {type(value).__name__}"
+    if len(shown) <= 200:
+        return shown
+    return f"{shown[:200]}… ({len(value) if isinstance(value, (bytes, str)) else len(shown)} long)"
 
 
 _PLAIN = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS

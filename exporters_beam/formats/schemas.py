@@ -144,8 +144,8 @@ _SIMPLE = {name: Scalar(name) for name in ("bool", "float64", "string", "bytes",
 def infer(records: Sequence[Record]) -> Struct:
     """The types of records that are JSON-like, keys in the order in which they are first seen.
 
-    >>> infer([{"a": 1}, {"a": None, "b": [True]}])
-    Struct(fields=(Field(name='a', ...), Field(name='b', ...)))
+    >>> dump(infer([{"a": 1}, {"a": None, "b": [True]}]))
+    b'{"struct":[["a","int"],["b",{"list":"bool"}]]}'
 
     Raises RecordError where a column would need two types, or a value none of Arrow's and Avro's types can hold.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,6 +106,7 @@ class _Document:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
         parser.EntityDeclHandler = self._entity
+        parser.SkippedEntityHandler = self._skipped
 
     def feed(self, piece: bytes, last: bool) -> None:
         try:
@@ -157,6 +157,8 @@ class _Document:
             self._open[-1].children.append((key, value))
             return
         record: Any = _mapping(element)
+        if isinstance(record, str) and not record.strip():
+            record = {}
         if type(record) is not dict:
             self._error = self._error or RecordError(f"the element holds text and no elements: {cut(record)}")
         self._records.append((self._error, record) if self._error else record)
@@ -167,6 +169,9 @@ class _Document:
             self._chunks.append((self._records, len(self._records), end - self._taken))
             self._records, self._taken = [], end
 
+    def _skipped(self, name: str, _: Any) -> None:
+        raise SourceError(f"record {self._count + 1}: the entity {cut(name)!r} is not declared in the document")
+
     def _entity(self, name: str, *_: Any) -> None:
         raise SourceError(f"the document declares the entity {cut(name)!r}, which is refused; replace it by its text")
 
@@ -174,6 +179,8 @@ class _Document:
 def _value(element: _Element) -> Any:
     """What an element below a record stands for. Raises RecordError where its text is not of its type."""
     kind = element.attributes.get("type")
+    if kind == "str" and not element.children:
+        return "".join(element.text)
     if kind is None or kind not in _TYPES or (element.children and kind not in ("list", "dict")):
         return _mapping(element)
     if kind == "list":
@@ -300,6 +307,8 @@ class XmlFormat:
             self._members(record, out)
         except RecursionError:
             raise RecordError("the record cannot be written: values are nested too deep or in a circle") from None
+        except ValueError as error:
+            raise RecordError(f"the record cannot be written: {error}") from None
         out.append(f"</{self.item_name}>")
         text = "".join(out)
         bad = _FORBIDDEN(text)
@@ -312,7 +321,7 @@ class XmlFormat:
 
     def _members(self, mapping: Mapping[Any, Any], out: list[str]) -> None:
         for key, value in mapping.items():
-            name, attribute = _element(key if isinstance(key, str) else _key(key))
+            name, attribute = _named(key if isinstance(key, str) else _key(key))
             self._element(name, attribute, value, out)
 
     def _element(self, name: str, attribute: str, value: Any, out: list[str]) -> None:
@@ -396,10 +405,10 @@ _REFERENCES = (
 
 
 @lru_cache(maxsize=4096)
-def _element(key: str) -> tuple[str, str]:
+def _named(key: str) -> tuple[str, str]:
     """The element's name for a field, and the attribute with the field's name where that is no name in XML.
 
-    >>> _element("a b"), _element("$x")
+    >>> _named("a b"), _named("$x")
     (('a_b', ''), ('key', ' name="$x"'))
     """
     if _is_name(key):

@@ -21,7 +21,7 @@ class FsReader:
     starts. A mapping has `dir` (every file below it; a folder that does not exist is empty, with a warning) or
     `dir_pointer` (a small text file that holds the folder's path), and may have `pattern` (a regular expression
     searched in the whole path) and `include_dot_files` (false: files whose name begins with a dot are passed over;
-    files in folders whose name does are not). Links to folders are not followed. A file that is named twice is read
+    files in folders whose name does are not; the books of earlier exports, `.exporters`, always are). Links to folders are not followed. A file that is named twice is read
     once. Files are decompressed and decoded by the sections `decompressor` and `deserializer`.
 
     Example:
@@ -113,7 +113,9 @@ class FsReader:
 
     def _walk(self, place: Mapping[str, Any]) -> Iterator[str]:
         wanted = re.compile(place.get("pattern") or "").search
-        for folder, _, names in os.walk(self._folder(place)):
+        for folder, folders, names in os.walk(self._folder(place)):
+            if ".exporters" in folders:
+                folders.remove(".exporters")  # The books of an export that was delivered here.
             for name in names:
                 path = os.path.join(folder, name)
                 if (place.get("include_dot_files") or not name.startswith(".")) and wanted(path):

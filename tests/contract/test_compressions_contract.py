@@ -6,13 +6,14 @@ import io
 import pickle
 import random
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.compressions import NAMES, Codec, codec
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.registry import find, load
+
+import contracts
+from contracts import Case
 
 TEXT = "".join(contracts.ODD_TEXTS.values()).encode()
 NOISE = random.Random(5).randbytes(700_000)

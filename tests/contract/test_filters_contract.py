@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.errors import RecordError
+
+import contracts
+from contracts import Case
 
 ES, US = {"country": "es", "n": 1}, {"country": "us", "n": 1}
 CONTRACT = {"type": "object", "properties": {"country": {"maxLength": 2, "pattern": "^e"}}}

@@ -7,12 +7,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.records import Record
+
+import contracts
+from contracts import Case
 
 COLUMNS = ["n", "text"]
 SCHEMA = {"properties": {"n": {"type": "integer"}, "text": {"type": "string"}}}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.errors import RecordError
+
+import contracts
+from contracts import Case
 
 GROUPERS = contracts.table(
     "grouper",

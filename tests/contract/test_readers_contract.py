@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Mark, Record, Unit
+
+import contracts
+from contracts import Case
 
 RECORDS = [{"n": number, "text": text} for number, text in enumerate(contracts.ODD_TEXTS.values())]
 

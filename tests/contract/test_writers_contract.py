@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import contracts
 import pytest
-from contracts import Case
 
 from exporters_beam.formats.json_lines import JsonFormat
 from exporters_beam.records import DeliveredFile, PlannedFile, Record
 from exporters_beam.writers.fs import FsWriter
 from exporters_beam.writers.memory import MemoryWriter
+
+import contracts
+from contracts import Case
 
 COUNT = "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + len(item['text'])"
 RECORDS = [{"text": text} for text in contracts.ODD_TEXTS.values()]

@@ -371,7 +371,7 @@ def test_a_block_that_would_fill_the_memory(codec: str, monkeypatch: pytest.Monk
     data = written(AvroFormat(codec=codec), [{"t": "x" * 3_000_000}])
     assert len(data) < 10_000
     monkeypatch.setattr("exporters_beam.formats.avro.LARGEST", 2 << 20)
-    with pytest.raises(SourceError, match="record 1: the block is damaged .*more than 2 MiB"):
+    with pytest.raises(SourceError, match=r"record 1: the block is damaged .*more than 2 MiB"):
         records(data)
 
 
