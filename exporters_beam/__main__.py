@@ -1,4 +1,4 @@
-"""The command line: `exporters-beam run | validate | explain | preview | modules | schema | init`.
+"""The command line: `exporters-beam run | validate | explain | preview | verify | clean | modules | schema | init`.
 
 Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
 """
@@ -123,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
     add_variables(preview)
 
+    verify = add("verify", _verify, "read what was delivered again and compare it with the manifest")
+    verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
+
+    clean = add("clean", _clean, "remove what runs of a config that did not end have staged")
+    clean.add_argument("config", metavar="CONFIG")
+    add_variables(clean)
+
     modules = add("modules", _modules, "list components, or explain one")
     modules.add_argument("name", metavar="NAME", nargs="?")
     modules.add_argument("--kind", metavar="KIND", help="only of this kind: reader, filter, writer, …")
@@ -210,6 +217,35 @@ def _preview(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _verify(args: argparse.Namespace) -> int:
+    from exporters_beam.verify import verify
+
+    status = DONE
+    for manifest in args.manifests:
+        try:
+            wrong, told = verify(manifest)
+        except ConfigError as error:
+            _tell_error(error, args.debug)
+            status = WRONG
+            continue
+        for text in wrong:
+            _print_error(f"error: {text}")
+            status = status or FAILED
+        if not wrong:
+            print(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
+    return status
+
+
+def _clean(args: argparse.Namespace) -> int:
+    from exporters_beam.books import clean
+    from exporters_beam.plan import make
+    from exporters_beam.report import human
+
+    for folder, freed in clean(make(_load(args.config, args.var))):
+        print(f"{folder}: removed, {human(freed)}")
+    return DONE
+
+
 def _modules(args: argparse.Namespace) -> int:
     from exporters_beam import reference
 
@@ -288,6 +324,7 @@ def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
     handler.setFormatter(_Lines())
     handler.addFilter(lambda record: args.debug or not str(record.msg).startswith("apitools not found"))
     handler.setLevel(logging.WARNING if args.quiet else logging.NOTSET)
+    handler.addFilter(lambda record: "apitools not found" not in record.getMessage())  # of Beam, at every start
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
     logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
 

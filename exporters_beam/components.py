@@ -64,7 +64,8 @@ class Deserializer(Component, Protocol):
         """(data, records, size): data for `decode`, how many records or lines it holds, its decompressed bytes.
 
         Chunks end on record borders, hold about 256 KiB and depend on the decompressed bytes alone. Empty input gives
-        nothing where the format allows it. Raises SourceError where the stream cannot be cut, its text naming the record ("record 17: …").
+        nothing where the format allows it. Raises SourceError where the stream cannot be cut, its text naming the
+        record ("record 17: …").
         """
 
     def decode(self, data: Any) -> Sequence[Record]:
@@ -124,7 +125,9 @@ class TableFormat(Component, Protocol):
         one by one to find the one at fault.
         """
 
-    def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
+    def assemble(
+        self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
+    ) -> None:
         """Write one whole file: of each block's payload the records at the given indices (None: all), in order.
 
         `schemas` are the distinct schemas of all blocks of the group, which are merged into one. Raises RecordError

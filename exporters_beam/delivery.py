@@ -10,11 +10,8 @@ import hashlib
 import json
 import os
 import pickle
-import shutil
-import time
-import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, BinaryIO
@@ -22,10 +19,13 @@ from typing import Any, BinaryIO
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.books import Books, sweep
 from exporters_beam.compressions import Codec
 from exporters_beam.errors import DestinationError, RecordError
+from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.naming import FileNames
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
+from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
 from exporters_beam.transforms.steps import Step, explain
 
@@ -56,6 +56,7 @@ class Delivery:
     sample: int = 0
     seed: int = 0
     md5: bool = False
+    told: tuple[tuple[str, Any], ...] = ()
 
     @property
     def table(self) -> bool:
@@ -73,45 +74,6 @@ class Delivery:
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         return self.names.name(group, number) if self.names else "<result>"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of an export: where it stages, where it keeps its books, and what it tells about itself.
-
-    `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
-    """
-
-    export_id: str
-    staging: Staging
-    scratch: str
-    books: str
-    about: tuple[tuple[str, Any], ...] = ()
-    bundle_seconds: float | None = None
-    keep_staging: bool = False
-    progress: bool = False
-
-    @property
-    def manifest(self) -> str:
-        return os.path.join(self.books, "manifest.json")
-
-
-class Progress:
-    """Tells the launcher, about once a second, how far this worker has come, where somebody is watching."""
-
-    def __init__(self, run: Run) -> None:
-        self._run, self._who = run, uuid.uuid4().hex
-        self._numbers: dict[str, int] = {}
-        self._told = 0.0
-
-    def add(self, **numbers: int) -> None:
-        if not self._run.progress:
-            return
-        for name, n in numbers.items():
-            self._numbers[name] = self._numbers.get(name, 0) + n
-        if time.monotonic() - self._told >= 1:
-            self._told = time.monotonic()
-            self._run.staging.note_progress(self._who, self._numbers)
 
 
 class _Block:
@@ -151,7 +113,7 @@ class EncodeBlocks(Step):
     def start_bundle(self) -> None:
         super().start_bundle()
         self._segment: Segment = self._run.staging.create()
-        self._ranges: list[tuple[int, int]] = []
+        self._marks: list[Mark] = []
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
 
@@ -206,13 +168,14 @@ class EncodeBlocks(Step):
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))
         self._blocks = {}
-        self._ranges.append((mark.unit.index, mark.range))
         self.count("kept", self._kept)
         if self._delivery.limit:
             self._run.staging.mark_kept(mark.unit.index, mark.range, self._kept, mark.last)
         self._kept = self._number = 0
         self._progress.add(read=dict(mark.counts).get("read", 0))
-        found.append(TaggedOutput(TALLIES, self.end_range(mark)))
+        mark = self.end_range(mark)
+        self._marks.append(mark)
+        found.append(TaggedOutput(TALLIES, mark))
         return found
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
@@ -221,7 +184,8 @@ class EncodeBlocks(Step):
             block.parts = [block.parts[i] for i in smallest]
             block.draws = [block.draws[i] for i in smallest]
             block.positions = [block.positions[i] for i in smallest] if block.positions else []
-        schema, failures = b"", []
+        schema = b""
+        failures: list[Any] = []
         if self._delivery.table:
             payload, schema, failures = self._encode_table(block)
             sizes: Sequence[int] = [0] * len(block.parts)
@@ -235,9 +199,9 @@ class EncodeBlocks(Step):
             payload = self._delivery.codec.compress(payload)
         if not block.parts:
             return failures
-        offset = self._segment.add(payload, sizes)
-        ref = BlockRef(self._segment.path, offset, len(payload), raw, len(sizes), len(sizes), compressed, block.first,
-                       self._number, schema, tuple(block.ordinals), tuple(block.draws))  # fmt: skip
+        ref = BlockRef("", 0, len(payload), raw, len(sizes), len(sizes), compressed, block.first, self._number, schema,
+                       tuple(block.ordinals), tuple(block.draws))  # fmt: skip
+        ref = self._segment.add(group, payload, sizes, ref)
         self._number += 1
         return [(group_key(group), pickle.dumps(ref, 5)), *failures]
 
@@ -271,7 +235,7 @@ class EncodeBlocks(Step):
     def finish_bundle(self) -> None:
         if self._blocks:
             raise RuntimeError("a bundle ended in the middle of a range")
-        self._segment.commit(self._ranges)
+        self._segment.commit(self._marks)
         super().finish_bundle()
 
 
@@ -307,7 +271,7 @@ class Enough:
         return total >= self.limit
 
 
-class ApplyLimit(beam.DoFn):  # type: ignore[misc]
+class ApplyLimit(beam.DoFn):
     """`items_limit`: of all staged records the first N in input order, whatever their groups.
 
     Takes one element with all tallies and references; gives (group, reference) with `records` cut down.
@@ -336,7 +300,7 @@ class ApplyLimit(beam.DoFn):  # type: ignore[misc]
                 yield group, pickle.dumps(ref._replace(records=records), 5)
 
 
-class PlanFiles(beam.DoFn):  # type: ignore[misc]
+class PlanFiles(beam.DoFn):
     """A group's blocks to the files that are made of them: (name, PlannedFile), pickled."""
 
     def __init__(self, delivery: Delivery) -> None:
@@ -415,7 +379,7 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
     return [Slice(refs[b], 0, refs[b].total, tuple(sorted(chosen[b]))) for b in sorted(chosen)]
 
 
-class PublishFile(beam.DoFn):  # type: ignore[misc]
+class PublishFile(beam.DoFn):
     """Builds a planned file and has the writer put it in place. Two plans for one name end the export instead."""
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
@@ -520,10 +484,11 @@ class Members:
             self._open = None
 
 
-class WriteManifest(beam.DoFn):  # type: ignore[misc]
+class WriteManifest(beam.DoFn):
     """The last step: checks that every record is accounted for, then writes the manifest and removes what was staged.
 
-    Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that says the export is whole.
+    Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that
+    says the export is whole.
     """
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
@@ -555,9 +520,7 @@ class WriteManifest(beam.DoFn):  # type: ignore[misc]
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
-        if not self._run.keep_staging:
-            shutil.rmtree(self._run.staging.folder, ignore_errors=True)
-            shutil.rmtree(self._run.scratch, ignore_errors=True)
+        sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
 
     def _manifest(self, tallies: dict[tuple[int, int], Mark], files: list[DeliveredFile]) -> dict[str, Any]:
@@ -570,29 +533,24 @@ class WriteManifest(beam.DoFn):  # type: ignore[misc]
                 counts[name] = counts.get(name, 0) + n
         counts["written"] = sum(file.records for file in files)
         result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)
-        return {
+        manifest = {
             "export": self._run.export_id,
             **dict(self._run.about),
+            "format": dict(self._delivery.told),
+            "limit": self._delivery.limit,
+            "sample": self._delivery.sample,
             "counts": counts,
             "units": [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()],
             "files": [file.as_dict() for file in files if file.name != "<result>"],
             **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
         }
+        manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
+        return {**manifest, "checksum": manifest_checksum(manifest)}
 
     def _check(self, counts: dict[str, int], files: list[DeliveredFile]) -> None:
-        kept, written = counts.get("kept", 0), counts["written"]
-        expected = min(kept, self._delivery.limit) if self._delivery.limit else kept
-        if written != expected and not self._delivery.sample:
-            raise DestinationError(
-                f"{expected} records were kept and {written} delivered; nothing may be missing, so the export has failed"
-            )
-        explained = kept + sum(n for name, n in counts.items() if name.partition(".")[2] in ("dropped", "duplicates"))
-        explained += counts.get("failed", 0) + counts.get("over_limit", 0)
-        explained -= sum(n for name, n in counts.items() if name.endswith(".added"))
-        if counts["read"] != explained:
-            raise DestinationError(
-                f"{counts['read']} records were read and {explained} are accounted for ({counts}); the export has failed"
-            )
+        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample)
+        if difference:
+            raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
         check = getattr(self._delivery.writer, "check", None)
         if self._delivery.writer.check_consistency and check is not None:
             for file in files:
@@ -605,19 +563,4 @@ class WriteManifest(beam.DoFn):  # type: ignore[misc]
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
 
 
-def check_ranges(listed: Mapping[int, Unit], tallies: Mapping[tuple[int, int], Mark]) -> None:
-    """Every listed unit was read from its first range to its last. Raises DestinationError.
-
-    Runners have been seen to end a pipeline as done with input unread; this is what notices.
-    """
-    last = {index: number for (index, number), mark in tallies.items() if mark.last}
-    for index, unit in listed.items():
-        missing = next((n for n in range(last.get(index, -1) + 1) if (index, n) not in tallies), None)
-        if index not in last or missing is not None:
-            where = f"range {missing}" if missing is not None else "its end"
-            raise DestinationError(
-                f"{unit.name}: {where} was never read, though the runner says that all is done; the export has failed"
-            )
-
-
-__all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "Run", "WriteManifest", "explain"]
+__all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "WriteManifest", "explain"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 from exporters_beam.plan import Plan
@@ -29,7 +30,7 @@ def mermaid(plan: Plan) -> str:
         left, right = {"source": ("([", "])"), "shuffle": ("{{", "}}"), "sink": ("[(", ")]")}.get(shape, ("[", "]"))
         lines.append(f'  s{n}{left}"{label}"{right}')
         names.append(f"s{n}")
-    for left, right in zip(names, names[1:], strict=False):
+    for left, right in pairwise(names):
         lines.append(f"  {left} --> {right}")
     return "\n".join(lines) + "\n"
 
@@ -52,7 +53,11 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield "formatter", encode if not hasattr(plan.writer, "staged_as") else "records, staged as blocks", "step"
     if plan.limit:
         yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
-    yield "GroupByKey", "blocks of each group, in input order" if plan.grouper else "all blocks, in input order", "shuffle"
+    yield (
+        "GroupByKey",
+        "blocks of each group, in input order" if plan.grouper else "all blocks, in input order",
+        "shuffle",
+    )
     yield "writer", _component(spec.writer.entry.name, plan.writer), "sink"
     yield "manifest", "written last: the export is complete", "sink"
 
@@ -86,9 +91,11 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.limit:
         yield "items_limit: units are read one after the other, in order, until nothing earlier can still come"
     else:
-        yield "records do not cross a shuffle on the way to files: only references to staged blocks do" if not any(
-            step.kind == "dedupe" for step in plan.steps
-        ) else "after the duplicates are gone only references to staged blocks cross a shuffle"
+        yield (
+            "records do not cross a shuffle on the way to files: only references to staged blocks do"
+            if not any(step.kind == "dedupe" for step in plan.steps)
+            else "after the duplicates are gone only references to staged blocks cross a shuffle"
+        )
 
 
 def _example(plan: Plan, group: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.delivery import (
     TALLIES,
@@ -21,11 +22,13 @@ from exporters_beam.delivery import (
     Enough,
     PlanFiles,
     PublishFile,
-    Run,
     WriteManifest,
+    group_key,
 )
 from exporters_beam.plan import Plan
 from exporters_beam.reading import RANGE_BYTES, ListUnits, ReadChunks, Source
+from exporters_beam.runs import Run
+from exporters_beam.staging import read_segment
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
 
@@ -47,7 +50,14 @@ def source_of(plan: Plan) -> Source:
 
 def delivery_of(plan: Plan) -> Delivery:
     return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, plan.limit,
-                    plan.sample, plan.seed, plan.md5)  # fmt: skip
+                    plan.sample, plan.seed, plan.md5, _told(plan))  # fmt: skip
+
+
+def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
+    """What `verify` has to know to read the files again."""
+    section = plan.spec.formatter
+    name, options = (section.entry.name, dict(section.options)) if section else ("json", {})
+    return ("name", name), ("options", options), ("compression", plan.codec.name)
 
 
 def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
@@ -73,6 +83,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(source))
     blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
     tallies = encoded[TALLIES]
+    if run.resumed.segments:
+        blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
     if plan.limit:
         blocks = _limited(plan, blocks, tallies)
     delivered = (
@@ -101,10 +113,34 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     pieces = 0 if enough else 8
     decoded = (
         units
-        | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces))
+        | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed))
         | "deserializer" >> beam.ParDo(Decode(source)).with_outputs(FAILED, main="records")
     )
     return decoded["records"], decoded[FAILED]
+
+
+def _with_earlier(pipeline: Any, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
+    """Blocks and marks of this run together with those that an earlier run has committed."""
+    segments = pipeline | "Earlier" >> beam.Create([segment.path for segment in run.resumed.segments], reshuffle=False)
+    earlier = segments | "ReadFooters" >> beam.ParDo(ReadFooter()).with_outputs(TALLIES, main="blocks")
+    before = earlier["blocks"] | "EarlierBlocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+    return (blocks, before) | "AllBlocks" >> beam.Flatten(), (
+        tallies,
+        earlier[TALLIES],
+    ) | "AllTallies" >> beam.Flatten()
+
+
+class ReadFooter(beam.DoFn):
+    """A committed segment's blocks, as the encoder emits them, and its marks."""
+
+    def process(self, path: str) -> Any:
+        segment = read_segment(path)
+        if segment is None:
+            return
+        for group, ref in segment.blocks:
+            yield group_key(group), pickle.dumps(ref, 5)
+        for mark in segment.marks:
+            yield TaggedOutput(TALLIES, mark)
 
 
 def _limited(plan: Plan, blocks: Any, tallies: Any) -> Any:

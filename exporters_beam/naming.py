@@ -52,15 +52,17 @@ def _escaped(char: str) -> str:
 class FileNames:
     """Names of an export's files, from a `filebase` whose % dates have been expanded.
 
-    `groups` is how many values a group has. The name part gets the four-digit number where it has no placeholder at
-    all; groups that the template does not name are added behind it, each after a dash; where a name holds groups but
-    no number, files after the first get the number behind the name.
+    `groups` is how many values a group has, `template` is the `filebase` before dates were expanded. The name part
+    gets the four-digit number where it has no placeholder at all; groups that the template does not name are added
+    behind it, each after a dash; where a name holds groups but no number, files after the first get the number behind
+    the name.
     """
 
     filebase: str
     groups: int
     extension: str
     start: int = 0
+    template: str = ""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for placeholders that do not exist, before anything is read."""
@@ -91,11 +93,20 @@ class FileNames:
 
     @property
     def base(self) -> str:
-        """The folder part up to the first placeholder, "." where there is none: bookkeeping stands there."""
+        """The folder part up to the first placeholder, "." where there is none."""
         fixed = self._folder
         if "{" in fixed:
             fixed = fixed[: fixed.index("{")].rpartition("/")[0] + "/" if "/" in fixed[: fixed.index("{")] else ""
         return fixed.rstrip("/") or ("/" if self.filebase.startswith("/") else ".")
+
+    @property
+    def root(self) -> str:
+        """The folder above all files whatever the day and the group: books stand there."""
+        fixed = (self.template or self.filebase)[: (self.template or self.filebase).rfind("/") + 1]
+        if "%" in fixed:
+            fixed = fixed[: fixed.index("%")]
+            fixed = fixed[: fixed.rfind("/") + 1]
+        return FileNames(fixed, self.groups, "").base
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         """The path of the group's file with this number (counted from `start`)."""

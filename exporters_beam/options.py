@@ -97,7 +97,7 @@ def option(
 def options_of(component: type) -> tuple[Option, ...]:
     """The options a component declares, inherited ones first, in order of declaration."""
     found = []
-    for item in fields(component):  # type: ignore[arg-type]
+    for item in fields(component):
         if "option" in item.metadata:
             help, type_, default, env, choices, minimum, secret, example, name = item.metadata["option"]
             found.append(Option(name or item.name, help, type_, default, env, choices, minimum, secret, example))

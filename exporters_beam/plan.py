@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,17 @@ class Plan:
     sample: int
     seed: int
     md5: bool
+    now: str = field(compare=False, default="")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The sections that decide what is delivered, as they stand in the config. Secrets are references."""
+        return {name: {"name": component, "options": options} for name, component, options in _told(self.spec)}
 
     @property
     def export_id(self) -> str:
-        """A hash of the config: the identity of the export. Secrets are in it as references only."""
-        told = json.dumps(list(_told(self.spec)), sort_keys=True, default=repr)
+        """A hash of the config and the dates in its names: the identity of the export."""
+        told = json.dumps(self.told, sort_keys=True, default=repr)
         effective = self.names.filebase if self.names else ""
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
 
@@ -64,6 +70,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
 
     `now` is what % dates in names are expanded with, the local time by default.
     """
+    now = now or datetime.now()
     problems: list[Problem] = []
     writer = spec.writer.component
     form = _format(spec)
@@ -79,15 +86,18 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
             problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
         try:
             names = FileNames(
-                expand_dates(writer.filebase, now or datetime.now()),
+                expand_dates(writer.filebase, now),
                 grouper.size if grouper is not None else 0,
                 f".{form.extension}{packed.suffix}",
                 writer.start_file_count,
+                writer.filebase,
             )
         except ConfigError as error:
             problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
     elif table:
-        problems.append(spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only"))
+        problems.append(
+            spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
+        )
     if problems:
         raise ConfigError(*problems)
     sampling = spec.write_buffer.component if spec.write_buffer else None
@@ -110,6 +120,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         sample=sampling.sample_size if sampling is not None and files else 0,
         seed=sampling.seed if sampling is not None and files else 0,
         md5=bool(files and writer.generate_md5),
+        now=now.isoformat(),
     )  # fmt: skip
 
 

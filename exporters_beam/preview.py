@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
         _set_up(plan.grouper)
         out("grouper and file names:")
         for position, record in records:
-            group = _guarded("grouper", position, lambda record=record: plan.grouper.key(record))
+            group = _guarded("grouper", position, partial(plan.grouper.key, record))
             name = plan.names.name(group, plan.names.start) if plan.names else ""
             out(f"  {json.dumps(list(group), ensure_ascii=False)} → {name}")
     elif plan.names is not None and records:
@@ -38,7 +39,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
         _set_up(plan.format)
         out("formatted:")
         for position, record in records[:3]:
-            data = _guarded("formatter", position, lambda record=record: plan.format.format(record))
+            data = _guarded("formatter", position, partial(plan.format.format, record))
             out("  " + data.decode("utf-8", "replace"))
 
 
@@ -46,7 +47,7 @@ def first(source: Source) -> Iterator[tuple[Position, Any]]:
     """The source's records in input order."""
     for unit in source.units():
         for _, found, _ in source.events(unit, source.span(unit)):
-            if isinstance(found, Mark):
+            if found is None or isinstance(found, Mark):
                 continue
             try:
                 decoded: Any = source.decode(found)
@@ -63,12 +64,12 @@ def _applied(step: Any, records: list[tuple[Position, Any]], seen: set[bytes]) -
     component = step.component
     for position, record in records:
         if step.kind == "keep":
-            if _guarded(step.name, position, lambda record=record: component.keep(record)):
+            if _guarded(step.name, position, partial(component.keep, record)):
                 yield position, record
         elif step.kind == "map":
-            yield position, _guarded(step.name, position, lambda record=record: component.map(record))
+            yield position, _guarded(step.name, position, partial(component.map, record))
         elif step.kind == "flat_map":
-            results = _guarded(step.name, position, lambda record=record: list(component.flat_map(record)))
+            results = _guarded(step.name, position, partial(_all_of, component, record))
             yield from ((position, result) for result in results)
         else:
             key = component.key(record)
@@ -76,6 +77,10 @@ def _applied(step: Any, records: list[tuple[Position, Any]], seen: set[bytes]) -
                 yield position, record
             if key is not None:
                 seen.add(key)
+
+
+def _all_of(component: Any, record: Any) -> list[Any]:
+    return list(component.flat_map(record))
 
 
 def _guarded(step: str, position: Position, work: Callable[[], Any]) -> Any:

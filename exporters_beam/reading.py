@@ -19,6 +19,7 @@ from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
+from exporters_beam.staging import Resumed
 
 RANGE_BYTES = 16 << 20
 """Decompressed bytes of a range. What is redone after a failure is at most this much a worker."""
@@ -26,7 +27,10 @@ RANGE_BYTES = 16 << 20
 Span = tuple[int, int]
 """A restriction: ranges from the first number up to, not including, the second; -1 where the end is not known."""
 
-Event = tuple[int, "Chunk | Mark", int]
+Event = tuple[int, "Chunk | Mark | None", int]
+
+Covered = frozenset[tuple[int, int]]
+"""Ranges, as (unit, range), that an earlier run has committed."""
 
 END = -1
 """What is claimed when a unit whose end was not known has ended."""
@@ -71,41 +75,45 @@ class Source:
         with self.reader.open(unit) as raw:
             return bool(self.decompressor.detect(raw).splittable)
 
-    def events(self, unit: Unit, span: Span) -> Iterator[Event]:
+    def events(self, unit: Unit, span: Span, covered: Covered = frozenset()) -> Iterator[Event]:
         """(range, chunk, records or lines in it) in order, and after the last chunk of a range (range, mark, all of it).
 
-        The ranges before the span's first are passed over. Raises SourceError, which names the unit.
+        The ranges before the span's first are passed over; of those in `covered`, as (unit, range), nothing is given but
+        (range, None, 0). Raises SourceError, which names the unit.
         """
         start, stop = span
         with naming(unit):
             if not self.streams:
-                yield from self._records(unit, start, stop)
+                yield from self._records(unit, start, stop, covered)
             elif hasattr(self.deserializer, "row_groups"):
-                yield from self._row_groups(unit, start, stop)
+                yield from self._row_groups(unit, start, stop, covered)
             elif self.in_lines(unit):
-                yield from self._lines(unit, start, stop)
+                yield from self._lines(unit, start, stop, covered)
             else:
-                yield from self._stream(unit, start)
+                yield from self._stream(unit, start, covered)
 
     def _open(self, unit: Unit) -> BinaryIO:
         return self.decompressor.open(self.reader.open(unit))
 
-    def _stream(self, unit: Unit, start: int) -> Iterator[Event]:
+    def _stream(self, unit: Unit, start: int, covered: Covered) -> Iterator[Event]:
         number, size, records, first = 0, 0, 0, 0
         with self._open(unit) as stream:
             for data, count, length in self.deserializer.chunks(stream):
                 if size >= self.range_bytes:
                     if number >= start:
-                        yield number, Mark(unit, number), records
+                        yield number, None if (unit.index, number) in covered else Mark(unit, number), records
                     number, size, records = number + 1, 0, 0
-                if number >= start:
+                if number >= start and (unit.index, number) not in covered:
                     yield number, Chunk(unit, number, first, data), count
                 first, size, records = first + count, size + length, records + count
             if number >= start:
-                yield number, Mark(unit, number, last=True), records
+                yield number, None if (unit.index, number) in covered else Mark(unit, number, last=True), records
 
-    def _lines(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+    def _lines(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         for number in range(start, stop):
+            if (unit.index, number) in covered:
+                yield number, None, 0
+                continue
             records = 0
             with self.reader.open(unit) as raw:
                 lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
@@ -114,10 +122,13 @@ class Source:
                     records += count
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
 
-    def _row_groups(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+    def _row_groups(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         with self._open(unit) as stream:
             groups = self.deserializer.row_groups(stream)
             for number in range(start, stop):
+                if (unit.index, number) in covered:
+                    yield number, None, 0
+                    continue
                 records = 0
                 if number < groups:
                     for data, count, _ in self.deserializer.chunks_of(stream, number):
@@ -125,17 +136,18 @@ class Source:
                         records += count
                 yield number, Mark(unit, number, last=number + 1 >= groups), records
 
-    def _records(self, unit: Unit, start: int, stop: int) -> Iterator[Event]:
+    def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
         for number, batch in self.reader.read(unit, start):
             while number > current:
-                yield current, Mark(unit, current), records
+                yield current, None if (unit.index, current) in covered else Mark(unit, current), records
                 current, records = current + 1, 0
             if 0 <= stop <= number:
                 return
-            yield number, Chunk(unit, number, records, batch), len(batch)
+            if (unit.index, number) not in covered:
+                yield number, Chunk(unit, number, records, batch), len(batch)
             records += len(batch)
-        yield current, Mark(unit, current, last=True), records
+        yield current, None if (unit.index, current) in covered else Mark(unit, current, last=True), records
 
     def decode(self, chunk: Chunk) -> list[tuple[Position, Record]]:
         """The records of a chunk with their positions. Raises anything where one cannot be decoded."""
@@ -164,7 +176,9 @@ class Source:
             return n + 1 + (sum(len(b) for r, b in self.reader.read(unit, 0) if r < number) if not self.streams else 0)
         try:
             if hasattr(self.deserializer, "row_groups") or self.in_lines(unit):
-                return n + 1 + sum(lines for _, chunk, lines in self.events(unit, (0, number)) if isinstance(chunk, Mark))
+                return (
+                    n + 1 + sum(lines for _, chunk, lines in self.events(unit, (0, number)) if isinstance(chunk, Mark))
+                )
         except (OSError, SourceError):
             pass
         return n + 1
@@ -254,7 +268,7 @@ class SpanTracker(RestrictionTracker):
         return True
 
 
-class ListUnits(beam.DoFn):  # type: ignore[misc]
+class ListUnits(beam.DoFn):
     """Lists the reader's units, on a worker, as they are found."""
 
     def __init__(self, source: Source) -> None:
@@ -264,21 +278,31 @@ class ListUnits(beam.DoFn):  # type: ignore[misc]
         yield from self._source.units()
 
 
-class ReadChunks(beam.DoFn, RestrictionProvider):  # type: ignore[misc]
+class ReadChunks(beam.DoFn, RestrictionProvider):
     """The splittable source: claims ranges, emits chunks and, after the last chunk of a range, its mark.
 
     After `bundle_seconds` it hands the rest back at the end of a range, so that what has been read is committed; with
     None it never does (Flink loses what is handed back: docs/design.md). What is handed back usually returns to the
     same worker, which goes on with the stream it still has open; any other worker passes over the ranges before.
     `enough(unit, range)`, where given, says that nothing from this range on can be delivered any more (a limit).
+    Ranges that `resumed` covers are claimed and passed over, units that it has whole are not even opened.
     """
 
-    def __init__(self, source: Source, bundle_seconds: float | None, enough: Any = None, pieces: int = 8) -> None:
+    def __init__(
+        self,
+        source: Source,
+        bundle_seconds: float | None,
+        enough: Any = None,
+        pieces: int = 8,
+        resumed: Resumed | None = None,
+    ) -> None:
         self._source, self._seconds, self._enough, self._pieces = source, bundle_seconds, enough, pieces
+        self._covered = resumed.covered if resumed else frozenset()
+        self._whole = resumed.whole if resumed else frozenset()
         self._suspended: tuple[Unit, int, Any] | None = None
 
     def initial_restriction(self, unit: Unit) -> Span:
-        return self._source.span(unit)
+        return (0, -1) if unit.index in self._whole else self._source.span(unit)
 
     def create_tracker(self, span: Span) -> SpanTracker:
         return SpanTracker(span)
@@ -297,6 +321,9 @@ class ReadChunks(beam.DoFn, RestrictionProvider):  # type: ignore[misc]
         return max(1, unit.size) if stop < 0 else max(1, stop - start) * self._source.range_bytes
 
     def process(self, unit: Unit, tracker: Any = beam.DoFn.RestrictionParam()) -> Iterator[Chunk | Mark]:  # noqa: B008
+        if unit.index in self._whole:
+            tracker.try_claim(END)
+            return
         started = time.monotonic()
         claimed = -1
         events = self._events(unit, tracker.current_restriction())
@@ -313,14 +340,15 @@ class ReadChunks(beam.DoFn, RestrictionProvider):  # type: ignore[misc]
                 if not tracker.try_claim(number):
                     return
                 claimed = number
-            yield found
+            if found is not None:
+                yield found
         tracker.try_claim(END)
 
     def _events(self, unit: Unit, span: Span) -> Iterator[Event]:
         suspended, self._suspended = self._suspended, None
         if suspended is not None and suspended[:2] == (unit, span[0]):
-            return suspended[2]  # type: ignore[no-any-return]
-        return self._source.events(unit, span)
+            return suspended[2]
+        return self._source.events(unit, span, self._covered)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_suspended": None}

@@ -24,7 +24,7 @@ class Unit(NamedTuple):
     does (for files: size and modification time). `index` is its number in the reader's order, from 0.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     name: str
     size: int = -1
     etag: str = ""
@@ -77,8 +77,9 @@ class BlockRef(NamedTuple):
     `offset` and `length` locate the payload in the segment; the sizes of its `total` records (uint32, little endian)
     stand right behind it. `raw` is the payload's size before compression, `compressed` whether it already is what the
     delivered file holds. `records` says how many of its records count, from the first on (a limit cuts the rest off).
-    `first` is the position of its first record and `number` tells the blocks of one range apart. `ordinals` numbers its records among those the range kept, and
-    `draws` holds a random number for each; both are empty unless a limit or a sample chooses after staging.
+    `first` is the position of its first record and `number` tells the blocks of one range apart. `ordinals` numbers
+    its records among those the range kept, and `draws` holds a random number for each; both are empty unless a limit
+    or a sample chooses after staging.
     """
 
     segment: str

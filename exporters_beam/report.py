@@ -12,10 +12,10 @@ from typing import Any
 class Report:
     """The outcome of one run.
 
-    `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`, …).
-    `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers `reduce` and
-    `aggregation_stats` found. `seconds` is the wall time, `times` the
-    seconds of the stages as sampled by the workers, `error` the message of a failed run.
+    `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`,
+    …). `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers
+    `reduce` and `aggregation_stats` found. `seconds` is the wall time, `times` the seconds of the stages as sampled
+    by the workers, `resumed` the records that an earlier run had done, `error` the message of a failed run.
     """
 
     status: str
@@ -30,6 +30,7 @@ class Report:
     started: str = ""
     seconds: float = 0.0
     runner: str = "local"
+    resumed: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -56,6 +57,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "times": dict(self.times),
             "counts": dict(self.counts),
+            "resumed": self.resumed,
             "files": list(self.files),
             "units": list(self.units),
             **({"result": self.result} if self.result is not None else {}),
@@ -69,7 +71,8 @@ class Report:
 
     def summary(self) -> str:
         """The closing table of the command line."""
-        rows = [("read", f"{self.read:,} records"), *self._steps(), ("written", f"{self.written:,} records")]
+        again = f", {self.resumed:,} of them by an earlier run" if self.resumed else ""
+        rows = [("read", f"{self.read:,} records{again}"), *self._steps(), ("written", f"{self.written:,} records")]
         size = sum(int(file["bytes"]) for file in self.files)
         if self.files:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))

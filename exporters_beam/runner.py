@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
+from exporters_beam.books import ABOUT, FOLDER, MANIFEST, books_of, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
+from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
-
-BOOKS = ".exporters"
-"""The folder at the destination that holds staging and manifest, one folder an export id."""
-
 
 BUNDLE_SECONDS = 10.0
 """On the local runner a bundle is closed at the end of a range after so long; what it read is then committed."""
@@ -38,13 +34,18 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     """
     plan = make(spec)
     log = logger_of(spec)
+    if spec.settings.resume:
+        plan = with_the_dates_of(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
     for warning in warnings:
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        manifest = _execute(plan, beam_args, progress)
+        done = finished(plan) if spec.settings.resume else None
+        if done is not None:
+            log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
+        manifest = done or _execute(plan, beam_args, progress)
     except ExportError as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
@@ -60,6 +61,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         tuple(warnings),
         manifest=manifest["manifest"],
         times=manifest["times"],
+        resumed=manifest["resumed"],
         started=started.isoformat(),
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
@@ -116,24 +118,8 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     plan = make(spec)
     for warning in check(spec):
         logger_of(spec).warning(warning)
-    books, _ = _books(plan)
-    return build(plan, pipeline, _run_of(plan, books))
-
-
-def _run_of(plan: Plan, books: str, **more: Any) -> Any:
-    from exporters_beam.delivery import Run
-    from exporters_beam.staging import Staging
-
-    name = f"run-{uuid.uuid4().hex}"
-    destination = _destination(plan)
-    scratch = os.path.join(destination, BOOKS, plan.export_id, name) if destination else os.path.join(books, name)
-    return Run(
-        export_id=plan.export_id,
-        staging=Staging(os.path.join(books, name, "staged")),
-        scratch=os.path.join(scratch, "half-built"),
-        books=books,
-        **more,
-    )
+    books = books_of(plan)
+    return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))
 
 
 def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, Any]:
@@ -147,32 +133,56 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
     local = standard.runner in (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
     if local:
         standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    books, lasting = _books(plan)
+    # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
     alone = local and options.view_as(DirectOptions).direct_num_workers == 1
-    run = _run_of(
-        plan,
-        books,
-        about=(("runner", "local" if local else str(standard.runner)),),
-        progress=progress,
-        # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
-        bundle_seconds=BUNDLE_SECONDS if alone else None,
-    )
+    name = "local" if local else str(standard.runner)
+    with opened(plan, plan.spec.settings.resume) as books:
+        run = Run(
+            export_id=plan.export_id,
+            staging=books.staging,
+            scratch=books.scratch,
+            books=books.folder,
+            about=(("runner", name),),
+            bundle_seconds=BUNDLE_SECONDS if alone else None,
+            progress=progress,
+            resumed=books.resumed,
+        )
+        try:
+            with _collector(local), _watched(run, progress):
+                pipeline = beam.Pipeline(options=options)
+                build(plan, pipeline, run)
+                result = pipeline.run()
+                state = result.wait_until_finish()
+                if state is not None and str(state) != "DONE":
+                    raise DestinationError(f"the runner ended the export as {state}")
+        except ExportError:
+            raise
+        except Exception as error:
+            raise told(error) from error
+        manifest = read_manifest(books.manifest)
+        return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
+                "resumed": books.resumed.records}  # fmt: skip
+
+
+def finished(plan: Plan) -> dict[str, Any] | None:
+    """The manifest of this export where an earlier run has finished it and left nothing to go on with."""
+    place = place_of(plan)
+    if place is None:
+        return None
+    folder = os.path.join(place, FOLDER, plan.export_id)
+    path = os.path.join(folder, MANIFEST)
+    if os.path.exists(os.path.join(folder, ABOUT)) or not os.path.exists(path):
+        return None
+    return {**read_manifest(path), "manifest": path, "times": {}, "resumed": 0}
+
+
+def read_manifest(path: str) -> dict[str, Any]:
     try:
-        with _collector(local), _watched(run, progress):
-            pipeline = beam.Pipeline(options=options)
-            build(plan, pipeline, run)
-            result = pipeline.run()
-            state = result.wait_until_finish()
-            if state is not None and str(state) != "DONE":
-                raise DestinationError(f"the runner ended the export as {state}")
-        return {**_manifest(run), "manifest": run.manifest if lasting else "", "times": _times(result)}
-    except ExportError:
-        raise
-    except Exception as error:
-        raise told(error) from error
-    finally:
-        if local:
-            _clean(run, lasting)
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as error:
+        raise DestinationError(f"the run ended without a manifest at {path}: {error.strerror}") from error
+    return {"runner": "local", **found}
 
 
 _STAGES = {
@@ -193,59 +203,6 @@ def _times(result: Any) -> dict[str, float]:
 
             times[stage] = round(times.get(stage, 0.0) + extract_counter_value(info) / 1000, 3)
     return times
-
-
-def _clean(run: Any, lasting: bool) -> None:
-    """Remove what this run staged, and the folders of the books that are then empty."""
-    for folder in (os.path.dirname(run.staging.folder), os.path.dirname(run.scratch)):
-        shutil.rmtree(folder, ignore_errors=True)
-        _remove_empty(os.path.dirname(folder))
-    if not lasting:
-        shutil.rmtree(run.books, ignore_errors=True)
-
-
-def _books(plan: Plan) -> tuple[str, bool]:
-    """The folder of the export's books, and whether it stays after the run."""
-    place = plan.spec.staging or _persisted(plan) or _destination(plan)
-    if place:
-        if os.path.exists(place) and not os.path.isdir(place):
-            raise ConfigError(f"{place}: the staging place has to be a folder, and it is a file")
-        return os.path.join(place, BOOKS, plan.export_id), True
-    return tempfile.mkdtemp(prefix="exporters-beam-"), False
-
-
-def _persisted(plan: Plan) -> str | None:
-    section = plan.spec.persistence
-    if section is None or "file_path" not in section.options:
-        return None
-    return str(section.component.file_path)
-
-
-def _destination(plan: Plan) -> str | None:
-    """The folder that holds the delivered files, where the writer delivers to a file system."""
-    from exporters_beam.writers.fs import FsWriter
-
-    return plan.names.base if plan.names and isinstance(plan.writer, FsWriter) else None
-
-
-def _manifest(run: Any) -> dict[str, Any]:
-    import json
-
-    try:
-        with open(run.manifest, encoding="utf-8") as file:
-            return json.load(file)  # type: ignore[no-any-return]
-    except OSError as error:
-        raise DestinationError(f"the run ended without a manifest at {run.manifest}: {error.strerror}") from error
-
-
-def _remove_empty(folder: str) -> None:
-    """Remove the folder of an export's books and the one above, where nothing is in them."""
-    for path in (folder, os.path.dirname(folder)):
-        if BOOKS in path.split(os.sep)[-2:]:
-            try:
-                os.rmdir(path)
-            except OSError:
-                return
 
 
 _OURS = re.compile(r"^(?:exporters_beam\.)?(?:[\w.]+\.)?(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|"

@@ -11,15 +11,16 @@ import json
 import os
 import struct
 import uuid
+import zlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from exporters_beam.errors import DestinationError
-from exporters_beam.records import BlockRef
+from exporters_beam.records import BlockRef, Mark, Unit
 
 SUFFIX = ".segment"
 MAGIC = b"exporters-beam segment 1\n"
@@ -64,7 +65,6 @@ class Staging:
             with open(path, "wb"):
                 pass
 
-
     def note_progress(self, who: str, numbers: Mapping[str, int]) -> None:
         """Leave word of how far a worker has come. It is for people to read; nothing depends on it."""
         path = os.path.join(self.folder, f"progress-{who}")
@@ -92,50 +92,122 @@ class Staging:
 
 
 class Segment:
-    """A segment being written. Nothing is created before the first block."""
+    """A segment being written. Nothing is created before the first block or range."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.path = os.path.join(folder, uuid.uuid4().hex + SUFFIX)
         self._file: BinaryIO | None = None
         self._offset = 0
-        self._blocks = 0
+        self._blocks: list[tuple[tuple[str, ...], BlockRef]] = []
 
-    def add(self, payload: bytes, sizes: Iterable[int]) -> int:
-        """Append a block and the sizes of its records; gives its offset. Raises DestinationError."""
+    def add(self, group: tuple[str, ...], payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
+        """Append a block and the sizes of its records; gives `ref` with its place filled in. Raises DestinationError."""
         index = array("I", sizes).tobytes()
         with destination("cannot write to the staging folder", self._folder):
-            if self._file is None:
-                os.makedirs(self._folder, exist_ok=True)
-                self._file = open(self.path + ".part", "xb", buffering=1 << 20)
-                self._file.write(MAGIC)
-                self._offset = len(MAGIC)
-            self._file.write(payload)
-            self._file.write(index)
-        offset, self._offset = self._offset, self._offset + len(payload) + len(index)
-        self._blocks += 1
-        return offset
+            file = self._file or self._create()
+            file.write(payload)
+            file.write(index)
+        ref = ref._replace(segment=self.path, offset=self._offset)
+        self._offset += len(payload) + len(index)
+        self._blocks.append((group, ref))
+        return ref
 
-    def commit(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Give the segment its final name, its footer listing the (unit, range) pairs it covers. Raises DestinationError."""
-        if self._file is None:
+    def _create(self) -> BinaryIO:
+        os.makedirs(self._folder, exist_ok=True)
+        self._file = open(self.path + ".part", "xb", buffering=1 << 20)
+        self._file.write(MAGIC)
+        self._offset = len(MAGIC)
+        return self._file
+
+    def commit(self, marks: Sequence[Mark]) -> None:
+        """Give the segment its final name, its footer telling its blocks and the ranges it covers. Raises DestinationError."""
+        if not marks:
             return
-        footer = json.dumps({"ranges": list(ranges), "blocks": self._blocks}).encode()
+        footer = zlib.compress(_footer(self._blocks, marks), 1)
         with destination("cannot write to the staging folder", self._folder):
-            self._file.write(footer + struct.pack("<I", len(footer)) + MAGIC)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            file = self._file or self._create()
+            file.write(footer + struct.pack("<Q", len(footer)) + MAGIC)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             os.rename(self.path + ".part", self.path)
             sync_folder(self._folder)
 
     def abandon(self) -> None:
-        """Drop what was written: the bundle failed or is being run again."""
-        if self._file is not None:
+        """Drop what was written and not committed."""
+        if self._file is not None and not self._file.closed:
             self._file.close()
             if os.path.exists(self.path + ".part"):
                 os.remove(self.path + ".part")
-            self._file = None
+
+
+class Committed(NamedTuple):
+    """What a committed segment holds: the blocks of each group, and the marks of the ranges it covers."""
+
+    path: str
+    blocks: tuple[tuple[tuple[str, ...], BlockRef], ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What an earlier run has committed: segments, and the ranges they cover."""
+
+    segments: tuple[Committed, ...] = ()
+    covered: frozenset[tuple[int, int]] = frozenset()
+    whole: frozenset[int] = frozenset()
+
+    @property
+    def records(self) -> int:
+        """Records of the source that need not be read again."""
+        marks = {(mark.unit.index, mark.range): mark for segment in self.segments for mark in segment.marks}
+        return sum(dict(mark.counts).get("read", 0) for mark in marks.values())
+
+
+def _footer(blocks: Sequence[tuple[tuple[str, ...], BlockRef]], marks: Sequence[Mark]) -> bytes:
+    units = {unit.index: unit for unit in [mark.unit for mark in marks] + [ref.first[0] for _, ref in blocks]}
+    return json.dumps(
+        {
+            "units": [list(unit) for unit in units.values()],
+            "marks": [[mark.unit.index, mark.range, mark.counts, mark.last] for mark in marks],
+            "blocks": [
+                [group, [*ref[1:7], [ref.first[0].index, *ref.first[1:]], ref.number, ref.schema.hex(), *ref[10:]]]
+                for group, ref in blocks
+            ],
+        }
+    ).encode()
+
+
+def read_segment(path: str) -> Committed | None:
+    """A committed segment's footer; None where the file is not a whole segment. Raises DestinationError."""
+    tail = struct.calcsize("<Q") + len(MAGIC)
+    with destination("cannot read the staged segment", path), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < len(MAGIC) + tail or file.read(len(MAGIC)) != MAGIC:
+            return None
+        file.seek(size - tail)
+        length, magic = struct.unpack("<Q", file.read(8))[0], file.read()
+        if magic != MAGIC or length > size - tail - len(MAGIC):
+            return None
+        file.seek(size - tail - length)
+        packed = file.read(length)
+    try:
+        found = json.loads(zlib.decompress(packed))
+        units = {unit[0]: Unit(*unit) for unit in found["units"]}
+        marks = tuple(
+            Mark(units[index], number, tuple((name, n) for name, n in counts), last)
+            for index, number, counts, last in found["marks"]
+        )
+        blocks = []
+        for group, (*place, (index, *first), number, schema, ordinals, draws) in found["blocks"]:
+            first = (units[index], *first)
+            fields = (path, *place, first, number, bytes.fromhex(schema), tuple(ordinals), tuple(draws))
+            ref = BlockRef._make(fields)
+            blocks.append((tuple(group), ref))
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError):
+        return None
+    return Committed(path, tuple(blocks), marks)
 
 
 class Blocks:

@@ -15,7 +15,7 @@ from exporters_beam.transforms.steps import FAILED, explain
 KeyedBytes = tuple[bytes, bytes]
 
 
-class Dedupe(beam.PTransform):  # type: ignore[misc]
+class Dedupe(beam.PTransform):
     """(position, record or mark) → the same without the duplicates, in whole ranges, each followed by its mark.
 
     First only keys and positions are shuffled, to find the positions that lose; then the records and the losers meet
@@ -49,7 +49,7 @@ def _same(pair: KeyedBytes) -> KeyedBytes:
     return pair
 
 
-class _Key(beam.DoFn):  # type: ignore[misc]
+class _Key(beam.DoFn):
     """Each record by its range, and its key with its position. Positions are (unit, range, number, n): n tells apart
     the records that one record became."""
 
@@ -86,7 +86,7 @@ class _Key(beam.DoFn):  # type: ignore[misc]
             yield beam.pvalue.TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
 
 
-class _Losers(beam.DoFn):  # type: ignore[misc]
+class _Losers(beam.DoFn):
     """Of the positions of one key all but the smallest, by range."""
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
@@ -96,7 +96,7 @@ class _Losers(beam.DoFn):  # type: ignore[misc]
             yield pickle.dumps((unit, number)), pickle.dumps(("loser", tuple(at)))
 
 
-class _Survivors(beam.DoFn):  # type: ignore[misc]
+class _Survivors(beam.DoFn):
     """The records of a range that lost nothing, in order, then the range's mark."""
 
     def __init__(self, name: str) -> None:

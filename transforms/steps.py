@@ -24,7 +24,7 @@ NAMESPACE = "exporters"
 """The namespace of the metrics of an export."""
 
 
-class Step(beam.DoFn):  # type: ignore[misc]
+class Step(beam.DoFn):
     """What steps share: tallies of the current range, which go into its mark, and metrics of the bundle."""
 
     def __init__(self, name: str, component: Any) -> None:
@@ -81,7 +81,7 @@ class Decode(Step):
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if element.__class__ is Mark:
-            mark: Mark = element  # type: ignore[assignment]
+            mark: Mark = element
             self.count("read", self._read)
             self._read = 0
             return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
@@ -162,11 +162,13 @@ class FlatMap(Step):
         except Exception as error:
             return [self.failed(position, record, error)]
         if len(results) != 1:
-            self.count(f"{self._name}.added" if results else f"{self._name}.dropped", len(results) - 1 if results else 1)
+            self.count(
+                f"{self._name}.added" if results else f"{self._name}.dropped", len(results) - 1 if results else 1
+            )
         return results
 
 
-class FailTheExport(beam.DoFn):  # type: ignore[misc]
+class FailTheExport(beam.DoFn):
     """`on_error: fail`: the first record that fails ends the export, with its file and number."""
 
     def __init__(self, source: Source) -> None:
@@ -187,4 +189,15 @@ class FailedRecord(ExportError):
         return (type(self), (self.failure, self.number))
 
 
-__all__ = ["FAILED", "NAMESPACE", "ConfigError", "Decode", "FailTheExport", "FailedRecord", "FlatMap", "Keep", "Map", "Step"]
+__all__ = [
+    "FAILED",
+    "NAMESPACE",
+    "ConfigError",
+    "Decode",
+    "FailTheExport",
+    "FailedRecord",
+    "FlatMap",
+    "Keep",
+    "Map",
+    "Step",
+]

@@ -21,8 +21,9 @@ class FsReader:
     starts. A mapping has `dir` (every file below it; a folder that does not exist is empty, with a warning) or
     `dir_pointer` (a small text file that holds the folder's path), and may have `pattern` (a regular expression
     searched in the whole path) and `include_dot_files` (false: files whose name begins with a dot are passed over;
-    files in folders whose name does are not; the books of earlier exports, `.exporters`, always are). Links to folders are not followed. A file that is named twice is read
-    once. Files are decompressed and decoded by the sections `decompressor` and `deserializer`.
+    files in folders whose name does are not; the books of earlier exports, `.exporters`, always are). Links to
+    folders are not followed. A file that is named twice is read once. Files are decompressed and decoded by the
+    sections `decompressor` and `deserializer`.
 
     Example:
         reader:
@@ -64,7 +65,9 @@ class FsReader:
             try:
                 re.compile(place.get("pattern") or "")
             except (re.error, TypeError) as error:
-                raise ConfigError(f"input: pattern {place.get('pattern')!r} is no regular expression: {error}") from None
+                raise ConfigError(
+                    f"input: pattern {place.get('pattern')!r} is no regular expression: {error}"
+                ) from None
 
     def _places(self) -> tuple[Any, ...]:
         return tuple(self.input) if isinstance(self.input, (tuple, list)) else (self.input,)
@@ -77,7 +80,9 @@ class FsReader:
                 if not os.path.exists(place):
                     raise ConfigError(f"input: there is no file {place!r}")
                 if os.path.isdir(place):
-                    raise ConfigError(f"input: {place!r} is a folder; write {{dir: {place}}} to read the files below it")
+                    raise ConfigError(
+                        f"input: {place!r} is a folder; write {{dir: {place}}} to read the files below it"
+                    )
             else:
                 folder = self._folder(place)
                 if not os.path.isdir(folder):
@@ -93,7 +98,9 @@ class FsReader:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"input: dir_pointer {place['dir_pointer']!r} cannot be read: {error}") from None
         if not folder:
-            raise ConfigError(f"input: the file {place['dir_pointer']!r} of dir_pointer is empty; it has to hold a path")
+            raise ConfigError(
+                f"input: the file {place['dir_pointer']!r} of dir_pointer is empty; it has to hold a path"
+            )
         return folder
 
     def units(self) -> Iterator[Unit]:

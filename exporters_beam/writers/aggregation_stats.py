@@ -32,9 +32,7 @@ class AggregationStatsWriter(WriterOptions):
     def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
         counted = CountedKeys()
         fill(cast(BinaryIO, counted))
-        stats = {
-            key: {"occurrences": n, "coverage": 100.0 * n / file.records} for key, n in counted.finish().items()
-        }
+        stats = {key: {"occurrences": n, "coverage": 100.0 * n / file.records} for key, n in counted.finish().items()}
         return DeliveredFile(file.name, file.group, file.records, 0, "", stats)
 
 

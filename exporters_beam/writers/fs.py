@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.errors import DestinationError
 from exporters_beam.records import DeliveredFile, PlannedFile
@@ -28,6 +28,8 @@ class FsWriter(FileWriterOptions):
           name: fs
           options: {filebase: 'out/%Y-%m-%d/{groups[0]}/part-', compression: gz}
     """
+
+    to_folders: ClassVar[bool] = True
 
     def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
         folder = os.path.dirname(file.name)

@@ -1,0 +1,291 @@
+"""The books of an export, kept beside what it delivers: a lock, what is staged, and in the end the manifest.
+
+They stand in the hidden folder `.exporters/<export id>/`: at the destination where that is a folder, else where `staging` (or
+the old section `persistence`) says, else in a temporary folder that goes with the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from exporters_beam.errors import ConfigError, DestinationError
+from exporters_beam.plan import Plan, make
+from exporters_beam.records import Unit
+from exporters_beam.staging import Committed, Resumed, Staging, destination, read_segment
+
+FOLDER = ".exporters"
+STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
+"""What stands in the folder of an export. `export.json` tells of a run that has not been finished."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """The folder of one export's books. `lasting` is false where it goes with the run."""
+
+    folder: str
+    scratch: str
+    lasting: bool
+    resumed: Resumed = field(default_factory=Resumed)
+
+    @property
+    def staging(self) -> Staging:
+        return Staging(os.path.join(self.folder, STAGED))
+
+    @property
+    def manifest(self) -> str:
+        return os.path.join(self.folder, MANIFEST)
+
+
+def place_of(plan: Plan) -> str | None:
+    """The folder in which books of this export lie; None where they go with the run. Raises ConfigError."""
+    persistence = plan.spec.persistence
+    kept = persistence.component.file_path if persistence and "file_path" in persistence.options else None
+    place = plan.spec.staging or kept or destination_of(plan)
+    if place and os.path.exists(place) and not os.path.isdir(place):
+        path = ("staging",) if plan.spec.staging else ("persistence", "options", "file_path")
+        raise ConfigError(plan.spec.problem(path, f"{place} is a file; give a folder"))
+    return place
+
+
+def destination_of(plan: Plan) -> str | None:
+    """The folder that holds all delivered files, where the writer delivers to a file system."""
+    return plan.names.root if plan.names is not None and getattr(plan.writer, "to_folders", False) else None
+
+
+def books_of(plan: Plan) -> Books:
+    place, delivered = place_of(plan), destination_of(plan)
+    folder = os.path.join(place, FOLDER, plan.export_id) if place else tempfile.mkdtemp(prefix="exporters-beam-")
+    beside = os.path.join(delivered, FOLDER, plan.export_id) if delivered else folder
+    return Books(folder, os.path.join(beside, HALF_BUILT), bool(place))
+
+
+@contextmanager
+def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
+    """The export's books, locked for one run; what earlier runs staged is resumed or swept.
+
+    When the run fails, what it committed is kept for the next one. Raises DestinationError where another run holds the
+    lock or the folder cannot be written, ConfigError where there is nothing to resume.
+    """
+    books = books_of(plan)
+    try:
+        with locked(books.folder):
+            if resume:
+                books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
+            else:
+                sweep(books)
+            _write_about(plan, books)
+            try:
+                yield books
+            except BaseException:
+                if not _has_segments(books):
+                    sweep(books)
+                raise
+            finally:
+                shutil.rmtree(books.scratch, ignore_errors=True)
+    finally:
+        if not books.lasting:
+            shutil.rmtree(books.folder, ignore_errors=True)
+        for folder in (books.folder, os.path.dirname(books.scratch)):
+            _remove_empty(folder)
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Hold the lock of an export's books. A killed process holds nothing. Raises DestinationError."""
+    path = os.path.join(folder, LOCK)
+    with destination("cannot write to the staging folder", folder):
+        os.makedirs(folder, exist_ok=True)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(handle, 200).decode("utf-8", "replace").strip()
+                os.close(handle)
+                raise DestinationError(
+                    f"another run of this export is under way ({holder or 'just starting'}); wait until it has ended"
+                ) from None
+            if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(handle)):
+                break
+            os.close(handle)  # The run before has just ended and removed its lock.
+        os.ftruncate(handle, 0)
+        os.write(
+            handle, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
+        )
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.remove(path)
+        os.close(handle)
+
+
+def resumed_from(plan: Plan, books: Books) -> Resumed:
+    """What earlier runs of this very export have committed. Raises ConfigError where there is nothing, and says why."""
+    if not _has_segments(books):
+        raise ConfigError(_nothing_to_resume(plan, books))
+    with destination("cannot read the staging folder", books.staging.folder):
+        names = sorted(name for name in os.listdir(books.staging.folder) if name.endswith(".segment"))
+    segments = [read_segment(os.path.join(books.staging.folder, name)) for name in names]
+    whole = tuple(segment for segment in segments if segment is not None)
+    _refuse_changed_input(plan, whole)
+    if any(step.kind == "dedupe" for step in plan.steps):
+        return Resumed()
+    marks = {(mark.unit.index, mark.range): mark for segment in whole for mark in segment.marks}
+    last = {index: number for (index, number), mark in marks.items() if mark.last}
+    complete = frozenset(index for index, n in last.items() if all((index, i) in marks for i in range(n)))
+    return Resumed(whole, frozenset(marks), complete)
+
+
+def _refuse_changed_input(plan: Plan, segments: tuple[Committed, ...]) -> None:
+    known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
+    now: dict[int, Unit] = {unit.index: unit for unit in plan.reader.units()}
+    for index, unit in sorted(known.items()):
+        found = now.get(index)
+        if found == unit:
+            continue
+        if found is not None and found.name == unit.name:
+            what = f"{unit.name} had {unit.size} bytes and has {found.size}, or another time"
+        elif unit.name in {other.name for other in now.values()}:
+            what = f"there are other files before {unit.name}"
+        else:
+            what = f"{unit.name} is gone"
+        raise ConfigError(f"--resume: the input has changed since the run that is to be resumed: {what}; "
+                          "run without --resume to begin again")  # fmt: skip
+
+
+def _nothing_to_resume(plan: Plan, books: Books) -> str:
+    place = os.path.dirname(books.folder)
+    told = flat(plan.told)
+    for about in unfinished(place):
+        if not _has_segments(Books(os.path.join(place, about["export"]), "", True)):
+            continue
+        before = flat(about["config"])
+        changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
+        if changed:
+            key = changed[0]
+            was, now = (json.dumps(side.get(key), ensure_ascii=False)[:80] for side in (before, told))
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            return (f"--resume: the config has changed since the run that left its work in {place}: "
+                    f"{key} was {was} and is {now}{more}; put it back, or run without --resume")  # fmt: skip
+    return f"--resume: there is nothing to resume in {place}; run without --resume"
+
+
+def with_the_dates_of(plan: Plan) -> Plan:
+    """The plan of the unfinished run of the same config, which may have begun on another day; this one where there is none."""
+    place = place_of(plan)
+    for about in unfinished(os.path.join(place, FOLDER)) if place else ():
+        if about["config"] == json.loads(json.dumps(plan.told, default=repr)):
+            return make(plan.spec, datetime.fromisoformat(about["now"]))
+    return plan
+
+
+def unfinished(place: str) -> list[dict[str, Any]]:
+    """What runs that were not finished tell of themselves, the newest first."""
+    found = []
+    for name in os.listdir(place) if os.path.isdir(place) else ():
+        try:
+            with open(os.path.join(place, name, ABOUT), encoding="utf-8") as file:
+                about = json.load(file)
+        except (OSError, ValueError):
+            continue
+        if isinstance(about, dict) and {"export", "config", "now", "started"} <= about.keys():
+            found.append(about)
+    return sorted(found, key=lambda about: str(about["started"]), reverse=True)
+
+
+def _write_about(plan: Plan, books: Books) -> None:
+    path = os.path.join(books.folder, ABOUT)
+    about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told}
+    with destination("cannot write to the staging folder", path):
+        with open(path + ".part", "w", encoding="utf-8") as out:
+            json.dump(about, out, ensure_ascii=False, default=repr)
+        os.replace(path + ".part", path)
+
+
+def _has_segments(books: Books) -> bool:
+    try:
+        return any(name.endswith(".segment") for name in os.listdir(books.staging.folder))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DestinationError(f"cannot read the staging folder {books.staging.folder}: {error.strerror}") from error
+
+
+def sweep(books: Books) -> int:
+    """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
+    freed = 0
+    for folder, names in ((books.staging.folder, None), (books.folder, (ABOUT, ABOUT + ".part", MANIFEST + ".part"))):
+        try:
+            found = os.listdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DestinationError(f"cannot read the staging folder {folder}: {error.strerror}") from error
+        for name in found:
+            if name in names if names is not None else _ours(name):
+                path = os.path.join(folder, name)
+                with destination("cannot sweep the staging folder", path):
+                    freed += os.path.getsize(path)
+                    os.remove(path)
+    with suppress(OSError):
+        os.rmdir(books.staging.folder)
+    return freed
+
+
+def clean(plan: Plan) -> Iterator[tuple[str, int]]:
+    """Remove what unfinished runs of this config have staged, on whatever day they began: (folder, bytes freed) each.
+
+    Raises DestinationError where one is under way.
+    """
+    place = place_of(plan)
+    root = os.path.join(place, FOLDER) if place else ""
+    for about in unfinished(root):
+        books = Books(
+            os.path.join(root, str(about["export"])), os.path.join(root, str(about["export"]), HALF_BUILT), True
+        )
+        if about["config"] == json.loads(json.dumps(plan.told, default=repr)):
+            with locked(books.folder):
+                freed = sweep(books)
+                shutil.rmtree(books.scratch, ignore_errors=True)
+            _remove_empty(books.folder)
+            yield books.folder, freed
+
+
+def _ours(name: str) -> bool:
+    return name.endswith((".segment", ".segment.part")) or name.startswith(("kept-", "progress-"))
+
+
+def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A config by dotted path.
+
+    >>> flat({"writer": {"options": {"filebase": "x"}}})
+    {'writer.options.filebase': 'x'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found.update(flat(value, f"{path}{key}."))
+        else:
+            found[f"{path}{key}"] = json.loads(json.dumps(value, default=repr))
+    return found
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove the folder of an export's books and the one above, where nothing is in them."""
+    for path in (folder, os.path.dirname(folder)):
+        if FOLDER in path.split(os.sep)[-2:]:
+            try:
+                os.rmdir(path)
+            except OSError:
+                return

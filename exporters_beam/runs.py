@@ -1,0 +1,51 @@
+"""One run of an export: where it stages, what it goes on with, and how far it has come."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporters_beam.books import MANIFEST
+from exporters_beam.staging import Resumed, Staging
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an export: where it stages, where it keeps its books, and what it tells about itself.
+
+    `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
+    """
+
+    export_id: str
+    staging: Staging
+    scratch: str
+    books: str
+    about: tuple[tuple[str, Any], ...] = ()
+    bundle_seconds: float | None = None
+    progress: bool = False
+    resumed: Resumed = field(default_factory=Resumed)
+
+    @property
+    def manifest(self) -> str:
+        return os.path.join(self.books, MANIFEST)
+
+
+class Progress:
+    """Tells the launcher, about once a second, how far this worker has come, where somebody is watching."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._who = run, uuid.uuid4().hex
+        self._numbers: dict[str, int] = {}
+        self._told = 0.0
+
+    def add(self, **numbers: int) -> None:
+        if not self._run.progress:
+            return
+        for name, n in numbers.items():
+            self._numbers[name] = self._numbers.get(name, 0) + n
+        if time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            self._run.staging.note_progress(self._who, self._numbers)

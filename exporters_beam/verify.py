@@ -1,0 +1,104 @@
+"""Looks at delivered files again: are they what the manifest says, and does the manifest add up?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
+from exporters_beam.manifest import manifest_checksum, unbalanced
+
+
+def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
+    """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
+
+    Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
+    from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`.
+    """
+    told = _read(manifest)
+    wrong = []
+    counts = told["counts"]
+    if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
+        wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
+                     f"and the manifest says {counts.get('written')} were written")  # fmt: skip
+    difference = unbalanced(counts, told.get("limit", 0), told.get("sample", 0))
+    if difference:
+        wrong.append(f"{manifest}: {difference}")
+    for file in told["files"]:
+        try:
+            wrong += [f"{file['name']}: {text}" for text in _check(file, told.get("format"))]
+        except OSError as error:
+            wrong.append(f"{file['name']}: {error.strerror}")
+        except ExportError as error:
+            wrong.append(f"{file['name']}: {error}")
+    return wrong, told
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+    except OSError as error:
+        raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
+    except ValueError as error:
+        raise ConfigError(Problem((), f"this is no manifest: {error}", file=path)) from None
+    if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
+        raise ConfigError(Problem((), "this is no manifest: it has no export, counts, files and checksum", file=path))
+    if told["checksum"] != manifest_checksum(told):
+        raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
+    return told
+
+
+def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None) -> Iterator[str]:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with open(file["name"], "rb") as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+            size += len(data)
+    if size != file["bytes"]:
+        yield f"it has {size} bytes, {file['bytes']} were delivered"
+        return
+    if digest.hexdigest() != file["md5"]:
+        yield f"its content has changed: md5 {digest.hexdigest()}, {file['md5']} was delivered"
+        return
+    if form is not None:
+        records = count(file["name"], form)
+        if records is not None and records != file["records"]:
+            yield f"it holds {records} records, {file['records']} were delivered"
+
+
+def count(path: str, form: Mapping[str, Any]) -> int | None:
+    """The records in a delivered file; None where its format is somebody's own. Raises SourceError."""
+    from exporters_beam.compressions.auto import Auto
+    from exporters_beam.compressions.none import Plain
+
+    deserializer = _deserializer(form)
+    if deserializer is None:
+        return None
+    plain = form.get("compression") == "none"
+    with open(path, "rb") as raw:
+        stream = (Plain() if plain else Auto()).open(raw)
+        if form["name"] == "parquet":
+            return sum(n for group in range(deserializer.row_groups(stream))
+                       for _, n, _ in deserializer.chunks_of(stream, group))  # fmt: skip
+        return sum(n for _, n, _ in deserializer.chunks(stream))
+
+
+def _deserializer(form: Mapping[str, Any]) -> Any:
+    from exporters_beam import registry
+    from exporters_beam.options import build
+
+    options = form.get("options") or {}
+    name, given = {
+        "json": ("jsonlines" if options.get("jsonlines", True) and not options.get("pretty_print") else "json", {}),
+        "csv": ("csv", {"delimiter": options.get("delimiter") or ",",
+                        **({} if options.get("show_titles", True) else {"fields": ["first"]})}),
+        "xml": ("xml", {"item_name": options.get("item_name") or "item"}),
+        "parquet": ("parquet", {}),
+        "avro": ("avro", {}),
+    }.get(str(form.get("name")), (None, {}))  # fmt: skip
+    if name is None:
+        return None
+    return build(registry.load(registry.find("deserializer", name)), given)

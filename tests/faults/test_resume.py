@@ -1,0 +1,177 @@
+"""An export that is killed goes on where it was: nothing lost, nothing twice, the same bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import exporters_beam
+from exporters_beam.books import locked
+
+from helpers import hidden, visible, write_gz
+
+CHILD = Path(__file__).with_name("child.py")
+
+SHAPES = {
+    "plain": {},
+    "grouped": {"grouper": {"name": "file_key", "options": {"keys": ["g"]}}},
+    "parquet": {"formatter": {"name": "parquet"}, "grouper": {"name": "file_key", "options": {"keys": ["g"]}}},
+    "dupe": {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}},
+}
+
+
+def config(folder: Path, out: Path, shape: str = "plain") -> dict:
+    return {
+        "reader": {"name": "fs", "options": {"input": {"dir": str(folder)}}},
+        "writer": {"name": "fs", "options": {"filebase": f"{out}/part-"}},
+        **SHAPES[shape],
+    }
+
+
+def child(asked: dict, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(CHILD), json.dumps(asked)], capture_output=True, text=True, timeout=120, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    rng = random.Random(3)
+    place = tmp_path_factory.mktemp("source")
+    for n in range(3):
+        write_gz(place / f"{n}.jl.gz", [{"id": 400 * n + i, "g": rng.choice("abc"), "key": rng.randrange(500), "t": "x" * 40}
+                                        for i in range(400)])  # fmt: skip
+    return place
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory) -> dict[str, dict[str, bytes]]:
+    found = {}
+    for shape in SHAPES:
+        out = tmp_path_factory.mktemp("undisturbed") / "out"
+        assert child({"config": config(folder, out, shape), "small": True}).returncode == 0
+        found[shape] = {name: path.read_bytes() for name, path in visible(out).items()}
+    return found
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in visible(out).items()} if out.exists() else {}
+
+
+@pytest.mark.parametrize(("shape", "call", "nth"), [
+    ("plain", "fsync", 1), ("plain", "fsync", 5), ("plain", "rename", 3), ("plain", "replace", 1), ("plain", "replace", 2),
+    ("grouped", "rename", 8), ("grouped", "replace", 2), ("grouped", "replace", 3), ("parquet", "rename", 5),
+    ("parquet", "replace", 3), ("dupe", "rename", 1), ("dupe", "replace", 2),
+])  # fmt: skip
+def test_killed_at_a_commit_and_resumed(shape, call, nth, folder, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    asked = {"config": config(folder, out, shape), "small": True}
+    killed = child({**asked, "fault": {"call": call, "nth": nth, "how": "kill"}})
+    assert killed.returncode == -signal.SIGKILL
+    delivered = bytes_of(out)
+    assert all(undisturbed[shape][name] == data for name, data in delivered.items())
+    again = child({**asked, "resume": True})
+    if again.returncode == 2:
+        assert "nothing to resume" in again.stderr
+        again = child(asked)
+    assert again.returncode == 0, again.stderr
+    assert bytes_of(out) == undisturbed[shape]
+    assert [Path(name).name for name in hidden(out)] == ["manifest.json"]
+
+
+def test_committed_ranges_are_not_read_again(folder, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    asked = {"config": config(folder, out), "small": True}
+    child({**asked, "fault": {"call": "rename", "nth": 12, "how": "kill"}})
+    told = json.loads(child({**asked, "resume": True}).stdout)
+    assert told["counts"]["read"] == 1200
+    assert 300 < told["resumed"] < 1200
+
+
+def test_a_run_without_resume_begins_again(folder, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    asked = {"config": config(folder, out), "small": True}
+    child({**asked, "fault": {"call": "rename", "nth": 12, "how": "kill"}})
+    told = json.loads(child(asked).stdout)
+    assert told["resumed"] == 0
+    assert bytes_of(out) == undisturbed["plain"]
+
+
+def test_another_config_is_not_resumed_and_told_what_changed(folder, tmp_path):
+    out = tmp_path / "out"
+    asked = {"config": config(folder, out), "small": True}
+    child({**asked, "fault": {"call": "rename", "nth": 5, "how": "kill"}})
+    changed = config(folder, out)
+    changed["writer"]["options"]["compression"] = "bz2"
+    done = child({"config": changed, "small": True, "resume": True})
+    assert done.returncode == 2
+    assert 'writer.options.compression was null and is "bz2"' in done.stderr
+
+
+def test_changed_input_is_not_resumed_and_told_what_changed(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for n in range(3):
+        write_gz(folder / f"{n}.jl.gz", [{"id": i, "t": "x" * 40} for i in range(400)])
+    asked = {"config": config(folder, out), "small": True}
+    child({**asked, "fault": {"call": "rename", "nth": 8, "how": "kill"}})
+    write_gz(folder / "0.jl.gz", [{"id": 1}])
+    write_gz(folder / "1.jl.gz", [{"id": 1}])
+    write_gz(folder / "2.jl.gz", [{"id": 1}])
+    done = child({**asked, "resume": True})
+    assert done.returncode == 2
+    assert "the input has changed" in done.stderr and ".jl.gz had" in done.stderr
+
+
+def test_there_is_nothing_to_resume(folder, tmp_path):
+    done = child({"config": config(folder, tmp_path / "out"), "resume": True})
+    assert done.returncode == 2
+    assert "there is nothing to resume" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_is_complete_writes_nothing_new(folder, tmp_path):
+    asked = {"config": config(folder, tmp_path / "out")}
+    first = child(asked)
+    before = {path: path.stat().st_mtime_ns for path in visible(tmp_path / "out").values()}
+    again = child({**asked, "resume": True})
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert json.loads(again.stdout)["counts"] == json.loads(first.stdout)["counts"]
+    assert {path: path.stat().st_mtime_ns for path in visible(tmp_path / "out").values()} == before
+
+
+def test_of_two_runs_at_once_one_wins_and_the_other_says_so(folder, tmp_path):
+    from exporters_beam import spec
+    from exporters_beam.books import books_of
+    from exporters_beam.plan import make
+
+    plan = make(spec.load(config(folder, tmp_path / "out")))
+    with locked(books_of(plan).folder):
+        with pytest.raises(
+            exporters_beam.DestinationError, match=r"another run of this export is under way \(process \d+ on"
+        ):
+            exporters_beam.run(config(folder, tmp_path / "out"))
+    assert exporters_beam.run(config(folder, tmp_path / "out")).written == 1200
+
+
+def test_killed_at_random_moments_and_resumed_until_it_is_done(folder, undisturbed, tmp_path):
+    rng = random.Random(5)
+    out = tmp_path / "out"
+    asked = {"config": config(folder, out, "grouped"), "small": True}
+    for attempt in range(4):
+        process = subprocess.Popen([sys.executable, str(CHILD), json.dumps({**asked, "resume": attempt > 0})],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(rng.uniform(1.0, 2.2))
+        process.kill()
+        process.wait()
+    done = child({**asked, "resume": True})
+    if done.returncode == 2:
+        done = child(asked)
+    assert done.returncode == 0, done.stderr
+    assert bytes_of(out) == undisturbed["grouped"]

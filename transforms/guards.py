@@ -1,0 +1,550 @@
+"""What expressions may call, and how much of it: every name they know, and the limits that keep them from hanging.
+
+Outside of loops an expression does each thing once, so it is enough that nothing large comes from something small:
+repetition, powers, padding and the like are guarded. Inside loops `Work` counts, besides the loops' own steps, what is
+read and made on the way. What a record already holds may be as large as it is; a regular expression that backtracks
+without end is not caught.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import hashlib
+import itertools
+import math
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from exporters_beam.errors import RecordError
+
+STEPS = 5_000_000
+"""Steps of loops in one evaluation; 8 elements or 64 characters that are read or made inside a loop count as one."""
+
+ELEMENTS = 1_000_000
+"""Members of a range, and of a list or tuple that is repeated, those of its members included."""
+
+CHARACTERS = 10_000_000
+"""Characters of a text that is repeated, padded or grown by replacing. Joining may give ten times as many."""
+
+BITS = 10_000
+"""Binary digits of an integer that is multiplied, raised to a power or shifted: about 3,000 decimal ones."""
+
+WIDTH = 9_999
+"""Width and precision of formatted values."""
+
+_LARGEST = 1 << BITS
+
+
+class TooMuch(RecordError):
+    """An expression wants more than it may have on this record."""
+
+
+# Operators
+
+
+def multiply(a: Any, b: Any) -> Any:
+    kind, other = type(a), type(b)
+    if kind is float or other is float:
+        return a * b
+    if kind is int and other is int:
+        product = a * b
+        if -_LARGEST < product < _LARGEST:
+            return product
+        raise _large_number()
+    for part, times in ((a, b), (b, a)):
+        if isinstance(times, int):
+            if isinstance(part, (str, bytes)):
+                _check_text(len(part) * times)
+            elif isinstance(part, (list, tuple)) and times > 1 and (size := weight(part) * times) > ELEMENTS:
+                raise TooMuch(f"a list of {size:,} members or more is too long; at most {ELEMENTS:,} are allowed")
+    return a * b
+
+
+def weight(value: Any) -> int:
+    """The members of a list with those of its members and so on; it stops counting where there are too many."""
+    total, waiting = 0, [value]
+    while waiting and total <= ELEMENTS:
+        part = waiting.pop()
+        if isinstance(part, (list, tuple, set, frozenset)):
+            total += len(part)
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            total += len(part)
+            waiting.extend(part.values())
+        elif isinstance(part, (str, bytes)):
+            total += len(part) >> 5
+    return total
+
+
+def power(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and b > 1 and (abs(a).bit_length() - 1) * b > BITS:
+        raise _large_number()
+    return a**b
+
+
+def shift(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and a.bit_length() + b > BITS:
+        raise _large_number()
+    return a << b
+
+
+def modulo(a: Any, b: Any) -> Any:
+    if isinstance(a, (str, bytes)) and wide(a if isinstance(a, str) else a.decode("latin-1")):
+        raise _wide()
+    return a % b
+
+
+@lru_cache(maxsize=256)
+def wide(template: str) -> bool:
+    """Whether a %-template asks for a huge width or precision, or takes one from a value (%*d)."""
+    at = template.find("%")
+    while at >= 0:
+        at += 1
+        if template.startswith("(", at):
+            depth = 1
+            while depth and (at := at + 1) < len(template):
+                depth += {"(": 1, ")": -1}.get(template[at], 0)
+            at += 1
+        spec = _SPEC.match(template, at)
+        if spec is not None:
+            if any(part == "*" or len(part or "") > 4 for part in spec.groups()):
+                return True
+            at = spec.end() + 1
+        at = template.find("%", at)
+    return False
+
+
+_SPEC = re.compile(r"[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?")
+
+
+def formatted(value: Any, spec: Any = "") -> Any:
+    if isinstance(spec, str) and _MANY_DIGITS(spec):
+        raise _wide()
+    return format(value, spec)
+
+
+_MANY_DIGITS = re.compile(r"\d{5}").search
+
+
+def _check_text(size: int, limit: int = CHARACTERS) -> None:
+    if size > limit:
+        raise TooMuch(f"a text of {size:,} characters is too long; at most {limit:,} are allowed")
+
+
+def _large_number() -> TooMuch:
+    return TooMuch(f"the number is too large; at most {BITS:,} binary digits are allowed")
+
+
+def _wide() -> TooMuch:
+    return TooMuch(f"a width or precision above {WIDTH:,}, or one that is taken from a value, is not allowed")
+
+
+# Functions
+
+
+def limited_range(*args: Any) -> range:
+    found = range(*args)
+    if found and (found[-1] - found[0]) // found.step >= ELEMENTS:
+        raise TooMuch(f"{found} is too long; at most {ELEMENTS:,} members are allowed")
+    return found
+
+
+def limited_int(*args: Any, **kwargs: Any) -> int:
+    if len(args) + len(kwargs) > 1 and isinstance(args[0], (str, bytes)) and len(args[0]) > 5000:
+        raise _large_number()
+    return int(*args, **kwargs)
+
+
+def limited_bytes(*args: Any) -> bytes:
+    if args and isinstance(args[0], int):
+        _check_text(args[0])
+    return bytes(*args)
+
+
+def limited_round(number: Any, ndigits: Any = None) -> Any:
+    if isinstance(ndigits, int) and abs(ndigits) > WIDTH:
+        raise _wide()
+    return round(number) if ndigits is None else round(number, ndigits)
+
+
+def limited_pow(base: Any, exp: Any, mod: Any = None) -> Any:
+    if mod is None:
+        return power(base, exp)
+    if any(isinstance(part, int) and part.bit_length() > 2048 for part in (base, exp, mod)):
+        raise _large_number()
+    return pow(base, exp, mod)
+
+
+def total(iterable: Iterable[Any], start: Any = 0) -> Any:
+    """`sum`, which with a list to start from takes no quadratic time."""
+    if type(start) is not list:
+        return sum(iterable, start)
+    found = list(start)
+    for part in iterable:
+        if not isinstance(part, list):
+            raise TypeError(f'can only concatenate list (not "{type(part).__name__}") to list')
+        if len(found) + len(part) > ELEMENTS:
+            raise TooMuch(f"the sum of lists has more than {ELEMENTS:,} members")
+        found += part
+    return found
+
+
+def steady_hash(value: Any) -> int:
+    """A hash that is the same on every worker and in every run. Equal numbers have equal hashes, as in Python."""
+    found = hash(value)
+    if isinstance(value, (int, float, complex, Decimal)):
+        return found if value == value else 0
+    if isinstance(value, tuple):
+        value = tuple(map(steady_hash, value))
+    elif isinstance(value, frozenset):
+        value = sorted(map(steady_hash, value))
+    digest = hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def product(iterable: Iterable[Any], *, start: Any = 1) -> Any:
+    for part in iterable:
+        start = multiply(start, part)
+    return start
+
+
+def limited(function: Callable[..., Any], largest: int) -> Callable[..., Any]:
+    """An arithmetical function whose first argument may not exceed `largest`."""
+
+    def checked(n: Any, *args: Any) -> Any:
+        if isinstance(n, int) and n > largest:
+            raise _large_number()
+        return function(n, *args)
+
+    return checked
+
+
+# Methods that can make much of little. The first argument is what the method is called on.
+
+
+def join(separator: Any, parts: Any) -> Any:
+    if isinstance(separator, (str, bytes)):
+        if type(parts) is not list and type(parts) is not tuple:
+            parts = list(parts)
+        try:
+            size = sum(map(len, parts)) + len(separator) * len(parts)
+        except TypeError:
+            size = 0  # not all are texts, and joining says so
+        _check_text(size, CHARACTERS * 10)
+    return separator.join(parts)
+
+
+def replace(text: Any, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(text, (str, bytes)) and len(args) > 1 and isinstance(args[0], type(text)):
+        old, new = args[:2]
+        if isinstance(new, type(text)) and (len(text) // max(1, len(old)) + 1) * len(new) > CHARACTERS:
+            _check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))  # type: ignore[arg-type]
+    return text.replace(*args, **kwargs)
+
+
+def translate(text: Any, table: Any, *args: Any) -> Any:
+    if isinstance(text, str) and isinstance(table, dict):
+        longest = max((len(value) for value in table.values() if isinstance(value, str)), default=1)
+        _check_text(len(text) * longest, max(CHARACTERS, 2 * len(text)))
+    return text.translate(table, *args)
+
+
+def expandtabs(text: Any, tabsize: Any = 8) -> Any:
+    if isinstance(text, (str, bytes)) and isinstance(tabsize, int):
+        tabs = text.count("\t" if isinstance(text, str) else b"\t")  # type: ignore[arg-type]
+        _check_text(len(text) + tabs * tabsize, max(CHARACTERS, 16 * len(text)))
+    return text.expandtabs(tabsize)
+
+
+def extend(owner: Any, members: Any) -> Any:
+    """A list may be extended by something that reads it, which would never end."""
+    return owner.extend(list(members) if isinstance(owner, list) else members)
+
+
+def sample(owner: Any, population: Any, k: Any) -> Any:
+    return owner.sample(population, k)
+
+
+def sub(pattern: Any, replacement: Any, text: Any, count: Any = 0) -> Any:
+    return pattern.sub(_replacement(replacement, text), text, count)
+
+
+def subn(pattern: Any, replacement: Any, text: Any, count: Any = 0) -> Any:
+    return pattern.subn(_replacement(replacement, text), text, count)
+
+
+def _replacement(given: Any, text: Any) -> Any:
+    """The replacement itself where the result cannot become large, else a function that counts."""
+    if callable(given):
+        raise RecordError("the replacement has to be a text, not a function")
+    if not (isinstance(given, (str, bytes)) and isinstance(text, (str, bytes))):
+        return given
+    groups = given.count("\\" if isinstance(given, str) else b"\\")  # type: ignore[arg-type]
+    if (len(text) + 1) * (len(given) + groups * len(text)) <= CHARACTERS:
+        return given
+    left = max(CHARACTERS, 2 * len(text))
+
+    def expand(match: re.Match[Any]) -> Any:
+        nonlocal left
+        part = match.expand(given)
+        left -= len(part)
+        if left < 0:
+            raise TooMuch(f"replacing gives a text of more than {max(CHARACTERS, 2 * len(text)):,} characters")
+        return part
+
+    return expand
+
+
+def _padding(name: str) -> Callable[..., Any]:
+    def pad(text: Any, width: Any, *fill: Any) -> Any:
+        if isinstance(width, int):
+            _check_text(width)
+        return getattr(text, name)(width, *fill)
+
+    return pad
+
+
+METHOD_GUARDS: dict[str, Callable[..., Any]] = {
+    **{name: _padding(name) for name in ("center", "ljust", "rjust", "zfill")},
+    "expandtabs": expandtabs,
+    "extend": extend,
+    "join": join,
+    "replace": replace,
+    "sample": sample,
+    "sub": sub,
+    "subn": subn,
+    "translate": translate,
+}
+
+# Loops
+
+_SHIFTS: dict[type, int] = {
+    str: 6,
+    bytes: 6,
+    **dict.fromkeys((list, tuple, set, frozenset, dict), 3),
+    **dict.fromkeys(map(type, ({}.keys(), {}.values(), {}.items())), 3),
+    range: 0,
+}
+"""How much less than one step a member of these counts, as a power of two."""
+
+
+def size(value: Any) -> int:
+    shift = _SHIFTS.get(type(value))
+    return 0 if shift is None else len(value) >> shift
+
+
+class Work:
+    """What one evaluation may still do. Expressions with loops have one; its methods stand for what they call."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = STEPS
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise TooMuch(f"the expression takes more than {STEPS:,} steps on this record")
+
+    def seen(self, value: Any) -> Any:
+        """The value, which is read or made inside a loop, once it is paid for."""
+        shift = _SHIFTS.get(type(value))
+        if shift is not None and (steps := len(value) >> shift):
+            self.spend(steps)
+        return value
+
+    def held(self, container: Any) -> Any:
+        """The same for what stands behind `in`: mappings and sets do not search."""
+        return self.seen(container) if isinstance(container, (str, bytes, list, tuple)) else container
+
+    def loop(self, iterable: Any) -> Any:
+        """What a loop goes through, as it is now: it may not grow meanwhile."""
+        if type(iterable) in _SHIFTS:
+            self.spend(len(iterable))
+            return tuple(iterable) if type(iterable) is list else iterable
+        return self.counted(iterable)
+
+    def counted(self, iterable: Iterable[Any]) -> Iterator[Any]:
+        for value in iterable:
+            self.left -= 1
+            if self.left < 0:
+                self.spend(0)
+            yield value
+
+    def function(self, found: Any) -> Any:
+        """A function that is handed on, to `map` or as a `key`: each of its calls is a step of a loop."""
+        if not callable(found):
+            return found
+        fixed = 1 + size(getattr(found, "__self__", None))
+
+        def charged(*args: Any, **kwargs: Any) -> Any:
+            self.spend(fixed + sum(map(size, args)))
+            return self.seen(found(*args, **kwargs))
+
+        return charged
+
+    def map(self, function: Any, *iterables: Any) -> Iterator[Any]:
+        return map(function, *map(self.loop, iterables))
+
+    def filter(self, function: Any, iterable: Any) -> Iterator[Any]:
+        return filter(function, self.loop(iterable))
+
+    def zip(self, *iterables: Any, strict: bool = False) -> Iterator[Any]:
+        return self.rows(zip(*iterables, strict=strict))
+
+    def rows(self, iterable: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        for row in iterable:
+            self.spend(1 + len(row))
+            yield row
+
+    def accumulate(self, iterable: Iterable[Any], function: Any = None, *, initial: Any = None) -> Iterator[Any]:
+        for value in itertools.accumulate(self.loop(iterable), function, initial=initial):
+            yield self.seen(value)
+
+    def chain(self, *iterables: Any) -> Iterator[Any]:
+        return self.counted(itertools.chain(*iterables))
+
+    def chain_from_iterable(self, iterable: Any) -> Iterator[Any]:
+        return self.counted(itertools.chain.from_iterable(iterable))
+
+    def combinations(self, iterable: Any, r: Any) -> Iterator[Any]:
+        return self.rows(itertools.combinations(iterable, r))
+
+    def permutations(self, iterable: Any, r: Any = None) -> Iterator[Any]:
+        return self.rows(itertools.permutations(iterable, r))
+
+    def product(self, *iterables: Any, repeat: Any = 1) -> Iterator[Any]:
+        if isinstance(repeat, int) and repeat > 100:
+            raise TooMuch("itertools.product repeats at most 100 times")
+        return self.rows(itertools.product(*iterables, repeat=repeat))
+
+    def zip_longest(self, *iterables: Any, fillvalue: Any = None) -> Iterator[Any]:
+        return self.rows(itertools.zip_longest(*iterables, fillvalue=fillvalue))
+
+
+class Worker(NamedTuple):
+    """A function that is a method of the evaluation's `Work`."""
+
+    method: str
+
+
+# Names
+
+TYPES: dict[str, type] = {
+    kind.__name__: kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
+}
+"""Types: they are called, stand in `isinstance`, and own methods (`str.upper`)."""
+
+BUILTINS: dict[str, Any] = {
+    **TYPES,
+    **{
+        function.__name__: function
+        for function in (
+            *(abs, all, any, ascii, bin, chr, divmod, enumerate, hex, isinstance, iter, len, max, min, next, oct, ord),
+            *(repr, reversed, slice, sorted),
+        )
+    },
+    "bytes": limited_bytes,
+    "filter": Worker("filter"),
+    "format": formatted,
+    "hash": steady_hash,
+    "int": limited_int,
+    "map": Worker("map"),
+    "pow": limited_pow,
+    "range": limited_range,
+    "round": limited_round,
+    "sum": total,
+    "zip": Worker("zip"),
+}
+"""The built-in functions of expressions."""
+
+ONE_ARGUMENT: dict[str, Any] = {"int": int, "round": round, "sum": sum}
+"""Functions that need no guard where they have no second argument."""
+
+
+def _of(module: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in names.split() if hasattr(module, name)}
+
+
+MODULES: dict[str, dict[str, Any]] = {
+    "calendar": _of(
+        calendar, "day_abbr day_name isleap leapdays month_abbr month_name monthcalendar monthrange timegm weekday"
+    ),
+    "datetime": _of(datetime, "MAXYEAR MINYEAR UTC date datetime time timedelta timezone"),
+    "itertools": {
+        **_of(itertools, "compress dropwhile filterfalse groupby islice pairwise starmap takewhile"),
+        **{name: Worker(name) for name in ("accumulate", "chain", "combinations", "permutations", "product")},
+        "chain.from_iterable": Worker("chain_from_iterable"),
+        "zip_longest": Worker("zip_longest"),
+    },
+    "math": {
+        **_of(math, "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh degrees dist e erf erfc exp"),
+        **_of(math, "exp2 expm1 fabs floor fmod frexp fsum gamma gcd hypot inf isclose isfinite isinf isnan isqrt"),
+        **_of(math, "ldexp lgamma log log10 log1p log2 modf nan pi pow radians remainder sin sinh sqrt tan tanh tau"),
+        **_of(math, "trunc"),
+        "comb": limited(math.comb, BITS),
+        "factorial": limited(math.factorial, 1000),
+        "perm": limited(math.perm, 1000),
+        "prod": product,
+    },
+    "random": {
+        **_of(random, "Random betavariate choice expovariate gammavariate gauss lognormvariate normalvariate"),
+        **_of(random, "paretovariate randint random randrange shuffle triangular uniform vonmisesvariate"),
+        "sample": partial(sample, random),
+    },
+    "re": {
+        **_of(re, "A ASCII DOTALL I IGNORECASE M MULTILINE S U UNICODE VERBOSE X"),
+        **_of(re, "compile escape findall finditer fullmatch match search split"),
+        "sub": lambda pattern, repl, string, count=0, flags=0: sub(re.compile(pattern, flags), repl, string, count),
+        "subn": lambda pattern, repl, string, count=0, flags=0: subn(re.compile(pattern, flags), repl, string, count),
+    },
+}
+"""What expressions may use of each module."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PROPERTIES = _words(
+    "year month day hour minute second microsecond tzinfo fold days seconds microseconds min max resolution utc "
+    "tm_year tm_mon tm_mday tm_hour tm_min tm_sec tm_wday tm_yday "
+    "string lastindex lastgroup pos endpos pattern groups flags real imag numerator denominator"
+)
+"""Attributes that are values."""
+
+METHODS = _words(
+    # text and bytes
+    "capitalize casefold center count encode decode endswith expandtabs find format index isalnum isalpha isascii "
+    "isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip "
+    "maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split "
+    "splitlines startswith strip swapcase title translate upper zfill hex fromhex "
+    # mappings, lists, sets
+    "clear copy fromkeys get items keys pop popitem setdefault update values append extend insert remove reverse sort "
+    "add discard difference difference_update intersection intersection_update isdisjoint issubset issuperset "
+    "symmetric_difference symmetric_difference_update union "
+    # numbers
+    "conjugate bit_length bit_count is_integer as_integer_ratio "
+    # dates and times
+    "astimezone combine ctime date dst fromisocalendar fromisoformat fromordinal fromtimestamp isocalendar isoformat "
+    "isoweekday now strftime strptime time timestamp timetuple timetz today toordinal total_seconds tzname "
+    "utcfromtimestamp utcnow utcoffset utctimetuple weekday "
+    # regular expressions and random numbers
+    "end findall finditer fullmatch group groupdict groups match search span start sub subn "
+    "choice gauss normalvariate randint random randrange sample shuffle triangular uniform"
+)
+"""Methods of values."""
+
+CHEAP = _words(
+    "abs add append bool date end float get isinstance isoformat items iter keys len next ord round setdefault span "
+    "start time values weekday"
+)
+"""Functions and methods that take the same time however large their arguments are."""
+
+MAKERS = {*METHOD_GUARDS, *_words("bytes format group groupdict groups range sum")}
+"""Functions and methods whose result may be larger than their arguments."""
