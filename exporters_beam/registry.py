@@ -132,7 +132,7 @@ ENTRIES: tuple[Entry, ...] = (
 )  # fmt: skip
 
 KINDS = tuple(dict.fromkeys(entry.kind for entry in ENTRIES))
-"""Kinds of components. Sections of a config that take each: see `spec.SECTIONS`."""
+"""Kinds of components. Sections of a config that take each: see `schema.SECTIONS`."""
 
 _BY_NAME = {(e.kind, name): e for e in ENTRIES for name in (e.name, *e.legacy)}
 _KINDS_OF_LEGACY = {name: e.kind for e in ENTRIES for name in e.legacy}

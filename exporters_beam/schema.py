@@ -8,13 +8,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from exporters_beam import registry
 from exporters_beam.document import Path
-from exporters_beam.options import REQUIRED, Option, options_of, schema_of
+from exporters_beam.options import REQUIRED, Option, option, options_of, schema_of
 from exporters_beam.variables import Secret
+
+# What a config may hold
+
+SECTIONS = {
+    "reader": "reader",
+    "decompressor": "decompressor",
+    "deserializer": "deserializer",
+    "filter": "filter",
+    "filter_before": "filter",
+    "transform": "transform",
+    "filter_after": "filter",
+    "grouper": "grouper",
+    "formatter": "formatter",
+    "writer": "writer",
+    "persistence": "persistence",
+    "stats_manager": "stats_manager",
+}
+"""Sections of a config and the kind of component each takes, in the order in which records pass them."""
+
+LABELS = ("label", "name", "description")
+"""Top-level keys that are for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The scalars of `exporter_options`."""
+
+    log_level: str = option("DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
+    logger_name: str = option("name of the logger of the export", default="export-pipeline")
+    prevent_bypass: bool = option("accepted for old configs; nothing is bypassed", type="bool", default=False)
+    disable_retries: bool = option("try what can fail for a moment only once", type="bool", default=False)
+    threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
+    forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
+    persistence_state_id: str | int | None = option(
+        "accepted for old configs; the export is known by its config", type="str|int", default=None
+    )
+
 
 # What is wrong with options
 
@@ -146,8 +186,6 @@ _OWN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a componen
 
 def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a config. Imports every component; raises ConfigError where one cannot be."""
-    from exporters_beam.spec import LABELS, SECTIONS, Settings
-
     found = [(entry, registry.load(entry)) for entry in entries]
     kinds = dict.fromkeys(kind for kind in SECTIONS.values())
     definitions: dict[str, Any] = {kind: _section(kind, found) for kind in (*kinds, "notification")}

@@ -18,28 +18,9 @@ from typing import Any
 from exporters_beam import registry
 from exporters_beam.document import Document, Path, from_mapping, read
 from exporters_beam.errors import ConfigError, Problem
-from exporters_beam.options import build, option, options_of
-from exporters_beam.schema import faults
+from exporters_beam.options import build, options_of
+from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
 from exporters_beam.variables import Filled, Secret, fill
-
-SECTIONS = {
-    "reader": "reader",
-    "decompressor": "decompressor",
-    "deserializer": "deserializer",
-    "filter": "filter",
-    "filter_before": "filter",
-    "transform": "transform",
-    "filter_after": "filter",
-    "grouper": "grouper",
-    "formatter": "formatter",
-    "writer": "writer",
-    "persistence": "persistence",
-    "stats_manager": "stats_manager",
-}
-"""Sections of a config and the kind of component each takes, in the order in which records pass them."""
-
-LABELS = ("label", "name", "description")
-"""Top-level keys that are for people."""
 
 OTHER_KEYS = ("exporter_options", "vars", "env", "staging", "runners", *LABELS)
 
@@ -56,23 +37,6 @@ class Section:
     component: Any
     options: Mapping[str, Any] = field(repr=False)
     path: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The scalars of `exporter_options`."""
-
-    log_level: str = option("DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
-    logger_name: str = option("name of the logger of the export", default="export-pipeline")
-    prevent_bypass: bool = option("accepted for old configs; nothing is bypassed", type="bool", default=False)
-    disable_retries: bool = option("try what can fail for a moment only once", type="bool", default=False)
-    threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
-    thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
-    forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
-    resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
-    persistence_state_id: str | int | None = option(
-        "accepted for old configs; the export is known by its config", type="str|int", default=None
-    )
 
 
 @dataclass(frozen=True)

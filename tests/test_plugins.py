@@ -36,9 +36,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_points: str = E
     monkeypatch.syspath_prepend(str(folder))
 
 
-def config(
-    tmp_path: Path, prefix: str = "", reader: str = "countdown", filter: str = "even", formatter: str = "tsv"
-) -> Any:
+def config(tmp_path: Path, reader: str = "countdown", filter: str = "even", formatter: str = "tsv") -> Any:
     return {
         "reader": {"name": reader, "options": {"start": 205}},
         "filter": {"name": filter, "options": {"field": "number"}},

@@ -243,7 +243,7 @@ def replace(text: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(text, (str, bytes)) and len(args) > 1 and isinstance(args[0], type(text)):
         old, new = args[:2]
         if isinstance(new, type(text)) and (len(text) // max(1, len(old)) + 1) * len(new) > CHARACTERS:
-            _check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))  # type: ignore[arg-type]
+            _check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))
     return text.replace(*args, **kwargs)
 
 

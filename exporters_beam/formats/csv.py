@@ -97,7 +97,7 @@ class CsvDeserializer:
                 text, start = text.removeprefix("\ufeff"), False
             rest += text
             try:
-                end, found = self._border(rest, last=not raw)
+                end, found = self._border(rest, records + bool(header), last=not raw)
                 if end and not header:
                     header, end_of_header = self._header(rest[:end])
                     rest, end, found = rest[end_of_header:], end - end_of_header, found - (header != ())
@@ -133,17 +133,18 @@ class CsvDeserializer:
             return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
         return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quotechar)
 
-    def _border(self, text: str, last: bool) -> tuple[int, int]:
+    def _border(self, text: str, number: int, last: bool) -> tuple[int, int]:
         """Where behind the last whole row the text can be cut, and how many rows that are not empty stand before.
 
-        Most text is judged by counting, which is much faster than reading it. `last` says that nothing follows.
+        Most text is judged by counting, which is much faster than reading it. `number` is that of its first row, the
+        header being 0; `last` says that nothing follows.
         """
         if last or ("\r" in text and text.count("\r") != text.count("\r\n")):
-            return self._read_border(text, last)
+            return self._read_border(text, number, last)
         outside = text if not self.quotechar or self.quotechar not in text else self._outside(text)
         outside = outside.replace("\r\n", "\n")
         if not outside or outside[0] == "\n" or "\n\n" in outside:
-            return self._read_border(text, last)
+            return self._read_border(text, number, last)
         found = outside.count("\n")
         if not found:
             return 0, 0
@@ -172,7 +173,7 @@ class CsvDeserializer:
         behind = framed.count(quote + delimiter) + framed.count(quote + "\n") + framed.count(quote + "\r")
         return outside if quotes == before == behind else ""
 
-    def _read_border(self, text: str, last: bool) -> tuple[int, int]:
+    def _read_border(self, text: str, number: int, last: bool) -> tuple[int, int]:
         """The same by reading the rows. Raises SourceError where a quoted value never ends."""
         end = len(text) if last else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
         consumed, stop = 0, next(c for c in "012" if c not in (self.delimiter, self.quotechar))
@@ -190,7 +191,8 @@ class CsvDeserializer:
         for row in self._lines_reader(lines()):
             before, border, found = (border, found), consumed, found + (row != [])
         if last and row != [stop, stop]:
-            raise SourceError(f"record {before[1] + 1}: a quote opens a value here and is never closed: {cut(row[-1])}")
+            place = f"record {number + before[1]}" if number + before[1] else "header"
+            raise SourceError(f"{place}: a quote opens a value here and is never closed: {cut(row[-1][:-3])}")
         return before
 
     def _header(self, text: str) -> tuple[tuple[str, ...], int]:
@@ -303,7 +305,9 @@ class CsvFormat:
         try:
             return cast(bytes, _row(self.delimiter)(values))
         except UnicodeEncodeError as error:
-            raise RecordError(f"CSV is written in UTF-8, which has no surrogates: {cut(error.object)}") from None
+            raise RecordError(
+                f"CSV is written in UTF-8, which has no surrogates: {cut(error.object[max(0, error.start - 60) : error.end])}"
+            ) from None
         except ValueError as error:
             raise RecordError(f"the row cannot be written: {error}") from None
 

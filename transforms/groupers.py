@@ -1,0 +1,151 @@
+"""Groupers: the values that divide records among files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from exporters_beam.errors import ConfigError, RecordError
+from exporters_beam.options import option
+from exporters_beam.records import Record, lookup
+from exporters_beam.transforms.callables import Loaded
+from exporters_beam.transforms.filters import compiled
+
+UNKNOWN = "unknown"
+"""The group of records that have no value."""
+
+
+def as_text(value: Any) -> str:
+    """A group value as text: numbers and booleans as Python prints them, null as `unknown`, others as JSON.
+
+    >>> as_text(True), as_text(2), as_text(None), as_text({"a": [1]})
+    ('True', '2', 'unknown', '{"a":[1]}')
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoGrouper:
+    """Put all records in one group: the same as no grouper.
+
+    Example:
+        grouper: {name: none}
+    """
+
+    kind: ClassVar[str] = "grouper"
+    size: ClassVar[int] = 0
+
+    def key(self, record: Record) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileKeyGrouper:
+    """Group records by the values of fields.
+
+    A key is a field or, with dots, a path through mappings. Where there is no value, or null, it is `unknown`.
+
+    Example:
+        grouper:
+          name: file_key
+          options: {keys: [country, seller.town]}
+    """
+
+    kind: ClassVar[str] = "grouper"
+
+    keys: tuple[str, ...] = option("fields, or paths with dots", type="str_list", example=["country"])
+    _paths: Any = field(init=False, repr=False, compare=False, default=())
+    _only: Any = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        paths = tuple(tuple(key.split(".")) for key in self.keys)
+        object.__setattr__(self, "_paths", paths)
+        object.__setattr__(self, "_only", paths[0][0] if len(paths) == 1 and len(paths[0]) == 1 else None)
+
+    @property
+    def size(self) -> int:
+        return len(self.keys)
+
+    def key(self, record: Record) -> tuple[str, ...]:
+        if self._only is not None and record.__class__ is dict:
+            value = record.get(self._only)
+            return (value,) if value.__class__ is str else (as_text(value),)
+        return tuple([as_text(lookup(record, path)) for path in self._paths])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonExpGrouper:
+    """Group records by the values of Python expressions over `item`.
+
+    What an expression may do is described in docs/expressions.md. Null is the group `unknown`.
+
+    Example:
+        grouper:
+          name: python_exp
+          options: {python_expressions: ["'cheap' if item['price'] < 50 else 'dear'"]}
+    """
+
+    kind: ClassVar[str] = "grouper"
+
+    python_expressions: tuple[str, ...] = option(
+        "one expression a value", type="str_list", example=["item['country'].lower()"]
+    )
+    _evaluate: Any = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        found = [compiled(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
+
+    @property
+    def size(self) -> int:
+        return len(self.python_expressions)
+
+    def key(self, record: Record) -> tuple[str, ...]:
+        return tuple([as_text(evaluate(record)) for evaluate in self._evaluate])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"python_expressions": self.python_expressions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonGrouper(Loaded):
+    """Group records by what a Python function of yours gives: a value, or a list of `values` of them.
+
+    Example:
+        grouper:
+          name: python
+          options: {function: 'my_package.groups:region', values: 1}
+    """
+
+    kind: ClassVar[str] = "grouper"
+
+    function: str = option("package.module:function", example="my_package.groups:region")
+    values: int = option("how many values the function gives", type="int", default=1, minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.values < 1:
+            raise ConfigError("values: at least 1")
+
+    @property
+    def size(self) -> int:
+        return self.values
+
+    def key(self, record: Record) -> tuple[str, ...]:
+        found = self.call(record)
+        members = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+        if len(members) != self.values:
+            raise RecordError(f"{self.function} gave {len(members)} values; the option values says {self.values}")
+        return tuple([as_text(member) for member in members])

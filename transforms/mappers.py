@@ -1,0 +1,119 @@
+"""Transforms: what becomes of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from exporters_beam.errors import RecordError
+from exporters_beam.options import option
+from exporters_beam.records import Record
+from exporters_beam.transforms.callables import Loaded
+from exporters_beam.transforms.filters import compiled
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTransform:
+    """Leave records as they are: the same as no transform.
+
+    Example:
+        transform: {name: none}
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    def map(self, record: Record) -> Record:
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonexpTransform:
+    """Evaluate Python expressions, in order, for what they do to `item`; their values are dropped.
+
+    Later ones see what earlier ones did. What an expression may do is described in docs/expressions.md.
+
+    Example:
+        transform:
+          name: pythonexp
+          options:
+            python_expressions: ["item.update(value=item['price'] * item['stock'])", "item.pop('stock')"]
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    python_expressions: tuple[str, ...] = option(
+        "expressions that change item", type="str_list", example=["item.update(total=item['a'] + item['b'])"]
+    )
+    _evaluate: Any = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        found = [compiled(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
+
+    def map(self, record: Record) -> Record:
+        for evaluate in self._evaluate:
+            evaluate(record)
+        return record
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"python_expressions": self.python_expressions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonMapTransform:
+    """Replace each record by the value of a Python expression over `item`.
+
+    What an expression may do is described in docs/expressions.md. The value should be a mapping; others reach the
+    format, which says whether it can write them.
+
+    Example:
+        transform:
+          name: pythonmap
+          options: {map: "{'id': item['id'], 'label': item['city'].upper()}"}
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    map_expression: str = option("the new record", name="map", example="dict(item, tagged=True)")
+    _expression: Any = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_expression", compiled("map", self.map_expression))
+
+    def map(self, record: Record) -> Any:
+        return self._expression.evaluate(record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonTransform(Loaded):
+    """Give each record to a Python function of yours; what it gives goes on.
+
+    A mapping is one record, None is none, and a list or generator of mappings is several. The function is imported on
+    the workers, which need its package.
+
+    Example:
+        transform:
+          name: python
+          options: {function: 'my_package.steps:clean'}
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    function: str = option("package.module:function", example="my_package.steps:clean")
+
+    def flat_map(self, record: Record) -> Iterable[Any]:
+        result = self.call(record)
+        if result is None:
+            return ()
+        if isinstance(result, Mapping):
+            return (result,)
+        if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
+            raise RecordError(
+                f"{self.function} gave {type(result).__name__}; it has to give a mapping, None or several mappings"
+            )
+        return result
