@@ -289,7 +289,7 @@ LINE = "{:<9} {:<43} {:>10} {:>10}  {:>7} {:>7} {:>7}  {}"
 def as_line(row: Row) -> str:
     if row.note:
         return LINE.format(row.section, row.what, "", "", "", "", "", row.note)
-    low, middle, high = (f"{n:.2f}{row.unit}" for n in (min(row.values), median(row.values), max(row.values)))
+    low, middle, high = (f"{n:.3f}{row.unit}" for n in (min(row.values), median(row.values), max(row.values)))
     mark = "" if row.limit is None else f"≤ {row.limit:g}{row.unit}  {'met' if row.met else 'MISSED'}"
     return LINE.format(row.section, row.what, row.reference, row.export, low, middle, high, mark).rstrip()
 
@@ -297,7 +297,7 @@ def as_line(row: Row) -> str:
 def verdict(rows: Sequence[Row], failed: Mapping[str, str]) -> str:
     """The last line: which marks were met."""
     marks = [row for row in rows if row.limit is not None]
-    missed = [f"{row.section} ({row.what}: {median(row.values):.2f})" for row in marks if not row.met]
+    missed = [f"{row.section} ({row.what}: {median(row.values):.3f})" for row in marks if not row.met]
     text = f"{len(marks) - len(missed)} of {len(marks)} marks met"
     absent = [name for name in SECTIONS if name not in failed and not any(row.section == name for row in rows)]
     for word, names in (("missed", missed), ("failed", list(failed)), ("not measured", absent)):

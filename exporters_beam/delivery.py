@@ -12,7 +12,7 @@ import os
 import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, BinaryIO
 
@@ -27,7 +27,7 @@ from exporters_beam.naming import FileNames
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
-from exporters_beam.transforms.steps import Step, explain
+from exporters_beam.transforms.steps import Step, explain, ready
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -100,9 +100,8 @@ class EncodeBlocks(Step):
         self._delivery, self._run, self._grouper = delivery, run, grouper
 
     def setup(self) -> None:
-        for component in (self._grouper, self._delivery.format):
-            if hasattr(component, "setup"):
-                component.setup()
+        self._grouper = ready(self._grouper)
+        self._delivery = replace(self._delivery, format=ready(self._delivery.format))
         self._key = self._grouper.key if self._grouper is not None else None
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         self._text = None if self._delivery.table or self._delivery.chooses else self._delivery.format.format
@@ -386,9 +385,8 @@ class PublishFile(beam.DoFn):
         self._delivery, self._run = delivery, run
 
     def setup(self) -> None:
-        for component in (self._delivery.writer, self._delivery.format):
-            if hasattr(component, "setup"):
-                component.setup()
+        writer, form = ready(self._delivery.writer), ready(self._delivery.format)
+        self._delivery = replace(self._delivery, writer=writer, format=form)
         self._progress = Progress(self._run)
 
     def start_bundle(self) -> None:

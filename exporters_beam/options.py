@@ -85,13 +85,13 @@ def option(
         "option": (help, type, default, env, choices, minimum, secret, example, name),
     }
     if default is REQUIRED and env is None:
-        return field(metadata=metadata)
+        return field(metadata=metadata, repr=not secret)
     if default is REQUIRED:
-        return field(default=None, metadata=metadata)
+        return field(default=None, metadata=metadata, repr=not secret)
     if isinstance(default, (list, dict, set)):
         frozen = default
         return field(default_factory=lambda: frozen.copy(), metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def options_of(component: type) -> tuple[Option, ...]:

@@ -16,7 +16,7 @@ from exporters_beam.records import Failure, Mark, Position
 
 def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
     """Show how the first `n` records go through the export. Raises SourceError, and RecordError for the first that fails."""
-    source = Source(plan.reader, plan.decompressor, plan.deserializer)
+    source = Source(plan.reader, plan.decompressor, plan.deserializer).ready()
     records = list(islice(first(source), n))
     out(f"reader: {len(records)} record{'s' if len(records) != 1 else ''}")
     _show(records, out)

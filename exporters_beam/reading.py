@@ -20,6 +20,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
 from exporters_beam.staging import Resumed
+from exporters_beam.variables import reveal
 
 RANGE_BYTES = 16 << 20
 """Decompressed bytes of a range. What is redone after a failure is at most this much a worker."""
@@ -48,6 +49,11 @@ class Source:
     @property
     def streams(self) -> bool:
         return hasattr(self.reader, "open")
+
+    def ready(self) -> Source:
+        """The source as workers use it, its secrets resolved."""
+        parts = (self.reader, self.decompressor, self.deserializer)
+        return Source(*(None if part is None else reveal(part) for part in parts), self.range_bytes)
 
     def units(self) -> Iterator[Unit]:
         return self.reader.units()
@@ -274,6 +280,9 @@ class ListUnits(beam.DoFn):
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def setup(self) -> None:
+        self._source = self._source.ready()
+
     def process(self, _: Any) -> Iterator[Unit]:
         yield from self._source.units()
 
@@ -300,6 +309,9 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         self._covered = resumed.covered if resumed else frozenset()
         self._whole = resumed.whole if resumed else frozenset()
         self._suspended: tuple[Unit, int, Any] | None = None
+
+    def setup(self) -> None:
+        self._source = self._source.ready()
 
     def initial_restriction(self, unit: Unit) -> Span:
         return (0, -1) if unit.index in self._whole else self._source.span(unit)

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -49,7 +50,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     except ExportError as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
-        tell(spec, log, "failed", failed)
+        tell(spec, log, "failed", failed, traceback.format_exc())
         raise
     report = Report(
         "done",
@@ -102,11 +103,19 @@ def logger_of(spec: ExportSpec) -> logging.Logger:
     return log
 
 
-def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report) -> None:
-    """Send an event to every notifier; one that fails is logged and fails nothing else."""
+def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report, trace: str = "") -> None:
+    """Send an event to every notifier; one that fails is logged and fails nothing else.
+
+    Raises ConfigError where a notifier cannot work at all (a package is missing), before anything starts.
+    """
+    told = {**report.as_dict(), "config": spec.document, **({"stack_trace": trace} if trace else {})}
     for section in spec.notifications:
         try:
-            section.component.send(event, report.as_dict())
+            section.component.send(event, told)
+        except ConfigError as error:
+            if event == "started":
+                raise
+            log.warning("the notification %s could not be sent: %s", section.name, error)
         except Exception as error:
             log.warning("the notification %s could not be sent: %s", section.name, error)
 

@@ -1,4 +1,5 @@
-"""JSON Schema, both ways: what is wrong with a section's options, in sentences, and the schema of whole documents.
+"""What a config may hold, and JSON Schema, both ways: what is wrong with a section's options, in sentences, and the
+schema of whole documents.
 
 Both derive from the options that components declare. The whole-document schema is for editors; loading checks each
 section's options against `options.schema_of` of its component.
@@ -66,13 +67,11 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
         if name not in declared:
             hint = registry.did_you_mean(str(name), list(declared)) or "; there are no options here"
             yield (str(name),), f"unknown option{hint}"
-    for option in declared.values():
-        if option.required and option.name not in given:
-            yield (option.name,), "this option is missing"
-        elif (
-            option.env and option.default is REQUIRED and given.get(option.name) is None and not environ.get(option.env)
-        ):
-            yield (option.name,), f"this option is missing; give it here or in the environment variable {option.env}"
+    for o in declared.values():
+        if o.required and o.name not in given:
+            yield (o.name,), "this option is missing"
+        elif o.env and o.default is REQUIRED and given.get(o.name) is None and not environ.get(o.env):
+            yield (o.name,), f"this option is missing; give it here or in the environment variable {o.env}"
     told = set()
     for error in _validator()(schema_of(component)).iter_errors(dict(given)):
         path = tuple(error.absolute_path)

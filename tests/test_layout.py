@@ -24,17 +24,19 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     ("__main__", "__init__"),
-    ("explain", "preview", "reference"),
+    ("explain", "preview", "reference", "verify"),
     ("runner",),
     ("graph",),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
-    ("reading",),
+    ("reading", "runs"),
+    ("books",),
     ("plan",),
-    ("spec", "schema"),
+    ("spec",),
+    ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
     ("variables", "staging"),
-    ("document", "naming", "options", "registry", "components", "report"),
+    ("document", "manifest", "naming", "options", "registry", "components", "report"),
     ("errors", "records"),
 )
 """Modules and folders from the top down. A module imports what stands below it or beside it, never what is above.

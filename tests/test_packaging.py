@@ -104,10 +104,10 @@ for name in ("exporters_beam", *(name for name in names if not name.endswith("__
 """
 
 
-def test_every_module_is_installed_and_comes_from_there(environment: Environment) -> None:
+def test_every_module_is_installed_and_comes_from_there(environment: Environment, built: Built) -> None:
     found = dict(line.split(" ", 1) for line in environment.python(EVERY_MODULE).splitlines())
     assert {"exporters_beam", "exporters_beam.transforms.filters", "exporters_beam.readers.fs"} <= set(found)
-    here = {path.stem for path in (ROOT / "transforms").glob("*.py")} - {"__init__"}
+    here = {path.stem for path in (built.tree / "transforms").glob("*.py")} - {"__init__"}
     assert {f"exporters_beam.transforms.{name}" for name in here} <= set(found)
     code = environment.code.resolve()
     assert [name for name, file in found.items() if not Path(file).resolve().is_relative_to(code)] == []
@@ -201,10 +201,10 @@ def test_the_wheel_holds_the_package_alone(built: Built) -> None:
     version = built.wheel.name.split("-")[1]
     assert {name.split("/")[0] for name in names} == {"exporters_beam", f"exporters_beam-{version}.dist-info"}
     assert rubbish(names) == []
-    for path in (ROOT / "transforms").glob("*.py"):
+    for path in (built.tree / "transforms").glob("*.py"):
         assert f"exporters_beam/transforms/{path.name}" in names
-    for path in (ROOT / "exporters_beam").rglob("*.py"):
-        assert str(path.relative_to(ROOT)) in names
+    for path in (built.tree / "exporters_beam").rglob("*.py"):
+        assert str(path.relative_to(built.tree)) in names
 
 
 def test_the_sdist_holds_what_the_tests_and_docs_need(built: Built) -> None:
@@ -215,7 +215,7 @@ def test_the_sdist_holds_what_the_tests_and_docs_need(built: Built) -> None:
                    "tests/minimum-versions.txt", "tests/sample_plugin/pyproject.toml", ".ci/run"):  # fmt: skip
         assert wanted in names
     for folder in ("tests/oracle/cases", "templates", "benchmarks", "docs"):
-        tracked = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+        tracked = {str(path.relative_to(built.tree)) for path in (built.tree / folder).rglob("*") if path.is_file()}
         assert tracked, f"{folder} is empty"
         assert tracked - set(rubbish(list(tracked))) <= set(names)
     assert rubbish(names) == []
@@ -231,6 +231,6 @@ def test_the_metadata_is_complete(built: Built) -> None:
     assert metadata["License-File"] == "LICENSE"
     assert metadata["Summary"] and "\n" not in metadata["Summary"]
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert str(metadata.get_payload()).strip() == (ROOT / "README.md").read_text(encoding="utf-8").strip()
+    assert str(metadata.get_payload()).strip() == (built.tree / "README.md").read_text(encoding="utf-8").strip()
     needed = {re.split("[<>=; ]", line)[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
     assert "apache-beam" in needed and "pytest" not in needed

@@ -109,6 +109,14 @@ def _replace_result(tree: ast.AST, value: ast.expr) -> None:
             node.value = value
 
 
+def compile_option(place: str, source: str, names: Mapping[str, Any] = {}) -> Expression:
+    """The same for an option of a component, whose name the message begins with."""
+    try:
+        return compile_expression(source, names)
+    except InvalidExpression as error:
+        raise InvalidExpression(f"{place}: {error}") from None
+
+
 def _parse(source: Any) -> ast.expr:
     if not isinstance(source, str):
         raise InvalidExpression(f"an expression is a text, not {source!r:.100}")
@@ -251,9 +259,9 @@ class _Checker:
     def call(self, function: Any, *args: ast.expr) -> ast.Call:
         return ast.Call(function if isinstance(function, ast.expr) else self.constant(function), list(args), [])
 
-    def seen(self, node: ast.expr, original: ast.expr) -> ast.expr:
+    def seen(self, node: ast.expr, original: ast.expr, how: str = "seen") -> ast.expr:
         """Inside loops, a value that is paid for by its size unless it has none."""
-        return self.call(self.work("seen"), node) if self.loops and not self.small(original) else node
+        return self.call(self.work(how), node) if self.loops and not self.small(original) else node
 
     # What is known without running
 
@@ -417,7 +425,8 @@ class _Checker:
         function, owner = self.callee(node, name, cheap)
         args = self.values(node.args)
         if not cheap:
-            args = [self.seen(arg, given) for arg, given in zip(args, node.args, strict=True)]
+            how = self.cost(name, node.func)
+            args = [self.seen(arg, given, how) for arg, given in zip(args, node.args, strict=True)]
         keywords = [ast.keyword(given.arg, self.seen(self.value(given.value), given.value)) for given in node.keywords]
         called = ast.Call(function, [*owner, *args], keywords)
         makes = (name or getattr(node.func, "attr", "")) in guards.MAKERS
@@ -443,8 +452,12 @@ class _Checker:
         guard = guards.METHOD_GUARDS.get(func.attr)
         if guard is not None:
             return self.constant(guard), [] if self.function(func.value) else [self.seen(owner, func.value)]
-        owner = owner if cheap else self.seen(owner, func.value)
+        owner = owner if cheap else self.seen(owner, func.value, self.cost(name, func))
         return ast.Attribute(owner, func.attr, ast.Load()), []
+
+    def cost(self, name: str, func: ast.expr) -> str:
+        """How what a call reads is paid for: the method of `Work`."""
+        return "each" if name else "scanned" if getattr(func, "attr", "") in guards.SCANS else "seen"
 
     def builtin(self, name: str, node: ast.Call) -> Any:
         """The function to call: the plain one where its arguments can do no harm."""
@@ -523,8 +536,7 @@ class _Checker:
             if not self.loops or isinstance(op, (ast.Is, ast.IsNot)):
                 continue
             if isinstance(op, (ast.In, ast.NotIn)):
-                if not self.small(given[at + 1]):
-                    operands[at + 1] = self.call(self.work("held"), operands[at + 1])
+                operands[at + 1] = self.seen(operands[at + 1], given[at + 1], "held")
             elif not self.small(given[at + 1]):
                 operands[at] = self.seen(operands[at], given[at])
         return ast.Compare(operands[0], node.ops, operands[1:])

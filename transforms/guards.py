@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from exporters_beam.errors import RecordError
 
 STEPS = 5_000_000
-"""Steps of loops in one evaluation; 8 elements or 64 characters that are read or made inside a loop count as one."""
+"""Steps of loops in one evaluation. What is read or made inside loops counts, too: see `Work`."""
 
 ELEMENTS = 1_000_000
 """Members of a range, and of a list or tuple that is repeated, those of its members included."""
@@ -160,10 +160,10 @@ def limited_int(*args: Any, **kwargs: Any) -> int:
     return int(*args, **kwargs)
 
 
-def limited_bytes(*args: Any) -> bytes:
+def limited_bytes(*args: Any, **kwargs: Any) -> bytes:
     if args and isinstance(args[0], int):
         _check_text(args[0])
-    return bytes(*args)
+    return bytes(*args, **kwargs)
 
 
 def limited_round(number: Any, ndigits: Any = None) -> Any:
@@ -181,17 +181,18 @@ def limited_pow(base: Any, exp: Any, mod: Any = None) -> Any:
 
 
 def total(iterable: Iterable[Any], start: Any = 0) -> Any:
-    """`sum`, which with a list to start from takes no quadratic time."""
-    if type(start) is not list:
+    """`sum`, which takes no quadratic time for lists and tuples."""
+    kind = type(start)
+    if kind is not list and kind is not tuple:
         return sum(iterable, start)
     found = list(start)
     for part in iterable:
-        if not isinstance(part, list):
-            raise TypeError(f'can only concatenate list (not "{type(part).__name__}") to list')
+        if not isinstance(part, kind):
+            raise TypeError(f'can only concatenate {kind.__name__} (not "{type(part).__name__}") to {kind.__name__}')
         if len(found) + len(part) > ELEMENTS:
-            raise TooMuch(f"the sum of lists has more than {ELEMENTS:,} members")
-        found += part
-    return found
+            raise TooMuch(f"the sum has more than {ELEMENTS:,} members")
+        found.extend(part)
+    return kind(found)
 
 
 def steady_hash(value: Any) -> int:
@@ -240,16 +241,18 @@ def join(separator: Any, parts: Any) -> Any:
 
 
 def replace(text: Any, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(text, (str, bytes)) and len(args) > 1 and isinstance(args[0], type(text)):
-        old, new = args[:2]
-        if isinstance(new, type(text)) and (len(text) // max(1, len(old)) + 1) * len(new) > CHARACTERS:
+    """Of texts; dates have a method of this name, too."""
+    if type(text) in (str, bytes) and len(args) > 1 and type(args[1]) is type(text) is type(args[0]):
+        old, new = args[0], args[1]
+        if (len(text) + 1) * len(new) > CHARACTERS:
             _check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))
     return text.replace(*args, **kwargs)
 
 
 def translate(text: Any, table: Any, *args: Any) -> Any:
-    if isinstance(text, str) and isinstance(table, dict):
-        longest = max((len(value) for value in table.values() if isinstance(value, str)), default=1)
+    if isinstance(text, str) and isinstance(table, (dict, list, tuple)):
+        values = table.values() if isinstance(table, dict) else table
+        longest = max((len(value) for value in values if isinstance(value, str)), default=1)
         _check_text(len(text) * longest, max(CHARACTERS, 2 * len(text)))
     return text.translate(table, *args)
 
@@ -270,12 +273,12 @@ def sample(owner: Any, population: Any, k: Any) -> Any:
     return owner.sample(population, k)
 
 
-def sub(pattern: Any, replacement: Any, text: Any, count: Any = 0) -> Any:
-    return pattern.sub(_replacement(replacement, text), text, count)
+def sub(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
+    return pattern.sub(_replacement(repl, string), string, count)
 
 
-def subn(pattern: Any, replacement: Any, text: Any, count: Any = 0) -> Any:
-    return pattern.subn(_replacement(replacement, text), text, count)
+def subn(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
+    return pattern.subn(_replacement(repl, string), string, count)
 
 
 def _replacement(given: Any, text: Any) -> Any:
@@ -323,18 +326,18 @@ METHOD_GUARDS: dict[str, Callable[..., Any]] = {
 
 # Loops
 
-_SHIFTS: dict[type, int] = {
-    str: 6,
-    bytes: 6,
-    **dict.fromkeys((list, tuple, set, frozenset, dict), 3),
-    **dict.fromkeys(map(type, ({}.keys(), {}.values(), {}.items())), 3),
-    range: 0,
-}
-"""How much less than one step a member of these counts, as a power of two."""
+_VIEWS = tuple(map(type, ({}.keys(), {}.values(), {}.items())))
+_CONTAINERS = (list, tuple, set, frozenset, dict, *_VIEWS)
+
+_SEEN: dict[type, int] = {**dict.fromkeys(_CONTAINERS, 3), str: 5, bytes: 5, range: 0}
+_SCANNED: dict[type, int] = {**_SEEN, str: 10, bytes: 10}
+_EACH: dict[type, int] = {**dict.fromkeys((*_CONTAINERS, str, bytes), 2), range: 0}
+"""What one member or character costs, as a power of two that many of them make a step: when a value is copied or made,
+when a text is only searched, and when a function takes its members one by one."""
 
 
-def size(value: Any) -> int:
-    shift = _SHIFTS.get(type(value))
+def _size(value: Any) -> int:
+    shift = _EACH.get(type(value))
     return 0 if shift is None else len(value) >> shift
 
 
@@ -352,19 +355,33 @@ class Work:
             raise TooMuch(f"the expression takes more than {STEPS:,} steps on this record")
 
     def seen(self, value: Any) -> Any:
-        """The value, which is read or made inside a loop, once it is paid for."""
-        shift = _SHIFTS.get(type(value))
+        """The value, which is copied or made inside a loop, once it is paid for."""
+        shift = _SEEN.get(type(value))
+        if shift is not None and (steps := len(value) >> shift):
+            self.spend(steps)
+        return value
+
+    def scanned(self, value: Any) -> Any:
+        """The same for what is searched."""
+        shift = _SCANNED.get(type(value))
+        if shift is not None and (steps := len(value) >> shift):
+            self.spend(steps)
+        return value
+
+    def each(self, value: Any) -> Any:
+        """The same for what is taken member by member."""
+        shift = _EACH.get(type(value))
         if shift is not None and (steps := len(value) >> shift):
             self.spend(steps)
         return value
 
     def held(self, container: Any) -> Any:
-        """The same for what stands behind `in`: mappings and sets do not search."""
-        return self.seen(container) if isinstance(container, (str, bytes, list, tuple)) else container
+        """The same for what stands behind `in`: mappings and sets need no search."""
+        return self.scanned(container) if isinstance(container, (str, bytes, list, tuple)) else container
 
     def loop(self, iterable: Any) -> Any:
         """What a loop goes through, as it is now: it may not grow meanwhile."""
-        if type(iterable) in _SHIFTS:
+        if type(iterable) in _SEEN:
             self.spend(len(iterable))
             return tuple(iterable) if type(iterable) is list else iterable
         return self.counted(iterable)
@@ -380,10 +397,10 @@ class Work:
         """A function that is handed on, to `map` or as a `key`: each of its calls is a step of a loop."""
         if not callable(found):
             return found
-        fixed = 1 + size(getattr(found, "__self__", None))
+        fixed = 1 + _size(getattr(found, "__self__", None))
 
         def charged(*args: Any, **kwargs: Any) -> Any:
-            self.spend(fixed + sum(map(size, args)))
+            self.spend(fixed + sum(map(_size, args)))
             return self.seen(found(*args, **kwargs))
 
         return charged
@@ -545,6 +562,9 @@ CHEAP = _words(
     "start time values weekday"
 )
 """Functions and methods that take the same time however large their arguments are."""
+
+SCANS = _words("count endswith find fullmatch index match rfind rindex search startswith")
+"""Methods that search."""
 
 MAKERS = {*METHOD_GUARDS, *_words("bytes format group groupdict groups range sum")}
 """Functions and methods whose result may be larger than their arguments."""

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import orjson
+
 from exporters_beam.errors import ConfigError, MissingExtra, RecordError
+from exporters_beam.formats.json_lines import JsonFormat
 from exporters_beam.options import option
 from exporters_beam.records import Record
+
+_BEFORE, _AFTER = "{} as $ENV | def env: $ENV; ", "\n| tojson"
+"""What stands around the program. Results leave jq as text, which keeps the digits of numbers that it did not change;
+the environment of the worker stays out of reach."""
+
+_write: Callable[[Any], bytes] = JsonFormat().format
+_long_number = re.compile(r"\d{19}").search
 
 
 @dataclass(frozen=True, kw_only=True)
 class JqTransform:
-    """Put each record through a jq program; every object it gives is a record.
+    """Put each record through a jq program; every object it gives is a record, in its order.
 
     None, one or several objects may come out. A text that holds a JSON object counts as one; any other result is an
-    error of the record, as is an error in jq. Numbers pass through jq as it handles them: integers beyond 2^53 may
-    lose digits.
+    error of the record, as is an error in jq. Numbers that the program passes on keep their digits; what it calculates
+    with are doubles, so integers beyond 2^53 lose digits, and 2.0 becomes 2. Dates come out as ISO 8601 text, decimals
+    as numbers. NaN, infinities and lone surrogates are errors. `env` is empty, `import` and `include` are not allowed,
+    and a program that never ends hangs the export.
 
     Example:
         transform:
@@ -32,10 +46,8 @@ class JqTransform:
     _program: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        try:
+        with contextlib.suppress(MissingExtra):  # the launcher need not have jq; a worker without it says so in setup
             self.setup()
-        except MissingExtra:
-            pass  # The launcher need not have jq; a worker that has not says so in setup.
 
     def setup(self) -> None:
         try:
@@ -43,47 +55,50 @@ class JqTransform:
         except ImportError:
             raise MissingExtra("the transform jq", "jq") from None
         try:
-            object.__setattr__(self, "_program", jq.compile(self.jq_filter))
+            jq.compile(self.jq_filter)  # by itself first, for the message and because it has to be a whole program
         except ValueError as error:
-            raise ConfigError(f"jq_filter: it is no jq program: {_line(str(error))}") from None
+            raise ConfigError(f"jq_filter: it is no jq program: {_line(error)}") from None
+        try:
+            object.__setattr__(self, "_program", jq.compile(f"{_BEFORE}{self.jq_filter}{_AFTER}"))
+        except ValueError:
+            raise ConfigError("jq_filter: import and include are not allowed; write the functions out") from None
 
-    def flat_map(self, record: Record) -> Iterator[Any]:
+    def flat_map(self, record: Record) -> list[Any]:
         if self._program is None:
             self.setup()
         try:
-            text = json.dumps(record, default=_iso)
-        except TypeError as error:
-            raise RecordError(f"jq cannot read the record: {error}") from None
+            text = _write(record).decode()
+        except RecordError as error:
+            raise RecordError(f"jq cannot read the record: {str(error).partition(';')[0]}") from None
         try:
             results = self._program.input_text(text).all()
         except ValueError as error:
-            raise RecordError(f"jq: {_line(str(error))}") from None
-        for result in results:
-            yield _record(result)
+            raise RecordError(f"jq: {_line(error)}") from None
+        return [_record(result) for result in results]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"jq_filter": self.jq_filter, "_program": None}
 
 
-def _iso(value: Any) -> str:
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    raise TypeError(f"{type(value).__name__} is no JSON")
+def _line(error: ValueError) -> str:
+    """jq's complaint, which may have several lines, as one."""
+    text = " ".join(line for line in str(error).split() if line != "^").removeprefix("jq: error: ")
+    text = text.removesuffix("jq: 1 compile error").rstrip()
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
-
-
-def _record(result: Any) -> Any:
+def _record(text: str) -> Any:
+    result = _parsed(text)
     if isinstance(result, dict):
         return result
     if isinstance(result, str):
-        try:
-            parsed = json.loads(result)
-        except ValueError:
-            parsed = None
-        if isinstance(parsed, dict):
-            return parsed
+        with contextlib.suppress(ValueError):
+            inner = _parsed(result)
+            if isinstance(inner, dict):
+                return inner
     kind = {str: "a text", list: "an array", bool: "a boolean", type(None): "null"}.get(type(result), "a number")
-    raise RecordError(f"the jq program gave {kind} ({json.dumps(result)[:80]}); it has to give objects")
+    raise RecordError(f"the jq program gave {kind}, {text[:200]}; it has to give objects")
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text) if _long_number(text) else orjson.loads(text)

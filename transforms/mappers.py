@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from exporters_beam.errors import RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
-from exporters_beam.transforms.filters import compiled
+from exporters_beam.transforms.expressions import compile_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,8 @@ class NoTransform:
 class PythonexpTransform:
     """Evaluate Python expressions, in order, for what they do to `item`; their values are dropped.
 
-    Later ones see what earlier ones did. What an expression may do is described in docs/expressions.md.
+    Later ones see what earlier ones did. What an expression may do is described in docs/expressions.md. One that cannot
+    be evaluated for a record (a missing field, say) is an error of that record.
 
     Example:
         transform:
@@ -48,7 +49,7 @@ class PythonexpTransform:
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        found = [compiled(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
 
     def map(self, record: Record) -> Record:
@@ -68,8 +69,8 @@ class PythonexpTransform:
 class PythonMapTransform:
     """Replace each record by the value of a Python expression over `item`.
 
-    What an expression may do is described in docs/expressions.md. The value should be a mapping; others reach the
-    format, which says whether it can write them.
+    What an expression may do is described in docs/expressions.md. One that cannot be evaluated for a record is an error
+    of that record. The value should be a mapping; others reach the format, which says whether it can write them.
 
     Example:
         transform:
@@ -83,7 +84,7 @@ class PythonMapTransform:
     _expression: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_expression", compiled("map", self.map_expression))
+        object.__setattr__(self, "_expression", compile_option("map", self.map_expression))
 
     def map(self, record: Record) -> Any:
         return self._expression.evaluate(record)
@@ -93,8 +94,9 @@ class PythonMapTransform:
 class PythonTransform(Loaded):
     """Give each record to a Python function of yours; what it gives goes on.
 
-    A mapping is one record, None is none, and a list or generator of mappings is several. The function is imported on
-    the workers, which need its package.
+    A mapping is one record, None is none, and a list or generator of mappings is several; anything else is an error of
+    the record, as is what the function raises. It may change the record it is given. It is imported on the workers,
+    which need its package.
 
     Example:
         transform:
@@ -114,6 +116,12 @@ class PythonTransform(Loaded):
             return (result,)
         if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
             raise RecordError(
-                f"{self.function} gave {type(result).__name__}; it has to give a mapping, None or several mappings"
+                f"{self.function} gave {result!r:.200}; it has to give a mapping, None or several mappings"
             )
-        return result
+        return self._checked(result)
+
+    def _checked(self, results: Iterable[Any]) -> Iterator[Any]:
+        for result in results:
+            if not isinstance(result, Mapping):
+                raise RecordError(f"{self.function} gave a list with {result!r:.200} in it; it may hold mappings only")
+            yield result

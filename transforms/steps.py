@@ -16,6 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Failure, Mark, Position
+from exporters_beam.variables import reveal
 
 FAILED = "failed"
 """The output of every step that holds what failed."""
@@ -31,8 +32,7 @@ class Step(beam.DoFn):
         self._name, self._component = name, component
 
     def setup(self) -> None:
-        if hasattr(self._component, "setup"):
-            self._component.setup()
+        self._component = ready(self._component)
 
     def start_bundle(self) -> None:
         self._tally: dict[str, int] = {}
@@ -58,6 +58,14 @@ class Step(beam.DoFn):
             Metrics.counter(NAMESPACE, name).inc(n)
 
 
+def ready(component: Any) -> Any:
+    """A component as workers use it: its secrets resolved and, where it has a `setup`, that done."""
+    component = reveal(component)
+    if hasattr(component, "setup"):
+        component.setup()
+    return component
+
+
 def explain(error: Exception) -> str:
     """What went wrong, as one sentence: our own errors as they are, others with their type."""
     if isinstance(error, ExportError):
@@ -73,7 +81,7 @@ class Decode(Step):
         super().__init__("deserializer", source)
 
     def setup(self) -> None:
-        pass
+        self._component = self._component.ready()
 
     def start_bundle(self) -> None:
         super().start_bundle()

@@ -216,15 +216,15 @@ def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
     elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
         found = (array.fill_null(0) if array.null_count else array).to_numpy().tolist()
     elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_):
-        return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+        return array.to_numpy(zero_copy_only=False).tolist()
     elif _is_text(type_):
         try:
-            return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
+            return array.to_numpy(zero_copy_only=False).tolist()
         except pa.ArrowException:
             array.validate(full=True)  # says that text is not UTF-8, where that is the reason
             raise
     else:
-        return array.to_pylist()  # type: ignore[no-any-return]
+        return array.to_pylist()
     if array.null_count:
         for i in array.is_null().to_numpy(zero_copy_only=False).nonzero()[0].tolist():
             found[i] = None
@@ -270,12 +270,12 @@ def _times_of(array: Any, cut: bool) -> list[Any]:
     elif pa.types.is_date64(type_):
         array = array.cast(pa.date32())
     elif not pa.types.is_date(type_):
-        return array.to_pylist()  # type: ignore[no-any-return]
+        return array.to_pylist()
     found = array.to_numpy(zero_copy_only=False).tolist()
     if int in set(map(type, found)):
         raise ValueError(f"{type_} outside the years 1 to 9999")
     if not pa.types.is_timestamp(type_) or type_.tz is None:
-        return found  # type: ignore[no-any-return]
+        return found
     utc, zone = datetime.timezone.utc, _zone(type_.tz)
     aware = [None if v is None else v.replace(tzinfo=utc) for v in found]
     return aware if zone is utc else [None if v is None else v.astimezone(zone) for v in aware]

@@ -74,9 +74,9 @@ class JsonDeserializer:
             if before:
                 del records[0]
         else:
-            # Between whole values "}{" must stand once less than there are values. If it stands there as often as
-            # that it cannot also stand inside a text, and putting a comma in makes the values an array.
-            joined, borders = _BORDER.subn(b"},{", text)
+            # Between whole values "}{" must stand once less than there are values, and putting a comma in makes them
+            # an array. Where it also stands inside a text there are too many, or the line feed makes the text invalid.
+            joined, borders = _BORDER.subn(b"},\n{", text)
             if borders != count - 1:
                 raise RecordError("the values are not objects, or their texts look like borders")
             records = _loads(b"[" + joined + b"]")

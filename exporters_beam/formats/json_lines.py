@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -111,9 +112,11 @@ def _parse_exactly(text: bytes) -> Any:
         byte = text[error.start]
         raise RecordError(f"not valid UTF-8: byte 0x{byte:02x} at byte {error.start + 1}: {cut(text)}") from None
     except json.JSONDecodeError as error:
-        raise RecordError(f"not valid JSON: {error.msg} at character {error.pos + 1}: {cut(text)}") from None
-    except ValueError as error:
-        raise RecordError(f"not valid JSON for Python: {error}: {cut(text)}") from None
+        complaint = error.msg.removesuffix(" at")
+        raise RecordError(f"not valid JSON: {complaint} at character {error.pos + 1}: {cut(text)}") from None
+    except ValueError:  # Python's own limit, which keeps the work linear
+        limit = sys.get_int_max_str_digits()
+        raise RecordError(f"not readable: an integer has more than {limit} digits: {cut(text)}") from None
     except RecursionError:
         raise RecordError(f"not readable: values are nested too deep: {cut(text)}") from None
 
@@ -124,7 +127,7 @@ def _kind(value: Any) -> str:
 
 
 def cut(value: Any) -> str:
-    """A value as messages show it: at most about 200 characters, bytes as text.
+    """A value as messages show it: at most about 200 characters in one line, bytes as text.
 
     >>> cut(b"x" * 300)[195:]
     'xxxxx… (300 long)'
@@ -137,6 +140,8 @@ def cut(value: Any) -> str:
             shown = repr(value)
         except (RecursionError, ValueError):
             shown = f"a deeply nested {type(value).__name__}"
+    if not shown.isprintable():  # line feeds, and what a terminal would obey
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
     if len(shown) <= 200:
         return shown
     return f"{shown[:200]}… ({len(value) if isinstance(value, (bytes, str)) else len(shown)} long)"
@@ -333,6 +338,9 @@ def _finite(value: Any) -> bool:
             continue
         if kind is float:
             if not math.isfinite(member):
+                return False
+        elif isinstance(member, Enum):
+            if not _finite((member.value,)):
                 return False
         elif isinstance(member, (Mapping, list, tuple)) and not _finite(member):
             return False

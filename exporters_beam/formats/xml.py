@@ -23,6 +23,9 @@ from exporters_beam.records import Record
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
 
+_DEEPEST = 500
+"""Elements inside a record's that are read. Deeper ones no format could write."""
+
 _Found = list["Record | tuple[RecordError, Any]"]
 
 
@@ -95,7 +98,7 @@ class _Document:
     def __init__(self, item_name: str) -> None:
         self.size = 0
         self._item = item_name
-        self._depth, self._taken, self._count, self._others = 0, 0, 0, ""
+        self._depth, self._too_deep, self._taken, self._count, self._others = 0, 0, 0, 0, ""
         self._open: list[_Element] = []
         self._error: RecordError | None = None
         self._records: _Found = []
@@ -134,7 +137,10 @@ class _Document:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
-        if self._open or (self._depth == 2 and name == self._item):
+        if len(self._open) > _DEEPEST:
+            self._too_deep += 1
+            self._error = self._error or RecordError(f"elements are nested more than {_DEEPEST} deep")
+        elif self._open or (self._depth == 2 and name == self._item):
             self._open.append(_Element(name, attributes))
         elif self._depth == 2:
             self._others = name
@@ -145,6 +151,9 @@ class _Document:
 
     def _end(self, name: str) -> None:
         self._depth -= 1
+        if self._too_deep:
+            self._too_deep -= 1
+            return
         if not self._open:
             return
         element = self._open.pop()
@@ -177,17 +186,21 @@ class _Document:
 
 
 def _value(element: _Element) -> Any:
-    """What an element below a record stands for. Raises RecordError where its text is not of its type."""
+    """What an element below a record stands for. Raises RecordError where its text is not of its type.
+
+    A type counts only on elements that look as if the XML format had written them: in other documents it may mean
+    something else, and is an attribute like any other.
+    """
     kind = element.attributes.get("type")
-    if kind == "str" and not element.children:
-        return "".join(element.text)
-    if kind is None or kind not in _TYPES or (element.children and kind not in ("list", "dict")):
+    if kind not in _TYPES or len(element.attributes) - (element.name == "key" and "name" in element.attributes) > 1:
         return _mapping(element)
-    if kind == "list":
-        return [value for _, value in element.children]
-    if kind == "dict":
-        return _grouped(element.children)
     text = "".join(element.text)
+    if kind == "list" or kind == "dict":
+        if text and not text.isspace():
+            return _mapping(element)
+        return [value for _, value in element.children] if kind == "list" else _grouped(element.children)
+    if element.children or (kind == "null" and text):
+        return _mapping(element)
     try:
         return _TYPES[kind](text)
     except (ValueError, KeyError, InvalidOperation):
@@ -195,11 +208,11 @@ def _value(element: _Element) -> Any:
 
 
 def _mapping(element: _Element) -> Any:
-    """An element without a known type, or a record: a mapping, or its text if it has neither members nor attributes."""
+    """An element without a type, or a record: a mapping, or its text if it has neither members nor attributes."""
     own = [
         (f"@{name}", value)
         for name, value in element.attributes.items()
-        if not (name == "type" and value in _TYPES) and not (name == "name" and element.name == "key")
+        if not (name == "name" and element.name == "key")
     ]
     text = "".join(element.text)
     if not own and not element.children:

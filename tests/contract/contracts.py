@@ -40,15 +40,15 @@ SECTIONS = {"filter": "filter_before"}
 
 def is_spanish(record: Any) -> bool:
     """For the components `python`, as the two below."""
-    return bool(record["country"] == "es")
+    return bool(record.get("country") == "es")
 
 
 def with_length(record: Any) -> Any:
-    return {**record, "length": len(record["text"])}
+    return {**record, "length": len(str(record.get("text")))}
 
 
 def initial(record: Any) -> Any:
-    return record["text"][:1]
+    return str(record.get("text"))[:1]
 
 
 @dataclasses.dataclass(frozen=True)

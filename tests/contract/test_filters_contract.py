@@ -18,7 +18,8 @@ CONTRACT = {"type": "object", "properties": {"country": {"maxLength": 2, "patter
 FILTERS = contracts.table(
     "filter",
     ("dupe", {"key_field": "country"}, None, None),
-    ("jsonschema", {"schema": CONTRACT}, ES, US),
+    ("jsonschema", {"schema": CONTRACT}, ES, None),
+    ("jsonschema", {"schema": CONTRACT, "on_violation": "drop"}, ES, US),
     ("key_value", {"keys": [{"name": "country", "value": "es"}]}, ES, US),
     ("key_value_regex", {"keys": [{"name": "country", "value": "^e"}]}, ES, US),
     ("none", {}, ES, None),
