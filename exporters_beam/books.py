@@ -78,6 +78,8 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     """
     books = books_of(plan)
     try:
+        if resume and not _has_segments(books):
+            raise ConfigError(_nothing_to_resume(plan, books))
         with locked(books.folder):
             if resume:
                 books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
@@ -131,9 +133,7 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def resumed_from(plan: Plan, books: Books) -> Resumed:
-    """What earlier runs of this very export have committed. Raises ConfigError where there is nothing, and says why."""
-    if not _has_segments(books):
-        raise ConfigError(_nothing_to_resume(plan, books))
+    """What earlier runs of this very export have committed. Raises ConfigError where the input has changed."""
     with destination("cannot read the staging folder", books.staging.folder):
         names = sorted(name for name in os.listdir(books.staging.folder) if name.endswith(".segment"))
     segments = [read_segment(os.path.join(books.staging.folder, name)) for name in names]

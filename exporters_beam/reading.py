@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, repeat
 from typing import Any, BinaryIO
 
@@ -52,8 +52,12 @@ class Source:
 
     def ready(self) -> Source:
         """The source as workers use it, its secrets resolved."""
-        parts = (self.reader, self.decompressor, self.deserializer)
-        return Source(*(None if part is None else reveal(part) for part in parts), self.range_bytes)
+        return replace(
+            self,
+            reader=reveal(self.reader),
+            decompressor=reveal(self.decompressor),
+            deserializer=reveal(self.deserializer),
+        )
 
     def units(self) -> Iterator[Unit]:
         return self.reader.units()

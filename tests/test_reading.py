@@ -11,10 +11,10 @@ import pytest
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
-from exporters_beam.reading import END, LineRange, Source, SpanTracker
 from exporters_beam.readers.fs import FsReader
 from exporters_beam.readers.memory import MemoryReader
 from exporters_beam.readers.random import RandomReader
+from exporters_beam.reading import END, LineRange, Source, SpanTracker
 from exporters_beam.records import Mark
 
 from helpers import jsonl

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError
@@ -13,10 +15,7 @@ from exporters_beam.options import option
 from exporters_beam.records import MISSING, Record, lookup
 from exporters_beam.registry import did_you_mean
 from exporters_beam.transforms.callables import Loaded
-from exporters_beam.transforms.expressions import Expression, compile_expression
-
-Condition = tuple[tuple[str, ...], Callable[[Any, Any], bool], Any]
-"""The path of a value, and what has to hold: check(value, expected)."""
+from exporters_beam.transforms.expressions import compile_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,58 +32,105 @@ class NoFilter:
         return True
 
 
-def _equals(value: Any, expected: Any) -> bool:
-    return bool(value == expected)
-
-
-def _in(value: Any, expected: Any) -> bool:
-    try:
-        return value in expected
-    except TypeError:
-        return False
-
-
-def _contains(value: Any, expected: Any) -> bool:
-    try:
-        return expected in value
-    except TypeError:
-        return False
-
-
-def _matches(value: Any, match: Callable[[str], Any]) -> bool:
-    if value is None:
-        return False
-    return match(value if isinstance(value, str) else str(value)) is not None
-
-
 OPERATORS = ("==", "in", "contains", "re_match")
 
+Check = Callable[[Any], Any]
+"""Whether a value is as a condition wants it."""
 
-def _conditions(keys: tuple[Mapping[str, Any], ...], separator: str, regex: bool) -> tuple[Condition, ...]:
-    """The checked conditions of the option `keys`. Raises ConfigError with the place of what is wrong."""
-    found = []
+Condition = tuple[tuple[str, ...], Check]
+"""The path of a value, and its check."""
+
+
+def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) -> Iterator[Condition]:
+    """The conditions of the option `keys`. Raises ConfigError with the place of what is wrong."""
     for n, key in enumerate(keys):
+        if not isinstance(key, Mapping):
+            raise ConfigError(f"keys[{n}]: {key!r:.200} is no mapping with name and value")
         for needed in ("name", "value"):
             if needed not in key:
                 raise ConfigError(f"keys[{n}]: {needed} is missing; write {{name: field, value: what it has to be}}")
-        unknown = [k for k in key if k not in ("name", "value", "operator")]
-        if unknown:
-            hint = did_you_mean(str(unknown[0]), ["name", "value", "operator"])
-            raise ConfigError(f"keys[{n}].{unknown[0]}: unknown key{hint}")
-        if not isinstance(key["name"], str) or not key["name"]:
-            raise ConfigError(f"keys[{n}].name: {key['name']!r} is no name of a field")
-        operator = key.get("operator", "==")
-        if operator not in OPERATORS:
+        for given in key:
+            if given not in ("name", "value", "operator"):
+                hint = did_you_mean(str(given), ["name", "value", "operator"])
+                raise ConfigError(f"keys[{n}].{given}: unknown key{hint}")
+        name, operator = key["name"], key.get("operator")
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"keys[{n}].name: {name!r:.200} is no name of a field")
+        if operator is not None and operator not in OPERATORS:
             raise ConfigError(f"keys[{n}].operator: there is no operator {operator!r}; known: {', '.join(OPERATORS)}")
-        path = tuple(key["name"].split(separator)) if separator else (key["name"],)
-        if regex or operator == "re_match":
-            try:
-                found.append((path, _matches, re.compile(str(key["value"])).match))
-            except re.error as error:
-                raise ConfigError(f"keys[{n}].value: {key['value']!r} is no regular expression: {error}") from None
-        else:
-            found.append((path, {"==": _equals, "in": _in, "contains": _contains}[operator], key["value"]))
-    return tuple(found)
+        path = tuple(name.split(separator)) if separator else (name,)
+        yield path, _check("re_match" if regex else operator or "==", key["value"], n)
+
+
+def _check(operator: str, expected: Any, n: int) -> Check:
+    if operator == "re_match":
+        return _match(expected, n)
+    if operator == "contains":
+        return lambda value: _holds(value, expected)
+    if operator == "in":
+        members = expected
+        with contextlib.suppress(TypeError):  # of members that cannot stand in a set
+            members = frozenset(expected) if isinstance(expected, (list, tuple)) else expected
+        return lambda value: _holds(members, value)
+    equals: Check = lambda value: value == expected  # noqa: E731
+    return equals
+
+
+def _holds(container: Any, member: Any) -> bool:
+    """`member in container`, and false where these do not go together: null, numbers, a number in a text."""
+    try:
+        return member in container
+    except TypeError:
+        return False
+
+
+def _match(expected: Any, n: int) -> Check:
+    if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
+        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression; write a text")
+    try:
+        match = re.compile(str(expected)).match
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression: {error}") from None
+
+    def matches(value: Any) -> bool:
+        if value.__class__ is str:
+            return match(value) is not None
+        return value is not None and match(str(value)) is not None
+
+    return matches
+
+
+def _reach(record: Any, path: tuple[str, ...]) -> Any:
+    """What `lookup` gives, faster for mappings that are plain dictionaries."""
+    value = record
+    for key in path:
+        if value.__class__ is not dict:
+            return lookup(record, path, MISSING)
+        value = value.get(key, MISSING)
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def _all_of(conditions: tuple[Condition, ...]) -> Callable[[Any], Any]:
+    """One function for all conditions; the usual one, a single top-level field, does least."""
+    if len(conditions) == 1 and len(conditions[0][0]) == 1:
+        (((name,), check),) = conditions
+
+        def holds(record: Any) -> Any:
+            value = record.get(name, MISSING) if record.__class__ is dict else lookup(record, (name,), MISSING)
+            return value is not MISSING and check(value)
+
+        return holds
+
+    def all_hold(record: Any) -> bool:
+        for path, check in conditions:
+            value = _reach(record, path)
+            if value is MISSING or not check(value):
+                return False
+        return True
+
+    return all_hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,38 +157,29 @@ class KeyValueFilter:
         "conditions, all of which have to hold", type="dict_list", example=[{"name": "country", "value": "Spain"}]
     )
     nested_field_separator: str = option("splits names into paths; empty: names are not split", default=".")
-    _conditions: Any = field(init=False, repr=False, compare=False, default=None)
+    _holds: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        self._compile()
+        conditions = tuple(_conditions(self.keys, self.nested_field_separator, self.regex))
+        object.__setattr__(self, "_holds", _all_of(conditions))
 
-    def _compile(self) -> None:
-        found = _conditions(self.keys, self.nested_field_separator, self.regex)
-        object.__setattr__(self, "_conditions", found)
-
-    def keep(self, record: Record) -> bool:
-        for path, check, expected in self._conditions:
-            if len(path) == 1 and record.__class__ is dict:
-                value = record.get(path[0], MISSING)
-            else:
-                value = lookup(record, path, MISSING)
-            if value is MISSING or not check(value, expected):
-                return False
-        return True
+    def keep(self, record: Record) -> Any:
+        return self._holds(record)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_conditions": None}
+        return {"keys": self.keys, "nested_field_separator": self.nested_field_separator}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._compile()
+        self.__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyValueRegexFilter(KeyValueFilter):
     """Keep records in which every value of `keys` matches its regular expression, at its beginning.
 
-    Conditions are {name, value}; other values than text are converted to text first, and null never matches.
+    Conditions are {name, value} as in the filter key_value, where `value` is the expression; an `operator` is checked and
+    changes nothing. Other values than text are converted to text first, and a missing field or null never matches.
 
     Example:
         filter_before:
@@ -158,8 +195,9 @@ class KeyValueRegexFilter(KeyValueFilter):
 class PythonexpFilter:
     """Keep records for which a Python expression over `item` is true.
 
-    What an expression may do is described in docs/expressions.md. `imports` gives it further modules by name. An
-    expression that cannot be evaluated for a record (a missing field, say) is an error of that record.
+    What an expression may do is described in docs/expressions.md. `imports` gives it further modules by name, which win
+    over the usual names and run as they are: name only modules that you trust. An expression that cannot be evaluated
+    for a record (a missing field, say) is an error of that record.
 
     Example:
         filter_before:
@@ -178,29 +216,24 @@ class PythonexpFilter:
     def __post_init__(self) -> None:
         modules = {}
         for name, path in self.imports.items():
-            if not str(name).isidentifier() or str(name).startswith("_"):
-                raise ConfigError(f"imports: {name!r} is no name for a module")
+            if not str(name).isidentifier() or str(name).startswith("_") or name == "item":
+                raise ConfigError(f"imports: {name!r} cannot be the name of a module in an expression")
             try:
                 modules[name] = importlib.import_module(str(path))
-            except ImportError as error:
-                raise ConfigError(f"imports.{name}: {path} cannot be imported: {error}") from None
-        object.__setattr__(self, "_expression", compiled("python_expression", self.python_expression, modules))
+            except Exception as error:  # a module may raise anything
+                raise ConfigError(f"imports.{name}: {path!r} cannot be imported: {error}") from None
+        object.__setattr__(self, "_expression", compile_option("python_expression", self.python_expression, modules))
 
     def keep(self, record: Record) -> Any:
         return self._expression.evaluate(record)
 
 
-def compiled(place: str, source: str, names: Mapping[str, Any] = {}) -> Expression:
-    """The compiled expression. Raises ConfigError whose text begins with the option's name."""
-    try:
-        return compile_expression(source, names)
-    except ConfigError as error:
-        raise ConfigError(f"{place}: {error}") from None
-
-
 @dataclass(frozen=True, kw_only=True)
 class JsonSchemaFilter:
-    """Hold records to a contract: a JSON Schema. One that breaks it is an error, or is dropped.
+    """Hold records to a contract: a JSON Schema. A record that breaks it is an error, or is dropped.
+
+    The schema is read as its `$schema` says, else as draft 2020-12. The message names the first three places in the
+    record that break it. `format` is not checked, and `$ref` has to stay inside the schema.
 
     Example:
         filter_before:
@@ -221,29 +254,69 @@ class JsonSchemaFilter:
         from jsonschema import SchemaError
         from jsonschema.validators import Draft202012Validator, validator_for
 
-        chosen = validator_for(self.schema, default=Draft202012Validator)
+        if not isinstance(self.schema.get("$schema", ""), str):
+            raise ConfigError("schema.$schema: it has to be the address of a draft of JSON Schema")
         try:
-            chosen.check_schema(self.schema)
+            validator_for(self.schema, default=Draft202012Validator).check_schema(self.schema)
         except SchemaError as error:
-            raise ConfigError(f"schema: it is no JSON Schema: {error.message:.200}") from None
+            raise ConfigError(f"schema: it is no JSON Schema: {error.json_path}: {error.message:.200}") from None
+        for reference in _dangling(self.schema):
+            raise ConfigError(f"schema: the $ref {reference!r:.200} names nothing in it; put what it needs under $defs")
 
     def setup(self) -> None:
         from jsonschema.validators import Draft202012Validator, validator_for
+        from referencing.jsonschema import EMPTY_REGISTRY
 
-        object.__setattr__(self, "_validator", validator_for(self.schema, default=Draft202012Validator)(self.schema))
+        chosen = validator_for(self.schema, default=Draft202012Validator)
+        object.__setattr__(self, "_validator", chosen(self.schema, registry=EMPTY_REGISTRY))
 
     def keep(self, record: Record) -> bool:
+        from referencing.exceptions import Unresolvable
+
         if self._validator is None:
             self.setup()
-        error = next(self._validator.iter_errors(record), None)
-        if error is None:
-            return True
-        if self.on_violation == "drop":
-            return False
-        raise RecordError(f"it breaks the contract: {error.json_path}: {error.message[:200]}")
+        try:
+            errors = [f"{e.json_path}: {e.message:.200}" for e in islice(self._validator.iter_errors(record), 3)]
+        except Unresolvable as error:
+            raise RecordError(f"the schema has a $ref that names nothing: {error}") from None
+        if errors and self.on_violation == "fail":
+            raise RecordError(f"it breaks the contract: {'; '.join(errors)}")
+        return not errors
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_validator": None}
+
+
+def _dangling(schema: Mapping[str, Any]) -> Iterator[str]:
+    """References to other documents, which validating would fetch, and to places that are not there."""
+    from referencing import Resource
+    from referencing.exceptions import CannotDetermineSpecification, Unresolvable
+    from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
+
+    waiting: list[Any] = [schema]
+    references, names = [], set()
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            names |= {value.rstrip("#") for name in ("$id", "id") if isinstance(value := part.get(name), str)}
+            references += [value for name in ("$ref", "$dynamicRef") if isinstance(value := part.get(name), str)]
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
+    try:
+        root = Resource.from_contents(schema, default_specification=DRAFT202012)
+    except CannotDetermineSpecification:  # an unknown $schema
+        root = DRAFT202012.create_resource(schema)
+    resolver = EMPTY_REGISTRY.with_resource("", root).resolver()
+    for reference in references:
+        document = reference.partition("#")[0]
+        if document and not any(name.endswith(document) for name in names):
+            yield reference
+        elif not names:
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                yield reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time
+from itertools import pairwise
 from typing import Any, ClassVar
 
-from exporters_beam.errors import ConfigError
+from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
 from exporters_beam.registry import did_you_mean
@@ -19,9 +21,12 @@ METHODS = ("join_values", "extract_first", "extract_key_values")
 class FlatsonTransform:
     """Flatten records by a JSON Schema: its leaf properties, nested ones joined with dots, in alphabetical order.
 
-    Fields that the schema does not declare are dropped; a missing value is null. An array becomes JSON text, or what
-    `flatson_serialize` in its schema says: {method: join_values, separator: ","}, {method: extract_first} or
-    {method: extract_key_values, separators: [";", ",", ":"]}.
+    Fields that the schema does not declare are dropped, and so are objects without `properties`. What is missing, or
+    lies behind something that is no mapping, is null. An array becomes compact JSON text with sorted keys and ASCII only,
+    or what `flatson_serialize` in its schema says: {method: join_values, separator: ","} joins the members as text,
+    {method: extract_first} takes the first one, {method: extract_key_values, separators: [";", ",", ":"]} joins members
+    that are mappings, the separators standing between members, between fields and before values. A value that is no
+    list counts as a list of one. A record that is no mapping is an error.
 
     Example:
         transform:
@@ -41,12 +46,18 @@ class FlatsonTransform:
     _leaves: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        if self.flatson_schema.get("type") != "object":
+        if not _is(self.flatson_schema, "object"):
             found = self.flatson_schema.get("type")
-            raise ConfigError(f"flatson_schema: its type is {found!r}; it has to be object")
-        object.__setattr__(self, "_leaves", tuple(sorted(_leaves(self.flatson_schema, ()), key=lambda leaf: leaf[0])))
+            raise ConfigError(f"flatson_schema: its type is {found!r:.200}; it has to be object")
+        leaves = sorted(_leaves(self.flatson_schema, ()), key=lambda leaf: leaf[0])
+        for (name, *_), (following, *_) in pairwise(leaves):
+            if name == following:
+                raise ConfigError(f"flatson_schema: two properties would be called {name!r}")
+        object.__setattr__(self, "_leaves", tuple(leaves))
 
     def map(self, record: Record) -> Record:
+        if not isinstance(record, Mapping):
+            raise RecordError(f"the record is no mapping but a {type(record).__name__}; flatson needs fields")
         return {name: serialize(lookup(record, path)) for name, path, serialize in self._leaves}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,24 +68,34 @@ class FlatsonTransform:
         self.__post_init__()
 
 
-Leaf = tuple[str, tuple[str, ...], Callable[[Any], Any]]
+Serialize = Callable[[Any], Any]
+
+Leaf = tuple[str, tuple[str, ...], Serialize]
+"""The full name of a leaf property, the way to it, and what becomes of its value."""
+
+
+def _is(schema: Mapping[str, Any], kind: str) -> bool:
+    """Whether a schema is of a type, alone or besides null."""
+    found = schema.get("type")
+    return found == kind or (isinstance(found, (list, tuple)) and [t for t in found if t != "null"] == [kind])
 
 
 def _leaves(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Leaf]:
     properties = schema.get("properties") or {}
     if not isinstance(properties, Mapping):
         raise ConfigError(f"flatson_schema: properties of {'.'.join(path) or 'the schema'} is no mapping")
-    for name, inner in properties.items():
-        way = (*path, str(name))
+    for key, inner in properties.items():
+        way = (*path, str(key))
+        name = ".".join(way)
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"flatson_schema: the property {'.'.join(way)} is no mapping")
-        if inner.get("type") == "object":
+            raise ConfigError(f"flatson_schema: the property {name} is no mapping")
+        if _is(inner, "object"):
             yield from _leaves(inner, way)
         else:
-            yield ".".join(way), way, _array(inner, ".".join(way)) if inner.get("type") == "array" else _itself
+            yield name, way, _array(inner, name) if _is(inner, "array") else _itself
 
 
-def _array(schema: Mapping[str, Any], name: str) -> Callable[[Any], Any]:
+def _array(schema: Mapping[str, Any], name: str) -> Serialize:
     how = schema.get("flatson_serialize")
     if how is None:
         return _json
@@ -83,21 +104,23 @@ def _array(schema: Mapping[str, Any], name: str) -> Callable[[Any], Any]:
     if method is None:
         raise ConfigError(f"{place} has no method; known: {', '.join(METHODS)}")
     if method == "join_values":
-        separator = str(how.get("separator", ","))
-        return lambda value: None if value is None else separator.join(_text(member) for member in _members(value))
+        separator = how.get("separator", ",")
+        if not isinstance(separator, str):
+            raise ConfigError(f"{place}: the separator {separator!r:.200} is no text")
+        return lambda value: None if value is None else separator.join(map(_text, _members(value)))
     if method == "extract_first":
         return lambda value: next(iter(_members(value)), None)
     if method == "extract_key_values":
         separators = how.get("separators", (";", ",", ":"))
-        if not isinstance(separators, (list, tuple)) or len(separators) != 3:
+        if not (isinstance(separators, (list, tuple)) and [*map(type, separators)] == [str, str, str]):
             raise ConfigError(
-                f"{place}: separators has to be three texts: between objects, between fields, before values"
+                f"{place}: separators has to be three texts: between members, between fields, before values"
             )
-        between, fields, before = (str(separator) for separator in separators)
+        between, fields, before = separators
         return lambda value: (
             None if value is None else between.join(_pairs(member, fields, before) for member in _members(value))
         )
-    raise ConfigError(f"{place}: there is no method {method!r}{did_you_mean(str(method), METHODS)}")
+    raise ConfigError(f"{place}: there is no method {method!r:.200}{did_you_mean(str(method), METHODS)}")
 
 
 def _itself(value: Any) -> Any:
@@ -105,22 +128,26 @@ def _itself(value: Any) -> Any:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"), default=_iso)
 
 
-def _members(value: Any) -> list[Any]:
+def _iso(value: Any) -> str:
+    return str(value.isoformat() if isinstance(value, (date, time)) else value)
+
+
+def _members(value: Any) -> Sequence[Any]:
     if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        return ()
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso)
+    return value if isinstance(value, str) else _iso(value)
 
 
 def _pairs(member: Any, fields: str, before: str) -> str:
     if not isinstance(member, Mapping):
-        return _text(member)
+        raise RecordError(f"extract_key_values wants mappings in the array, not {member!r:.200}")
     return fields.join(f"{key}{before}{_text(member[key])}" for key in sorted(member, key=str))

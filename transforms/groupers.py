@@ -5,31 +5,44 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
 from exporters_beam.transforms.callables import Loaded
-from exporters_beam.transforms.filters import compiled
+from exporters_beam.transforms.expressions import compile_option
 
 UNKNOWN = "unknown"
 """The group of records that have no value."""
 
 
 def as_text(value: Any) -> str:
-    """A group value as text: numbers and booleans as Python prints them, null as `unknown`, others as JSON.
+    """A group value as text: numbers and booleans as Python prints them, null as `unknown`, dates as ISO 8601, mappings
+    and lists as JSON with sorted keys. Raises RecordError for values that are not the same in every run.
 
-    >>> as_text(True), as_text(2), as_text(None), as_text({"a": [1]})
-    ('True', '2', 'unknown', '{"a":[1]}')
+    >>> as_text(True), as_text(2), as_text(None), as_text({"b": [1], "a": "é"})
+    ('True', '2', 'unknown', '{"a":"é","b":[1]}')
     """
     if isinstance(value, str):
         return value
     if value is None:
         return UNKNOWN
+    if isinstance(value, (int, float, complex, Decimal, UUID)):
+        return str(value)
     if isinstance(value, (Mapping, list, tuple)):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return str(value)
+        try:
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=as_text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecordError(f"a group value cannot be written as JSON: {error}") from None
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    raise RecordError(f"a group value is a {type(value).__name__}; it has to be text, a number, null or a date")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +64,9 @@ class NoGrouper:
 class FileKeyGrouper:
     """Group records by the values of fields.
 
-    A key is a field or, with dots, a path through mappings. Where there is no value, or null, it is `unknown`.
+    A key is a field or, with dots, a path through mappings. Where there is no value, or null, it is `unknown`; the empty
+    text is a value. Numbers and booleans become text as Python prints them, mappings and lists as JSON. Without keys
+    there is one group.
 
     Example:
         grouper:
@@ -85,7 +100,8 @@ class FileKeyGrouper:
 class PythonExpGrouper:
     """Group records by the values of Python expressions over `item`.
 
-    What an expression may do is described in docs/expressions.md. Null is the group `unknown`.
+    What an expression may do is described in docs/expressions.md. Values become text as in the grouper file_key: null is
+    the group `unknown`, true is `True`. An expression that cannot be evaluated for a record is an error of that record.
 
     Example:
         grouper:
@@ -101,7 +117,7 @@ class PythonExpGrouper:
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        found = [compiled(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
 
     @property
@@ -122,6 +138,8 @@ class PythonExpGrouper:
 @dataclass(frozen=True, kw_only=True)
 class PythonGrouper(Loaded):
     """Group records by what a Python function of yours gives: a value, or a list of `values` of them.
+
+    Values become text as in the grouper file_key. The function is imported on the workers, which need its package.
 
     Example:
         grouper:

@@ -286,6 +286,11 @@ class CsvFormat:
         if not self.fields and not (isinstance(properties, Mapping) and properties):
             raise ConfigError("schema: it has no properties, which would be the columns; give them or `fields`")
         object.__setattr__(self, "_columns", tuple(self.fields) or tuple(sorted(properties or ())))
+        try:
+            "".join(map(str, self._columns)).encode()
+        except UnicodeEncodeError:
+            option_name = "fields" if self.fields else "schema"
+            raise ConfigError(f"{option_name}: a name holds half a surrogate pair, which UTF-8 cannot write") from None
 
     @property
     def header(self) -> bytes:

@@ -23,8 +23,8 @@ from exporters_beam.records import Record
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
 
-_DEEPEST = 500
-"""Elements inside a record's that are read. Deeper ones no format could write."""
+_DEEPEST = 400
+"""How deep elements inside a record may nest: about what Python can carry to another process."""
 
 _Found = list["Record | tuple[RecordError, Any]"]
 
@@ -39,7 +39,8 @@ class XmlDeserializer:
     more than once holds a list. Other attributes become keys with an @ before the name, text beside elements or
     attributes the key `#text`. Prefixes stay part of names, comments are left out.
 
-    Declarations of entities are refused, external documents are never read. Numbers in messages count records.
+    Declarations of entities are refused, external documents are never read. A record whose elements nest more than 400
+    deep is an error. Numbers in messages count records.
 
     Example:
         deserializer:
@@ -299,6 +300,10 @@ class XmlFormat:
             raise ConfigError(
                 f"xml_header: files are written in UTF-8, not in {encoding[1]}; name that encoding or none"
             )
+        try:
+            expat.ParserCreate().Parse(f"{self.xml_header}\n<r/>".encode(), True)
+        except (expat.ExpatError, UnicodeEncodeError):
+            raise ConfigError(f"xml_header: {cut(self.xml_header)!r} cannot stand before an XML element") from None
 
     @property
     def header(self) -> bytes:

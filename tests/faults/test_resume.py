@@ -67,7 +67,7 @@ def bytes_of(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("shape", "call", "nth"), [
     ("plain", "fsync", 1), ("plain", "fsync", 5), ("plain", "rename", 3), ("plain", "replace", 1), ("plain", "replace", 2),
-    ("grouped", "rename", 8), ("grouped", "replace", 2), ("grouped", "replace", 3), ("parquet", "rename", 5),
+    ("grouped", "rename", 6), ("grouped", "replace", 2), ("grouped", "replace", 3), ("parquet", "rename", 5),
     ("parquet", "replace", 3), ("dupe", "rename", 1), ("dupe", "replace", 2),
 ])  # fmt: skip
 def test_killed_at_a_commit_and_resumed(shape, call, nth, folder, undisturbed, tmp_path):
@@ -89,7 +89,7 @@ def test_killed_at_a_commit_and_resumed(shape, call, nth, folder, undisturbed, t
 def test_committed_ranges_are_not_read_again(folder, undisturbed, tmp_path):
     out = tmp_path / "out"
     asked = {"config": config(folder, out), "small": True}
-    child({**asked, "fault": {"call": "rename", "nth": 12, "how": "kill"}})
+    child({**asked, "fault": {"call": "rename", "nth": 6, "how": "kill"}})
     told = json.loads(child({**asked, "resume": True}).stdout)
     assert told["counts"]["read"] == 1200
     assert 300 < told["resumed"] < 1200
@@ -98,7 +98,7 @@ def test_committed_ranges_are_not_read_again(folder, undisturbed, tmp_path):
 def test_a_run_without_resume_begins_again(folder, undisturbed, tmp_path):
     out = tmp_path / "out"
     asked = {"config": config(folder, out), "small": True}
-    child({**asked, "fault": {"call": "rename", "nth": 12, "how": "kill"}})
+    child({**asked, "fault": {"call": "rename", "nth": 6, "how": "kill"}})
     told = json.loads(child(asked).stdout)
     assert told["resumed"] == 0
     assert bytes_of(out) == undisturbed["plain"]
@@ -120,7 +120,7 @@ def test_changed_input_is_not_resumed_and_told_what_changed(tmp_path):
     for n in range(3):
         write_gz(folder / f"{n}.jl.gz", [{"id": i, "t": "x" * 40} for i in range(400)])
     asked = {"config": config(folder, out), "small": True}
-    child({**asked, "fault": {"call": "rename", "nth": 8, "how": "kill"}})
+    child({**asked, "fault": {"call": "rename", "nth": 5, "how": "kill"}})
     write_gz(folder / "0.jl.gz", [{"id": 1}])
     write_gz(folder / "1.jl.gz", [{"id": 1}])
     write_gz(folder / "2.jl.gz", [{"id": 1}])
@@ -152,11 +152,13 @@ def test_of_two_runs_at_once_one_wins_and_the_other_says_so(folder, tmp_path):
     from exporters_beam.plan import make
 
     plan = make(spec.load(config(folder, tmp_path / "out")))
-    with locked(books_of(plan).folder):
-        with pytest.raises(
+    with (
+        locked(books_of(plan).folder),
+        pytest.raises(
             exporters_beam.DestinationError, match=r"another run of this export is under way \(process \d+ on"
-        ):
-            exporters_beam.run(config(folder, tmp_path / "out"))
+        ),
+    ):
+        exporters_beam.run(config(folder, tmp_path / "out"))
     assert exporters_beam.run(config(folder, tmp_path / "out")).written == 1200
 
 

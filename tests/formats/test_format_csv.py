@@ -236,6 +236,13 @@ def test_cells_of_the_old_system() -> None:
         (2**70, str(2**70)),
         (1e-7, "1e-07"),
         (1e22, "1e+22"),
+        (1e16, "1e+16"),
+        (1e-05, "1e-05"),
+        (-0.0, "-0.0"),
+        (5e-324, "5e-324"),
+        (float("nan"), "nan"),
+        ("007", '"007"'),
+        ("nul\0", '"nul\0"'),
         (datetime(2016, 1, 2, 3, 4), '"2016-01-02 03:04:00"'),
         (date(2016, 1, 2), '"2016-01-02"'),
         (time(3, 4), '"03:04:00"'),
@@ -264,6 +271,14 @@ def test_nested_values_are_compact_json() -> None:
         CsvFormat(fields=("a",)).format([1])  # type: ignore[arg-type]
 
 
+def test_the_bytes_of_a_file() -> None:
+    form = CsvFormat(fields=("sku", "label"))
+    records = [{"sku": 7, "label": "x,y", "more": 1}, {}, {"label": ["a"]}]
+    assert form.header + form.separator.join(map(form.format, records)) + form.footer == (
+        b'"sku","label"\n7,"x,y"\n"",""\n"","[""a""]"\n'
+    )
+
+
 def test_headers_columns_and_footer() -> None:
     form = CsvFormat(fields=("é", "a", 'q"'))
     assert form.header == '"é","a","q"""\n'.encode()
@@ -288,6 +303,8 @@ def test_headers_columns_and_footer() -> None:
         ({"schema": {"properties": {}}}, "schema: it has no properties"),
         ({"fields": ["a"], "delimiter": ";;"}, "delimiter: ';;' is not one character"),
         ({"fields": ["a"], "delimiter": '"'}, "delimiter: "),
+        ({"fields": ["a", "\ud800"]}, "fields: a name holds half a surrogate pair"),
+        ({"schema": {"properties": {"\ud800": {}}}}, "schema: a name holds half a surrogate pair"),
     ],
 )
 def test_wrong_options_of_the_format(options: dict[str, Any], message: str) -> None:

@@ -66,7 +66,7 @@ def test_linked_folders_are_not_followed(tree):
     ],
 )
 def test_wrong_inputs_are_refused(given, says):
-    with pytest.raises(ConfigError, match="^input: ") as caught:
+    with pytest.raises(ConfigError, match=r"^input: ") as caught:
         FsReader(input=given)
     assert says in str(caught.value)
 
