@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -79,10 +80,11 @@ class Delivery:
 class _Block:
     """The records of one group that are waiting to be staged."""
 
-    __slots__ = ("draws", "first", "ordinals", "parts", "positions", "size")
+    __slots__ = ("draws", "first", "ordinals", "parts", "positions", "size", "sizes", "text")
 
     def __init__(self, first: Position) -> None:
         self.first, self.size = first, 0
+        self.text, self.sizes = bytearray(), array("I")  # Where nothing is chosen later: it keeps memory in one piece.
         self.parts: list[Any] = []
         self.positions: list[Position] = []
         self.ordinals: list[int] = []
@@ -130,10 +132,12 @@ class EncodeBlocks(Step):
         block = self._blocks.get(group)
         if block is None:
             block = self._blocks[group] = _Block(position)
-        block.parts.append(data)
-        block.size += len(data) + self._gap
+        text = block.text
+        text += data
+        text += self._separator
+        block.sizes.append(len(data))
         self._kept += 1
-        if block.size >= self._limit:
+        if len(text) >= self._limit:
             del self._blocks[group]
             return self._stage(group, block)
         return ()
@@ -188,6 +192,9 @@ class EncodeBlocks(Step):
         if self._delivery.table:
             payload, schema, failures = self._encode_table(block)
             sizes: Sequence[int] = [0] * len(block.parts)
+        elif block.sizes:
+            payload = bytes(block.text[: len(block.text) - self._gap])
+            sizes = block.sizes
         else:
             payload = self._separator.join(block.parts)
             sizes = list(map(len, block.parts))
@@ -196,7 +203,7 @@ class EncodeBlocks(Step):
         compressed = compressed and not self._delivery.table and self._delivery.codec.name != "none"
         if compressed:
             payload = self._delivery.codec.compress(payload)
-        if not block.parts:
+        if not sizes:
             return failures
         ref = BlockRef("", 0, len(payload), raw, len(sizes), len(sizes), compressed, block.first, self._number, schema,
                        tuple(block.ordinals), tuple(block.draws))  # fmt: skip

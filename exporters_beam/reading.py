@@ -8,7 +8,7 @@ after the last chunk of a range, the mark that ends it. `Source` holds the rules
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count, repeat
 from typing import Any, BinaryIO
@@ -24,6 +24,9 @@ from exporters_beam.variables import reveal
 
 RANGE_BYTES = 16 << 20
 """Decompressed bytes of a range. What is redone after a failure is at most this much a worker."""
+
+LINE = 256 << 10
+"""Bytes of a line that are held at a time while looking for its end."""
 
 Span = tuple[int, int]
 """A restriction: ranges from the first number up to, not including, the second; -1 where the end is not known."""
@@ -108,7 +111,7 @@ class Source:
     def _stream(self, unit: Unit, start: int, covered: Covered) -> Iterator[Event]:
         number, size, records, first = 0, 0, 0, 0
         with self._open(unit) as stream:
-            for data, count, length in self.deserializer.chunks(stream):
+            for data, count, length in self._chunks(stream, lambda: first + 1):  # noqa: B023
                 if size >= self.range_bytes:
                     if number >= start:
                         yield number, None if (unit.index, number) in covered else Mark(unit, number), records
@@ -119,6 +122,13 @@ class Source:
             if number >= start:
                 yield number, None if (unit.index, number) in covered else Mark(unit, number, last=True), records
 
+    def _chunks(self, stream: Any, number: Callable[[], int]) -> Iterator[tuple[Any, int, int]]:
+        """The deserializer's chunks. What it says of the record that follows them gets that record's number."""
+        try:
+            yield from self.deserializer.chunks(stream)
+        except RecordError as error:
+            raise SourceError(f"record {number()}: {error}") from error
+
     def _lines(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         for number in range(start, stop):
             if (unit.index, number) in covered:
@@ -127,7 +137,7 @@ class Source:
             records = 0
             with self.reader.open(unit) as raw:
                 lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
-                for data, count, _ in self.deserializer.chunks(lines):
+                for data, count, _ in self._chunks(lines, lambda: self.record_number((unit, number, records))):  # noqa: B023
                     yield number, Chunk(unit, number, records, data), count
                     records += count
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
@@ -218,18 +228,22 @@ class LineRange:
         self._ended = False
         if start:
             raw.seek(start - 1)
-            self._left -= len(raw.readline()) - 1
+            self._left += 1
+            while self._left > 0 and (line := raw.readline(LINE)):
+                self._left -= len(line)
+                if line.endswith(b"\n"):
+                    break
             self._ended = self._left <= 0
 
     def read(self, size: int) -> bytes:
         if self._ended:
             return b""
-        data = self._raw.read(min(size, self._left))
+        if self._left > 0:
+            data = self._raw.read(min(size, self._left))
+        else:
+            data = self._raw.readline(size)
         self._left -= len(data)
-        if self._left <= 0:
-            self._ended = True
-            if not data.endswith(b"\n"):
-                data += self._raw.readline()
+        self._ended = self._left <= 0 and (not data or data.endswith(b"\n"))
         return data
 
 

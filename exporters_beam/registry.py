@@ -167,7 +167,7 @@ def load(entry: Entry) -> type[Any]:
     module, _, attribute = entry.target.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the last two for what is no module's name at all
         raise ConfigError(f"name: {entry.name} cannot be imported: {error}") from error
     except AttributeError:
         raise ConfigError(f"name: the module {module} has no class {attribute!r}") from None

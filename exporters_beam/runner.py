@@ -164,7 +164,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
                 state = result.wait_until_finish()
                 if state is not None and str(state) != "DONE":
                     raise DestinationError(f"the runner ended the export as {state}")
-        except ExportError:
+        except ConfigError:
             raise
         except Exception as error:
             raise told(error) from error
@@ -214,8 +214,9 @@ def _times(result: Any) -> dict[str, float]:
     return times
 
 
-_OURS = re.compile(r"^(?:exporters_beam\.)?(?:[\w.]+\.)?(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|"
-                   r"FailedRecord): (.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
+_OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]+\.)?"
+                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord): "
+                   r"(.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
 
 
 def told(error: BaseException) -> ExportError:

@@ -103,7 +103,7 @@ class Segment:
 
     def add(self, group: tuple[str, ...], payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
         """Append a block and the sizes of its records; gives `ref` with its place filled in. Raises DestinationError."""
-        index = array("I", sizes).tobytes()
+        index = (sizes if isinstance(sizes, array) else array("I", sizes)).tobytes()
         with destination("cannot write to the staging folder", self._folder):
             file = self._file or self._create()
             file.write(payload)

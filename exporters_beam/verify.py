@@ -79,7 +79,7 @@ def count(path: str, form: Mapping[str, Any]) -> int | None:
         return None
     plain = form.get("compression") == "none"
     with open(path, "rb") as raw:
-        stream = (Plain() if plain else Auto()).open(raw)
+        stream = (Plain() if plain else Auto(max_ratio=0)).open(raw)
         if form["name"] == "parquet":
             return sum(n for group in range(deserializer.row_groups(stream))
                        for _, n, _ in deserializer.chunks_of(stream, group))  # fmt: skip

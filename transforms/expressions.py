@@ -331,11 +331,13 @@ class _Checker:
         """An attribute that is not called: a value, or a method that is handed on."""
         whole, found = self.resolved(node)
         if whole:
+            if isinstance(found, ModuleType):
+                self.refuse(node, f"{_dotted(node)} is a module; write {_dotted(node)}.function(…)")
             if callable(found) or isinstance(found, Worker):
                 return self.call(self.work("function"), self.constant(found))
             return self.constant(found)
-        self.check_attribute(node)
         owner = self.owner(node.value)
+        self.check_attribute(node)
         if node.attr == "format":
             self.refuse(node, "format is not allowed here; call it on a text: '{} {}'.format(a, b)")
         guard = guards.METHOD_GUARDS.get(node.attr)
@@ -444,16 +446,23 @@ class _Checker:
             if isinstance(found, ModuleType):
                 self.refuse(func, f"{_dotted(func)} is a module; write {_dotted(func)}.function(…)")
             return self.constant(found), []
+        owner = self.owner(func.value)
         self.check_attribute(func)
         if func.attr == "format":
             self.check_template(func)
-            return ast.Attribute(func.value, "format", ast.Load()), []
-        owner = self.owner(func.value)
-        guard = guards.METHOD_GUARDS.get(func.attr)
+            return ast.Attribute(owner, "format", ast.Load()), []
+        guard = None if self.unguarded(func.attr, node) else guards.METHOD_GUARDS.get(func.attr)
         if guard is not None:
-            return self.constant(guard), [] if self.function(func.value) else [self.seen(owner, func.value)]
+            if self.function(func.value):
+                return self.constant(guard), []
+            return self.constant(guard), [self.seen(owner, func.value, self.cost(name, func))]
         owner = owner if cheap else self.seen(owner, func.value, self.cost(name, func))
         return ast.Attribute(owner, func.attr, ast.Load()), []
+
+    def unguarded(self, method: str, node: ast.Call) -> bool:
+        """Whether its arguments are written out and do no harm: text.strip('/')."""
+        known = all(isinstance(arg, ast.Constant) and guards.plain(arg.value) for arg in node.args)
+        return method in guards.ARGUMENT_GUARDS and known and not node.keywords
 
     def cost(self, name: str, func: ast.expr) -> str:
         """How what a call reads is paid for: the method of `Work`."""

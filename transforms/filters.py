@@ -72,8 +72,7 @@ def _check(operator: str, expected: Any, n: int) -> Check:
         with contextlib.suppress(TypeError):  # of members that cannot stand in a set
             members = frozenset(expected) if isinstance(expected, (list, tuple)) else expected
         return lambda value: _holds(members, value)
-    equals: Check = lambda value: value == expected  # noqa: E731
-    return equals
+    return lambda value: value == expected
 
 
 def _holds(container: Any, member: Any) -> bool:

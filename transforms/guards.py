@@ -294,7 +294,7 @@ def _replacement(given: Any, text: Any) -> Any:
 
     def expand(match: re.Match[Any]) -> Any:
         nonlocal left
-        part = match.expand(given)
+        part = match.expand(given) if groups else given
         left -= len(part)
         if left < 0:
             raise TooMuch(f"replacing gives a text of more than {max(CHARACTERS, 2 * len(text)):,} characters")
@@ -312,7 +312,51 @@ def _padding(name: str) -> Callable[..., Any]:
     return pad
 
 
+SHORT = 64
+"""Characters to search for, or to strip, that never take long."""
+
+
+def _searching(name: str) -> Callable[..., Any]:
+    """Methods that compare each character of the text with each of what they search for, at worst."""
+
+    def search(text: Any, *args: Any, **kwargs: Any) -> Any:
+        part: Any = args[0] if args else kwargs.get("sep")
+        both = isinstance(text, (str, bytes)) and isinstance(part, (str, bytes))
+        if both and len(part) > SHORT and len(text) * len(part) > CHARACTERS * 10:
+            raise TooMuch(f"{name} of {len(part):,} characters in a text of {len(text):,} takes too long")
+        return getattr(text, name)(*args, **kwargs)
+
+    return search
+
+
+def _coding(name: str) -> Callable[..., Any]:
+    def code(text: Any, *args: Any, **kwargs: Any) -> Any:
+        encoding = args[0] if args else kwargs.get("encoding")
+        if isinstance(text, (str, bytes)) and len(text) > 1000 and _is_slow(encoding):
+            raise TooMuch(f"the encoding {encoding} takes too long on a text of {len(text):,} characters")
+        return getattr(text, name)(*args, **kwargs)
+
+    return code
+
+
+def _is_slow(encoding: Any) -> bool:
+    """Whether it takes quadratic time: Punycode, and IDNA, which uses it."""
+    return isinstance(encoding, str) and any(part in encoding.lower() for part in ("puny", "idna"))
+
+
+def plain(argument: Any) -> bool:
+    """Whether methods of `ARGUMENT_GUARDS` may be given this without a guard."""
+    return not (isinstance(argument, (str, bytes)) and (len(argument) > SHORT or _is_slow(argument)))
+
+
+ARGUMENT_GUARDS: dict[str, Callable[..., Any]] = {
+    **{name: _searching(name) for name in ("rfind", "rindex", "rpartition", "rsplit", "strip", "lstrip", "rstrip")},
+    **{name: _coding(name) for name in ("encode", "decode")},
+}
+"""Guards that are needed for unusual arguments only."""
+
 METHOD_GUARDS: dict[str, Callable[..., Any]] = {
+    **ARGUMENT_GUARDS,
     **{name: _padding(name) for name in ("center", "ljust", "rjust", "zfill")},
     "expandtabs": expandtabs,
     "extend": extend,
@@ -566,5 +610,5 @@ CHEAP = _words(
 SCANS = _words("count endswith find fullmatch index match rfind rindex search startswith")
 """Methods that search."""
 
-MAKERS = {*METHOD_GUARDS, *_words("bytes format group groupdict groups range sum")}
+MAKERS = {*(METHOD_GUARDS.keys() - ARGUMENT_GUARDS.keys()), *_words("bytes format group groupdict groups range sum")}
 """Functions and methods whose result may be larger than their arguments."""

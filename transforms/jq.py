@@ -29,10 +29,10 @@ class JqTransform:
     """Put each record through a jq program; every object it gives is a record, in its order.
 
     None, one or several objects may come out. A text that holds a JSON object counts as one; any other result is an
-    error of the record, as is an error in jq. Numbers that the program passes on keep their digits; what it calculates
-    with are doubles, so integers beyond 2^53 lose digits, and 2.0 becomes 2. Dates come out as ISO 8601 text, decimals
-    as numbers. NaN, infinities and lone surrogates are errors. `env` is empty, `import` and `include` are not allowed,
-    and a program that never ends hangs the export.
+    error of the record, as is an error in jq. Numbers that the program passes on keep their digits, but jq does not tell
+    2e16 from an integer. What it calculates with are doubles: integers beyond 2^53 lose digits, and 2.0 becomes 2.
+    Dates come out as ISO 8601 text, decimals as numbers. NaN, infinities and lone surrogates are errors. `env` is empty,
+    `import` and `include` are not allowed, and a program that never ends hangs the export.
 
     Example:
         transform:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.streams import joined, stream
+from exporters_beam.compressions.streams import decompressed, joined, ratio_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,15 @@ class Bz2:
     suffixes: ClassVar[tuple[str, ...]] = (".bz2",)
     splittable: ClassVar[bool] = False
 
+    max_ratio: int = ratio_option()
+
     def open(self, raw: BinaryIO) -> BinaryIO:
         import bz2
 
-        return stream(joined(raw, "bz2", _begins, bz2.BZ2Decompressor, (OSError, ValueError)), raw)
+        def pieces(raw: BinaryIO) -> Iterator[bytes]:
+            return joined(raw, "bz2", _begins, bz2.BZ2Decompressor, (OSError, ValueError))
+
+        return decompressed(pieces, raw, self.max_ratio)
 
 
 def _begins(first: bytes) -> bool:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, BinaryIO, Protocol, cast
 
 from exporters_beam.errors import SourceError
+from exporters_beam.options import option
 
 INPUT = 64 * 1024
 """Compressed bytes read at a time."""
@@ -19,15 +20,22 @@ OUTPUT = 256 * 1024
 HEAD = 512
 """How many first bytes tell compressions apart."""
 
+FREE = 64 << 20
+"""Decompressed bytes from which on `max_ratio` counts: less harms nobody, and small files may well be all alike."""
+
+MAX_RATIO = 1000
+"""The usual `max_ratio`. gzip cannot do more than 1032, and files of records stay far below."""
+
 _DECOMPRESSORS = {"gzip": "zlib", "zlib": "zlib", "bz2": "bz2", "xz": "xz", "zstd": "zstd", "zip": "zip"}
 
 
 class _Pieces(io.RawIOBase):
     """The bytes of an iterator's pieces. An error stays: a second read must not look like the end of the data."""
 
-    def __init__(self, pieces: Iterator[bytes], raw: BinaryIO) -> None:
+    def __init__(self, pieces: Iterator[bytes], raw: BinaryIO, taken: Callable[[], int], max_ratio: int) -> None:
         super().__init__()
         self._raw = raw
+        self._taken, self._max_ratio, self._made = taken, max_ratio, 0
         self._pieces = pieces
         self._left = memoryview(b"")
         self._error: Exception | None = None
@@ -41,6 +49,9 @@ class _Pieces(io.RawIOBase):
         try:
             while not self._left:
                 self._left = memoryview(next(self._pieces))
+                self._made += len(self._left)
+                if self._made > FREE and self._max_ratio:
+                    self._check_ratio()
         except StopIteration:
             return 0
         except Exception as error:
@@ -51,6 +62,14 @@ class _Pieces(io.RawIOBase):
         self._left = self._left[size:]
         return size
 
+    def _check_ratio(self) -> None:
+        taken = max(1, self._taken())
+        if self._made > self._max_ratio * taken:
+            raise SourceError(
+                f"{taken:,} bytes decompress to {self._made:,} and more, over {self._max_ratio:,} times as much, "
+                "as decompression bombs do; where that is right, raise max_ratio or set it to 0"
+            )
+
     def close(self) -> None:
         if not self.closed:
             if hasattr(self._pieces, "close"):
@@ -59,9 +78,67 @@ class _Pieces(io.RawIOBase):
         super().close()
 
 
-def stream(pieces: Iterator[bytes], raw: BinaryIO) -> BinaryIO:
-    """A stream of the pieces whose `read(n)` gives exactly n bytes until the end. Closing it closes `raw`, too."""
-    return cast(BinaryIO, io.BufferedReader(_Pieces(pieces, raw), INPUT))
+def stream(pieces: Iterator[bytes], raw: BinaryIO, taken: Callable[[], int] = int, max_ratio: int = 0) -> BinaryIO:
+    """A stream of the pieces whose `read(n)` gives exactly n bytes until the end. Closing it closes `raw`, too.
+
+    With `max_ratio` it raises SourceError where there are so many times more bytes in the pieces than were `taken`.
+    """
+    return cast(BinaryIO, io.BufferedReader(_Pieces(pieces, raw, taken, max_ratio), INPUT))
+
+
+def decompressed(decompress: Callable[[BinaryIO], Iterator[bytes]], raw: BinaryIO, max_ratio: int) -> BinaryIO:
+    """The stream of what `decompress` makes of `raw`; see `stream`."""
+    counted = _Counted(raw)
+    return stream(decompress(cast(BinaryIO, counted)), cast(BinaryIO, counted), lambda: counted.taken, max_ratio)
+
+
+class _Counted(io.BufferedIOBase):
+    """A stream that counts how far it was read."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__()
+        self._raw: Any = buffered(raw)
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return _seekable(self._raw)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data: bytes = self._raw.read(size)
+        self.taken += len(data)
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        size: int = self._raw.readinto(buffer)
+        self.taken += size
+        return size
+
+    def tell(self) -> int:
+        return int(self._raw.tell())
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        before = self._raw.tell()
+        after = int(self._raw.seek(offset, whence))
+        self.taken += after - before
+        return after
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def ratio_option() -> Any:
+    """The option `max_ratio`, which all decompressors have that decompress."""
+    return option(
+        "how many times larger than the file what it decompresses to may be, counted from 64 MiB on; 0: no limit",
+        type="int",
+        default=MAX_RATIO,
+        minimum=0,
+    )
 
 
 def buffered(raw: BinaryIO) -> BinaryIO:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.streams import joined, stream
+from exporters_beam.compressions.streams import decompressed, joined, ratio_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +23,18 @@ class Xz:
     suffixes: ClassVar[tuple[str, ...]] = (".xz",)
     splittable: ClassVar[bool] = False
 
+    max_ratio: int = ratio_option()
+
     def open(self, raw: BinaryIO) -> BinaryIO:
         import lzma
 
         def member() -> lzma.LZMADecompressor:
             return lzma.LZMADecompressor(lzma.FORMAT_XZ)
 
-        return stream(joined(raw, "xz", _begins, member, (lzma.LZMAError,), padded=True), raw)
+        def pieces(raw: BinaryIO) -> Iterator[bytes]:
+            return joined(raw, "xz", _begins, member, (lzma.LZMAError,), padded=True)
+
+        return decompressed(pieces, raw, self.max_ratio)
 
 
 def _begins(first: bytes) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Writable
-from exporters_beam.compressions.streams import OUTPUT, head, sniff, stream, wrong
+from exporters_beam.compressions.streams import OUTPUT, head, ratio_option, sniff, stream, wrong
 from exporters_beam.errors import SourceError
 
 
@@ -30,11 +30,15 @@ class Zip:
     suffixes: ClassVar[tuple[str, ...]] = (".zip",)
     splittable: ClassVar[bool] = False
 
+    max_ratio: int = ratio_option()
+
     def open(self, raw: BinaryIO) -> BinaryIO:
-        return stream(_pieces(raw), raw)
+        sizes: list[int] = []
+        return stream(_pieces(raw, sizes), raw, lambda: sum(sizes), self.max_ratio)
 
 
-def _pieces(raw: BinaryIO) -> Iterator[bytes]:
+def _pieces(raw: BinaryIO, sizes: list[int]) -> Iterator[bytes]:
+    """What is in the members. `sizes` gets the size of the archive: members may share the same bytes of it."""
     import zipfile
     import zlib
 
@@ -50,7 +54,7 @@ def _pieces(raw: BinaryIO) -> Iterator[bytes]:
             shutil.copyfileobj(raw, file, OUTPUT)
         try:
             archive = stack.enter_context(zipfile.ZipFile(file))
-            _check_bounds(archive, file)
+            sizes.append(_check_bounds(archive, file))
             for member in archive.infolist():
                 if member.flag_bits & 1:
                     raise SourceError(f"the zip member {member.filename!r} is encrypted; unpack it before the export")
@@ -65,8 +69,11 @@ def _pieces(raw: BinaryIO) -> Iterator[bytes]:
             raise SourceError(f"the zip archive cannot be read: {error}; pack it again with deflate") from error
 
 
-def _check_bounds(archive: object, file: BinaryIO) -> None:
-    """Archives joined to one file would be read as the last one alone, so the archive must be the whole file."""
+def _check_bounds(archive: object, file: BinaryIO) -> int:
+    """Archives joined to one file would be read as the last one alone, so the archive must be the whole file.
+
+    Gives its size.
+    """
     import zipfile
 
     assert isinstance(archive, zipfile.ZipFile)
@@ -78,6 +85,7 @@ def _check_bounds(archive: object, file: BinaryIO) -> None:
         raise SourceError("something follows the zip archive; it may be truncated, or joined to another file")
     if min(offsets, default=0) != 0:
         raise SourceError("the zip archive does not begin where the file does; archives cannot be joined to one file")
+    return size
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.streams import OUTPUT, buffered, head, is_zlib_header, joined, stream, wrong
+from exporters_beam.compressions.streams import (
+    OUTPUT,
+    buffered,
+    decompressed,
+    head,
+    is_zlib_header,
+    joined,
+    ratio_option,
+    wrong,
+)
 from exporters_beam.errors import SourceError
 
 
@@ -27,8 +36,10 @@ class Zlib:
     suffixes: ClassVar[tuple[str, ...]] = (".gz",)
     splittable: ClassVar[bool] = False
 
+    max_ratio: int = ratio_option()
+
     def open(self, raw: BinaryIO) -> BinaryIO:
-        return stream(_pieces(raw), raw)
+        return decompressed(_pieces, raw, self.max_ratio)
 
 
 def _pieces(raw: BinaryIO) -> Iterator[bytes]:

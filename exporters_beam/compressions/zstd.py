@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.streams import joined, stream
+from exporters_beam.compressions.streams import decompressed, joined, ratio_option
 
 INPUT = 4096
 """Compressed bytes given to the library at a time. It returns all they expand to at once, so this bounds memory."""
@@ -28,10 +29,15 @@ class Zstd:
     suffixes: ClassVar[tuple[str, ...]] = (".zst",)
     splittable: ClassVar[bool] = False
 
+    max_ratio: int = ratio_option()
+
     def open(self, raw: BinaryIO) -> BinaryIO:
         import zstandard
 
-        return stream(joined(raw, "zstd", _begins, _Frame, (zstandard.ZstdError,), piece=INPUT), raw)
+        def pieces(raw: BinaryIO) -> Iterator[bytes]:
+            return joined(raw, "zstd", _begins, _Frame, (zstandard.ZstdError,), piece=INPUT)
+
+        return decompressed(pieces, raw, self.max_ratio)
 
 
 class _Frame:
@@ -78,7 +84,7 @@ class ZstdCodec(Codec):
         return cast(bytes, self._library().compress(data))
 
     def decompress(self, data: bytes) -> bytes:
-        with Zstd().open(io.BytesIO(data)) as opened:
+        with Zstd(max_ratio=0).open(io.BytesIO(data)) as opened:
             return opened.read()
 
     def _library(self) -> Any:

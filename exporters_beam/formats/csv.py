@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
 from uuid import UUID
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats.json_lines import JsonFormat, cut
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Record
 
@@ -73,6 +73,9 @@ class CsvDeserializer:
     fields: tuple[str, ...] = option(
         "names of the columns, where the files have no header row", type="str_list", default=()
     )
+    max_record_bytes: int = option(
+        "characters that a row may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
+    )
 
     def __post_init__(self) -> None:
         _check_delimiter(self.delimiter, self.quotechar)
@@ -89,7 +92,7 @@ class CsvDeserializer:
         header, records, size, rest, sound, start = self.fields, 0, 0, "", True, True
         while True:
             # Reading as much again as there is keeps the work linear where a single value is very long.
-            raw = stream.read(max(PIECE, len(rest)))
+            raw = stream.read(max(PIECE, min(len(rest), self.max_record_bytes)))
             size += len(raw)
             text, decoded = _decoded(decoder, raw)
             sound = sound and decoded
@@ -103,10 +106,19 @@ class CsvDeserializer:
                     rest, end, found = rest[end_of_header:], end - end_of_header, found - (header != ())
             except csv.Error as error:
                 raise SourceError(f"record {records + 1}: not readable as CSV: {error}") from error
-            if found:
+            if found and len(rest) > self.max_record_bytes:
+                short, before = self._short_rows(rest[:end])
+                if before:
+                    yield _Rows(header, rest[:short], sound), before, size
+                if short < end:
+                    raise too_long("row", "characters", self.max_record_bytes)
+            elif found:
                 yield _Rows(header, rest[:end], sound), found, size
+            if found:
                 records, size, sound = records + found, 0, decoded
             rest = rest[end:]
+            if len(rest) > self.max_record_bytes:
+                raise too_long("row", "characters", self.max_record_bytes)
             if not raw:
                 return
 
@@ -194,6 +206,23 @@ class CsvDeserializer:
             place = f"record {number + before[1]}" if number + before[1] else "header"
             raise SourceError(f"{place}: a quote opens a value here and is never closed: {cut(row[-1][:-3])}")
         return before
+
+    def _short_rows(self, text: str) -> tuple[int, int]:
+        """Where the first row begins that is too long, or the text ends, and how many rows that are not empty stand before."""
+        consumed = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal consumed
+            for line in io.StringIO(text, newline=""):
+                consumed += len(line)
+                yield line
+
+        border = found = 0
+        for row in self._lines_reader(lines()):
+            if consumed - border > self.max_record_bytes + 2:
+                return border, found
+            border, found = consumed, found + (row != [])
+        return border, found
 
     def _header(self, text: str) -> tuple[tuple[str, ...], int]:
         """The names in the first row of the text that is not empty, and where that row ends."""

@@ -30,6 +30,9 @@ from exporters_beam.records import Record
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
 
+MAX_RECORD_BYTES = 100 << 20
+"""The usual `max_record_bytes`: what is longer is hardly a record, and a few of them would fill the memory."""
+
 BOM = b"\xef\xbb\xbf"
 
 _loads = msgspec.json.Decoder().decode
@@ -52,19 +55,41 @@ class JsonLinesDeserializer:
     kind: ClassVar[str] = "deserializer"
     splits_on_lines: ClassVar[bool] = True
 
+    max_record_bytes: int = option(
+        "bytes that a line may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
+    )
+
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         parts: list[bytes] = []
+        held = 0
         piece, mark = after_mark(stream, PIECE)
         while piece:
             cut = piece.rfind(b"\n") + 1
+            held += len(piece)
             if cut:
                 data = b"".join((*parts, piece[:cut]))
-                yield data, data.count(b"\n"), len(data) + mark
-                parts, mark = [], 0
+                if held > self.max_record_bytes:
+                    yield from self._short_lines(data, mark)
+                else:
+                    yield data, data.count(b"\n"), len(data) + mark
+                parts, mark, held = [], 0, len(piece) - cut
             parts.append(piece[cut:])
+            if held > self.max_record_bytes:
+                raise too_long("line", "bytes", self.max_record_bytes)
             piece = stream.read(PIECE)
         if data := b"".join(parts):
             yield data, 1, len(data) + mark
+
+    def _short_lines(self, data: bytes, mark: int) -> Iterator[tuple[bytes, int, int]]:
+        """The chunk that these whole lines are, up to the first that is too long."""
+        end = 0
+        for number, line in enumerate(data.split(b"\n")):
+            if len(line) > self.max_record_bytes:
+                if number:
+                    yield data[:end], number, end + mark
+                raise too_long("line", "bytes", self.max_record_bytes)
+            end += len(line) + 1
+        yield data, data.count(b"\n"), len(data) + mark
 
     def decode(self, data: bytes) -> list[Record]:
         lines = data.split(b"\n")
@@ -83,6 +108,11 @@ class JsonLinesDeserializer:
                     yield number, parse(line), line
                 except RecordError as error:
                     yield number, error, line
+
+
+def too_long(what: str, units: str, limit: int) -> RecordError:
+    """The error for the record that follows those of the chunks before."""
+    return RecordError(f"the {what} is longer than {limit:,} {units}; where that is right, raise max_record_bytes")
 
 
 def after_mark(stream: BinaryIO, size: int) -> tuple[bytes, int]:

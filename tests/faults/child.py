@@ -1,7 +1,11 @@
 """Runs an export in a process of its own that kills itself, or fails, at a chosen call: python child.py '{…}'.
 
 The argument is JSON: `config`, `args` (Beam's), `resume`, `small` (tiny ranges, blocks and bundles), and `fault`:
-{"call": one of CALLS, "nth": which call of it, from 1, "how": "kill" | an errno name}. Prints the report's counts as JSON.
+{"call": one of CALLS, "nth": which call of it, from 1, "how": "kill" | "pause" | an errno name}. Prints the report's counts as
+JSON, and whether the fault was met.
+
+`python child.py --serve` takes one such line at a time on standard input, and runs each in a child that it forks: beginning
+Python and importing Beam takes longer than a small export. It answers with {"pid"}, and at the end with {"code", "out", "err"}.
 """
 
 from __future__ import annotations
@@ -12,12 +16,22 @@ import json
 import os
 import signal
 import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
 
-CALLS = ("fsync", "rename", "replace", "open", "listdir", "remove", "makedirs", "write")
+CALLS = ("fsync", "rename", "replace", "open", "os.open", "listdir", "remove", "makedirs", "write")
+PAUSE_SECONDS = 2.0
 
 
 def main() -> int:
-    asked = json.loads(sys.argv[1])
+    if sys.argv[1] == "--serve":
+        return serve()
+    return run(json.loads(sys.argv[1]))
+
+
+def run(asked: dict) -> int:
     import exporters_beam
     from exporters_beam import delivery, graph, runner
     from exporters_beam.formats import json_lines
@@ -28,8 +42,7 @@ def main() -> int:
         delivery.BLOCK_BYTES, delivery.COMPRESS_BYTES, delivery.BLOCK_RECORDS = 3000, 1500, 20
         runner.BUNDLE_SECONDS = 0.0
     fault = asked.get("fault")
-    if fault:
-        inject(fault, Segment)
+    met = inject(fault, Segment) if fault else lambda: False
     config = asked["config"]
     if asked.get("resume"):
         config = {**config, "exporter_options": {**config.get("exporter_options", {}), "resume": True}}
@@ -41,12 +54,12 @@ def main() -> int:
     except exporters_beam.ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(json.dumps({"counts": dict(report.counts), "resumed": report.resumed}))
+    print(json.dumps({"counts": dict(report.counts), "resumed": report.resumed, "met": met()}))
     return 0
 
 
-def inject(fault: dict, segment: type) -> None:
-    """Make the nth call that touches the export's own files fail, or kill the process at it."""
+def inject(fault: dict, segment: type) -> Callable[[], bool]:
+    """Make the nth call that touches the export's own files fail, wait, or kill the process; gives whether it came to that."""
     left = [fault["nth"]]
 
     def struck(path: object) -> bool:
@@ -59,19 +72,13 @@ def inject(fault: dict, segment: type) -> None:
     def strike() -> None:
         if fault["how"] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault["how"] == "pause":
+            time.sleep(PAUSE_SECONDS)
+            return
         raise OSError(getattr(errno, fault["how"]), os.strerror(getattr(errno, fault["how"])))
 
     name = fault["call"]
-    if name == "open":
-        genuine = builtins.open
-
-        def opening(file, *args, **kwargs):
-            if struck(file):
-                strike()
-            return genuine(file, *args, **kwargs)
-
-        builtins.open = opening
-    elif name == "write":
+    if name == "write":
         genuine_add = segment.add
 
         def adding(self, *args):
@@ -85,14 +92,53 @@ def inject(fault: dict, segment: type) -> None:
 
         segment.add = adding
     else:
-        call = getattr(os, name)
+        module, name = (builtins, name) if name == "open" else (os, name.removeprefix("os."))
+        call = getattr(module, name)
 
         def calling(path, *args, **kwargs):
             if struck(path):
                 strike()
             return call(path, *args, **kwargs)
 
-        setattr(os, name, calling)
+        setattr(module, name, calling)
+    return lambda: left[0] <= 0
+
+
+def serve() -> int:
+    """One try after the other, each in a fork of this process, which has imported everything and started no thread."""
+    import apache_beam.runners.portability.fn_api_runner  # noqa: F401
+
+    import exporters_beam.graph
+    import exporters_beam.runner  # noqa: F401
+
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            pid = os.fork()
+            if not pid:
+                _leave_with(run, json.loads(line), out.fileno(), err.fileno())
+            print(json.dumps({"pid": pid}), flush=True)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            found = {}
+            for name, file in (("out", out), ("err", err)):
+                file.seek(0)
+                found[name] = file.read().decode("utf-8", "replace")
+            print(json.dumps({"code": code, **found}), flush=True)
+    return 0
+
+
+def _leave_with(work: Callable[[dict], int], asked: dict, out: int, err: int) -> None:
+    """The whole life of a forked child."""
+    code = 70
+    try:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        code = work(asked)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

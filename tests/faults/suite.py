@@ -1,0 +1,635 @@
+"""The fault suite: disturbs exports in every way it knows, finishes them, and counts what is lost and what is there twice.
+
+    python tests/faults/suite.py [--quick] [--only NAME,...]
+
+Each try runs real child processes (see child.py). It counts by record id against the input, and compares every delivered
+file with an undisturbed run, byte by byte. Exit status 1 where anything is lost, doubled or otherwise wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from helpers import hidden, plain, visible, write_gz
+
+CHILD = Path(__file__).with_name("child.py")
+PATIENCE = 600
+"""Seconds after which a run counts as hanging."""
+
+BY_GROUP = {"grouper": {"name": "file_key", "options": {"keys": ["g"]}}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "ungrouped": {},
+    "grouped": BY_GROUP,
+    "parquet": {"formatter": {"name": "parquet"}, **BY_GROUP},
+    "dedupe": {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}},
+}
+FILES, RECORDS = 2, 60
+"""The input of most tries; with `small` that is three or four ranges a file."""
+
+
+class Wrong(Exception):
+    """What a try found that must not be."""
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """The error as a user sees it."""
+        return self.err[self.err.rfind("\nerror: ") + 1 :].strip() if "error: " in self.err else ""
+
+    @property
+    def met(self) -> bool:
+        return self.code != 0 or json.loads(self.out)["met"]
+
+
+class Server:
+    """A process that has imported everything and forks a child for each try."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen([sys.executable, str(CHILD), "--serve"], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+
+    def start(self, asked: dict[str, Any]) -> int:
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        self._begun = time.monotonic()
+        self._pid = int(self._answer()["pid"])
+        return self._pid
+
+    def wait(self) -> Done:
+        hangs = threading.Timer(PATIENCE, os.kill, (self._pid, signal.SIGKILL))
+        hangs.start()
+        try:
+            return Done(**self._answer(), seconds=time.monotonic() - self._begun)
+        finally:
+            hangs.cancel()
+
+    def run(self, asked: dict[str, Any]) -> Done:
+        self.start(asked)
+        return self.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()
+        if not line:
+            raise Wrong("the server of children has ended")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@dataclass
+class Tally:
+    """One line of the table, and what is wrong beyond the counts."""
+
+    tries: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    seconds: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.duplicated or self.wrong)
+
+
+class Suite:
+    """Input, undisturbed runs, and what all faults share."""
+
+    def __init__(self, place: Path, quick: bool, jobs: int = 2) -> None:
+        self.place, self.quick, self.jobs = place, quick, jobs
+        self.source = place / "source"
+        self.rng = random.Random(11)
+        self._lock, self._numbers = threading.Lock(), itertools.count()
+        self._servers: list[Server] = []
+        self._mine = threading.local()
+        self._undisturbed: dict[str, dict[str, bytes]] = {}
+        keys = random.Random(3)
+        self.records = [
+            {"id": i, "g": keys.choice("abc"), "key": keys.randrange(FILES * RECORDS // 2), "t": "x" * 150}
+            for i in range(FILES * RECORDS)
+        ]
+        for n in range(FILES):
+            write_gz(self.source / f"{n}.jl.gz", self.records[n * RECORDS : (n + 1) * RECORDS])
+        firsts = {record["key"]: record["id"] for record in reversed(self.records)}
+        self.expected = {shape: [record["id"] for record in self.records] for shape in SHAPES}
+        self.expected["dedupe"] = sorted(firsts.values())
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    @property
+    def server(self) -> Server:
+        """This thread's own."""
+        if not hasattr(self._mine, "server"):
+            self._mine.server = self.another_server()
+        return self._mine.server
+
+    def another_server(self) -> Server:
+        server = Server()
+        with self._lock:
+            self._servers.append(server)
+        return server
+
+    def fresh(self) -> Path:
+        """A folder for one try; the export goes to `out` in it."""
+        with self._lock:
+            folder = self.place / f"try-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    def asked(self, out: Path, shape: str = "ungrouped", source: Path | None = None, **more: Any) -> dict[str, Any]:
+        config = {
+            "reader": {"name": "fs", "options": {"input": {"dir": str(source or self.source)}}},
+            "writer": {"name": "fs", "options": {"filebase": f"{out}/part-"}},
+            **SHAPES[shape],
+        }
+        return {"config": config, "small": True, **more}
+
+    def undisturbed(self, shape: str) -> dict[str, bytes]:
+        with self._lock:
+            known = self._undisturbed.get(shape)
+        if known is None:
+            out = self.fresh() / "out"
+            done = self.server.run(self.asked(out, shape))
+            if done.code:
+                raise Wrong(f"{shape}: the undisturbed run failed: {done.err[-500:]}")
+            known = bytes_of(out)
+            with self._lock:
+                known = self._undisturbed.setdefault(shape, known)
+        return known
+
+    def recover(self, tally: Tally, asked: dict[str, Any]) -> Done:
+        """Finish a disturbed export as a user would: with --resume, and from the beginning where nothing was left."""
+        asked = {key: value for key, value in asked.items() if key != "fault"}
+        done = self.server.run({**asked, "resume": True})
+        if done.code == 2 and "nothing to resume" in done.err:
+            first, done = done.seconds, self.server.run(asked)
+            done.seconds += first
+        if done.code:
+            raise Wrong(f"was not finished: exit status {done.code}: {done.sentence or done.err[-500:]}")
+        with self._lock:
+            tally.seconds.append(done.seconds)
+        return done
+
+    def half_way(self, out: Path, shape: str) -> None:
+        """What stands under its final name after a fault is whole, and a manifest that is there tells the truth."""
+        delivered, wanted = bytes_of(out), self.undisturbed(shape)
+        for name, data in delivered.items():
+            if wanted.get(name) != data:
+                raise Wrong(f"after the fault {name} is not what an undisturbed run delivers")
+        if any(name.endswith("manifest.json") for name in hidden(out)) and delivered.keys() != wanted.keys():
+            raise Wrong("there is a manifest, and files are missing")
+
+    def whole(self, tally: Tally, out: Path, shape: str) -> None:
+        """The export is complete: every record once, the bytes of an undisturbed run, nothing left but the manifest."""
+        self.count(tally, ids_of(out), self.expected[shape])
+        if bytes_of(out) != self.undisturbed(shape):
+            raise Wrong("the delivered files are not those of an undisturbed run")
+        left = [name for name in hidden(out) if Path(name).name != "manifest.json"]
+        if left or not hidden(out):
+            raise Wrong(f"beside the manifest there is {left}" if left else "there is no manifest")
+
+    def count(self, tally: Tally, found: list[Any], expected: list[Any]) -> None:
+        there, wanted = Counter(found), Counter(expected)
+        with self._lock:
+            tally.lost += (wanted - there).total()
+            tally.duplicated += (there - wanted).total()
+
+    def attempt(self, tally: Tally, label: str, work: Callable[[Path], Any]) -> Any:
+        """One try in a folder of its own, which is removed where all was well."""
+        folder = self.fresh()
+        before = tally.lost + tally.duplicated
+        with self._lock:
+            tally.tries += 1
+        try:
+            result = work(folder)
+        except Wrong as wrong:
+            with self._lock:
+                tally.wrong.append(f"{label}: {wrong} (see {folder})")
+            return None
+        if before == tally.lost + tally.duplicated:
+            shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+    def spread(self, works: list[Callable[[], Any]]) -> None:
+        """Run them, some at a time."""
+        if self.jobs == 1:
+            for work in works:
+                work()
+            return
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for result in [pool.submit(work) for work in works]:
+                result.result()
+
+    def until_missed(self, tally: Tally, label: str, work: Callable[[Path, int], bool], steps: range) -> None:
+        """Strike at each of these steps until the run has no such step any more; such a run is no try."""
+        for nth in steps:
+            met = self.attempt(tally, f"{label} {nth}", lambda folder, nth=nth: work(folder, nth))
+            if met is False:
+                tally.tries -= 1
+                return
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in visible(out).items()} if out.exists() else {}
+
+
+def ids_of(out: Path) -> list[int]:
+    found: list[int] = []
+    for path in visible(out).values() if out.exists() else ():
+        if ".parquet" in path.name:
+            import pyarrow.parquet
+
+            found.extend(pyarrow.parquet.read_table(path, columns=["id"])["id"].to_pylist())
+        else:
+            found.extend(json.loads(line)["id"] for line in plain(path).splitlines())
+    return found
+
+
+def one_sentence(done: Done, *parts: str) -> None:
+    """A failed run ends with exit status 1 and one clear sentence."""
+    if done.code != 1:
+        raise Wrong(f"exit status {done.code} instead of 1: {done.sentence or done.err[-500:]}")
+    text = done.sentence
+    if not text or "\n" in text or "Traceback" in text or "[while running" in text or "exporters_beam." in text:
+        raise Wrong(f"not one clear sentence: {text!r}")
+    for part in parts:
+        if part not in text:
+            raise Wrong(f"the message does not say {part!r}: {text}")
+
+
+def kill_at_each_step(suite: Suite, tally: Tally) -> None:
+    steps = {"fsync": range(1, 1000), "rename": range(1, 1000), "replace": range(1, 1000)}
+    if suite.quick:
+        steps = {"fsync": range(4, 1000, 9), "rename": range(3, 1000, 5), "replace": range(2, 1000, 2)}
+
+    def each(shape: str, call: str) -> None:
+        def work(folder: Path, nth: int) -> bool:
+            asked = suite.asked(folder / "out", shape, fault={"call": call, "nth": nth, "how": "kill"})
+            done = suite.server.run(asked)
+            if done.code == 0:
+                suite.whole(tally, folder / "out", shape)
+                return False
+            if done.code != -signal.SIGKILL:
+                raise Wrong(f"exit status {done.code}: {done.err[-500:]}")
+            suite.half_way(folder / "out", shape)
+            suite.recover(tally, asked)
+            suite.whole(tally, folder / "out", shape)
+            return True
+
+        suite.until_missed(tally, f"{shape}: killed at {call}", work, steps[call])
+
+    suite.spread([lambda shape=shape, call=call: each(shape, call) for call in steps for shape in SHAPES])
+
+
+def kill_at_random(suite: Suite, tally: Tally) -> None:
+    moments = [[suite.rng.uniform(0.02, 1.3) for _ in range(3)] for _ in range(8 if suite.quick else 100)]
+
+    def each(n: int, shape: str) -> None:
+        def work(folder: Path) -> None:
+            asked = suite.asked(folder / "out", shape)
+            for moment in moments[n]:
+                pid = suite.server.start({**asked, "resume": moment is not moments[n][0]})
+                time.sleep(moment)
+                os.kill(pid, signal.SIGKILL)  # It is a zombie of its server's, or runs: the number is still its own.
+                suite.server.wait()
+                suite.half_way(folder / "out", shape)
+            suite.recover(tally, asked)
+            suite.whole(tally, folder / "out", shape)
+
+        suite.attempt(tally, f"{shape}: killed after {moments[n]} s", work)
+
+    suite.spread(
+        [lambda n=n, shape=shape: each(n, shape) for n, shape in zip(range(len(moments)), itertools.cycle(SHAPES))]
+    )
+
+
+def calls_that_fail(suite: Suite, tally: Tally) -> None:
+    calls = ("rename", "replace", "fsync", "open", "os.open", "listdir", "makedirs", "remove", "write")
+    steps = range(1, 1000)
+    if suite.quick:
+        steps = range(2, 1000, 11)
+    shapes = ("grouped",) if suite.quick else ("ungrouped", "grouped", "parquet")
+
+    def each(shape: str, call: str, how: str) -> None:
+        def work(folder: Path, nth: int) -> bool:
+            out = folder / "out"
+            asked = suite.asked(out, shape, fault={"call": call, "nth": nth, "how": how})
+            done = suite.server.run(asked)
+            if done.code:
+                one_sentence(done, {"EIO": "Input/output error", "ENOSPC": "No space left on device"}[how])
+                suite.half_way(out, shape)
+                if nth % 2:
+                    suite.recover(tally, asked)
+                else:
+                    again = suite.server.run(suite.asked(out, shape))
+                    if again.code:
+                        raise Wrong(f"a plain run after it failed: {again.sentence}")
+                    tally.seconds.append(again.seconds)
+            elif done.met:
+                suite.half_way(out, shape)  # It says that it is done: then it must be, before anything mends it.
+                if bytes_of(out) != suite.undisturbed(shape):
+                    raise Wrong("the run says that it is done, and files are missing")
+                suite.recover(tally, asked)
+                again = suite.server.run(suite.asked(out, shape))
+                if again.code:
+                    raise Wrong(f"a plain run after it failed: {again.sentence}")
+            suite.whole(tally, out, shape)
+            return done.met
+
+        suite.until_missed(tally, f"{shape}: {call} fails with {how}", work, steps)
+
+    hows = ("EIO", "ENOSPC")
+    suite.spread([lambda shape=shape, call=call, n=n: each(shape, call, hows[n % 2])
+                  for shape in shapes for n, call in enumerate(calls)])  # fmt: skip
+    if not suite.quick:
+        suite.spread([lambda call=call, n=n: each("grouped", call, hows[1 - n % 2]) for n, call in enumerate(calls)])
+
+
+def bundle_replay(suite: Suite, tally: Tally) -> None:
+    def each(shape: str) -> None:
+        def work(folder: Path) -> None:
+            suite.recover(tally, suite.asked(folder / "out", shape, args=["--direct_runner_bundle_repeat=3"]))
+            suite.whole(tally, folder / "out", shape)
+
+        suite.attempt(tally, f"{shape}: bundles run three times", work)
+
+    suite.spread([lambda shape=shape: each(shape) for shape in SHAPES])
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own. Raises PermissionError where mounting is not allowed."""
+    folder.mkdir()
+    done = mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    if done.returncode:
+        raise PermissionError(f"skipped: mounting is not allowed here ({done.stderr.strip()[-80:]})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def mount(*args: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["mount", *args], capture_output=True, text=True)
+    except OSError as error:
+        return subprocess.CompletedProcess(args, 1, "", str(error))
+
+
+def disk_full(suite: Suite, tally: Tally) -> None:
+    sizes = (16, 28, 44) if suite.quick else (4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 56)
+    shapes = ("grouped",) if suite.quick else tuple(SHAPES)
+
+    def each(shape: str, size: int) -> None:
+        def work(folder: Path) -> None:
+            with small_disk(folder / "out", f"{size}k") as out:
+                asked = suite.asked(out, shape)
+                done = suite.server.run(asked)
+                if done.code:
+                    one_sentence(done, "No space left on device")
+                suite.half_way(out, shape)
+                if mount("-o", "remount,size=64m", str(out)).returncode:
+                    raise Wrong("the disk could not be made larger")
+                suite.recover(tally, asked)
+                suite.whole(tally, out, shape)
+
+        suite.attempt(tally, f"{shape}: a disk of {size} KiB", work)
+
+    suite.spread([lambda shape=shape, size=size: each(shape, size) for size in sizes for shape in shapes])
+
+
+def read_only(suite: Suite, tally: Tally) -> None:
+    def each(shape: str, nth: int) -> None:
+        def work(folder: Path) -> None:
+            with small_disk(folder / "out", "64m") as out:
+                asked = suite.asked(out, shape)
+                if nth:
+                    suite.server.run({**asked, "fault": {"call": "rename", "nth": nth, "how": "kill"}})
+                before = {**bytes_of(out), **{name: (out / name).read_bytes() for name in hidden(out)}}
+                if mount("-o", "remount,ro", str(out)).returncode:
+                    raise PermissionError("skipped: a file system cannot be made read-only here")
+                for resume in (False, True) if nth else (False,):
+                    one_sentence(suite.server.run({**asked, "resume": resume}), "Read-only file system")
+                    if before != {**bytes_of(out), **{name: (out / name).read_bytes() for name in hidden(out)}}:
+                        raise Wrong("a read-only target has changed")
+                mount("-o", "remount,rw", str(out))
+                suite.recover(tally, asked)
+                suite.whole(tally, out, shape)
+
+        suite.attempt(tally, f"{shape}: read-only after {nth} commits", work)
+
+    shapes = ("grouped",) if suite.quick else tuple(SHAPES)
+    suite.spread([lambda shape=shape, nth=nth: each(shape, nth) for shape in shapes for nth in (0, 4)])
+
+
+def many_groups(suite: Suite, tally: Tally) -> None:
+    groups = 2_000 if suite.quick else 100_000
+    records = [{"id": i, "g": f"g{i:06}"} for i in range(groups)]
+    source = suite.place / "groups"
+    for n in range(4):
+        write_gz(source / f"{n}.jl.gz", records[n::4])
+
+    def each(nth: int) -> None:
+        def work(folder: Path) -> None:
+            out = folder / "out"
+            asked = {**suite.asked(out, "grouped", source), "small": False}
+            asked["config"]["writer"]["options"]["filebase"] = f"{out}/{{groups[0]}}"
+            if nth:
+                killed = suite.server.run({**asked, "fault": {"call": "replace", "nth": nth, "how": "kill"}})
+                if killed.code != -signal.SIGKILL:
+                    raise Wrong(f"exit status {killed.code}: {killed.err[-500:]}")
+            suite.recover(tally, asked)
+            found = {name: gzip.decompress(data) for name, data in bytes_of(out).items()}
+            suite.count(tally, [json.loads(line)["id"] for data in found.values() for line in data.splitlines()],
+                        list(range(groups)))  # fmt: skip
+            wanted = {f"{record['g']}.jl.gz": record for record in records}
+            if found.keys() != wanted.keys() or any(json.loads(data) != wanted[name] for name, data in found.items()):
+                raise Wrong("a file does not hold the one record of its group")
+            if [Path(name).name for name in hidden(out)] != ["manifest.json"]:
+                raise Wrong("beside the manifest there is something left")
+
+        suite.attempt(tally, f"{groups} groups" + (f", killed at the {nth}th file" if nth else ""), work)
+
+    each(0)
+    each(groups // 2)
+
+
+POISON: dict[str, tuple[bytes, str]] = {
+    "bad JSON": (b'{"id": 7, "g": ', "record 8"),
+    "not an object": (b"[7]", "record 8"),
+    "not UTF-8": (b'{"id": 7, "g": "\xff"}', "record 8"),
+    "NaN": (b'{"id": 7, "g": "a", "key": NaN}', "record 8"),
+    "infinite": (b'{"id": 7, "g": "a", "key": -Infinity}', "record 8"),
+    "nested too deep": (b'{"id": 7, "g": ' + b"[" * 100_000, "record 8"),
+    "too many digits": (b'{"id": ' + b"7" * 5000 + b"}", "record 8"),
+    "no group": (b'{"id": 7}', "record 8"),
+    "a zero byte": (b'{"id": 7, "g": "a\x00"}', "record 8"),
+}
+"""A line that stands in the place of the eighth, and what the message must hold."""
+
+
+def poisoned(suite: Suite, tally: Tally) -> None:
+    lines = [json.dumps(record).encode() for record in suite.records[:20]]
+    good = b"\n".join(lines) + b"\n"
+    files = {what: (b"\n".join([*lines[:7], line, *lines[8:]]) + b"\n", part) for what, (line, part) in POISON.items()}
+    packed = {f"{what}, gzip": (gzip.compress(data), part) for what, (data, part) in files.items()}
+    packed["truncated gzip"] = (gzip.compress(good)[:-30], "")
+    packed["gzip with a flipped bit"] = (gzip.compress(good)[:-8] + b"\xff" * 4 + gzip.compress(good)[-4:], "")
+    packed["not gzip"] = (b"\x00\x01\x02 not gzip", "")
+    cases = {**files, **packed}
+    if suite.quick:
+        cases = {what: cases[what] for what in ("bad JSON", "NaN", "not UTF-8, gzip", "truncated gzip")}
+
+    def each(what: str) -> None:
+        def work(folder: Path) -> None:
+            out, source = folder / "out", folder / "poisoned"
+            for path in suite.source.iterdir():
+                (source).mkdir(exist_ok=True)
+                shutil.copy(path, source / path.name)
+            data, part = cases[what]
+            name = f"1-poisoned.jl{'.gz' if what in packed else ''}"
+            (source / name).write_bytes(data)
+            asked = suite.asked(out, "grouped", source)
+            if what.startswith("no group"):
+                asked["config"]["on_error"] = "fail"
+            one_sentence(suite.server.run(asked), str(source / name), part)
+            if bytes_of(out):
+                raise Wrong("something was delivered")
+            (source / name).unlink()
+            again = suite.server.run(asked)
+            if again.code:
+                raise Wrong(f"without the poisoned file: {again.sentence}")
+            tally.seconds.append(again.seconds)
+            suite.whole(tally, out, "grouped")
+
+        suite.attempt(tally, what, work)
+
+    suite.spread([lambda what=what: each(what) for what in cases])
+
+
+def two_at_once(suite: Suite, tally: Tally) -> None:
+    def meet(shape: str, wait: float, killed: bool, folder: Path) -> None:
+        out = folder / "out"
+        asked = suite.asked(out, shape)
+        first, second = suite.server, suite.another_server()
+        pid = first.start({**asked, "fault": {"call": "rename", "nth": 2, "how": "pause"}})
+        time.sleep(wait)
+        loser, winner = second.run(asked), None
+        if killed:
+            os.kill(pid, signal.SIGKILL)
+        winner = first.wait()
+        if wait == 0 and winner.code == 1:
+            winner, loser = loser, winner
+        one_sentence(loser, "another run of this export is under way", "wait until it has ended")
+        if killed:
+            suite.half_way(out, shape)
+            suite.recover(tally, asked)
+        elif winner.code:
+            raise Wrong(f"neither of two runs won: {winner.sentence}")
+        else:
+            tally.seconds.append(winner.seconds)
+        suite.whole(tally, out, shape)
+        second.close()
+
+    kinds = [("grouped", 0.0, False), ("grouped", 1.0, False), ("grouped", 1.0, True)]
+    if not suite.quick:
+        kinds += [(shape, wait, killed) for shape in SHAPES for wait in (0.0, 0.3, 1.0) for killed in (False, wait > 0)]
+    for shape, wait, killed in kinds:
+        label = f"{shape}: a second run after {wait} s" + (", then the first is killed" if killed else "")
+        suite.attempt(tally, label, lambda folder, k=(shape, wait, killed): meet(*k, folder))
+
+
+FAULTS: dict[str, tuple[str, Callable[[Suite, Tally], None]]] = {
+    "kill-step": ("SIGKILL at each commit step", kill_at_each_step),
+    "kill-random": ("SIGKILL at random moments, three times", kill_at_random),
+    "calls": ("a call of the file system fails", calls_that_fail),
+    "replay": ("every bundle runs three times", bundle_replay),
+    "disk-full": ("disk full", disk_full),
+    "read-only": ("read-only target", read_only),
+    "poisoned": ("poisoned records", poisoned),
+    "two-runs": ("two runs at once", two_at_once),
+    "many-groups": ("many groups, one record each", many_groups),
+}
+
+
+def run(
+    names: list[str], quick: bool, place: Path, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, Tally]:
+    """Inject these faults one after the other; `tell` gets the lines of the table as they come."""
+    suite = Suite(place, quick)
+    tallies = {}
+    try:
+        for name in names:
+            tally = tallies[name] = Tally()
+            title, inject = FAULTS[name]
+            try:
+                inject(suite, tally)
+            except PermissionError as skipped:
+                tally.skipped = str(skipped)
+            worst = (
+                f"{sum(tally.seconds) / len(tally.seconds):.1f}, at most {max(tally.seconds):.1f}"
+                if tally.seconds
+                else "-"
+            )
+            row = f"{title:<40} | {tally.tries:>5} | {tally.lost:>4} | {tally.duplicated:>10} | {worst}"
+            tell(f"{title:<40} | {tally.skipped}" if tally.skipped else row)
+    finally:
+        suite.close()
+    return tallies
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--quick", action="store_true", help="a sample of each fault, in about two minutes")
+    asked.add_argument("--only", default=",".join(FAULTS), help="of: " + ", ".join(FAULTS))
+    chosen = asked.parse_args()
+    names = chosen.only.split(",")
+    if unknown := [name for name in names if name not in FAULTS]:
+        asked.error(f"--only: there is no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
+    place = Path(tempfile.mkdtemp(prefix="faults-"))
+    print(f"{'fault':<40} | tries | lost | duplicated | seconds to recover", flush=True)
+    tallies = run(names, chosen.quick, place, lambda text: print(text, flush=True))
+    wrong = [f"{FAULTS[name][0]}: {text}" for name, tally in tallies.items() for text in tally.wrong]
+    for text in wrong:
+        print(text)
+    clean = all(tally.clean for tally in tallies.values())
+    if clean:
+        shutil.rmtree(place, ignore_errors=True)
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
