@@ -324,9 +324,18 @@ def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
     handler.setFormatter(_Lines())
     handler.addFilter(lambda record: args.debug or not str(record.msg).startswith("apitools not found"))
     handler.setLevel(logging.WARNING if args.quiet else logging.NOTSET)
-    handler.addFilter(lambda record: "apitools not found" not in record.getMessage())  # of Beam, at every start
+    if not args.debug:
+        handler.addFilter(_not_of_beam)
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
     logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
+
+
+def _not_of_beam(record: logging.LogRecord) -> bool:
+    """Not what Beam says at every start, nor the tracebacks of its workers: what failed is told in one sentence."""
+    text = record.getMessage()
+    if record.name.startswith("apache_beam") and (record.exc_info or "Traceback" in text):
+        return False
+    return "apitools not found" not in text
 
 
 class _Lines(logging.Formatter):

@@ -77,6 +77,7 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     lock or the folder cannot be written, ConfigError where there is nothing to resume.
     """
     books = books_of(plan)
+    made = [folder for folder in _above(books.folder) + _above(books.scratch) if not os.path.exists(folder)]
     try:
         if resume and not _has_segments(books):
             raise ConfigError(_nothing_to_resume(plan, books))
@@ -99,6 +100,18 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
             shutil.rmtree(books.folder, ignore_errors=True)
         for folder in (books.folder, os.path.dirname(books.scratch)):
             _remove_empty(folder)
+        for folder in made:  # A run that failed leaves no empty folder behind that it made for its books.
+            with suppress(OSError):
+                os.rmdir(folder)
+
+
+def _above(path: str) -> list[str]:
+    """The folders above a path, the nearest first."""
+    found = []
+    while path not in ("", os.sep):
+        path = os.path.dirname(path)
+        found.append(path or ".")
+    return found
 
 
 @contextmanager

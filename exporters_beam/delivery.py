@@ -520,7 +520,7 @@ class WriteManifest(beam.DoFn):
         path = self._run.manifest
         with destination("cannot write the manifest", path):
             os.makedirs(self._run.books, exist_ok=True)
-            with open(path + ".part", "w", encoding="utf-8") as out:
+            with open(path + ".part", "w", encoding="utf-8", errors="backslashreplace") as out:
                 json.dump(manifest, out, ensure_ascii=False, indent=1, default=repr)
                 out.flush()
                 os.fsync(out.fileno())

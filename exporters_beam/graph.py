@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.delivery import (
@@ -33,6 +34,33 @@ from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
 
 KeyedBytes = tuple[bytes, bytes]
+
+
+class Flowing:
+    """The element type of records on their way from step to step, and of what tells of them; see `FlowingCoder`."""
+
+
+class FlowingCoder(coders.Coder):
+    """Pickles records where a runner moves them, and guesses their size.
+
+    Beam measures every thousandth element or so by encoding it, and its usual coder fails at lone surrogates and at
+    deep nesting, which records may well have.
+    """
+
+    def encode(self, value: Any) -> bytes:
+        return pickle.dumps(value, 5)
+
+    def decode(self, encoded: bytes) -> Any:
+        return pickle.loads(encoded)
+
+    def estimate_size(self, value: Any) -> int:
+        return 256
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
+coders.registry.register_coder(Flowing, FlowingCoder)
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
+    flows = [records, undecoded]
     for step in plan.steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> Dedupe(step.name, step.component)
@@ -74,6 +103,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
+        flows += [records, failures]
     encoded = records | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
         FAILED, TALLIES, main="blocks"
     )
@@ -102,6 +132,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
+    for flow in (*flows, encoded[FAILED], manifest):
+        flow.element_type = Flowing
     return Outputs(delivered, failed, manifest)
 
 

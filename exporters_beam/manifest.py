@@ -28,7 +28,8 @@ def unbalanced(counts: Mapping[str, int], limit: int, sample: int) -> str:
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
     """The checksum of a manifest, which stands in it."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, ensure_ascii=False, default=repr).encode()).hexdigest()
+    text = json.dumps(rest, sort_keys=True, ensure_ascii=False, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()  # group values may hold lone surrogates
 
 
 def check_ranges(listed: Mapping[int, Unit], tallies: Mapping[tuple[int, int], Mark]) -> None:

@@ -67,7 +67,8 @@ class Report:
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=repr) + "\n"
+        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=repr) + "\n"
+        return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates as escapes
 
     def summary(self) -> str:
         """The closing table of the command line."""

@@ -128,11 +128,16 @@ def _itself(value: Any) -> Any:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"), default=_iso)
+    return None if value is None else _ascii(value)
 
 
 def _iso(value: Any) -> str:
     return str(value.isoformat() if isinstance(value, (date, time)) else value)
+
+
+# Made once: json.dumps makes an encoder in each call that is not a plain one.
+_ascii = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_iso).encode
+_unicode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso).encode
 
 
 def _members(value: Any) -> Sequence[Any]:
@@ -143,7 +148,7 @@ def _members(value: Any) -> Sequence[Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso)
+        return _unicode(value)
     return value if isinstance(value, str) else _iso(value)
 
 

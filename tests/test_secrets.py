@@ -1,0 +1,300 @@
+"""A secret of an export is used, and found nowhere: logs, reports, books, staged segments, pipelines, notifications, errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import pickletools
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import exporters_beam
+from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.explain import mermaid, text
+from exporters_beam.options import option
+from exporters_beam.plan import make
+from exporters_beam.preview import preview
+from exporters_beam.records import Record
+from exporters_beam.spec import load
+from exporters_beam.variables import Secret, reveal
+
+from helpers import delivered, jsonl
+
+CANARY = "canary-5e7f2a-from-the-environment"
+FILED = "canary-91bd04-from-a-file"
+KEPT = {"environment": "CANARY", "file": "FILED"}
+RECORDS = [{"id": n} for n in range(20)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """Keep all records, if the secrets are the right ones."""
+
+    kind: ClassVar[str] = "filter"
+
+    token: str = option("a secret", secret=True)
+    headers: dict[str, Any] = option("secrets inside", type="dict", default={})
+    dsn: str = option("a text with a secret in it", default="")
+    fail_at: int = option("the record that fails", type="int", default=-1)
+
+    def __post_init__(self) -> None:
+        if self.token == "":
+            raise ConfigError("token: give one")
+
+    def keep(self, record: Record) -> bool:
+        right = (
+            self.token == os.environ["CANARY"]
+            and self.headers["list"][0] == Path(os.environ["CANARY_FILE"]).read_text().strip()
+            and self.dsn == f"db://user:{os.environ['CANARY']}@host"
+        )
+        if not right:
+            raise ValueError("the secrets did not arrive")
+        if record["id"] == self.fail_at:
+            raise ValueError(f"record refused by {self!r}")
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clumsy(Guarded):
+    """Put the secrets into the text of an error, as client libraries do."""
+
+    def keep(self, record: Record) -> bool:
+        raise ValueError(f"401 for {self.dsn} with {self.token} and {self.headers}")
+
+
+class Hook:
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/hook"
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch, hook) -> dict[str, Any]:
+    secret = tmp_path / "kept" / "secret"
+    secret.parent.mkdir()
+    secret.write_text(FILED + "\n")
+    monkeypatch.setenv("CANARY", CANARY)
+    monkeypatch.setenv("CANARY_FILE", str(secret))
+    source = tmp_path / "data.jl"
+    source.write_bytes(jsonl(RECORDS))
+    return {
+        "reader": {"name": "fs", "options": {"input": str(source)}},
+        "filter": {
+            "name": f"{__name__}:Guarded",
+            "options": {
+                "token": "${secret:env:CANARY}",
+                "headers": {"list": [f"${{secret:file:{secret}}}"]},
+                "dsn": "db://user:${secret:env:CANARY}@host",
+            },
+        },
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-", "compression": "none"}},
+        "exporter_options": {
+            "log_level": "DEBUG",
+            "notifications": [
+                {"name": "webhook", "options": {"endpoints": [f"{hook.url}?key=${{secret:env:CANARY}}"]}}
+            ],
+        },
+    }
+
+
+def assert_clean(*texts: str | bytes) -> None:
+    for found in texts:
+        data = found if isinstance(found, bytes) else found.encode("utf-8", "surrogatepass")
+        for canary in (CANARY, FILED):
+            at = data.find(canary.encode())
+            assert at < 0, f"leaked: {data[max(0, at - 200) : at + 60]!r}"
+
+
+def files(folder: Path) -> list[bytes]:
+    """All files below a folder, and their inflated parts: segments end with a zlib footer."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            found.append(str(path).encode() + b"\n" + data)
+            for start in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", data):
+                try:
+                    found.append(zlib.decompressobj().decompress(data[start.start() :]))
+                except zlib.error:
+                    pass
+    return found
+
+
+def test_a_run_that_succeeds(tmp_path, config, hook, caplog, capfd):
+    logging.getLogger().setLevel(logging.DEBUG)
+    with caplog.at_level(logging.DEBUG):
+        report = exporters_beam.run(config)
+    assert report.written == len(RECORDS)  # The secrets arrived.
+    assert delivered(tmp_path / "out") == {"part-0000.jl": RECORDS}
+    out, err = capfd.readouterr()
+    assert [json.loads(body) for body in hook.bodies] and b"${secret:env:CANARY}" in b"".join(hook.bodies)
+    assert_clean(report.to_json(), repr(report), report.summary(), out, err, caplog.text, *hook.bodies)
+    assert_clean(*(repr(record.__dict__) for record in caplog.records))
+    assert list((tmp_path / "out").rglob("manifest.json"))
+    assert_clean(*files(tmp_path / "out"))
+
+
+def test_a_run_whose_record_fails(tmp_path, config, hook, caplog, capfd, monkeypatch):
+    """Also what the run leaves for the next one: `export.json` and staged segments, which are copied as it ends."""
+    monkeypatch.setattr("exporters_beam.reading.RANGE_BYTES", 60)
+    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 60)
+    swept = exporters_beam.books.sweep
+    copies = tmp_path / "copies"
+
+    def copied(books: Any) -> int:
+        if os.path.isdir(books.folder):
+            shutil.copytree(books.folder, copies, dirs_exist_ok=True)
+        return int(swept(books))
+
+    monkeypatch.setattr("exporters_beam.books.sweep", copied)
+    config["filter"]["options"]["fail_at"] = 15
+    with caplog.at_level(logging.DEBUG), pytest.raises(ExportError, match="record 16: filter_before: ") as caught:
+        exporters_beam.run(config)
+    out, err = capfd.readouterr()
+    assert json.loads(hook.bodies[-1])
+    assert_clean(*_chain(caught.value), out, err, caplog.text, *hook.bodies, *files(tmp_path / "out"), *files(copies))
+
+
+def test_secrets_that_a_component_puts_into_its_error(tmp_path, config, hook, caplog, capfd):
+    config["filter"]["name"] = f"{__name__}:Clumsy"
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ExportError, match=r"record 1: filter_before: .*401 for") as caught,
+    ):
+        exporters_beam.run(config)
+    out, err = capfd.readouterr()
+    assert_clean(
+        str(caught.value), *_chain(caught.value), out, err, caplog.text, *hook.bodies, *files(tmp_path / "out")
+    )
+    with pytest.raises(ExportError, match="401 for") as caught:
+        preview(make(load(config)), 5, lambda line: None)
+    assert_clean(str(caught.value))
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield f"{error!r}\n{error}"
+        error = error.__cause__ or error.__context__
+
+
+def test_what_is_shown_before_a_run(config):
+    spec = load(config)
+    plan = make(spec)
+    shown: list[str] = []
+    preview(plan, 3, shown.append)
+    assert len(shown) > 6
+    assert_clean(text(plan), mermaid(plan), *shown, repr(spec), repr(plan), repr(spec.document), plan.export_id)
+    assert_clean(pickle.dumps(plan), pickle.dumps(spec.filter_before))
+    assert "${secret:env:CANARY}" in text(plan) or "***" in text(plan)
+
+
+def test_the_pipeline_as_it_is_sent_to_a_runner(config):
+    import apache_beam as beam
+
+    pipeline = beam.Pipeline()
+    exporters_beam.build(config, pipeline)
+    proto = pipeline.to_runner_api()
+    assert_clean(proto.SerializeToString(), str(proto))
+    decoded = list(_payloads(proto))
+    assert any(b"secret:env:CANARY" in data for data in decoded), (
+        "the references were not found, so this looked at nothing"
+    )
+    assert_clean(*decoded)
+
+
+def _payloads(proto: Any) -> Iterator[bytes]:
+    """The payload of every step, and what is packed in it: Beam's own base64, bz2, zlib and nested pickles."""
+    import base64
+    import bz2
+
+    waiting = [t.spec.payload for t in proto.components.transforms.values()]
+    waiting += [c.spec.payload for c in proto.components.coders.values()]
+    while waiting:
+        data = waiting.pop()
+        yield data
+        for part in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", data):
+            try:
+                packed = base64.b64decode(part[: len(part) // 4 * 4])
+            except ValueError:
+                continue
+            for unpack in (bz2.decompress, zlib.decompress):
+                try:
+                    waiting.append(unpack(packed))
+                except (OSError, ValueError, zlib.error):
+                    continue
+        try:
+            nested = [arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, bytes)]
+        except Exception:
+            continue
+        waiting += [arg for arg in nested if len(arg) > 20]
+
+
+@pytest.mark.parametrize("fail_at", [-1, 15])
+def test_the_command_line_with_debug(tmp_path, config, hook, fail_at):
+    config["filter"]["options"]["fail_at"] = fail_at
+    path, report = tmp_path / "export.json", tmp_path / "report.json"
+    path.write_text(json.dumps(config))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    ran = subprocess.run(
+        [sys.executable, "-m", "exporters_beam", "run", str(path), "--debug", "--report", str(report)],
+        capture_output=True, text=True, check=False, env=environ,
+    )  # fmt: skip
+    assert ran.returncode == (0 if fail_at < 0 else 1), ran.stderr
+    assert_clean(ran.stdout, ran.stderr, *hook.bodies, *files(tmp_path / "out"))
+    if report.exists():
+        assert_clean(report.read_bytes())
+    assert fail_at < 0 or "record 16: filter_before: " in ran.stderr
+
+
+def test_a_secret_that_is_missing_is_named_and_no_other_is_shown(tmp_path, config, monkeypatch):
+    config["filter"]["options"]["dsn"] = "db://${secret:env:CANARY}:${secret:env:MISSING_CANARY}@host"
+    with pytest.raises(
+        ExportError, match=r"\$\{secret:env:MISSING_CANARY\}: the environment variable MISSING_CANARY"
+    ) as caught:
+        exporters_beam.run(config)
+    assert_clean(*_chain(caught.value))
+
+
+def test_components_that_are_revealed_stay_references_when_pickled_before(config):
+    component = load(config).filter_before.component
+    assert_clean(pickle.dumps(component), repr(component))
+    assert isinstance(pickle.loads(pickle.dumps(component)).token, Secret)
+    assert reveal(component).token == CANARY
+    assert_clean(repr(component))
