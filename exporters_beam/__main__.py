@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from exporters_beam import __version__
 from exporters_beam.errors import ConfigError, ExportError, Problem
 from exporters_beam.report import Report
+from exporters_beam.variables import hide
 
 if TYPE_CHECKING:
     from exporters_beam.spec import ExportSpec
@@ -342,7 +343,7 @@ class _Lines(logging.Formatter):
     """Log records as the other lines on standard error: `warning: …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {super().format(record)}"
+        return f"{record.levelname.lower()}: {hide(super().format(record))}"
 
 
 def _warn(spec: ExportSpec) -> None:
@@ -352,7 +353,7 @@ def _warn(spec: ExportSpec) -> None:
 
 def _tell_error(error: Exception, debug: bool) -> None:
     if debug:
-        traceback.print_exception(error)
+        _print_error(hide("".join(traceback.format_exception(error))))
     if isinstance(error, ConfigError):
         for problem in error.problems:
             _print_error(f"error: {problem}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from exporters_beam.errors import ExportError
 from exporters_beam.plan import Plan
 from exporters_beam.reading import Source
 from exporters_beam.records import Failure, Mark, Position
+from exporters_beam.transforms.steps import explain, ready
 
 
 def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
@@ -22,24 +24,24 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
     _show(records, out)
     seen: set[bytes] = set()
     for step in plan.steps:
-        _set_up(step.component)
+        step = replace(step, component=ready(step.component))
         records = list(_applied(step, records, seen))
         out(f"{step.name} ({step.component_name}): {len(records)} left")
         _show(records, out)
     if plan.grouper is not None:
-        _set_up(plan.grouper)
+        grouper = ready(plan.grouper)
         out("grouper and file names:")
         for position, record in records:
-            group = _guarded("grouper", position, partial(plan.grouper.key, record))
+            group = _guarded("grouper", position, partial(grouper.key, record))
             name = plan.names.name(group, plan.names.start) if plan.names else ""
             out(f"  {json.dumps(list(group), ensure_ascii=False)} → {name}")
     elif plan.names is not None and records:
         out(f"file name: {plan.names.name((), plan.names.start)}")
     if hasattr(plan.format, "format") and hasattr(plan.format, "header") and plan.names is not None:
-        _set_up(plan.format)
+        form = ready(plan.format)
         out("formatted:")
         for position, record in records[:3]:
-            data = _guarded("formatter", position, partial(plan.format.format, record))
+            data = _guarded("formatter", position, partial(form.format, record))
             out("  " + data.decode("utf-8", "replace"))
 
 
@@ -87,13 +89,8 @@ def _guarded(step: str, position: Position, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Exception as error:
-        text = str(error) if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
-        raise ExportError(f"{position[0].name}: record {position[2] + 1}: {step}: {text}") from error
-
-
-def _set_up(component: Any) -> None:
-    if hasattr(component, "setup"):
-        component.setup()
+        text = explain(error)
+        raise ExportError(f"{position[0].name}: record {position[2] + 1}: {step}: {text}") from None
 
 
 def _show(records: list[tuple[Position, Any]], out: Callable[[str], Any]) -> None:

@@ -159,7 +159,9 @@ def lookup(record: Mapping[str, Any], path: tuple[str, ...], default: Any = None
     """
     value: Any = record
     for key in path:
-        if not isinstance(value, Mapping) or key not in value:
+        if value.__class__ is not dict and not isinstance(value, Mapping):  # the second test is slow
+            return default
+        if key not in value:
             return default
         value = value[key]
     return value

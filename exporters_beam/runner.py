@@ -22,6 +22,7 @@ from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
+from exporters_beam.variables import hide
 
 BUNDLE_SECONDS = 10.0
 """On the local runner a bundle is closed at the end of a range after so long; what it read is then committed."""
@@ -50,7 +51,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     except ExportError as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
-        tell(spec, log, "failed", failed, traceback.format_exc())
+        tell(spec, log, "failed", failed, hide(traceback.format_exc()))
         raise
     report = Report(
         "done",
@@ -167,7 +168,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         except ConfigError:
             raise
         except Exception as error:
-            raise told(error) from error
+            raise told(error) from (error if hide(str(error)) == str(error) else None)
         manifest = read_manifest(books.manifest)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
                 "resumed": books.resumed.records}  # fmt: skip
@@ -221,12 +222,13 @@ _OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]
 
 def told(error: BaseException) -> ExportError:
     """The error of this package inside what a runner raised: runners give the text of the worker's traceback."""
-    found = _OURS.findall(f"{type(error).__module__}.{type(error).__name__}: {error}")
+    message = hide(str(error))
+    found = _OURS.findall(f"{type(error).__module__}.{type(error).__name__}: {message}")
     if found:
         kind, text = found[-1]
         kinds = {"DestinationError": DestinationError, "ConfigError": ConfigError, "MissingExtra": ConfigError}
         return kinds.get(kind, SourceError)(text)
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = re.sub(r" \[while running '[^']*'\]$", "", lines[-1]) if lines else type(error).__name__
     return ExportError(f"the export failed: {text}")
 

@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
 
 from exporters_beam.document import Path
 from exporters_beam.errors import ConfigError
@@ -55,9 +56,34 @@ class Secret(str):
         values = os.environ if environ is None else environ
 
         def one(match: re.Match[str]) -> str:
-            return "${" if match.group(1) is None else _secret(match.group(1), values)
+            if match.group(1) is None:
+                return "${"
+            return _remember(_secret(match.group(1), values), match.group())
 
         return _REFERENCE.sub(one, self)
+
+
+_revealed: dict[str, str] = {}
+"""The secrets that this process has resolved, and their references."""
+
+
+def hide(text: str) -> str:
+    """The text with references in place of all secrets that this process has resolved.
+
+    It is for texts that others made: errors of client libraries, tracebacks. Secrets of fewer than four characters
+    stay, since they may be parts of ordinary words.
+    """
+    for value in sorted(_revealed, key=len, reverse=True):
+        if value in text:
+            text = text.replace(value, _revealed[value])
+    return text
+
+
+def _remember(value: str, reference: str) -> str:
+    if len(value) >= 4:
+        for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value)):
+            _revealed[form] = reference
+    return value
 
 
 def _secret(reference: str, environ: Mapping[str, str]) -> str:

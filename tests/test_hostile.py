@@ -190,7 +190,7 @@ def test_what_is_odd_but_valid_is_delivered_as_it_is(tmp_path, line):
 
 
 def test_lone_surrogates_and_deep_values_pass_every_step(tmp_path):
-    lines = [b'{"key":"\\ud800%d","deep":' % (n % 2) + b"[" * 600 + b"]" * 600 + b"}" for n in range(4)]
+    lines = [b'{"key":"\\ud800%d","deep":' % (n % 2) + b"[" * 200 + b"]" * 200 + b"}" for n in range(4)]
     out = faithful(
         tmp_path,
         written(tmp_path, b"\n".join(lines)),
@@ -198,6 +198,12 @@ def test_lone_surrogates_and_deep_values_pass_every_step(tmp_path):
         grouper={"name": "file_key", "options": {"keys": ["key"]}},
     )
     assert sorted(out.splitlines()) == sorted(lines[:2])
+
+
+def test_what_is_nested_too_deep_for_a_shuffle_is_named(tmp_path):
+    source = written(tmp_path, jsonl(GOOD[:2]) + b'{"id": 1, "deep": ' + b"[" * 900 + b"]" * 900 + b"}")
+    text = refused(tmp_path, source, filter_before={"name": "dupe", "options": {"key_field": "id"}})
+    assert text.startswith("record 3: filter_before: ")
 
 
 def test_the_wrong_encoding_of_csv(tmp_path):

@@ -14,22 +14,25 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
 import pytest
 
 import exporters_beam
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.explain import mermaid, text
+from exporters_beam.notify import failed_text
 from exporters_beam.options import option
 from exporters_beam.plan import make
 from exporters_beam.preview import preview
 from exporters_beam.records import Record
 from exporters_beam.spec import load
-from exporters_beam.variables import Secret, reveal
+from exporters_beam.variables import Secret, hide, reveal
 
 from helpers import delivered, jsonl
 
@@ -150,10 +153,8 @@ def files(folder: Path) -> list[bytes]:
             data = path.read_bytes()
             found.append(str(path).encode() + b"\n" + data)
             for start in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", data):
-                try:
+                with suppress(zlib.error):
                     found.append(zlib.decompressobj().decompress(data[start.start() :]))
-                except zlib.error:
-                    pass
     return found
 
 
@@ -164,7 +165,7 @@ def test_a_run_that_succeeds(tmp_path, config, hook, caplog, capfd):
     assert report.written == len(RECORDS)  # The secrets arrived.
     assert delivered(tmp_path / "out") == {"part-0000.jl": RECORDS}
     out, err = capfd.readouterr()
-    assert [json.loads(body) for body in hook.bodies] and b"${secret:env:CANARY}" in b"".join(hook.bodies)
+    assert [json.loads(body)["job_status"] for body in hook.bodies] == ["STARTED", "COMPLETED"]
     assert_clean(report.to_json(), repr(report), report.summary(), out, err, caplog.text, *hook.bodies)
     assert_clean(*(repr(record.__dict__) for record in caplog.records))
     assert list((tmp_path / "out").rglob("manifest.json"))
@@ -208,10 +209,49 @@ def test_secrets_that_a_component_puts_into_its_error(tmp_path, config, hook, ca
     assert_clean(str(caught.value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unready(Guarded):
+    """Fail before the first record, with the secret in the error."""
+
+    def setup(self) -> None:
+        raise ConnectionError(f"cannot connect to {self.dsn}")
+
+
+def test_secrets_in_the_error_of_a_set_up(tmp_path, config, hook, caplog, capfd):
+    config["filter"]["name"] = f"{__name__}:Unready"
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ExportError, match="ConnectionError: cannot connect to db") as caught,
+    ):
+        exporters_beam.run(config)
+    out, err = capfd.readouterr()
+    assert_clean(*_chain(caught.value), out, err, caplog.text, *hook.bodies)
+
+
+def test_a_mail_tells_of_a_failure_without_secrets(config, monkeypatch):
+    told: list[Any] = []
+    monkeypatch.setattr("exporters_beam.notify.WebhookNotifier.send", lambda self, event, report: told.append(report))
+    config["filter"]["name"] = f"{__name__}:Clumsy"
+    with pytest.raises(ExportError):
+        exporters_beam.run(config)
+    assert "Traceback" in told[-1]["stack_trace"]
+    assert_clean(*(failed_text(report) for report in told), *map(repr, told))
+
+
+def test_secrets_are_hidden_in_every_spelling():
+    environ = {"ODD": "p\u00e4ss/w\"rd 'x'", "SHORT": "abc"}
+    Secret("${secret:env:ODD}${secret:env:SHORT}").resolve(environ)
+    odd = environ["ODD"]
+    for text in (odd, repr(odd), json.dumps(odd), f"https://u:{quote(odd, safe='')}@h", urlencode({"k": odd})):
+        assert "${secret:env:ODD}" in hide(text) and "rd" not in hide(text)
+    assert hide("abcdef and no secret") == "abcdef and no secret"
+
+
 def _chain(error: BaseException | None) -> Iterator[str]:
+    """What a traceback shows of an error: itself and what led to it."""
     while error is not None:
         yield f"{error!r}\n{error}"
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def test_what_is_shown_before_a_run(config):

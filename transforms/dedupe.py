@@ -75,13 +75,14 @@ class _Key(beam.DoFn):
         self._last = position
         try:
             key = self._component.key(record)
+            at = (position[2], self._n)
+            packed = pickle.dumps(("record", (at, record)), 5)
         except Exception as error:
             self._failed += 1
             failure = Failure(position, unit.name, self._name, explain(error), record)
             yield beam.pvalue.TaggedOutput(FAILED, failure)
             return
-        at = (position[2], self._n)
-        yield place, pickle.dumps(("record", (at, record)), 5)
+        yield place, packed
         if key is not None:
             yield beam.pvalue.TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
 

@@ -16,7 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Failure, Mark, Position
-from exporters_beam.variables import reveal
+from exporters_beam.variables import hide, reveal
 
 FAILED = "failed"
 """The output of every step that holds what failed."""
@@ -62,15 +62,20 @@ def ready(component: Any) -> Any:
     """A component as workers use it: its secrets resolved and, where it has a `setup`, that done."""
     component = reveal(component)
     if hasattr(component, "setup"):
-        component.setup()
+        try:
+            component.setup()
+        except Exception as error:
+            if hide(str(error)) != str(error):
+                raise ExportError(explain(error)) from None
+            raise
     return component
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, as one sentence: our own errors as they are, others with their type."""
+    """What went wrong, as one sentence without secrets: our own errors as they are, others with their type."""
+    text = hide(str(error))
     if isinstance(error, ExportError):
-        return str(error)
-    text = str(error)
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

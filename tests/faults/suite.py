@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,20 +77,29 @@ class Server:
         self._process = subprocess.Popen([sys.executable, str(CHILD), "--serve"], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
 
-    def start(self, asked: dict[str, Any]) -> int:
+    def start(self, asked: dict[str, Any]) -> None:
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         self._begun = time.monotonic()
-        self._pid = int(self._answer()["pid"])
-        return self._pid
+        self._handle = None
+        with suppress(ProcessLookupError):
+            self._handle = os.pidfd_open(int(self._answer()["pid"]))
+
+    def kill(self) -> None:
+        """SIGKILL the child, where it still runs."""
+        if self._handle is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def wait(self) -> Done:
-        hangs = threading.Timer(PATIENCE, os.kill, (self._pid, signal.SIGKILL))
+        hangs = threading.Timer(PATIENCE, self.kill)
         hangs.start()
         try:
             return Done(**self._answer(), seconds=time.monotonic() - self._begun)
         finally:
             hangs.cancel()
+            if self._handle is not None:
+                os.close(self._handle)
 
     def run(self, asked: dict[str, Any]) -> Done:
         self.start(asked)
@@ -235,7 +244,9 @@ class Suite:
             tally.tries += 1
         try:
             result = work(folder)
-        except Wrong as wrong:
+        except PermissionError:
+            raise
+        except (Wrong, OSError, ValueError) as wrong:
             with self._lock:
                 tally.wrong.append(f"{label}: {wrong} (see {folder})")
             return None
@@ -293,7 +304,7 @@ def one_sentence(done: Done, *parts: str) -> None:
 def kill_at_each_step(suite: Suite, tally: Tally) -> None:
     steps = {"fsync": range(1, 1000), "rename": range(1, 1000), "replace": range(1, 1000)}
     if suite.quick:
-        steps = {"fsync": range(4, 1000, 9), "rename": range(3, 1000, 5), "replace": range(2, 1000, 2)}
+        steps = {"fsync": range(4, 20, 9), "rename": range(2, 3), "replace": range(2, 3)}
 
     def each(shape: str, call: str) -> None:
         def work(folder: Path, nth: int) -> bool:
@@ -321,9 +332,9 @@ def kill_at_random(suite: Suite, tally: Tally) -> None:
         def work(folder: Path) -> None:
             asked = suite.asked(folder / "out", shape)
             for moment in moments[n]:
-                pid = suite.server.start({**asked, "resume": moment is not moments[n][0]})
+                suite.server.start({**asked, "resume": moment is not moments[n][0]})
                 time.sleep(moment)
-                os.kill(pid, signal.SIGKILL)  # It is a zombie of its server's, or runs: the number is still its own.
+                suite.server.kill()
                 suite.server.wait()
                 suite.half_way(folder / "out", shape)
             suite.recover(tally, asked)
@@ -340,7 +351,7 @@ def calls_that_fail(suite: Suite, tally: Tally) -> None:
     calls = ("rename", "replace", "fsync", "open", "os.open", "listdir", "makedirs", "remove", "write")
     steps = range(1, 1000)
     if suite.quick:
-        steps = range(2, 1000, 11)
+        steps = range(2, 14, 11)
     shapes = ("grouped",) if suite.quick else ("ungrouped", "grouped", "parquet")
 
     def each(shape: str, call: str, how: str) -> None:
@@ -437,7 +448,9 @@ def read_only(suite: Suite, tally: Tally) -> None:
             with small_disk(folder / "out", "64m") as out:
                 asked = suite.asked(out, shape)
                 if nth:
-                    suite.server.run({**asked, "fault": {"call": "rename", "nth": nth, "how": "kill"}})
+                    killed = suite.server.run({**asked, "fault": {"call": "rename", "nth": nth, "how": "kill"}})
+                    if killed.code != -signal.SIGKILL:
+                        raise Wrong(f"was not killed: exit status {killed.code}")
                 before = {**bytes_of(out), **{name: (out / name).read_bytes() for name in hidden(out)}}
                 if mount("-o", "remount,ro", str(out)).returncode:
                     raise PermissionError("skipped: a file system cannot be made read-only here")
@@ -452,7 +465,7 @@ def read_only(suite: Suite, tally: Tally) -> None:
         suite.attempt(tally, f"{shape}: read-only after {nth} commits", work)
 
     shapes = ("grouped",) if suite.quick else tuple(SHAPES)
-    suite.spread([lambda shape=shape, nth=nth: each(shape, nth) for shape in shapes for nth in (0, 4)])
+    suite.spread([lambda shape=shape, nth=nth: each(shape, nth) for shape in shapes for nth in (0, 2)])
 
 
 def many_groups(suite: Suite, tally: Tally) -> None:
@@ -483,8 +496,8 @@ def many_groups(suite: Suite, tally: Tally) -> None:
 
         suite.attempt(tally, f"{groups} groups" + (f", killed at the {nth}th file" if nth else ""), work)
 
-    each(0)
-    each(groups // 2)
+    for nth in (groups // 2,) if suite.quick else (0, groups // 2):
+        each(nth)
 
 
 POISON: dict[str, tuple[bytes, str]] = {
@@ -545,11 +558,11 @@ def two_at_once(suite: Suite, tally: Tally) -> None:
         out = folder / "out"
         asked = suite.asked(out, shape)
         first, second = suite.server, suite.another_server()
-        pid = first.start({**asked, "fault": {"call": "rename", "nth": 2, "how": "pause"}})
+        first.start({**asked, "fault": {"call": "rename", "nth": 2, "how": "pause"}})
         time.sleep(wait)
         loser, winner = second.run(asked), None
         if killed:
-            os.kill(pid, signal.SIGKILL)
+            first.kill()
         winner = first.wait()
         if wait == 0 and winner.code == 1:
             winner, loser = loser, winner
