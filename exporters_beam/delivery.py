@@ -244,6 +244,10 @@ class EncodeBlocks(Step):
         self._segment.commit(self._marks)
         super().finish_bundle()
 
+    def teardown(self) -> None:
+        if hasattr(self, "_segment"):
+            self._segment.abandon()
+
 
 def group_key(group: tuple[str, ...]) -> bytes:
     """A group as the deterministic key of a shuffle."""

@@ -242,8 +242,8 @@ def test_secrets_are_hidden_in_every_spelling():
     environ = {"ODD": "p\u00e4ss/w\"rd 'x'", "SHORT": "abc"}
     Secret("${secret:env:ODD}${secret:env:SHORT}").resolve(environ)
     odd = environ["ODD"]
-    for text in (odd, repr(odd), json.dumps(odd), f"https://u:{quote(odd, safe='')}@h", urlencode({"k": odd})):
-        assert "${secret:env:ODD}" in hide(text) and "rd" not in hide(text)
+    for spelling in (odd, repr(odd), json.dumps(odd), f"https://u:{quote(odd, safe='')}@h", urlencode({"k": odd})):
+        assert "${secret:env:ODD}" in hide(spelling) and "rd" not in hide(spelling)
     assert hide("abcdef and no secret") == "abcdef and no secret"
 
 

@@ -269,7 +269,8 @@ class Suite:
         for nth in steps:
             met = self.attempt(tally, f"{label} {nth}", lambda folder, nth=nth: work(folder, nth))
             if met is False:
-                tally.tries -= 1
+                with self._lock:
+                    tally.tries -= 1
                 return
 
 
