@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam.books import ABOUT, FOLDER, MANIFEST, books_of, opened, place_of, with_the_dates_of
+from exporters_beam.books import ABOUT, FOLDER, LOCK, MANIFEST, books_of, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
@@ -183,6 +183,9 @@ def finished(plan: Plan) -> dict[str, Any] | None:
     path = os.path.join(folder, MANIFEST)
     if os.path.exists(os.path.join(folder, ABOUT)) or not os.path.exists(path):
         return None
+    if os.path.exists(os.path.join(folder, LOCK)):  # That run was killed when only its lock was left to be removed.
+        with locked(folder):
+            pass
     return {**read_manifest(path), "manifest": path, "times": {}, "resumed": 0}
 
 
