@@ -85,6 +85,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a sample of {plan.sample:,} records of each group, one file each"
         elif limits:
             yield f"a file is closed at {' or '.join(limits)}"
+    if plan.filters_first:
+        yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"

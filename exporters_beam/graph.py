@@ -95,7 +95,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
-    for step in plan.steps:
+    for step in plan.steps[1:] if plan.filters_first else plan.steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> Dedupe(step.name, step.component)
         else:
@@ -146,7 +146,7 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     decoded = (
         units
         | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed))
-        | "deserializer" >> beam.ParDo(Decode(source)).with_outputs(FAILED, main="records")
+        | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     )
     return decoded["records"], decoded[FAILED]
 
@@ -173,6 +173,12 @@ class ReadFooter(beam.DoFn):
             yield group_key(group), pickle.dumps(ref, 5)
         for mark in segment.marks:
             yield TaggedOutput(TALLIES, mark)
+
+
+def _decoder(plan: Plan, source: Source) -> Decode:
+    if plan.filters_first:
+        return Decode(source, plan.steps[0].name, plan.steps[0].component)
+    return Decode(source)
 
 
 def _limited(plan: Plan, blocks: Any, tallies: Any) -> Any:

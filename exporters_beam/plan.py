@@ -53,6 +53,11 @@ class Plan:
     now: str = field(compare=False, default="")
 
     @property
+    def filters_first(self) -> bool:
+        """Whether the export begins with a filter, which then runs in the deserializer's loop."""
+        return bool(self.steps) and self.steps[0].kind == "keep"
+
+    @property
     def told(self) -> dict[str, Any]:
         """The sections that decide what is delivered, as they stand in the config. Secrets are references."""
         return {name: {"name": component, "options": options} for name, component, options in _told(self.spec)}

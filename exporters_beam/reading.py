@@ -8,7 +8,7 @@ after the last chunk of a range, the mark that ends it. `Source` holds the rules
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, repeat
 from typing import Any, BinaryIO
@@ -169,10 +169,14 @@ class Source:
             records += len(batch)
         yield current, None if (unit.index, current) in covered else Mark(unit, current, last=True), records
 
+    def records(self, chunk: Chunk) -> Sequence[Record]:
+        """The records of a chunk. Raises anything where one cannot be decoded."""
+        return chunk.data if self.deserializer is None else self.deserializer.decode(chunk.data)
+
     def decode(self, chunk: Chunk) -> list[tuple[Position, Record]]:
         """The records of a chunk with their positions. Raises anything where one cannot be decoded."""
-        unit, number, first, data = chunk
-        records = data if self.deserializer is None else self.deserializer.decode(data)
+        unit, number, first, _ = chunk
+        records = self.records(chunk)
         return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
 
     def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record] | Failure]:

@@ -6,7 +6,8 @@ did to the range's records, and sends what fails to the output `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import count, repeat
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.reading import Source
-from exporters_beam.records import Chunk, Failure, Mark, Position
+from exporters_beam.records import Chunk, Failure, Mark, Position, Unit
 from exporters_beam.variables import hide, reveal
 
 FAILED = "failed"
@@ -80,39 +81,70 @@ def explain(error: Exception) -> str:
 
 
 class Decode(Step):
-    """Chunks into records with their positions."""
+    """Chunks into records with their positions and, where the export begins with a filter, only those it keeps.
 
-    def __init__(self, source: Source) -> None:
-        super().__init__("deserializer", source)
+    Most records of a filtered export go no further than this loop; as elements of their own they would cost more on
+    the way to the filter than the filter itself. Counts and failures are the filter's all the same.
+    """
+
+    def __init__(self, source: Source, filter_name: str = "", component: Any = None) -> None:
+        super().__init__(filter_name, component)
+        self._source = source
 
     def setup(self) -> None:
-        self._component = self._component.ready()
+        self._source = self._source.ready()
+        if self._component is not None:
+            super().setup()
+        self._keep = None if self._component is None else self._component.keep
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._read = 0
+        self._read = self._dropped = 0
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
-        if element.__class__ is Mark:
-            mark: Mark = element
+        if isinstance(element, Mark):
+            mark = element
             self.count("read", self._read)
-            self._read = 0
+            if self._dropped:
+                self.count(f"{self._name}.dropped", self._dropped)
+            self._read = self._dropped = 0
             return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
         try:
-            records: list[Any] = self._component.decode(element)
+            records: Sequence[Any] = self._source.records(element)
         except Exception:
-            records = self._each(element)  # type: ignore[arg-type]
+            return self._each(element)
         self._read += len(records)
-        return records
+        unit, number, first, _ = element
+        if self._keep is None:
+            return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
+        return self._kept(unit, number, zip(count(first), records))
+
+    def _kept(self, unit: Unit, number: int, records: Iterable[tuple[int, Any]]) -> list[Any]:
+        keep: Any = self._keep
+        kept: list[Any] = []
+        seen = 0
+        for n, record in records:
+            seen += 1
+            try:
+                if keep(record):
+                    kept.append(((unit, number, n), record))
+            except Exception as error:
+                kept.append(self.failed((unit, number, n), record, error))
+        self._dropped += seen - len(kept)
+        return kept
 
     def _each(self, chunk: Chunk) -> list[Any]:
         found: list[Any] = []
-        for item in self._component.decode_each(chunk):
-            if item.__class__ is Failure:
+        for item in self._source.decode_each(chunk):
+            self._read += 1
+            if isinstance(item, Failure):
                 self.count(FAILED)
                 found.append(TaggedOutput(FAILED, item))
-            else:
+            elif self._keep is None:
                 found.append(item)
+            else:
+                (unit, number, n), record = item
+                found.extend(self._kept(unit, number, ((n, record),)))
         return found
 
 
