@@ -28,7 +28,7 @@ from exporters_beam.naming import FileNames
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
-from exporters_beam.transforms.steps import Step, explain, ready
+from exporters_beam.transforms.steps import Step, ready
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -572,4 +572,4 @@ class WriteManifest(beam.DoFn):
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
 
 
-__all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "WriteManifest", "explain"]
+__all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "WriteManifest"]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam.books import ABOUT, FOLDER, LOCK, MANIFEST, books_of, locked, opened, place_of, with_the_dates_of
+from exporters_beam.books import ABOUT, LOCK, books_of, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
@@ -176,17 +176,15 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
 
 def finished(plan: Plan) -> dict[str, Any] | None:
     """The manifest of this export where an earlier run has finished it and left nothing to go on with."""
-    place = place_of(plan)
-    if place is None:
+    if place_of(plan) is None:
         return None
-    folder = os.path.join(place, FOLDER, plan.export_id)
-    path = os.path.join(folder, MANIFEST)
-    if os.path.exists(os.path.join(folder, ABOUT)) or not os.path.exists(path):
+    books = books_of(plan)
+    if os.path.exists(os.path.join(books.folder, ABOUT)) or not os.path.exists(books.manifest):
         return None
-    if os.path.exists(os.path.join(folder, LOCK)):  # That run was killed when only its lock was left to be removed.
-        with locked(folder):
+    if os.path.exists(os.path.join(books.folder, LOCK)):  # That run was killed with only its lock left to be removed.
+        with locked(books.folder):
             pass
-    return {**read_manifest(path), "manifest": path, "times": {}, "resumed": 0}
+    return {**read_manifest(books.manifest), "manifest": books.manifest, "times": {}, "resumed": 0}
 
 
 def read_manifest(path: str) -> dict[str, Any]:

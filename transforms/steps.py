@@ -6,15 +6,15 @@ did to the range's records, and sends what fails to the output `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import count, repeat
+from collections.abc import Iterable
+from itertools import count
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.errors import ExportError
 from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Failure, Mark, Position, Unit
 from exporters_beam.variables import hide, reveal
@@ -110,13 +110,15 @@ class Decode(Step):
             self._read = self._dropped = 0
             return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
         try:
-            records: Sequence[Any] = self._source.records(element)
+            if self._keep is None:
+                decoded = self._source.decode(element)
+                self._read += len(decoded)
+                return decoded
+            records = self._source.records(element)
         except Exception:
             return self._each(element)
         self._read += len(records)
         unit, number, first, _ = element
-        if self._keep is None:
-            return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
         return self._kept(unit, number, zip(count(first), records))
 
     def _kept(self, unit: Unit, number: int, records: Iterable[tuple[int, Any]]) -> list[Any]:
@@ -150,9 +152,6 @@ class Decode(Step):
 
 class Keep(Step):
     """A filter: the records for which `keep` says yes."""
-
-    def __init__(self, name: str, component: Any) -> None:
-        super().__init__(name, component)
 
     def setup(self) -> None:
         super().setup()
@@ -219,6 +218,9 @@ class FailTheExport(beam.DoFn):
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def setup(self) -> None:
+        self._source = self._source.ready()
+
     def process(self, failure: Failure) -> None:
         raise FailedRecord(failure, self._source.record_number(failure.position))
 
@@ -237,7 +239,6 @@ class FailedRecord(ExportError):
 __all__ = [
     "FAILED",
     "NAMESPACE",
-    "ConfigError",
     "Decode",
     "FailTheExport",
     "FailedRecord",
