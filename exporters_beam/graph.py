@@ -126,9 +126,12 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     )
     start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
     manifest = (
-        (delivered, tallies, units, start)
+        # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
+        tuple(
+            flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
+            for name, flow in (("Files", delivered), ("Tallies", tallies), ("Units", units), ("Once", start))
+        )
         | "Books" >> beam.Flatten()
-        | "OneBook" >> beam.Map(_booked).with_output_types(tuple[int, Any])
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
