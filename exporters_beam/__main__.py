@@ -64,7 +64,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command is not _run:
+    if others and args.command not in (_run, _explain):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -102,9 +102,15 @@ def _parser() -> argparse.ArgumentParser:
             "--var", action="append", default=[], metavar="NAME=VALUE", help="set a variable of the config's `vars`"
         )
 
+    def add_runner(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine"
+        )
+        command.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
+
     run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
     run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
-    run.add_argument("--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine")
+    add_runner(run)
     add_variables(run)
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
@@ -116,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = add("explain", _explain, "show what a config would do, step by step")
     explain.add_argument("config", metavar="CONFIG")
+    add_runner(explain)
     explain.add_argument("--format", choices=("text", "mermaid"), default="text")
     add_variables(explain)
 
@@ -163,7 +170,7 @@ def _run(args: argparse.Namespace) -> int:
     _start_logging(spec, args)
     from exporters_beam.runner import run
 
-    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    beam_args = _beam_args(spec, args)
     try:
         report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
     except ExportError as error:
@@ -173,6 +180,12 @@ def _run(args: argparse.Namespace) -> int:
     if not args.quiet:
         _print_error(report.summary())
     return DONE
+
+
+def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
+    from exporters_beam.runners import merged
+
+    return merged(spec, args.profile, [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
 
 
 def _write_report(path: str | None, report: Report) -> None:
@@ -201,10 +214,15 @@ def _validate(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from exporters_beam.explain import mermaid, text
     from exporters_beam.plan import make
+    from exporters_beam.runners import settled
 
     spec = _load(args.config, args.var)
     _warn(spec)
-    print((mermaid if args.format == "mermaid" else text)(make(spec)), end="")
+    plan = make(spec)
+    decisions = settled(plan, _beam_args(spec, args))[1]
+    print((mermaid if args.format == "mermaid" else text)(plan), end="")
+    if args.format == "text":
+        print(*(f"- {decision}\n" for decision in decisions), sep="", end="")
     return DONE
 
 
@@ -335,6 +353,10 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
     """Not what Beam says at every start, nor the tracebacks of its workers: what failed is told in one sentence."""
     text = record.getMessage()
     if record.name.startswith("apache_beam") and (record.exc_info or "Traceback" in text):
+        return False
+    if text.startswith(
+        ("Unparseable argument", "Really starting service", "Really destroying service")
+    ):  # Flink's job server.
         return False
     return "apitools not found" not in text
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.naming import FileNames
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
-from exporters_beam.runs import Progress, Run
+from exporters_beam.runs import Progress, Run, enter
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
 from exporters_beam.transforms.steps import Step, ready
 
@@ -35,6 +36,9 @@ BLOCK_BYTES = 1 << 20
 
 BLOCK_RECORDS = 4096
 """The same for formats that hold many records together, in records."""
+
+SEGMENT_SECONDS = 10.0
+"""A segment is committed at the end of a range after so long, also where a runner's bundle goes on (Flink in batch)."""
 
 COMPRESS_BYTES = 256 << 10
 """Smaller blocks are staged as they are and compressed together when the file is published: small members compress badly."""
@@ -113,10 +117,14 @@ class EncodeBlocks(Step):
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._segment: Segment = self._run.staging.create()
-        self._marks: list[Mark] = []
+        self._begin()
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
+
+    def _begin(self) -> None:
+        self._segment: Segment = self._run.staging.create()
+        self._marks: list[Mark] = []
+        self._begun = time.monotonic()
 
     def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
         position, record = element
@@ -179,6 +187,9 @@ class EncodeBlocks(Step):
         mark = self.end_range(mark)
         self._marks.append(mark)
         found.append(TaggedOutput(TALLIES, mark))
+        if time.monotonic() - self._begun >= SEGMENT_SECONDS:
+            self._segment.commit(self._marks)
+            self._begin()
         return found
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
@@ -396,6 +407,7 @@ class PublishFile(beam.DoFn):
         self._delivery, self._run = delivery, run
 
     def setup(self) -> None:
+        enter(self._run.folder)
         writer, form = ready(self._delivery.writer), ready(self._delivery.format)
         self._delivery = replace(self._delivery, writer=writer, format=form)
         self._progress = Progress(self._run)
@@ -502,6 +514,9 @@ class WriteManifest(beam.DoFn):
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
         self._delivery, self._run = delivery, run
+
+    def setup(self) -> None:
+        enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
         tallies: dict[tuple[int, int], Mark] = {}

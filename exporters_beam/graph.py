@@ -8,7 +8,7 @@ runner.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +27,7 @@ from exporters_beam.delivery import (
     group_key,
 )
 from exporters_beam.plan import Plan
-from exporters_beam.reading import RANGE_BYTES, ListUnits, ReadChunks, Source
+from exporters_beam.reading import RANGE_BYTES, ListPieces, ListUnits, ReadChunks, ReadPieces, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
 from exporters_beam.transforms.dedupe import Dedupe
@@ -90,8 +90,8 @@ def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
 
 def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
-    delivery, source = delivery_of(plan), source_of(plan)
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
+    delivery, source = delivery_of(plan), replace(source_of(plan), folder=run.folder)
+    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
@@ -144,11 +144,14 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     """The records of the source with their positions and marks, and what could not be decoded."""
     enough = Enough(run.staging, plan.limit) if plan.limit else None
     if enough is None:
+        if run.pieces:
+            units = units | "Cut" >> beam.ParDo(ListPieces(source, run.pieces, run.resumed))
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8
+    read = ReadPieces if run.pieces and not enough else ReadChunks
     decoded = (
         units
-        | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed))
+        | "reader" >> beam.ParDo(read(source, run.bundle_seconds, enough, pieces, run.resumed))
         | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     )
     return decoded["records"], decoded[FAILED]

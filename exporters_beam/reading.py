@@ -19,6 +19,7 @@ from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
+from exporters_beam.runs import Run, enter
 from exporters_beam.staging import Resumed
 from exporters_beam.variables import reveal
 
@@ -48,6 +49,7 @@ class Source:
     decompressor: Any = None
     deserializer: Any = None
     range_bytes: int = RANGE_BYTES
+    folder: str = ""
 
     @property
     def streams(self) -> bool:
@@ -55,6 +57,7 @@ class Source:
 
     def ready(self) -> Source:
         """The source as workers use it, its secrets resolved."""
+        enter(self.folder)
         return replace(
             self,
             reader=reveal(self.reader),
@@ -299,14 +302,19 @@ class SpanTracker(RestrictionTracker):
 class ListUnits(beam.DoFn):
     """Lists the reader's units, on a worker, as they are found."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, run: Run | None = None) -> None:
+        self._source, self._run = source, run
 
     def setup(self) -> None:
         self._source = self._source.ready()
 
     def process(self, _: Any) -> Iterator[Unit]:
-        yield from self._source.units()
+        unit = None
+        for unit in self._source.units():
+            yield unit
+        if unit is None and self._run is not None and self._run.sees:
+            raise SourceError(f"{self._run.sees}: the worker does not see it, nor any other input; mount the same folders "
+                              "where the workers are, and give absolute paths")  # fmt: skip
 
 
 class ReadChunks(beam.DoFn, RestrictionProvider):
@@ -386,3 +394,36 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_suspended": None}
+
+
+class ListPieces(beam.DoFn):
+    """Cuts listed units into pieces, (unit, span), so that workers share large units where a runner does not split.
+
+    What cannot be entered in the middle stays in one piece.
+    """
+
+    def __init__(self, source: Source, ranges: int, resumed: Resumed) -> None:
+        self._reader = ReadChunks(source, None, pieces=ranges, resumed=resumed)
+
+    def setup(self) -> None:
+        self._reader.setup()
+
+    def process(self, unit: Unit) -> Iterator[tuple[Unit, Span]]:
+        for span in self._reader.split(unit, self._reader.initial_restriction(unit)):
+            yield unit, span
+
+
+class ReadPieces(ReadChunks):
+    """`ReadChunks` over what `ListPieces` gives."""
+
+    def initial_restriction(self, piece: Any) -> Span:
+        return (piece[1][0], piece[1][1])
+
+    def split(self, piece: Any, span: Span) -> Iterator[Span]:
+        yield span
+
+    def restriction_size(self, piece: Any, span: Span) -> int:
+        return super().restriction_size(piece[0], span)
+
+    def process(self, piece: Any, tracker: Any = beam.DoFn.RestrictionParam()) -> Iterator[Chunk | Mark]:  # noqa: B008
+        return super().process(piece[0], tracker)

@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam.books import ABOUT, LOCK, books_of, locked, opened, place_of, with_the_dates_of
+from exporters_beam.books import ABOUT, LOCK, Books, books_of, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
+from exporters_beam.flink import PIECES, newest_checkpoint, prepare, sweep_checkpoints
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
+from exporters_beam.runners import LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
+from exporters_beam.staging import Resumed, Staging
 from exporters_beam.variables import hide
 
 BUNDLE_SECONDS = 10.0
@@ -138,24 +141,31 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
 
     from exporters_beam.graph import build
 
-    options = PipelineOptions(list(beam_args))
-    standard = options.view_as(StandardOptions)
-    local = standard.runner in (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
-    if local:
-        standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
-    alone = local and options.view_as(DirectOptions).direct_num_workers == 1
-    name = "local" if local else str(standard.runner)
+    given = Options(beam_args)
+    local, flink = given.runner in LOCAL, given.runner == "flinkrunner"
+    args, _ = settled(plan, beam_args)
     with opened(plan, plan.spec.settings.resume) as books:
+        resumed = books.resumed
+        if flink:
+            args, resumed = _on_flink(plan, args, books)
+        options = PipelineOptions(args)
+        standard = options.view_as(StandardOptions)
+        if local:
+            standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+        # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
+        alone = local and options.view_as(DirectOptions).direct_num_workers == 1
         run = Run(
             export_id=plan.export_id,
-            staging=books.staging,
-            scratch=books.scratch,
-            books=books.folder,
-            about=(("runner", name),),
+            staging=books.staging if local else Staging(os.path.abspath(books.staging.folder)),
+            scratch=books.scratch if local else os.path.abspath(books.scratch),
+            books=books.folder if local else os.path.abspath(books.folder),
+            about=(("runner", "local" if local else str(standard.runner)),),
             bundle_seconds=BUNDLE_SECONDS if alone else None,
             progress=progress,
-            resumed=books.resumed,
+            resumed=resumed,
+            pieces=PIECES if flink else 0,
+            folder=os.getcwd() if not local and relative_paths(plan) else "",
+            sees=_first_unit(plan) if flink else "",
         )
         try:
             with _collector(local), _watched(run, progress):
@@ -170,8 +180,32 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         except Exception as error:
             raise told(error) from (error if hide(str(error)) == str(error) else None)
         manifest = read_manifest(books.manifest)
+        if flink:
+            sweep_checkpoints(books)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
-                "resumed": books.resumed.records}  # fmt: skip
+                "resumed": resumed.records}  # fmt: skip
+
+
+def _on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Resumed]:
+    """Look at the cluster and, with `--resume`, for the newest checkpoint. Raises DestinationError, ConfigError."""
+    args = prepare(plan, args, books)
+    options = Options(args)
+    checkpoint = newest_checkpoint(books) if plan.spec.settings.resume else ""
+    if not plan.spec.settings.resume:
+        sweep_checkpoints(books)
+    if not options.flag("streaming") or not checkpoint:
+        return args, books.resumed
+    if "savepoint_path" in options:
+        raise ConfigError("--savepoint_path: --resume goes on from the newest checkpoint; give one of the two")
+    return [*args, f"--savepoint_path=file://{os.path.abspath(checkpoint)}"], Resumed()
+
+
+def _first_unit(plan: Plan) -> str:
+    """The first unit of input that the launcher sees; "" where it sees none, or does not read streams."""
+    if not hasattr(plan.reader, "open"):
+        return ""
+    unit = next(plan.reader.units(), None)
+    return str(unit.name) if unit else ""
 
 
 def finished(plan: Plan) -> dict[str, Any] | None:

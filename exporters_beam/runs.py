@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporters_beam.books import MANIFEST
+from exporters_beam.errors import DestinationError
 from exporters_beam.staging import Resumed, Staging
 
 
@@ -17,6 +18,8 @@ class Run:
     """One run of an export: where it stages, where it keeps its books, and what it tells about itself.
 
     `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
+    Where workers are elsewhere, `pieces` is of how many ranges large units are cut into, `folder` the one that relative
+    paths of the config begin in, and `sees` a unit that the launcher has seen.
     """
 
     export_id: str
@@ -27,10 +30,25 @@ class Run:
     bundle_seconds: float | None = None
     progress: bool = False
     resumed: Resumed = field(default_factory=Resumed)
+    pieces: int = 0
+    folder: str = ""
+    sees: str = ""
 
     @property
     def manifest(self) -> str:
         return os.path.join(self.books, MANIFEST)
+
+
+def enter(folder: str) -> None:
+    """On a worker: go to the folder in which the export was started, where one is given. Raises DestinationError."""
+    if folder and os.getcwd() != folder:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise DestinationError(
+                f"the config has relative paths, and a worker cannot enter {folder}, where the export was started "
+                f"({error.strerror}); give absolute paths"
+            ) from error
 
 
 class Progress:

@@ -23,13 +23,16 @@ from exporters_beam.options import build, options_of
 ROOT = Path(__file__).parent.parent
 
 LAYERS = (
-    ("__main__", "__init__"),
+    ("__main__", "__init__", "probe"),
     ("explain", "preview", "reference", "verify"),
-    ("runner",),
+    ("runner", "worker_pool"),
+    ("flink",),
+    ("runners",),
     ("graph",),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
-    ("reading", "runs"),
+    ("reading",),
+    ("runs",),
     ("books",),
     ("plan",),
     ("spec",),
@@ -44,7 +47,18 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"delivery", "graph", "reading", "runner", "transforms.dedupe", "transforms.steps"}
+BEAM = {
+    "flink",
+    "probe",
+    "runners",
+    "worker_pool",
+    "delivery",
+    "graph",
+    "reading",
+    "runner",
+    "transforms.dedupe",
+    "transforms.steps",
+}
 """Modules that may import apache_beam; `runner` does it inside its functions, so that nothing else waits for it."""
 
 CONNECTS = {"graph", "transforms.dedupe"}

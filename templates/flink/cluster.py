@@ -114,7 +114,8 @@ def install(place: Path | None = None) -> Path:
               f"apache-flink-libraries=={FLINK}")  # fmt: skip
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(half, place)
-    _thin_jar(place)
+    _one_jar(sorted((place / "job-server").glob("*.jar")), job_server_jar(place))
+    shutil.rmtree(place / "job-server")
     (place / "installed").write_text(f"{FLINK} {BEAM}")
     return place
 
@@ -133,17 +134,36 @@ def _call(*command: str) -> None:
 
 
 def job_server_jar(place: Path) -> Path:
-    """A jar as `--flink_job_server_jar` takes it: nothing in it but the names of the jars that are the job server."""
+    """One jar, as `--flink_job_server_jar` takes it."""
     return place / "beam-flink-job-server.jar"
 
 
-def _thin_jar(place: Path) -> None:
-    jars = " ".join(jar.as_uri() for jar in sorted((place / "job-server").glob("*.jar")))
-    text = ""
-    for line in ("Manifest-Version: 1.0", f"Main-Class: {DRIVER}", f"Class-Path: {jars}"):
-        text += line[:70] + "".join(f"\r\n {line[at : at + 69]}" for at in range(70, len(line), 69)) + "\r\n"
-    with zipfile.ZipFile(job_server_jar(place), "w") as jar:
-        jar.writestr("META-INF/MANIFEST.MF", text + "\r\n")
+def _one_jar(jars: list[Path], jar: Path) -> None:
+    """Put many jars into one: each is sent to Flink for every export, and many small ones take ten times as long.
+
+    Lists of services are joined, signatures left out; of other files with the same name the first is taken.
+    """
+    services: dict[str, bytes] = {}
+    seen: set[str] = set()
+    with zipfile.ZipFile(jar, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+        manifest = f"Manifest-Version: 1.0\r\nMain-Class: {DRIVER}\r\nMulti-Release: true\r\n\r\n"
+        out.writestr("META-INF/MANIFEST.MF", manifest)
+        for one in jars:
+            with zipfile.ZipFile(one) as found:
+                for name in found.namelist():
+                    if name.startswith("META-INF/services/") and not name.endswith("/"):
+                        services[name] = services.get(name, b"") + found.read(name) + b"\n"
+                    elif not _left_out(name) and name not in seen:
+                        seen.add(name)
+                        out.writestr(name, found.read(name))
+        for name, text in services.items():
+            out.writestr(name, text)
+
+
+def _left_out(name: str) -> bool:
+    folder, _, file = name.rpartition("/")
+    signed = folder == "META-INF" and file.endswith((".SF", ".RSA", ".DSA", "MANIFEST.MF", "INDEX.LIST"))
+    return name.endswith("/") or signed or file == "module-info.class"
 
 
 class Cluster:
@@ -341,7 +361,7 @@ def usage(state: Mapping[str, Any]) -> Iterator[str]:
     yield (f"  exporters-beam run CONFIG --runner=FlinkRunner --flink_master=localhost:{ports['rest']} "
            f"--job_endpoint=localhost:{ports['job']} --environment_type=EXTERNAL "
            f"--environment_config=localhost:{ports['pool']}")  # fmt: skip
-    yield f"or, with a job server of its own, instead of --job_endpoint: --flink_version=1.19 --flink_job_server_jar={state['jar']}"
+    yield f"or, with a job server of its own, instead of --job_endpoint: --flink_job_server_jar={state['jar']}"
 
 
 def main() -> int:
