@@ -6,8 +6,9 @@ Nothing here asks a network or imports Beam at the top, so that `explain` can te
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,6 +21,10 @@ RUNNERS = {"local": "FnApiRunner", "flink": "FlinkRunner", "prism": "PrismRunner
 """Runners by the names of profiles that do not say which one they mean."""
 
 LOCAL = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
+
+
+RULES = {"flinkrunner": "exporters_beam.flink:settle"}
+"""What chooses and refuses options, by runner."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +139,12 @@ def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: Any) -
 def settled(plan: Plan, given: Sequence[str]) -> tuple[list[str], list[Decision]]:
     """The options an export is run with, and what was chosen for it. Raises ConfigError for what cannot work."""
     options = Options(given)
-    if options.runner in LOCAL:
+    if options.runner not in RULES:
         return options.given, []
-    decisions = list(_rules(options.runner)(plan, options))
+    module, _, name = RULES[options.runner].partition(":")
+    decisions: list[Decision] = list(getattr(importlib.import_module(module), name)(plan, options))
     chosen = [decision.option for decision in decisions if decision.option.startswith("--")]
     return options.given + chosen, decisions
-
-
-def _rules(runner: str) -> Callable[[Plan, Options], Iterator[Decision]]:
-    if runner == "flinkrunner":
-        from exporters_beam.flink import settle
-
-        return settle
-    return lambda plan, options: iter(())
 
 
 def unknown(options: Options, known_elsewhere: Sequence[str]) -> None:
@@ -156,7 +154,7 @@ def unknown(options: Options, known_elsewhere: Sequence[str]) -> None:
     parser = _BeamArgumentParser(allow_abbrev=False)
     for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
         kind._add_argparse_args(parser)
-    parser.error = _no_option  # type: ignore[method-assign]
+    parser.error = _no_option
     parser.parse_known_args(options.given)
     known = {text.removeprefix("--") for text in parser._option_string_actions if text.startswith("--")}
     known.update(known_elsewhere)

@@ -11,6 +11,8 @@ import pytest
 import exporters_beam
 from exporters_beam.report import Report
 
+from servers import flink, prism  # noqa: F401
+
 
 @pytest.fixture
 def export(tmp_path: Path) -> Callable[..., Report]:

@@ -1,0 +1,130 @@
+"""The same configs, unchanged, on every runner: the same files, byte for byte."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import jsonl, visible, write_gz
+from servers import on_flink, run_export
+
+COUNTRIES = ("de", "fr", "us", "jp", "br")
+
+
+def records(first: int, n: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": i,
+            "key": i % 997,
+            "country": COUNTRIES[i % 5],
+            "price": i / 4,
+            "name": "ü" * (i % 40),
+            "tags": [i, None],
+        }
+        for i in range(first, first + n)
+    ]
+
+
+def few_files(folder: Path) -> None:
+    for n in range(4):
+        write_gz(folder / f"{n}.jl.gz", records(n * 5000, 5000))
+
+
+def many_files(folder: Path) -> None:
+    for n in range(120):
+        write_gz(folder / f"{n:03}.jl.gz", records(n * 20, 20))
+
+
+def joined_members(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for n in range(3):
+        members = (gzip.compress(jsonl(records(n * 3000 + part * 1000, 1000)), mtime=0) for part in range(3))
+        (folder / f"{n}.jl.gz").write_bytes(b"".join(members))
+
+
+def large_plain_lines(folder: Path) -> None:
+    """Larger than the piece of 64 MiB that goes to one worker on Flink."""
+    folder.mkdir(parents=True)
+    line = {"text": "x" * 20_000}
+    (folder / "large.jl").write_bytes(jsonl([{**record, **line} for record in records(0, 3800)]))
+
+
+GROUPED = {"grouper": {"name": "file_key", "options": {"keys": ["country"]}}}
+FILTER = {"filter_before": {"name": "pythonexp", "options": {"python_expression": "item['id'] % 3 > 0"}}}
+
+CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]] = {
+    "plain": (few_files, FILTER, {}),
+    "grouped": (few_files, GROUPED, {"filebase": "{groups[0]}/part-", "items_per_buffer_write": 1500}),
+    "csv": (few_files, {"exporter_options": {"formatter": {"name": "csv", "options": {
+        "fields": ["id", "country", "name"]}}}}, {"generate_md5": True}),
+    "parquet": (few_files, {"exporter_options": {"formatter": "parquet"}}, {"compression": "none"}),
+    "dedupe": (few_files, {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}}, {}),
+    "limit": (few_files, FILTER, {"items_limit": 7777}),
+    "sampling": (few_files, {"write_buffer": {"name": "reservoir_sampling", "options": {"sample_size": 100}}},
+                 {}),
+    "joined members": (joined_members, {}, {}),
+    "many files": (many_files, GROUPED, {"filebase": "{groups[0]}/part-", "compression": "zstd"}),
+    "large plain lines": (large_plain_lines, GROUPED, {"filebase": "{groups[0]}/part-", "compression": "none"}),
+}  # fmt: skip
+"""Name: what makes the input, sections, options of the writer."""
+
+RUNNERS = [
+    "two worker processes",
+    pytest.param("flink, batch", marks=pytest.mark.flink),
+    pytest.param("flink, streaming", marks=pytest.mark.flink),
+    pytest.param("prism", marks=pytest.mark.prism),
+]
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path, dict[str, bytes]]]:
+    """The folder of a config, the config, and what the local runner delivers for it."""
+    done: dict[str, tuple[Path, Path, dict[str, bytes]]] = {}
+
+    def find(name: str) -> tuple[Path, Path, dict[str, bytes]]:
+        if name not in done:
+            folder = tmp_path_factory.mktemp("matrix")
+            make, sections, options = CONFIGS[name]
+            make(folder / "in")
+            config = folder / "export.json"
+            base = "${vars.out}/" + options.get("filebase", "part-")
+            config.write_text(json.dumps({
+                "vars": {"out": str(folder / "local")},
+                "reader": {"name": "fs", "options": {"input": {"dir": str(folder / "in")}}},
+                "writer": {"name": "fs", "options": {**options, "filebase": base}},
+                **sections,
+            }))  # fmt: skip
+            status, said = run_export(config)
+            assert status == 0, said
+            done[name] = folder, config, contents(folder / "local")
+        return done[name]
+
+    return find
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Delivered files by name. The checksum list names the folder, which differs here."""
+    found = {name: path.read_bytes() for name, path in visible(root).items()}
+    return {name: data.replace(str(root).encode(), b"") for name, data in found.items()}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_same_files_on_every_runner(name: str, runner: str, expected: Any, request: pytest.FixtureRequest) -> None:
+    folder, config, files = expected(name)
+    out = folder / runner
+    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    if runner == "prism":
+        args = ["--runner=PrismRunner", f"--prism_location={request.getfixturevalue('prism')}"]
+    elif runner != "two worker processes":
+        args = on_flink(request.getfixturevalue("flink"), *(["--streaming"] if runner.endswith("streaming") else []))
+    status, said = run_export(config, "--var", f"out={out}", *args)
+    assert status == 0, said
+    found = contents(out)
+    assert found.keys() == files.keys()
+    assert [key for key in files if found[key] != files[key]] == []
