@@ -68,6 +68,9 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
             "externalized_checkpoints_enabled": ("", "checkpoints outlive the job"),
             "retain_externalized_checkpoints_on_cancellation": ("", "--resume goes on from a cancelled job's last"),
         }
+        savepoint = str(getattr(plan.spec.persistence and plan.spec.persistence.component, "savepoint", ""))
+        if savepoint and not plan.spec.settings.resume:
+            chosen["savepoint_path"] = (savepoint, "`persistence` says so")
         if not options.text("state_backend"):
             chosen["state_backend"] = ("filesystem", "checkpoints are files")
             chosen["state_backend_storage_path"] = (f"file://{folder}", "where --resume looks for checkpoints")

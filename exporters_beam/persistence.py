@@ -22,12 +22,12 @@ class PicklePersistence:
     """Say in which folder an export stages its files, so that it can be resumed there.
 
     The old name stays; nothing is pickled. The folder is made when it is missing. Without this section staging
-    stands at the destination.
+    stands at the destination. On Flink with `--streaming` checkpoints stand in that folder too.
 
     Example:
         persistence:
           name: pickle
-          options: {file_path: state}
+          options: {file_path: state, checkpoint_seconds: 30}
     """
 
     kind: ClassVar[str] = "persistence"
@@ -36,7 +36,12 @@ class PicklePersistence:
         "with what stands there"
     )
 
-    file_path: str = option("folder for staged files and the manifest", default=".", example="state")
+    file_path: str = option("folder for staged files, checkpoints and the manifest", default=".", example="state")
+    checkpoint_seconds: int = option("on Flink with --streaming: seconds between checkpoints", type="int", default=10,
+                                     minimum=1)  # fmt: skip
+    savepoint: str = option("on Flink with --streaming: savepoint or checkpoint that the export begins from; --resume finds "
+                            "the newest checkpoint by itself", type="str", default="",
+                            example="file:///state/savepoint-1")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,11 @@ def load_script() -> Any:
 script = load_script()
 
 
+def python_path() -> str:
+    """For processes that import this checkout, and functions of the tests."""
+    return os.pathsep.join((str(ROOT), str(ROOT / "tests" / "flink")))
+
+
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster that runs: one JobManager, two TaskManagers, a job server, a pool of workers."""
@@ -37,7 +42,7 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if problem:
         pytest.skip(problem)
     cluster = script.Cluster(tmp_path_factory.mktemp("flink"))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    os.environ["PYTHONPATH"] = python_path()
     cluster.start()
     yield cluster
     cluster.stop()
@@ -66,7 +71,8 @@ def on_flink(cluster: Any, *more: str) -> list[str]:
 def start_export(config: Path, *args: str) -> subprocess.Popen[str]:
     """`exporters-beam run CONFIG …` as a process of its own."""
     command = [sys.executable, "-m", "exporters_beam", "run", str(config), *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    env = {**os.environ, "PYTHONPATH": python_path()}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def run_export(config: Path, *args: str) -> tuple[int, str]:

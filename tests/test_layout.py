@@ -60,7 +60,7 @@ BEAM = {
 }
 """Modules that may import apache_beam; `runner` does it inside its functions, so that nothing else waits for it."""
 
-CONNECTS = {"graph", "transforms.dedupe"}
+CONNECTS = {"graph", "probe", "transforms.dedupe"}
 """Modules that may connect PCollections."""
 
 TRANSFORMS = {
