@@ -116,7 +116,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     if run.resumed.segments:
         blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
     if plan.limit:
-        blocks = _limited(plan, blocks, tallies)
+        blocks = _limited(plan, run, blocks, tallies)
     delivered = (
         blocks
         | "GroupBlocks" >> beam.GroupByKey()
@@ -132,6 +132,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             for name, flow in (("Files", delivered), ("Tallies", tallies), ("Units", units), ("Once", start))
         )
         | "Books" >> beam.Flatten()
+        | "BooksInOrder" >> _Rebalanced(run)
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
@@ -187,15 +188,33 @@ def _decoder(plan: Plan, source: Source) -> Decode:
     return Decode(source)
 
 
-def _limited(plan: Plan, blocks: Any, tallies: Any) -> Any:
+def _limited(plan: Plan, run: Run, blocks: Any, tallies: Any) -> Any:
     counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
     staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
     return (
         (counted, staged)
         | "LimitInput" >> beam.Flatten()
+        | "LimitInOrder" >> _Rebalanced(run)
         | "InOrder" >> beam.GroupByKey()
         | "items_limit" >> beam.ParDo(ApplyLimit(plan.limit)).with_output_types(KeyedBytes)
     )
+
+
+class _Rebalanced(beam.PTransform):
+    """On Flink: an operator with a name of its own behind a Flatten, so that a checkpoint is found again.
+
+    Beam's job server gives the one before a GroupByKey no name; Flink then makes one up from its inputs, whose order
+    behind a Flatten is another each time.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._needed = bool(run.pieces)
+
+    def expand(self, flow: Any) -> Any:
+        if not self._needed:
+            return flow
+        return flow | "Reshuffle" >> beam.Reshuffle() | "Same" >> beam.Map(_same).with_output_types(flow.element_type)
 
 
 def _same(pair: KeyedBytes) -> KeyedBytes:

@@ -190,7 +190,9 @@ def _on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Res
     """Look at the cluster and, with `--resume`, for the newest checkpoint. Raises DestinationError, ConfigError."""
     args = prepare(plan, args, books)
     options = Options(args)
-    checkpoint = newest_checkpoint(books) if plan.spec.settings.resume else ""
+    # What Flink calls the step in which duplicates are found is another each time: its state would not be found again.
+    dedupes = any(step.kind == "dedupe" for step in plan.steps)
+    checkpoint = newest_checkpoint(books) if plan.spec.settings.resume and not dedupes else ""
     if not plan.spec.settings.resume:
         sweep_checkpoints(books)
     if not options.flag("streaming") or not checkpoint:
