@@ -21,7 +21,7 @@ from servers import on_flink, run_export, start_export
 
 pytestmark = pytest.mark.flink
 
-UNITS, RECORDS = 40, 100
+UNITS, RECORDS = 40, 250
 TRIES = int(os.environ.get("EXPORTERS_BEAM_KILLS", "3"))
 STREAMING = ("--streaming", "--checkpointing_interval=500")
 
@@ -107,7 +107,8 @@ def test_streaming_is_restored_from_the_newest_checkpoint(
     config, files = slow_export
     args = ["--var", f"out={tmp_path}", *on_flink(flink, *STREAMING)]
     process = start_export(config, *args)
-    at = random.Random(seed).randrange(2, UNITS - 15)
+    # TaskManagers go on for up to 10 s without a JobManager: so much has to be left that they do not get to the end.
+    at = random.Random(seed).randrange(2, 12)
     until(lambda: segments(tmp_path) >= at and checkpoints(tmp_path), process)
     if how == "cancelled":
         flink.cancel(running_job(flink))
@@ -118,7 +119,7 @@ def test_streaming_is_restored_from_the_newest_checkpoint(
     if how != "cancelled":
         flink.start_job_manager()
         until(lambda: flink.task_managers() == 2)
-    before = segments(tmp_path)
+    assert segments(tmp_path) > 0
     assert contents(tmp_path) == {}
     process = start_export(config, "--resume", *args)
     until(lambda: running_job(flink), process)
@@ -128,7 +129,6 @@ def test_streaming_is_restored_from_the_newest_checkpoint(
     assert contents(tmp_path) == files
     restored = flink.get(f"/jobs/{job}/checkpoints")["latest"]["restored"]
     assert restored is not None
-    assert before > 0
     assert not list(tmp_path.glob(".exporters/*/checkpoints"))
 
 
