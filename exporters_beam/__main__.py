@@ -352,7 +352,7 @@ def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
 def _not_of_beam(record: logging.LogRecord) -> bool:
     """Not what Beam says at every start, nor the tracebacks of its workers: what failed is told in one sentence."""
     text = record.getMessage()
-    if record.name.startswith("apache_beam") and (record.exc_info or "Traceback" in text):
+    if record.name.startswith(("apache_beam", "root")) and (record.exc_info or "Traceback" in text):
         return False
     if text.startswith(
         ("Unparseable argument", "Really starting service", "Really destroying service")
