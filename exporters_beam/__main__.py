@@ -21,6 +21,7 @@ from exporters_beam.report import Report
 from exporters_beam.variables import hide
 
 if TYPE_CHECKING:
+    from exporters_beam import jobs
     from exporters_beam.spec import ExportSpec
 
 DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -64,7 +65,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command is not _run:
+    if others and args.command not in (_run, _submit):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -109,6 +110,31 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
+    submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
+    submit.add_argument("--runner", metavar="R", help="the Beam runner: DataflowRunner or FlinkRunner")
+    add_variables(submit)
+    submit.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    submit.set_defaults(quiet=False)
+
+    status = add("status", _status, "tell how a job is that was submitted")
+    status.add_argument("--watch", action="store_true", help="go on until it has ended; exit 1 where it ended badly")
+    status.add_argument(
+        "--config", metavar="CONFIG", help="with --watch: tell the notifications of this config the end"
+    )
+    status.add_argument("--every", type=_positive, default=10, metavar="SECONDS", help="how often to ask (default: 10)")
+    add_variables(status)
+    cancel = add("cancel", _cancel, "stop a job at once")
+    drain = add("drain", _drain, "have a streaming job finish what it has and end")
+    drain.add_argument("--savepoint_path", default="", metavar="FOLDER", help="Flink: where its savepoint goes")
+    for command in (status, cancel, drain):
+        command.add_argument("job", metavar="JOB", help="the address that submit printed, or the job's id")
+        command.add_argument("--project", default="", help="Dataflow: the project")
+        command.add_argument("--region", default="", help="Dataflow: the region")
+        command.add_argument("--dataflow_endpoint", default="", metavar="URL", help="another address of Dataflow")
+        command.add_argument("--no_auth", action="store_true", help="Dataflow: do not say who asks, for tests")
+        command.add_argument("--flink_master", default="", metavar="HOST:PORT", help="Flink: its REST interface")
 
     validate = add("validate", _validate, "check configs; nothing is run")
     validate.add_argument("configs", metavar="CONFIG", nargs="+")
@@ -157,13 +183,15 @@ def _positive(text: str) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.report is not None:
         _refuse_report(args.report)
+    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    if any(arg.partition("=")[0] == "--template_location" for arg in beam_args):
+        return _submit(args)  # Nothing runs, so there is nothing to wait for.
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
     _start_logging(spec, args)
     from exporters_beam.runner import run
 
-    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
     try:
         report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
     except ExportError as error:
@@ -173,6 +201,62 @@ def _run(args: argparse.Namespace) -> int:
     if not args.quiet:
         _print_error(report.summary())
     return DONE
+
+
+def _submit(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    if args.resume:
+        spec = replace(spec, settings=replace(spec.settings, resume=True))
+    _start_logging(spec, args)
+    from exporters_beam.submission import submit
+
+    started = submit(spec, [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
+    if started.job:
+        print(f"{started.job}\n{started.place}")
+    else:
+        print(f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}")
+    return DONE
+
+
+def _status(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    job = _job(args)
+    if not args.watch:
+        if args.config:
+            raise ConfigError("--config: it goes with --watch, which tells its notifications how the job ended")
+        print(jobs.status(job))
+        return DONE
+    spec = _load(args.config, args.var) if args.config else None
+    ended = jobs.watch(job, lambda text: print(text, flush=True), args.every)
+    if spec is not None:
+        from exporters_beam.runner import tell_end
+
+        tell_end(spec, ended.good, str(ended))
+    return DONE if ended.good else FAILED
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    jobs.cancel(_job(args))
+    print(f"{args.job}: asked to stop")
+    return DONE
+
+
+def _drain(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    jobs.drain(_job(args), args.savepoint_path)
+    print(f"{args.job}: asked to finish what it has and end")
+    return DONE
+
+
+def _job(args: argparse.Namespace) -> jobs.Job:
+    from exporters_beam import jobs
+
+    return jobs.job_at(args.job, project=args.project, region=args.region, endpoint=args.dataflow_endpoint,
+                       flink=args.flink_master, no_auth=args.no_auth)  # fmt: skip
 
 
 def _write_report(path: str | None, report: Report) -> None:

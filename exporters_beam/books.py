@@ -105,6 +105,27 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
                 os.rmdir(folder)
 
 
+def begun(plan: Plan, resume: bool = False) -> Books:
+    """The export's books for a run that goes on without this process. Raises as `opened` does.
+
+    Nobody holds the lock then, and another run may be reading what is staged; so it is left there. The run takes in its
+    own segments alone and sweeps when it is done. What a limit counted is swept: the input may have changed since.
+    """
+    books = books_of(plan)
+    if not books.lasting:
+        raise ConfigError(plan.spec.problem(("staging",), "this export needs a folder to stage in that all workers reach; "
+                                                          "add `staging: /mnt/shared/staging`"))  # fmt: skip
+    if resume and not _has_segments(books):
+        raise ConfigError(_nothing_to_resume(plan, books))
+    with locked(books.folder):
+        if resume:
+            books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
+        elif plan.limit:
+            sweep(books)
+        _write_about(plan, books)
+    return books
+
+
 def _above(path: str) -> list[str]:
     """The folders above a path, the nearest first."""
     found = []

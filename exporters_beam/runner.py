@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
+from exporters_beam import dataflow
 from exporters_beam.books import ABOUT, LOCK, books_of, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
@@ -39,6 +40,9 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     if spec.settings.resume:
         plan = with_the_dates_of(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    if dataflow.asked_for(beam_args):
+        beam_args, more = dataflow.settled(plan, beam_args)
+        warnings += more
     for warning in warnings:
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
@@ -121,6 +125,18 @@ def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report, trac
             log.warning("the notification %s could not be sent: %s", section.name, error)
 
 
+def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
+    """Send the end of a job that ran elsewhere to the config's notifiers."""
+    plan = make(spec)
+    if good:
+        told = finished(plan) or {"counts": {}, "files": [], "units": [], "manifest": ""}
+        report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told["units"]),
+                        manifest=told["manifest"])  # fmt: skip
+    else:
+        report = Report("failed", plan.export_id, error=text)
+    tell(spec, logger_of(spec), "complete" if good else "failed", report)
+
+
 def put(spec: ExportSpec, pipeline: Any) -> Any:
     """Put an export into somebody's own pipeline; see `exporters_beam.build`."""
     from exporters_beam.graph import build
@@ -162,7 +178,8 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
                 pipeline = beam.Pipeline(options=options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
-                state = result.wait_until_finish()
+                with _noted(result):
+                    state = result.wait_until_finish()
                 if state is not None and str(state) != "DONE":
                     raise DestinationError(f"the runner ended the export as {state}")
         except ConfigError:
@@ -232,6 +249,17 @@ def told(error: BaseException) -> ExportError:
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = re.sub(r" \[while running '[^']*'\]$", "", lines[-1]) if lines else type(error).__name__
     return ExportError(f"the export failed: {text}")
+
+
+@contextmanager
+def _noted(result: Any) -> Iterator[None]:
+    """Tell who stops waiting for a job on Dataflow that it goes on, and how it is stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if hasattr(result, "job_id"):
+            logging.getLogger(__name__).warning("the job %s goes on; exporters-beam cancel stops it", result.job_id())
+        raise
 
 
 @contextmanager

@@ -202,7 +202,9 @@ class _Loading:
         if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
             return None
         try:
-            return build(component, copy.deepcopy(dict(options)), self.environ)
+            return build(
+                component, {**copy.deepcopy(dict(options)), **self.kept_secret(component, options)}, self.environ
+            )
         except ConfigError as error:
             for problem in error.problems:
                 way, message = _way(problem, component)
@@ -210,6 +212,14 @@ class _Loading:
         except Exception as error:  # of somebody's own component
             self.add(path, f"cannot be made: {type(error).__name__}: {error}")
         return None
+
+    def kept_secret(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
+        """Secret options that come from the environment, as references: what they hold is read where it is used."""
+        return {
+            o.name: Secret(f"${{secret:env:{o.env}}}")
+            for o in options_of(component)
+            if o.secret and o.env and options.get(o.name) is None and self.environ.get(o.env)
+        }
 
     def refuse_stream_sections(self) -> None:
         reader = self.classes.get(("reader",))
