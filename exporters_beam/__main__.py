@@ -65,7 +65,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command not in (_run, _submit):
+    if others and args.command not in (_run, _submit, _template_launch):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -135,6 +135,23 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--dataflow_endpoint", default="", metavar="URL", help="another address of Dataflow")
         command.add_argument("--no_auth", action="store_true", help="Dataflow: do not say who asks, for tests")
         command.add_argument("--flink_master", default="", metavar="HOST:PORT", help="Flink: its REST interface")
+
+    template = commands.add_parser("template", help="make a Dataflow template of a config", allow_abbrev=False)
+    actions = template.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = actions.add_parser("build", help="write the files of a Flex Template", allow_abbrev=False)
+    build.set_defaults(command=_template_build, quiet=False)
+    build.add_argument("--output", metavar="DIR", required=True, help="the folder to write them to")
+    build.add_argument("--image", default="", metavar="IMAGE", help="the image's name, for the template's spec.json")
+    build.add_argument("--streaming", action="store_true", help="the template is for streaming jobs")
+    render = actions.add_parser("render", help="print the final config, or the launch request", allow_abbrev=False)
+    render.set_defaults(command=_template_render)
+    render.add_argument("--launch", metavar="SPEC", help="print the request that launches gs://…/spec.json")
+    launch = actions.add_parser("launch", help="what main.py of a Flex Template does: submit", allow_abbrev=False)
+    launch.set_defaults(command=_template_launch, runner=None, resume=False, quiet=False)
+    for action in (build, render, launch):
+        action.add_argument("config", metavar="CONFIG")
+        action.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+        add_variables(action)
 
     validate = add("validate", _validate, "check configs; nothing is run")
     validate.add_argument("configs", metavar="CONFIG", nargs="+")
@@ -216,6 +233,44 @@ def _submit(args: argparse.Namespace) -> int:
     else:
         print(f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}")
     return DONE
+
+
+def _template_build(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+    from exporters_beam.document import read
+    from exporters_beam.parameters import check
+
+    missing = check(read(args.config).value, _variables(args.var))[1]
+    spec = None if missing else _load(args.config, args.var)
+    _start_logging(spec, args)
+    made = template.files(args.config, spec, args.image or template.IMAGE, args.streaming)
+    template.write(made, args.output)
+    for name in made:
+        print(os.path.join(args.output, name))
+    return DONE
+
+
+def _template_render(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+    from exporters_beam.dataflow import job_name
+    from exporters_beam.plan import make
+
+    spec = _load(args.config, args.var)
+    _warn(spec)
+    if args.launch:
+        told = template.launch_body(job_name(make(spec)), args.launch, _variables(args.var))
+    else:
+        told = dict(spec.document)
+    print(json.dumps(told, ensure_ascii=False, indent=2, default=str))
+    return DONE
+
+
+def _template_launch(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+
+    values, args.beam = template.split(args.config, args.beam)
+    args.var = [*args.var, *values]
+    return _submit(args)
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -400,7 +455,7 @@ def _refuse_report(path: str) -> None:
         raise ConfigError(f"--report {path}: give the name of a file in a folder that exists")
 
 
-def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
+def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
     """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says.
 
     Beam's remark about apitools, made whenever it is imported without Google's libraries, is left out.
@@ -412,7 +467,8 @@ def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
     if not args.debug:
         handler.addFilter(_not_of_beam)
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
-    logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
+    if spec is not None:
+        logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
 
 
 def _not_of_beam(record: logging.LogRecord) -> bool:

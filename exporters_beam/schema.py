@@ -206,6 +206,10 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
             "type": ["array", "null"],
             "items": {"type": "string"},
         },
+        "parameters": {
+            "description": "what the variables are for: label, help, type, regexes, enum, optional",
+            "type": ["object", "null"],
+        },
         "staging": {"description": "folder for staged files and the manifest", "type": ["string", "null"]},
         "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
         **{name: {"description": "for people; it changes nothing"} for name in LABELS},

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporters_beam import registry
+from exporters_beam import parameters, registry
 from exporters_beam.document import Document, Path, from_mapping, read
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.options import build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
 from exporters_beam.variables import Filled, Secret, fill
 
-OTHER_KEYS = ("exporter_options", "vars", "env", "staging", "runners", *LABELS)
+OTHER_KEYS = ("exporter_options", "vars", "env", "parameters", "staging", "runners", *LABELS)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -85,7 +85,20 @@ def load(
     """
     environ = os.environ if environ is None else environ
     document = from_mapping(source) if isinstance(source, Mapping) else read(source)
-    return _Loading(document, fill(document.value, variables, environ), environ).spec()
+    wrong, missing = parameters.check(document.value, variables)
+    filled = fill(document.value, variables, environ)
+    absent = tuple(f"there is no variable vars.{name}" for name in missing)  # told already, and better
+    filled.problems = [*wrong, *(problem for problem in filled.problems if not problem[1].startswith(absent))]
+    filled.warnings = [
+        w for w in filled.warnings if w[0][:1] != ("vars",) or str(w[0][-1]) not in declared_names(document)
+    ]
+    return _Loading(document, filled, environ).spec()
+
+
+def declared_names(document: Document) -> set[str]:
+    """The names in the section `parameters`: those may be given though nothing uses them."""
+    section = document.value.get("parameters")
+    return set(map(str, section)) if isinstance(section, Mapping) else set()
 
 
 class _Loading:
@@ -360,7 +373,7 @@ def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any
             return [masked(member, (*path, at)) for at, member in enumerate(value)]
         return _USER_INFO.sub(MASK, value) if isinstance(value, str) else value
 
-    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env")}
+    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
 
 
 def _scalar(value: Any) -> bool:

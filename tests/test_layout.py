@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     ("__main__", "__init__"),
-    ("explain", "preview", "reference", "verify", "submission"),
+    ("explain", "preview", "reference", "verify", "submission", "template"),
     ("runner",),
     ("dataflow", "graph"),
     ("delivery", "transforms.dedupe"),
@@ -35,7 +35,7 @@ LAYERS = (
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
-    ("variables", "staging"),
+    ("parameters", "variables", "staging"),
     ("document", "manifest", "naming", "options", "registry", "components", "report"),
     ("jobs",),
     ("errors", "records"),
@@ -45,10 +45,20 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"dataflow", "delivery", "graph", "reading", "runner", "submission", "transforms.dedupe", "transforms.steps"}
+BEAM = {
+    "dataflow",
+    "delivery",
+    "graph",
+    "reading",
+    "runner",
+    "submission",
+    "template",
+    "transforms.dedupe",
+    "transforms.steps",
+}
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
-LATE = {"dataflow", "runner", "submission"}
+LATE = {"dataflow", "runner", "submission", "template"}
 
 CONNECTS = {"graph", "transforms.dedupe"}
 """Modules that may connect PCollections."""
