@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     ("__main__", "__init__"),
-    ("explain", "preview", "reference", "verify", "submission", "template"),
+    ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner",),
     ("dataflow", "graph"),
     ("delivery", "transforms.dedupe"),
@@ -45,22 +45,13 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {
-    "dataflow",
-    "delivery",
-    "graph",
-    "reading",
-    "runner",
-    "submission",
-    "template",
-    "transforms.dedupe",
-    "transforms.steps",
-}
+BEAM = {"dataflow", "delivery", "graph", "reading", "runner", "submission", "template", "transforms.dedupe",
+        "transforms.steps", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
 LATE = {"dataflow", "runner", "submission", "template"}
 
-CONNECTS = {"graph", "transforms.dedupe"}
+CONNECTS = {"graph", "transforms.dedupe", "yaml_provider"}
 """Modules that may connect PCollections."""
 
 TRANSFORMS = {
