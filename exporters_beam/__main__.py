@@ -1,4 +1,4 @@
-"""The command line: `exporters-beam run | validate | explain | preview | verify | clean | modules | schema | init`.
+"""The command line: `exporters-beam run | replay | validate | explain | preview | verify | clean | modules | schema | init`.
 
 Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
 """
@@ -64,7 +64,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command is not _run:
+    if others and args.command not in (_run, _replay):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -109,6 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
+                 epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
+    replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
+    replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
+    replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    add_variables(replay)
+    replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     validate = add("validate", _validate, "check configs; nothing is run")
     validate.add_argument("configs", metavar="CONFIG", nargs="+")
@@ -160,6 +169,18 @@ def _run(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
+    return _export(spec, args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from exporters_beam.replaying import replayed
+
+    if args.report is not None:
+        _refuse_report(args.report)
+    return _export(replayed(_load(args.config, args.var), args.letters), args)
+
+
+def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
     from exporters_beam.runner import run
 

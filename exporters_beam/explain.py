@@ -90,6 +90,12 @@ def _decisions(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+    for action, what in (("skip", "is dropped, and counted"), ("dead_letter", "becomes a dead letter")):
+        failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
+        if failing:
+            yield f"on_error: a record that fails at {' or '.join(failing)} {what}"
+    if plan.on_error.limited:
+        yield "on_error: nothing is delivered before all is staged and its failed records are counted"
     if plan.limit:
         yield "items_limit: units are read one after the other, in order, until nothing earlier can still come"
     else:
@@ -98,6 +104,12 @@ def _decisions(plan: Plan) -> Iterator[str]:
             if not any(step.kind == "dedupe" for step in plan.steps)
             else "after the duplicates are gone only references to staged blocks cross a shuffle"
         )
+
+
+def _has(plan: Plan, step: str) -> bool:
+    """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
+    present = {"deserializer": plan.deserializer, "formatter": plan.format}
+    return bool(present.get(step, getattr(plan.spec, step)))
 
 
 def _example(plan: Plan, group: tuple[str, ...]) -> str:

@@ -44,7 +44,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        done = finished(plan) if spec.settings.resume else None
+        done = finished(plan) if spec.settings.resume or getattr(plan.reader, "letters", False) else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, beam_args, progress)
@@ -64,6 +64,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         manifest=manifest["manifest"],
         times=manifest["times"],
         resumed=manifest["resumed"],
+        dead_letters=manifest.get("dead_letters", {}),
         started=started.isoformat(),
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
@@ -217,7 +218,7 @@ def _times(result: Any) -> dict[str, float]:
 
 
 _OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]+\.)?"
-                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord): "
+                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord|TooManyFailed): "
                    r"(.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
 
 

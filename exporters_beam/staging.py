@@ -24,6 +24,9 @@ from exporters_beam.records import BlockRef, Mark, Unit
 
 SUFFIX = ".segment"
 MAGIC = b"exporters-beam segment 1\n"
+Group = tuple[str, ...] | None
+"""The group of a block; None for dead letters."""
+
 OPEN_SEGMENTS = 64
 """Segments a reader keeps open."""
 
@@ -99,9 +102,9 @@ class Segment:
         self.path = os.path.join(folder, uuid.uuid4().hex + SUFFIX)
         self._file: BinaryIO | None = None
         self._offset = 0
-        self._blocks: list[tuple[tuple[str, ...], BlockRef]] = []
+        self._blocks: list[tuple[Group, BlockRef]] = []
 
-    def add(self, group: tuple[str, ...], payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
+    def add(self, group: Group, payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
         """Append a block and the sizes of its records; gives `ref` with its place filled in. Raises DestinationError."""
         index = (sizes if isinstance(sizes, array) else array("I", sizes)).tobytes()
         with destination("cannot write to the staging folder", self._folder):
@@ -146,7 +149,7 @@ class Committed(NamedTuple):
     """What a committed segment holds: the blocks of each group, and the marks of the ranges it covers."""
 
     path: str
-    blocks: tuple[tuple[tuple[str, ...], BlockRef], ...]
+    blocks: tuple[tuple[Group, BlockRef], ...]
     marks: tuple[Mark, ...]
 
 
@@ -165,7 +168,7 @@ class Resumed:
         return sum(dict(mark.counts).get("read", 0) for mark in marks.values())
 
 
-def _footer(blocks: Sequence[tuple[tuple[str, ...], BlockRef]], marks: Sequence[Mark]) -> bytes:
+def _footer(blocks: Sequence[tuple[Group, BlockRef]], marks: Sequence[Mark]) -> bytes:
     units = {unit.index: unit for unit in [mark.unit for mark in marks] + [ref.first[0] for _, ref in blocks]}
     return json.dumps(
         {
@@ -204,7 +207,7 @@ def read_segment(path: str) -> Committed | None:
             first = (units[index], *first)
             fields = (path, *place, first, number, bytes.fromhex(schema), tuple(ordinals), tuple(draws))
             ref = BlockRef._make(fields)
-            blocks.append((tuple(group), ref))
+            blocks.append((None if group is None else tuple(group), ref))
     except (zlib.error, ValueError, KeyError, TypeError, IndexError):
         return None
     return Committed(path, tuple(blocks), marks)

@@ -10,6 +10,9 @@ from typing import Any
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
 from exporters_beam.manifest import manifest_checksum, unbalanced
 
+LETTERS = {"name": "json", "options": {}, "compression": "none"}
+"""The format of dead letters."""
+
 
 def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
@@ -23,12 +26,16 @@ def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
         wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
                      f"and the manifest says {counts.get('written')} were written")  # fmt: skip
-    difference = unbalanced(counts, told.get("limit", 0), told.get("sample", 0))
+    letters = told.get("dead_letters")
+    difference = unbalanced(
+        counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0
+    )
     if difference:
         wrong.append(f"{manifest}: {difference}")
-    for file in told["files"]:
+    form = told.get("format")
+    for file, held in (*((file, form) for file in told["files"]), *([(letters, LETTERS)] if letters else [])):
         try:
-            wrong += [f"{file['name']}: {text}" for text in _check(file, told.get("format"))]
+            wrong += [f"{file['name']}: {text}" for text in _check(file, held)]
         except OSError as error:
             wrong.append(f"{file['name']}: {error.strerror}")
         except ExportError as error:

@@ -31,12 +31,13 @@ LAYERS = (
     ("transforms.steps",),
     ("reading", "runs"),
     ("books",),
+    ("replaying",),
     ("plan",),
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
-    ("variables", "staging"),
-    ("document", "manifest", "naming", "options", "registry", "components", "report"),
+    ("letters", "manifest", "variables", "staging"),
+    ("document", "naming", "options", "registry", "components", "report"),
     ("errors", "records"),
 )
 """Modules and folders from the top down. A module imports what stands below it or beside it, never what is above.
