@@ -44,6 +44,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "grouped": BY_GROUP,
     "parquet": {"formatter": {"name": "parquet"}, **BY_GROUP},
     "dedupe": {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}},
+    "dead letters": {
+        "filter_before": {"name": "pythonexp", "options": {"python_expression": "1 / (item['id'] % 17 - 3) < 2"}},
+        "on_error": "dead_letter",
+        **BY_GROUP,
+    },
 }
 FILES, RECORDS = 2, 60
 """The input of most tries; with `small` that is three or four ranges a file."""
@@ -223,10 +228,12 @@ class Suite:
 
     def whole(self, tally: Tally, out: Path, shape: str) -> None:
         """The export is complete: every record once, the bytes of an undisturbed run, nothing left but the manifest."""
-        self.count(tally, ids_of(out), self.expected[shape])
+        self.count(tally, ids_of(out) + [letter["record"]["id"] for letter in letters_of(out)], self.expected[shape])
         if bytes_of(out) != self.undisturbed(shape):
             raise Wrong("the delivered files are not those of an undisturbed run")
-        left = [name for name in hidden(out) if Path(name).name != "manifest.json"]
+        if [letter["record"]["id"] % 17 for letter in letters_of(out)] != [3] * (7 if shape == "dead letters" else 0):
+            raise Wrong("the dead letters are not those of an undisturbed run")
+        left = [name for name in hidden(out) if Path(name).name not in ("manifest.json", "dead-letters.jl")]
         if left or not hidden(out):
             raise Wrong(f"beside the manifest there is {left}" if left else "there is no manifest")
 
@@ -288,6 +295,11 @@ def ids_of(out: Path) -> list[int]:
         else:
             found.extend(json.loads(line)["id"] for line in plain(path).splitlines())
     return found
+
+
+def letters_of(out: Path) -> list[dict[str, Any]]:
+    """The dead letters of the one export to this folder."""
+    return [json.loads(line) for path in out.rglob("dead-letters.jl") for line in path.read_text().splitlines()]
 
 
 def one_sentence(done: Done, *parts: str) -> None:
@@ -526,6 +538,19 @@ def poisoned(suite: Suite, tally: Tally) -> None:
     if suite.quick:
         cases = {what: cases[what] for what in ("bad JSON", "NaN", "not UTF-8, gzip", "truncated gzip")}
 
+    def set_aside(asked: dict[str, Any], out: Path, file: Path) -> None:
+        """The same with dead letters: one of them, which names the record, and all other records are delivered."""
+        config = {**asked["config"], "on_error": "dead_letter"}
+        config["writer"] = {"name": "fs", "options": {"filebase": f"{out}/part-"}}
+        done = suite.server.run({**asked, "config": config})
+        if done.code:
+            raise Wrong(f"with dead letters it failed: {done.sentence or done.err[-500:]}")
+        ids = [record["id"] for record in suite.records]
+        letters = [(letter["file"], letter["number"]) for letter in letters_of(out)]
+        if letters != [(str(file), 8)]:
+            raise Wrong(f"the dead letters are {letters}")
+        suite.count(tally, ids_of(out), [*ids, *(n for n in range(20) if n != 7)])
+
     def each(what: str) -> None:
         def work(folder: Path) -> None:
             out, source = folder / "out", folder / "poisoned"
@@ -539,6 +564,8 @@ def poisoned(suite: Suite, tally: Tally) -> None:
             one_sentence(suite.server.run(asked), str(source / name), part)
             if bytes_of(out):
                 raise Wrong("something was delivered")
+            if part:
+                set_aside(asked, folder / "aside", source / name)
             (source / name).unlink()
             again = suite.server.run(asked)
             if again.code:
