@@ -79,7 +79,8 @@ class Runner(FnApiRunner):
         thread = threading.Thread(target=work, name="exporters_beam run", daemon=True)
         thread.start()
         try:
-            self._over.wait()
+            while not self._over.wait(0.2):  # Another thread may have got the signal of a Ctrl-C: look whether it did.
+                pass
         finally:
             del _runs[self._name]
             self._break_off(thread)
