@@ -9,9 +9,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +184,8 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
+    with suppress(ValueError):  # Not in the main thread of a program that calls `main`: then that program decides.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # All is put away as after Ctrl-C.
     from exporters_beam.runner import run
 
     beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
@@ -357,7 +361,7 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.name.startswith("apache_beam") and (record.exc_info or "Traceback" in text):
         return False
-    return "apitools not found" not in text
+    return "apitools not found" not in text and "No semi_persistent_directory found" not in text
 
 
 class _Lines(logging.Formatter):

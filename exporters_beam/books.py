@@ -79,7 +79,7 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     books = books_of(plan)
     made = [folder for folder in _above(books.folder) + _above(books.scratch) if not os.path.exists(folder)]
     try:
-        if resume and not _has_segments(books):
+        if resume and not has_segments(books):
             raise ConfigError(_nothing_to_resume(plan, books))
         with locked(books.folder):
             if resume:
@@ -90,7 +90,7 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
             try:
                 yield books
             except BaseException:
-                if not _has_segments(books):
+                if not has_segments(books):
                     sweep(books)
                 raise
             finally:
@@ -181,7 +181,7 @@ def _nothing_to_resume(plan: Plan, books: Books) -> str:
     place = os.path.dirname(books.folder)
     told = flat(plan.told)
     for about in unfinished(place):
-        if not _has_segments(Books(os.path.join(place, about["export"]), "", True)):
+        if not has_segments(Books(os.path.join(place, about["export"]), "", True)):
             continue
         before = flat(about["config"])
         changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
@@ -226,7 +226,8 @@ def _write_about(plan: Plan, books: Books) -> None:
         os.replace(path + ".part", path)
 
 
-def _has_segments(books: Books) -> bool:
+def has_segments(books: Books) -> bool:
+    """Has anything been committed that a run can go on with?"""
     try:
         return any(name.endswith(".segment") for name in os.listdir(books.staging.folder))
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam.books import ABOUT, LOCK, books_of, locked, opened, place_of, with_the_dates_of
+from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
@@ -160,7 +160,8 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         )
         try:
             with _collector(local), _watched(run, progress):
-                pipeline = beam.Pipeline(options=options)
+                processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+                pipeline = beam.Pipeline(_watching(books) if processes else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
                 state = result.wait_until_finish()
@@ -173,6 +174,15 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         manifest = read_manifest(books.manifest)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
                 "resumed": books.resumed.records}  # fmt: skip
+
+
+def _watching(books: Books) -> Any:
+    """The local runner that notices when a worker process dies; None with a Beam for which it was not made."""
+    try:
+        from exporters_beam.workers import Runner
+    except ImportError:
+        return None
+    return Runner(resumable=lambda: books.lasting and has_segments(books))
 
 
 def finished(plan: Plan) -> dict[str, Any] | None:

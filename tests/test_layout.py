@@ -26,7 +26,7 @@ LAYERS = (
     ("__main__", "__init__"),
     ("explain", "preview", "reference", "verify"),
     ("runner",),
-    ("graph",),
+    ("graph", "workers"),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading", "runs"),
@@ -37,6 +37,7 @@ LAYERS = (
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
     ("letters", "manifest", "variables", "staging"),
+    ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report"),
     ("errors", "records"),
 )
@@ -45,7 +46,7 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"delivery", "graph", "reading", "runner", "transforms.dedupe", "transforms.steps"}
+BEAM = {"delivery", "graph", "reading", "runner", "transforms.dedupe", "transforms.steps", "worker_process", "workers"}
 """Modules that may import apache_beam; `runner` does it inside its functions, so that nothing else waits for it."""
 
 CONNECTS = {"graph", "transforms.dedupe"}
