@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import struct
 import uuid
 import zlib
@@ -24,6 +26,10 @@ from exporters_beam.records import BlockRef, Mark, Unit
 
 SUFFIX = ".segment"
 MAGIC = b"exporters-beam segment 1\n"
+ANY_MAGIC = b"exporters-beam segment "
+"""How the segments of every version begin."""
+
+_OURS = re.compile(r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|progress-[0-9a-f]{32}(?:\.part)?")
 OPEN_SEGMENTS = 64
 """Segments a reader keeps open."""
 
@@ -53,7 +59,7 @@ class Staging:
         except FileNotFoundError:
             return
         for name in names:
-            if name.startswith("kept-"):
+            if name.startswith("kept-") and _OURS.fullmatch(name):
                 unit, number, kept, last = (int(part) for part in name.split("-")[1:])
                 yield unit, number, kept, bool(last)
 
@@ -89,6 +95,24 @@ class Staging:
         except (OSError, ValueError):
             pass
         return total
+
+
+def is_ours(folder: str, name: str) -> bool:
+    """Whether a run wrote this file of the staging folder, or may have. Nothing else is ever read or removed.
+
+    Names with 32 hex digits are ours, but for committed segments that do not begin as one: a run gives a segment this
+    name when all of it is on the disk. One that begins well and is not whole, or is of another version, is ours: it counts
+    for nothing and is swept with the others.
+    """
+    if not _OURS.fullmatch(name):
+        return False
+    path = os.path.join(folder, name)
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return False
+    if not name.endswith(SUFFIX):
+        return True
+    with open(path, "rb") as file:
+        return file.read(len(ANY_MAGIC)) == ANY_MAGIC
 
 
 class Segment:
