@@ -267,8 +267,10 @@ def _clean(args: argparse.Namespace) -> int:
     from exporters_beam.plan import make
     from exporters_beam.report import human
 
-    for folder, freed in clean(make(_load(args.config, args.var))):
+    for folder, freed, left in clean(make(_load(args.config, args.var))):
         print(f"{folder}: removed, {human(freed)}")
+        for text in left:
+            _print_error(f"warning: {text}")
     return DONE
 
 

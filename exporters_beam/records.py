@@ -79,7 +79,7 @@ class BlockRef(NamedTuple):
     delivered file holds. `records` says how many of its records count, from the first on (a limit cuts the rest off).
     `first` is the position of its first record and `number` tells the blocks of one range apart. `ordinals` numbers
     its records among those the range kept, and `draws` holds a random number for each; both are empty unless a limit
-    or a sample chooses after staging.
+    or a sample chooses after staging. `crc` is the CRC-32 of the payload and the sizes.
     """
 
     segment: str
@@ -94,6 +94,7 @@ class BlockRef(NamedTuple):
     schema: bytes = b""
     ordinals: tuple[int, ...] = ()
     draws: tuple[int, ...] = ()
+    crc: int = 0
 
 
 class Slice(NamedTuple):

@@ -49,13 +49,30 @@ def _read(path: str) -> dict[str, Any]:
             told = json.load(file)
     except OSError as error:
         raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(Problem((), f"this is no manifest: {error}", file=path)) from None
     if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
         raise ConfigError(Problem((), "this is no manifest: it has no export, counts, files and checksum", file=path))
     if told["checksum"] != manifest_checksum(told):
         raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
+    if not _has_its_shape(told):
+        raise ConfigError(
+            Problem((), "this is no manifest: its counts or its files are not what a run writes", file=path)
+        )
     return told
+
+
+def _has_its_shape(told: Mapping[str, Any]) -> bool:
+    """Anybody can put a checksum under anything."""
+    counts, files, form = told["counts"], told["files"], told.get("format")
+    if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
+        return False
+    numbers = [*counts.values(), told.get("limit", 0), told.get("sample", 0)]
+    for file in files:
+        if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
+            return False
+        numbers += [file.get("records"), file.get("bytes")]
+    return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
 def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None) -> Iterator[str]:
