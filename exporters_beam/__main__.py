@@ -1,4 +1,4 @@
-"""The command line: `exporters-beam run | validate | explain | preview | verify | clean | modules | schema | init`.
+"""The command line: `exporters-beam run | replay | validate | explain | preview | verify | clean | modules | schema | init`.
 
 Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
 """
@@ -9,9 +9,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +67,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command not in (_run, _submit, _template_launch):
+    if others and args.command not in (_run, _replay, _submit, _template_launch):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -109,7 +111,17 @@ def _parser() -> argparse.ArgumentParser:
     add_variables(run)
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
+                 epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
+    replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
+    replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
+    replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    add_variables(replay)
+    replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
     submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
@@ -206,9 +218,26 @@ def _run(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
+    if args.no_pushdown:
+        spec = replace(spec, settings=replace(spec.settings, pushdown=False))
+    return _export(spec, args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from exporters_beam.replaying import replayed
+
+    if args.report is not None:
+        _refuse_report(args.report)
+    return _export(replayed(_load(args.config, args.var), args.letters), args)
+
+
+def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
+    with suppress(ValueError):  # Not in the main thread of a program that calls `main`: then that program decides.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # All is put away as after Ctrl-C.
     from exporters_beam.runner import run
 
+    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
     try:
         report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
     except ExportError as error:
@@ -381,8 +410,10 @@ def _clean(args: argparse.Namespace) -> int:
     from exporters_beam.plan import make
     from exporters_beam.report import human
 
-    for folder, freed in clean(make(_load(args.config, args.var))):
+    for folder, freed, left in clean(make(_load(args.config, args.var))):
         print(f"{folder}: removed, {human(freed)}")
+        for text in left:
+            _print_error(f"warning: {text}")
     return DONE
 
 
@@ -476,7 +507,7 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.name.startswith("apache_beam") and (record.exc_info or "Traceback" in text):
         return False
-    return "apitools not found" not in text
+    return "apitools not found" not in text and "No semi_persistent_directory found" not in text
 
 
 class _Lines(logging.Formatter):

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from exporters_beam import dataflow
-from exporters_beam.books import ABOUT, LOCK, books_of, locked, opened, place_of, with_the_dates_of
+from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
@@ -48,7 +48,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        done = finished(plan) if spec.settings.resume else None
+        done = finished(plan) if spec.settings.resume or getattr(plan.reader, "letters", False) else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, beam_args, progress)
@@ -68,6 +68,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         manifest=manifest["manifest"],
         times=manifest["times"],
         resumed=manifest["resumed"],
+        dead_letters=manifest.get("dead_letters", {}),
         started=started.isoformat(),
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
@@ -175,7 +176,8 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         )
         try:
             with _collector(local), _watched(run, progress):
-                pipeline = beam.Pipeline(options=options)
+                processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+                pipeline = beam.Pipeline(_watching(books) if processes else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
                 with _noted(result):
@@ -189,6 +191,15 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         manifest = read_manifest(books.manifest)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
                 "resumed": books.resumed.records}  # fmt: skip
+
+
+def _watching(books: Books) -> Any:
+    """The local runner that notices when a worker process dies; None with a Beam for which it was not made."""
+    try:
+        from exporters_beam.workers import Runner
+    except ImportError:
+        return None
+    return Runner(resumable=lambda: books.lasting and has_segments(books))
 
 
 def finished(plan: Plan) -> dict[str, Any] | None:
@@ -234,7 +245,7 @@ def _times(result: Any) -> dict[str, float]:
 
 
 _OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]+\.)?"
-                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord): "
+                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord|TooManyFailed): "
                    r"(.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
 
 

@@ -18,11 +18,12 @@ from typing import Any
 from exporters_beam import parameters, registry
 from exporters_beam.document import Document, Path, from_mapping, read
 from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
 from exporters_beam.variables import Filled, Secret, fill
 
-OTHER_KEYS = ("exporter_options", "vars", "env", "parameters", "staging", "runners", *LABELS)
+OTHER_KEYS = ("exporter_options", "on_error", "vars", "env", "parameters", "staging", "runners", *LABELS)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -37,6 +38,7 @@ class Section:
     component: Any
     options: Mapping[str, Any] = field(repr=False)
     path: Path
+    on_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class ExportSpec:
     stats_manager: Section | None = None
     notifications: tuple[Section, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -124,6 +127,7 @@ class _Loading:
         note = getattr(self.classes.get(("persistence",)), "note", "")
         if note:
             self.warn(("persistence",), note)
+        on_error = self.on_error()
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
@@ -138,6 +142,7 @@ class _Loading:
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
+            on_error=on_error,
             staging=staging or None,
             runners=runners or {},
             file=self.document.file,
@@ -173,8 +178,15 @@ class _Loading:
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
             return None
-        self.warn_of_unknown(given, path, ("name", "options"), "key")
-        return self.component(kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
+        fails = path[-1] in (*STEPS, "filter")
+        self.warn_of_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
+        action = given.get("on_error") if fails else None
+        if action is not None and (*path, "on_error") not in self.failed:
+            self.check_action((*path, "on_error"), action)
+        section = self.component(
+            kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options")
+        )
+        return section if section is None or action is None else replace(section, on_error=str(action))
 
     def component(
         self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
@@ -271,6 +283,30 @@ class _Loading:
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
         return settings, formatter, [member for member in members if member is not None]
+
+    def on_error(self) -> OnErrorOptions:
+        """The section `on_error`, or only its action."""
+        path: Path = ("on_error",)
+        given = self.config.get("on_error")
+        if given is None or path in self.failed:
+            return OnErrorOptions()
+        if isinstance(given, str):
+            self.check_action(path, given)
+            return OnErrorOptions(action=given)
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
+            return OnErrorOptions()
+        found = self.build(OnErrorOptions, given, path, path) or OnErrorOptions()
+        if found.max_rate is not None and found.max_rate > 1:
+            self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
+        return found
+
+    def check_action(self, path: Path, action: Any) -> None:
+        if not isinstance(action, str) or action not in ACTIONS:
+            hint = (
+                registry.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
+            )
+            self.add(path, f"{_kind(action)} is none of the choices{hint}")
 
     def notification(self, path: Path, given: Any) -> Section | None:
         if given is None:

@@ -14,10 +14,11 @@ from typing import Any
 import apache_beam as beam
 
 from exporters_beam.books import books_of
-from exporters_beam.delivery import TALLIES, EncodeBlocks, PlanFiles, PublishFile, WriteManifest
+from exporters_beam.delivery import TALLIES, EncodeBlocks
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.graph import Flowing, KeyedBytes, build, delivery_of, read, source_of
+from exporters_beam.graph import Flowing, KeyedBytes, build, deliver, delivery_of, read, source_of
 from exporters_beam.plan import Plan, make
+from exporters_beam.reading import Places
 from exporters_beam.records import Failure, Mark, Position, Unit
 from exporters_beam.runner import check
 from exporters_beam.runs import Run
@@ -60,7 +61,7 @@ class Read(beam.PTransform):
         units = begin.pipeline | "ListUnits" >> beam.Create([b""], reshuffle=False) | beam.ParDo(_Units(source))
         run = Run(self._plan.export_id, Staging(""), "", "")
         records, failed = read(self._plan, units, run, source)
-        failed | "on_error" >> beam.ParDo(FailTheExport(source))
+        failed | "on_error" >> beam.ParDo(FailTheExport(Places(source)))
         for flow in (records, failed):
             flow.element_type = Flowing
         return _typed(records | "Plain" >> beam.ParDo(_Plain(self._fields)), self._fields)
@@ -129,7 +130,7 @@ class Write(beam.PTransform):
     def expand(self, elements: Any) -> Any:
         plan, books = self._plan, books_of(self._plan)
         run = Run(plan.export_id, books.staging, books.scratch, books.folder)
-        delivery = delivery_of(plan)
+        delivery = delivery_of(plan, run, source_of(plan))
         positioned = (
             elements
             | "Parts" >> beam.ParDo(_Part()).with_output_types(tuple[int, bytes])
@@ -140,22 +141,8 @@ class Write(beam.PTransform):
             FAILED, TALLIES, main="blocks"
         )
         encoded[FAILED] | "on_error" >> beam.ParDo(_Fail())
-        files = (
-            encoded["blocks"]
-            | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
-            | "GroupBlocks" >> beam.GroupByKey()
-            | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
-            | "ByName" >> beam.GroupByKey()
-            | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
-        )
-        start = elements.pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
-        manifest = (
-            (files, encoded[TALLIES], start)
-            | "Books" >> beam.Flatten()
-            | "OneBook" >> beam.Map(_booked).with_output_types(tuple[int, Any])
-            | "Close" >> beam.GroupByKey()
-            | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
-        )
+        blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+        _, manifest = deliver(delivery, run, elements.pipeline, blocks, (encoded[TALLIES],))
         for flow in (positioned, encoded[FAILED], manifest):
             flow.element_type = Flowing
         return manifest | "Delivered" >> beam.FlatMap(_delivered).with_output_types(_row(_checked(_DELIVERED) or {}))
@@ -327,7 +314,7 @@ class _InOrder(beam.DoFn):
 
 class _Fail(beam.DoFn):
     def process(self, failure: Failure) -> None:
-        raise FailedRecord(failure, failure.position[2] + 1)
+        raise FailedRecord(failure, failure.unit, failure.position[2] + 1)
 
 
 def _same(pair: KeyedBytes) -> KeyedBytes:

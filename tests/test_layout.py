@@ -26,17 +26,19 @@ LAYERS = (
     ("__main__", "__init__"),
     ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner",),
-    ("dataflow", "graph"),
+    ("dataflow", "graph", "workers"),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading", "runs"),
     ("books",),
+    ("replaying",),
     ("plan",),
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
-    ("parameters", "variables", "staging"),
-    ("document", "manifest", "naming", "options", "registry", "components", "report"),
+    ("letters", "manifest", "parameters", "variables", "staging"),
+    ("worker_process",),
+    ("document", "naming", "options", "registry", "components", "report"),
     ("jobs",),
     ("errors", "records"),
 )
@@ -46,7 +48,7 @@ The registry stands low because it names components by strings and imports none 
 """
 
 BEAM = {"dataflow", "delivery", "graph", "reading", "runner", "submission", "template", "transforms.dedupe",
-        "transforms.steps", "yaml_provider"}  # fmt: skip
+        "transforms.steps", "worker_process", "workers", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
 LATE = {"dataflow", "runner", "submission", "template"}
