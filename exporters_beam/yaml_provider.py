@@ -319,7 +319,3 @@ class _Fail(beam.DoFn):
 
 def _same(pair: KeyedBytes) -> KeyedBytes:
     return pair
-
-
-def _booked(value: Any) -> tuple[int, Any]:
-    return 0, value
