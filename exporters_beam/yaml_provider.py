@@ -52,7 +52,10 @@ class Read(beam.PTransform):
         super().__init__()
         self._fields = _checked(fields)
         sections = {"reader": reader, "decompressor": decompressor, "deserializer": deserializer}
-        spec = load({**{name: value for name, value in sections.items() if value}, "writer": "console"})
+        formatter = {"name": "json", "options": {"reencode": True}}  # records are wanted, not lines handed on
+        spec = load(
+            {**{name: value for name, value in sections.items() if value}, "writer": "console", "formatter": formatter}
+        )
         list(check(spec))
         self._plan = make(spec)
 
