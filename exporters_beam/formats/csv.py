@@ -15,16 +15,22 @@ from enum import Enum
 from functools import lru_cache
 from itertools import repeat
 from types import SimpleNamespace
-from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
+from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
 from uuid import UUID
+
+import orjson
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Record
 
+_dumps = orjson.dumps
+
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
+
+_REFUSES_NUL = sys.version_info < (3, 11)
 
 _UNDECODED = "exporters_beam.undecoded"
 
@@ -160,29 +166,61 @@ class CsvDeserializer:
             return [_record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
-    def _values(self, data: _Rows) -> list[str] | None:
-        """All values of plain text, one row after the other and behind each "\n"; None where that is not so simple.
+    def json_lines(self, data: _Rows) -> bytes:
+        """The records of a chunk as JsonFormat writes them, each with a line feed behind, mostly without making them.
 
-        A line feed of its own behind every row shows at once that each has as many values as there are columns.
+        Raises RecordError where one cannot be decoded.
         """
-        header, text, sound, quoted = data
-        width, delimiter = len(header), self.delimiter
-        if quoted is None or not sound or not width or any(len(row) != width for _, _, _, row in quoted):
+        try:
+            lines = self._json_lines(data)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):  # lone surrogates, which some encodings can give
+            lines = None
+        return b"".join([_nested(record) + b"\n" for record in self.decode(data)]) if lines is None else lines
+
+    def _json_lines(self, data: _Rows) -> bytes | None:
+        header, delimiter, text = data.header, self.delimiter, self._unquoted(data)
+        if text is None or len({*header}) < len(header):
             return None
         rows = text.count("\n")
-        if quoted:
-            ends = (0, *(end for _, _, end, _ in quoted))
-            starts = (*(start for _, start, _, _ in quoted), len(text))
-            empty = delimiter * (width - 1) + "\n"
-            text = empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
-        values = text.replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)
-        values.pop()
-        if len(values) != rows * (width + 1) or values[width :: width + 1].count("\n") != rows:
+        encoded = text.encode()
+        delimiters = (len(_escaped(delimiter)) - len(delimiter.encode())) * (len(header) - 1)
+        if len(_escaped(text)) != len(encoded) + (1 + delimiters) * rows:
+            if delimiter.isalnum() or delimiter in '"\\':
+                return None  # Escapes would hold delimiters.
+            encoded = text.translate({n: escape for n, escape in _ESCAPES.items() if n != ord(delimiter)}).encode()
+        values = _split(encoded, delimiter.encode(), b"\n", rows, len(header))
+        if values is None:
             return None
-        for number, _, _, row in quoted:
-            at = number * (width + 1)
-            values[at : at + width] = row
+        for number, _, _, row in data.quoted or ():
+            at = number * (len(header) + 1)
+            values[at : at + len(header)] = [_dumps(value)[1:-1] for value in row]
+        frames = _frames(header)
+        parts = frames * (2 * rows)
+        parts[::2] = frames * rows
+        parts[1::2] = values
+        return b"".join(parts)
+
+    def _values(self, data: _Rows) -> list[str] | None:
+        """All values of plain text, one row after the other and behind each "\n"; None where that is not so simple."""
+        width, text = len(data.header), self._unquoted(data)
+        values = None if text is None else _split(text, self.delimiter, "\n", text.count("\n"), width)
+        if values is not None:
+            for number, _, _, row in data.quoted or ():
+                at = number * (width + 1)
+                values[at : at + width] = row
         return values
+
+    def _unquoted(self, data: _Rows) -> str | None:
+        """Plain text with rows of empty values in place of lines with quotes; None where rows are not plain."""
+        header, text, sound, quoted = data
+        if quoted is None or not sound or not header or any(len(row) != len(header) for _, _, _, row in quoted):
+            return None
+        if not quoted:
+            return text
+        ends = (0, *(end for _, _, end, _ in quoted))
+        starts = (*(start for _, start, _, _ in quoted), len(text))
+        empty = self.delimiter * (len(header) - 1) + "\n"
+        return empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
 
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, row in enumerate(row for row in self._reader(data.text) if row):
@@ -214,7 +252,7 @@ class CsvDeserializer:
         rows = text[:end]
         if "\r" in rows:
             rows = rows.replace("\r\n", "\n")
-        if "\r" in rows or "\0" in rows or rows[:1] == "\n" or "\n\n" in rows:  # Python before 3.11 refuses NUL
+        if "\r" in rows or rows[:1] == "\n" or "\n\n" in rows or (_REFUSES_NUL and "\0" in rows):
             return None
         found = rows.count("\n")
         if not self.quotechar or self.quotechar not in rows:
@@ -375,6 +413,33 @@ def _records(header: tuple[str, ...]) -> Any:
     members = ", ".join(f"{name!r}: v{n}" for n, name in enumerate(header))
     names = ", ".join(f"v{n}" for n in range(len(header)))
     return eval(f"lambda rows: [{{{members}}} for {names}, _ in rows]", {"__builtins__": {}})
+
+
+def _split(text: AnyStr, delimiter: AnyStr, feed: AnyStr, rows: int, width: int) -> list[AnyStr] | None:
+    """The values of so many rows, and a line feed behind each row; None where a row is wider or narrower.
+
+    A line feed that is a value of its own shows at once, for all rows together, where they end.
+    """
+    values = text.replace(feed, delimiter + feed + delimiter).split(delimiter)
+    values.pop()
+    if len(values) != rows * (width + 1) or values[width :: width + 1].count(feed) != rows:
+        return None
+    return values
+
+
+def _escaped(text: str) -> bytes:
+    """A text as it stands between the quotes of JSON."""
+    return _dumps(text)[1:-1]
+
+
+_ESCAPES = {n: _escaped(chr(n)).decode() for n in (*range(32), *b'"\\') if n != 10}
+
+
+@lru_cache(maxsize=16)
+def _frames(header: tuple[str, ...]) -> list[bytes]:
+    """What stands in a line of JSON before each value, and behind the last."""
+    names = [_nested(name) for name in header]
+    return [b"{" + names[0] + b':"', *(b'",' + name + b':"' for name in names[1:]), b'"}']
 
 
 def _record(header: tuple[str, ...], row: list[str], sound: bool) -> Record:

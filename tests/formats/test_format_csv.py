@@ -44,9 +44,11 @@ def read(data: bytes, **options: Any) -> list[Any]:
         records = [record for _, record, _ in each]
         if not any(isinstance(record, Exception) for record in records):
             assert deserializer.decode(chunk) == records
+            assert deserializer.json_lines(chunk) == b"".join(JsonFormat().format(record) + b"\n" for record in records)
         else:
-            with pytest.raises(RecordError):
-                deserializer.decode(chunk)
+            for decode in (deserializer.decode, deserializer.json_lines):
+                with pytest.raises(RecordError):
+                    decode(chunk)
         found += records
     return found
 
