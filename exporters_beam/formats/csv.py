@@ -7,7 +7,7 @@ import codecs
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -65,6 +65,10 @@ class _Rows(NamedTuple):
     text: str
     sound: bool
     quoted: tuple[_Quoted, ...] | None = None
+
+
+_Maker = Callable[[Iterable[Any]], list[Record]]
+"""Makes records of rows."""
 
 
 class _Border(NamedTuple):
@@ -165,6 +169,26 @@ class CsvDeserializer:
         if not sound or {*map(len, rows)} != {len(header)}:
             return [_record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
+
+    def glance_rows(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], list[Any], _Maker]]:
+        """A function that gives a chunk's records with these fields only, its rows, and what makes records of rows.
+
+        So rows can be judged before records are made of them. Where rows are not plain it gives whole records for both.
+        It raises RecordError where a row cannot be decoded.
+        """
+
+        def glanced(data: _Rows) -> tuple[list[Record], list[Any], _Maker]:
+            header, values = data.header, self._values(data)
+            if values is None:
+                records = self.decode(data)
+                return records, records, list
+            width = len(header) + 1
+            rows = list(zip(*[iter(values)] * width, strict=True))
+            columns = {name: n for n, name in enumerate(header) if name in fields}
+            wanted = (*(values[n::width] for n in columns.values()), rows)
+            return _records(tuple(columns))(zip(*wanted, strict=True)), rows, _records(header)
+
+        return glanced
 
     def json_lines(self, data: _Rows) -> bytes:
         """The records of a chunk as JsonFormat writes them, each with a line feed behind, mostly without making them.
@@ -405,14 +429,15 @@ def _undecodable(text: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _records(header: tuple[str, ...]) -> Any:
-    """Makes records of rows that have a value for each column, and one more which counts for nothing.
+def _records(header: tuple[str, ...]) -> _Maker:
+    """Makes records of rows that have a value for each column, and one thing more which counts for nothing.
 
     It is compiled, as a named tuple is: a display of a dictionary is built in half the time of dict(zip(…)).
     """
     members = ", ".join(f"{name!r}: v{n}" for n, name in enumerate(header))
-    names = ", ".join(f"v{n}" for n in range(len(header)))
-    return eval(f"lambda rows: [{{{members}}} for {names}, _ in rows]", {"__builtins__": {}})
+    names = "".join(f"v{n}, " for n in range(len(header)))
+    make: _Maker = eval(f"lambda rows: [{{{members}}} for {names}_, in rows]", {"__builtins__": {}})
+    return make
 
 
 def _split(text: AnyStr, delimiter: AnyStr, feed: AnyStr, rows: int, width: int) -> list[AnyStr] | None:
