@@ -46,7 +46,7 @@ codecs.register_error(_UNDECODED, _undecoded)
 
 
 class _Quoted(NamedTuple):
-    """A line that holds quotes: its number in the text, where it begins and ends there, and the values in it."""
+    """A row that has quotes: its number in the text, where it begins and ends there, and its values."""
 
     number: int
     start: int
@@ -57,8 +57,8 @@ class _Quoted(NamedTuple):
 class _Rows(NamedTuple):
     """Whole rows as text. `sound` is false where some of it could not be decoded.
 
-    Where `quoted` is not None the text is plain: every line is a row and ends with a line feed alone, and each that has
-    quotes is in `quoted`. Then values need not be read one after the other.
+    Where `quoted` is not None the text is plain: all rows that have quotes are in `quoted`, every other line is a row, and
+    rows end with a line feed, with or without a carriage return. Then values need not be read one after the other.
     """
 
     header: tuple[str, ...]
@@ -235,16 +235,16 @@ class CsvDeserializer:
         return values
 
     def _unquoted(self, data: _Rows) -> str | None:
-        """Plain text with rows of empty values in place of lines with quotes; None where rows are not plain."""
+        """Plain text with rows of empty values in place of those with quotes; None where rows are not plain."""
         header, text, sound, quoted = data
         if quoted is None or not sound or not header or any(len(row) != len(header) for _, _, _, row in quoted):
             return None
-        if not quoted:
-            return text
-        ends = (0, *(end for _, _, end, _ in quoted))
-        starts = (*(start for _, start, _, _ in quoted), len(text))
-        empty = self.delimiter * (len(header) - 1) + "\n"
-        return empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
+        if quoted:
+            ends = (0, *(end for _, _, end, _ in quoted))
+            starts = (*(start for _, start, _, _ in quoted), len(text))
+            empty = self.delimiter * (len(header) - 1) + "\n"
+            text = empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
+        return text.replace("\r\n", "\n") if "\r" in text else text
 
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, row in enumerate(row for row in self._reader(data.text) if row):
@@ -271,38 +271,43 @@ class CsvDeserializer:
         return _Border(end, found, text[:end])
 
     def _plain_border(self, text: str) -> _Border | None:
-        """The border of text in which every line is a row; None where that is not so, or hard to see."""
-        end = text.rfind("\n") + 1
-        rows = text[:end]
-        if "\r" in rows:
-            rows = rows.replace("\r\n", "\n")
-        if "\r" in rows or rows[:1] == "\n" or "\n\n" in rows or (_REFUSES_NUL and "\0" in rows):
+        """The border of plain text; None where it is not plain, or hard to see."""
+        rows = text[: text.rfind("\n") + 1]
+        if not rows or rows[0] in "\r\n" or "\n\n" in rows or (_REFUSES_NUL and "\0" in rows):
             return None
-        found = rows.count("\n")
+        if "\r" in rows and (rows.count("\r") != rows.count("\r\n") or "\n\r" in rows):
+            return None
+        feeds = rows.count("\n")
         if not self.quotechar or self.quotechar not in rows:
-            return _Border(end, found, rows, ())
-        if rows.count(self.quotechar) > found:  # Reading them all takes no longer.
+            return _Border(len(rows), feeds, rows, ())
+        if rows.count(self.quotechar) > feeds:  # Reading them all takes no longer.
             return None
-        quoted = self._quoted(rows)
-        return None if quoted is None else _Border(end, found, rows, quoted)
+        return self._quoted_border(rows)
 
-    def _quoted(self, text: str) -> tuple[_Quoted, ...] | None:
-        """The lines that have quotes; None where a quoted value goes on in the next line."""
-        places: list[tuple[int, int, int]] = []
-        number = end = 0
-        at = text.find(self.quotechar)
+    def _quoted_border(self, text: str) -> _Border:
+        """The border of plain text in which some rows have quotes. Only these are read."""
+        end, whole = 0, True
+
+        def lines() -> Iterator[str]:
+            nonlocal end, whole
+            while stop := text.find("\n", end) + 1:
+                start, end = end, stop
+                yield text[start:stop]
+            whole = False
+
+        reader = self._lines_reader(lines())
+        quoted: list[_Quoted] = []
+        number, at = 0, text.find(self.quotechar)
         while at >= 0:
             start = text.rfind("\n", end, at) + 1 or end
             number += text.count("\n", end, start)
-            end = text.index("\n", at) + 1
-            places.append((number, start, end))
-            number += 1
-            at = text.find(self.quotechar, end)
-        lines = [text[start:end] for _, start, end in places]
-        rows = list(self._lines_reader(iter((*lines, self._stop))))
-        if len(rows) <= len(lines):  # Each row that goes on has swallowed a line.
-            return None
-        return tuple(_Quoted(*place, row) for place, row in zip(places, rows, strict=False))
+            end = start
+            row = next(reader)
+            if not whole:
+                return _Border(start, number, text[:start], tuple(quoted))
+            quoted.append(_Quoted(number, start, end, row))
+            number, at = number + 1, text.find(self.quotechar, end)
+        return _Border(len(text), number + text.count("\n", end), text, tuple(quoted))
 
     @property
     def _stop(self) -> str:
