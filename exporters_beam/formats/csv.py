@@ -277,6 +277,8 @@ class CsvDeserializer:
             return None
         if "\r" in rows and (rows.count("\r") != rows.count("\r\n") or "\n\r" in rows):
             return None
+        if "\r" in text[len(rows) : -1]:  # More rows may end there.
+            return None
         feeds = rows.count("\n")
         if not self.quotechar or self.quotechar not in rows:
             return _Border(len(rows), feeds, rows, ())
@@ -427,6 +429,8 @@ def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
         text: str = decoder.decode(raw, not raw)
         decoder.errors = "strict"
         return text, False
+    except UnicodeError as error:
+        raise SourceError(f"not readable as text: {error}; give another encoding") from error
 
 
 def _undecodable(text: str) -> bool:

@@ -202,6 +202,11 @@ def test_text_of_another_encoding_fails_its_record_alone(monkeypatch: pytest.Mon
     ]
 
 
+def test_text_without_the_mark_that_its_encoding_asks_for() -> None:
+    with pytest.raises(SourceError, match="not readable as text: UTF-16 stream does not start with BOM; give another"):
+        read(b"a,b\n1,2\n", encoding="utf-16")
+
+
 def test_a_quote_that_is_never_closed_names_the_record() -> None:
     for tail in (b'"open', b'"', b'"a""', b'"open\n4,5\n6,7\n'):
         with pytest.raises(SourceError, match=r"record 3: a quote opens a value here and is never closed"):
@@ -210,6 +215,10 @@ def test_a_quote_that_is_never_closed_names_the_record() -> None:
         read(b'a,b\n\n"x')
     with pytest.raises(SourceError, match=r"^header: a quote opens a value here and is never closed: b$"):
         read(b'a,"b')
+
+
+def test_rows_that_end_in_other_ways_than_those_before_are_not_too_long() -> None:
+    assert read(b"a,b\n1,2\n" + b"1,2\r" * 50, max_record_bytes=10) == [{"a": "1", "b": "2"}] * 51
 
 
 def test_huge_values_and_nul_bytes_pass_through() -> None:
