@@ -74,12 +74,11 @@ _Maker = Callable[[Iterable[Any]], list[Record]]
 class _Border(NamedTuple):
     """Where behind the last whole row a text can be cut, and how many rows that are not empty stand before.
 
-    `text` and `quoted` are what _Rows says, for the rows before.
+    `quoted` is what _Rows says, for the text before.
     """
 
     end: int
     found: int
-    text: str
     quoted: tuple[_Quoted, ...] | None = None
 
 
@@ -151,7 +150,7 @@ class CsvDeserializer:
                 if short < end:
                     raise too_long("row", "characters", self.max_record_bytes)
             elif found:
-                yield _Rows(header, border.text, sound, border.quoted), found, size
+                yield _Rows(header, rest[:end], sound, border.quoted), found, size
             if found:
                 records, size, sound = records + found, 0, decoded
             rest = rest[end:]
@@ -267,8 +266,7 @@ class CsvDeserializer:
         plain = None if last else self._plain_border(text)
         if plain is not None:
             return plain
-        end, found = self._counted_border(text, number, last)
-        return _Border(end, found, text[:end])
+        return _Border(*self._counted_border(text, number, last))
 
     def _plain_border(self, text: str) -> _Border | None:
         """The border of plain text; None where it is not plain, or hard to see."""
@@ -281,7 +279,7 @@ class CsvDeserializer:
             return None
         feeds = rows.count("\n")
         if not self.quotechar or self.quotechar not in rows:
-            return _Border(len(rows), feeds, rows, ())
+            return _Border(len(rows), feeds, ())
         if rows.count(self.quotechar) > feeds:  # Reading them all takes no longer.
             return None
         return self._quoted_border(rows)
@@ -306,10 +304,10 @@ class CsvDeserializer:
             end = start
             row = next(reader)
             if not whole:
-                return _Border(start, number, text[:start], tuple(quoted))
+                return _Border(start, number, tuple(quoted))
             quoted.append(_Quoted(number, start, end, row))
             number, at = number + 1, text.find(self.quotechar, end)
-        return _Border(len(text), number + text.count("\n", end), text, tuple(quoted))
+        return _Border(len(text), number + text.count("\n", end), tuple(quoted))
 
     @property
     def _stop(self) -> str:
