@@ -58,6 +58,25 @@ def run(
     return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress)
 
 
+def replay(
+    config: Config,
+    letters: Sequence[str | os.PathLike[str]],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    beam_args: Sequence[str] = (),
+) -> Report:
+    """Send dead letters through the rest of an export, each from the step it failed at, and wait for the end.
+
+    `config` is the export's, mended where that was needed. What is delivered stands beside the files of the export, under
+    names of its own; the same letters again deliver nothing. Raises ConfigError for files that hold no dead letters, or
+    those of another export, and another ExportError when the replay failed.
+    """
+    from exporters_beam import replaying, runner, spec
+
+    loaded = spec.load(config, variables=variables or {})
+    return runner.run(replaying.replayed(loaded, [os.fspath(path) for path in letters]), beam_args)
+
+
 def build(config: Config, pipeline: Any, *, variables: Mapping[str, Any] | None = None) -> Outputs:
     """Put an export into a pipeline of your own, which you then run.
 
@@ -81,5 +100,6 @@ __all__ = [
     "SourceError",
     "build",
     "option",
+    "replay",
     "run",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `exporters-beam run | validate | explain | preview | verify | clean | modules | schema | init`.
+"""The command line: `exporters-beam run | replay | validate | explain | preview | verify | clean | modules | schema | init`.
 
 Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
 """
@@ -9,9 +9,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from exporters_beam.report import Report
 from exporters_beam.variables import hide
 
 if TYPE_CHECKING:
+    from exporters_beam import jobs
     from exporters_beam.spec import ExportSpec
 
 DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -64,7 +67,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command not in (_run, _explain):
+    if others and args.command not in (_run, _replay, _explain, _submit, _template_launch):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
@@ -114,7 +117,59 @@ def _parser() -> argparse.ArgumentParser:
     add_variables(run)
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
+                 epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
+    replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
+    replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
+    replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    add_variables(replay)
+    replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
+    submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
+    submit.add_argument("--runner", metavar="R", help="the Beam runner: DataflowRunner or FlinkRunner")
+    add_variables(submit)
+    submit.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    submit.set_defaults(quiet=False)
+
+    status = add("status", _status, "tell how a job is that was submitted")
+    status.add_argument("--watch", action="store_true", help="go on until it has ended; exit 1 where it ended badly")
+    status.add_argument(
+        "--config", metavar="CONFIG", help="with --watch: tell the notifications of this config the end"
+    )
+    status.add_argument("--every", type=_positive, default=10, metavar="SECONDS", help="how often to ask (default: 10)")
+    add_variables(status)
+    cancel = add("cancel", _cancel, "stop a job at once")
+    drain = add("drain", _drain, "have a streaming job finish what it has and end")
+    drain.add_argument("--savepoint_path", default="", metavar="FOLDER", help="Flink: where its savepoint goes")
+    for command in (status, cancel, drain):
+        command.add_argument("job", metavar="JOB", help="the address that submit printed, or the job's id")
+        command.add_argument("--project", default="", help="Dataflow: the project")
+        command.add_argument("--region", default="", help="Dataflow: the region")
+        command.add_argument("--dataflow_endpoint", default="", metavar="URL", help="another address of Dataflow")
+        command.add_argument("--no_auth", action="store_true", help="Dataflow: do not say who asks, for tests")
+        command.add_argument("--flink_master", default="", metavar="HOST:PORT", help="Flink: its REST interface")
+
+    template = commands.add_parser("template", help="make a Dataflow template of a config", allow_abbrev=False)
+    actions = template.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = actions.add_parser("build", help="write the files of a Flex Template", allow_abbrev=False)
+    build.set_defaults(command=_template_build, quiet=False)
+    build.add_argument("--output", metavar="DIR", required=True, help="the folder to write them to")
+    build.add_argument("--image", default="", metavar="IMAGE", help="the image's name, for the template's spec.json")
+    build.add_argument("--streaming", action="store_true", help="the template is for streaming jobs")
+    render = actions.add_parser("render", help="print the final config, or the launch request", allow_abbrev=False)
+    render.set_defaults(command=_template_render)
+    render.add_argument("--launch", metavar="SPEC", help="print the request that launches gs://…/spec.json")
+    launch = actions.add_parser("launch", help="what main.py of a Flex Template does: submit", allow_abbrev=False)
+    launch.set_defaults(command=_template_launch, runner=None, resume=False, quiet=False)
+    for action in (build, render, launch):
+        action.add_argument("config", metavar="CONFIG")
+        action.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+        add_variables(action)
 
     validate = add("validate", _validate, "check configs; nothing is run")
     validate.add_argument("configs", metavar="CONFIG", nargs="+")
@@ -164,10 +219,29 @@ def _positive(text: str) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.report is not None:
         _refuse_report(args.report)
+    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    if any(arg.partition("=")[0] == "--template_location" for arg in beam_args):
+        return _submit(args)  # Nothing runs, so there is nothing to wait for.
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
+    if args.no_pushdown:
+        spec = replace(spec, settings=replace(spec.settings, pushdown=False))
+    return _export(spec, args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from exporters_beam.replaying import replayed
+
+    if args.report is not None:
+        _refuse_report(args.report)
+    return _export(replayed(_load(args.config, args.var), args.letters), args)
+
+
+def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
+    with suppress(ValueError):  # Not in the main thread of a program that calls `main`: then that program decides.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # All is put away as after Ctrl-C.
     from exporters_beam.runner import run
 
     beam_args = _beam_args(spec, args)
@@ -185,7 +259,101 @@ def _run(args: argparse.Namespace) -> int:
 def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
     from exporters_beam.runners import merged
 
-    return merged(spec, args.profile, [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
+    return merged(spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
+
+
+def _submit(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    if args.resume:
+        spec = replace(spec, settings=replace(spec.settings, resume=True))
+    _start_logging(spec, args)
+    from exporters_beam.submission import submit
+
+    started = submit(spec, _beam_args(spec, args))
+    if started.job:
+        print(f"{started.job}\n{started.place}")
+    else:
+        print(f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}")
+    return DONE
+
+
+def _template_build(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+    from exporters_beam.document import read
+    from exporters_beam.parameters import check
+
+    missing = check(read(args.config).value, _variables(args.var))[1]
+    spec = None if missing else _load(args.config, args.var)
+    _start_logging(spec, args)
+    made = template.files(args.config, spec, args.image or template.IMAGE, args.streaming)
+    template.write(made, args.output)
+    for name in made:
+        print(os.path.join(args.output, name))
+    return DONE
+
+
+def _template_render(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+    from exporters_beam.dataflow import job_name
+    from exporters_beam.plan import make
+
+    spec = _load(args.config, args.var)
+    _warn(spec)
+    if args.launch:
+        told = template.launch_body(job_name(make(spec)), args.launch, _variables(args.var))
+    else:
+        told = dict(spec.document)
+    print(json.dumps(told, ensure_ascii=False, indent=2, default=str))
+    return DONE
+
+
+def _template_launch(args: argparse.Namespace) -> int:
+    from exporters_beam import template
+
+    values, args.beam = template.split(args.config, args.beam)
+    args.var = [*args.var, *values]
+    return _submit(args)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    job = _job(args)
+    if not args.watch:
+        if args.config:
+            raise ConfigError("--config: it goes with --watch, which tells its notifications how the job ended")
+        print(jobs.status(job))
+        return DONE
+    spec = _load(args.config, args.var) if args.config else None
+    ended = jobs.watch(job, lambda text: print(text, flush=True), args.every)
+    if spec is not None:
+        from exporters_beam.runner import tell_end
+
+        tell_end(spec, ended.good, str(ended))
+    return DONE if ended.good else FAILED
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    jobs.cancel(_job(args))
+    print(f"{args.job}: asked to stop")
+    return DONE
+
+
+def _drain(args: argparse.Namespace) -> int:
+    from exporters_beam import jobs
+
+    jobs.drain(_job(args), args.savepoint_path)
+    print(f"{args.job}: asked to finish what it has and end")
+    return DONE
+
+
+def _job(args: argparse.Namespace) -> jobs.Job:
+    from exporters_beam import jobs
+
+    return jobs.job_at(args.job, project=args.project, region=args.region, endpoint=args.dataflow_endpoint,
+                       flink=args.flink_master, no_auth=args.no_auth)  # fmt: skip
 
 
 def _write_report(path: str | None, report: Report) -> None:
@@ -260,8 +428,10 @@ def _clean(args: argparse.Namespace) -> int:
     from exporters_beam.plan import make
     from exporters_beam.report import human
 
-    for folder, freed in clean(make(_load(args.config, args.var))):
+    for folder, freed, left in clean(make(_load(args.config, args.var))):
         print(f"{folder}: removed, {human(freed)}")
+        for text in left:
+            _print_error(f"warning: {text}")
     return DONE
 
 
@@ -334,7 +504,7 @@ def _refuse_report(path: str) -> None:
         raise ConfigError(f"--report {path}: give the name of a file in a folder that exists")
 
 
-def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
+def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
     """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says.
 
     Beam's remark about apitools, made whenever it is imported without Google's libraries, is left out.
@@ -346,7 +516,8 @@ def _start_logging(spec: ExportSpec, args: argparse.Namespace) -> None:
     if not args.debug:
         handler.addFilter(_not_of_beam)
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
-    logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
+    if spec is not None:
+        logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
 
 
 def _not_of_beam(record: logging.LogRecord) -> bool:
@@ -358,7 +529,7 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
         ("Unparseable argument", "Really starting service", "Really destroying service")
     ):  # Flink's job server.
         return False
-    return "apitools not found" not in text
+    return "apitools not found" not in text and "No semi_persistent_directory found" not in text
 
 
 class _Lines(logging.Formatter):

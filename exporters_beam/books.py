@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -21,7 +23,7 @@ from typing import Any
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import Unit
-from exporters_beam.staging import Committed, Resumed, Staging, destination, read_segment
+from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
 
 FOLDER = ".exporters"
 STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
@@ -73,15 +75,19 @@ def books_of(plan: Plan) -> Books:
 def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     """The export's books, locked for one run; what earlier runs staged is resumed or swept.
 
-    When the run fails, what it committed is kept for the next one. Raises DestinationError where another run holds the
-    lock or the folder cannot be written, ConfigError where there is nothing to resume.
+    When the run fails, what it committed is kept for the next one. What no run wrote is left alone, and a warning says so.
+    Raises DestinationError where another run holds the lock or the folder cannot be written, ConfigError where there is
+    nothing to resume.
     """
     books = books_of(plan)
+    refuse_what_is_in_the_way(books)
     made = [folder for folder in _above(books.folder) + _above(books.scratch) if not os.path.exists(folder)]
     try:
-        if resume and not _has_segments(books):
+        if resume and not has_segments(books):
             raise ConfigError(_nothing_to_resume(plan, books))
         with locked(books.folder):
+            for text in foreign(books):
+                logging.getLogger(plan.spec.settings.logger_name).warning(text)
             if resume:
                 books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
             else:
@@ -90,11 +96,11 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
             try:
                 yield books
             except BaseException:
-                if not _has_segments(books):
+                if not has_segments(books):
                     sweep(books)
                 raise
             finally:
-                shutil.rmtree(books.scratch, ignore_errors=True)
+                _sweep_half_built(books)
     finally:
         if not books.lasting:
             shutil.rmtree(books.folder, ignore_errors=True)
@@ -103,6 +109,27 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
         for folder in made:  # A run that failed leaves no empty folder behind that it made for its books.
             with suppress(OSError):
                 os.rmdir(folder)
+
+
+def begun(plan: Plan, resume: bool = False) -> Books:
+    """The export's books for a run that goes on without this process. Raises as `opened` does.
+
+    Nobody holds the lock then, and another run may be reading what is staged; so it is left there. The run takes in its
+    own segments alone and sweeps when it is done. What a limit counted is swept: the input may have changed since.
+    """
+    books = books_of(plan)
+    if not books.lasting:
+        raise ConfigError(plan.spec.problem(("staging",), "this export needs a folder to stage in that all workers reach; "
+                                                          "add `staging: /mnt/shared/staging`"))  # fmt: skip
+    if resume and not has_segments(books):
+        raise ConfigError(_nothing_to_resume(plan, books))
+    with locked(books.folder):
+        if resume:
+            books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
+        elif plan.limit:
+            sweep(books)
+        _write_about(plan, books)
+    return books
 
 
 def _above(path: str) -> list[str]:
@@ -147,10 +174,14 @@ def locked(folder: str) -> Iterator[None]:
 
 def resumed_from(plan: Plan, books: Books) -> Resumed:
     """What earlier runs of this very export have committed. Raises ConfigError where the input has changed."""
-    with destination("cannot read the staging folder", books.staging.folder):
-        names = sorted(name for name in os.listdir(books.staging.folder) if name.endswith(".segment"))
-    segments = [read_segment(os.path.join(books.staging.folder, name)) for name in names]
-    whole = tuple(segment for segment in segments if segment is not None)
+    paths = [os.path.join(books.staging.folder, name) for name in sorted(_of(books)) if name.endswith(SUFFIX)]
+    segments = {path: read_segment(path) for path in paths}
+    for path, found in segments.items():
+        if found is None:
+            logging.getLogger(plan.spec.settings.logger_name).warning(
+                f"--resume: {path} is damaged or was written by another version; what it held is read again"
+            )
+    whole = tuple(segment for segment in segments.values() if segment is not None)
     _refuse_changed_input(plan, whole)
     if any(step.kind == "dedupe" for step in plan.steps):
         return Resumed()
@@ -181,7 +212,7 @@ def _nothing_to_resume(plan: Plan, books: Books) -> str:
     place = os.path.dirname(books.folder)
     told = flat(plan.told)
     for about in unfinished(place):
-        if not _has_segments(Books(os.path.join(place, about["export"]), "", True)):
+        if not has_segments(Books(os.path.join(place, about["export"]), "", True)):
             continue
         before = flat(about["config"])
         changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
@@ -226,57 +257,115 @@ def _write_about(plan: Plan, books: Books) -> None:
         os.replace(path + ".part", path)
 
 
-def _has_segments(books: Books) -> bool:
-    try:
-        return any(name.endswith(".segment") for name in os.listdir(books.staging.folder))
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise DestinationError(f"cannot read the staging folder {books.staging.folder}: {error.strerror}") from error
+def has_segments(books: Books) -> bool:
+    """Has anything been committed that a run can go on with?"""
+    return any(name.endswith(SUFFIX) for name in _of(books))
+
+
+def _of(books: Books) -> dict[str, bool]:
+    """What stands in the staging folder: those that runs wrote."""
+    return {name: True for name, ours in _staged(books).items() if ours}
+
+
+def _staged(books: Books) -> dict[str, bool]:
+    """The names in the staging folder, and whether a run wrote it. Raises DestinationError."""
+    folder = books.staging.folder
+    with destination("cannot read the staging folder", folder):
+        try:
+            return {name: is_ours(folder, name) for name in os.listdir(folder)}
+        except FileNotFoundError:
+            return {}
+
+
+def foreign(books: Books) -> list[str]:
+    """What stands in the folders of staged and half-built files and was not written by a run: a sentence for each folder."""
+    found = [(books.staging.folder, [name for name, ours in _staged(books).items() if not ours])]
+    if os.path.isdir(books.scratch):
+        with destination("cannot read the folder of half-built files", books.scratch):
+            found.append(
+                (books.scratch, [name for name in os.listdir(books.scratch) if not _is_half_built(books, name)])
+            )
+    return [
+        f"{folder} holds {', '.join(sorted(names))[:200]}, which no run of this export wrote; "
+        "it is left there: move or remove it by hand"
+        for folder, names in found
+        if names
+    ]
+
+
+def refuse_what_is_in_the_way(books: Books) -> None:
+    """Raises DestinationError where a file stands in the place of a folder of the books, or a folder in that of a file."""
+    for path in (*reversed(_above(books.staging.folder)), books.staging.folder, books.scratch):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise DestinationError(
+                f"cannot use the staging folder {path}: it is not a folder; move it away, or give another folder as staging"
+            )
+    for name in (LOCK, ABOUT, ABOUT + ".part", MANIFEST, MANIFEST + ".part"):
+        path = os.path.join(books.folder, name)
+        if os.path.isdir(path):
+            raise DestinationError(
+                f"cannot write to the staging folder {books.folder}: {name} is a folder there; move it away"
+            )
+
+
+def _sweep_half_built(books: Books) -> None:
+    """Remove half-built files. What cannot be removed stays: it has no final name and harms nothing."""
+    with suppress(OSError):
+        for name in os.listdir(books.scratch):
+            if _is_half_built(books, name):
+                os.remove(os.path.join(books.scratch, name))
+        os.rmdir(books.scratch)
+
+
+def _is_half_built(books: Books, name: str) -> bool:
+    path = os.path.join(books.scratch, name)
+    return bool(re.fullmatch("[0-9a-f]{32}", name)) and os.path.isfile(path) and not os.path.islink(path)
 
 
 def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
-    for folder, names in ((books.staging.folder, None), (books.folder, (ABOUT, ABOUT + ".part", MANIFEST + ".part"))):
-        try:
-            found = os.listdir(folder)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise DestinationError(f"cannot read the staging folder {folder}: {error.strerror}") from error
-        for name in found:
-            if name in names if names is not None else _ours(name):
-                path = os.path.join(folder, name)
-                with destination("cannot sweep the staging folder", path):
-                    freed += os.path.getsize(path)
-                    os.remove(path)
+    paths = [os.path.join(books.staging.folder, name) for name in _of(books)]
+    paths += [os.path.join(books.folder, name) for name in (ABOUT, ABOUT + ".part", MANIFEST + ".part")]
+    for path in paths:
+        with destination("cannot sweep the staging folder", path):
+            try:
+                size = os.path.getsize(path)
+                os.remove(path)
+            except FileNotFoundError:
+                continue
+            freed += size
     with suppress(OSError):
         os.rmdir(books.staging.folder)
     return freed
 
 
-def clean(plan: Plan) -> Iterator[tuple[str, int]]:
-    """Remove what unfinished runs of this config have staged, on whatever day they began: (folder, bytes freed) each.
+def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
+    """Remove what unfinished runs of this config have staged, on whatever day they began.
 
-    Raises DestinationError where one is under way.
+    Gives for each the folder, the bytes freed, and sentences about what is left there because no run wrote it. Raises
+    DestinationError where one is under way.
     """
     place = place_of(plan)
-    root = os.path.join(place, FOLDER) if place else ""
-    for about in unfinished(root):
-        books = Books(
-            os.path.join(root, str(about["export"])), os.path.join(root, str(about["export"]), HALF_BUILT), True
-        )
-        if about["config"] == json.loads(json.dumps(plan.told, default=repr)):
-            with locked(books.folder):
-                freed = sweep(books)
-                shutil.rmtree(books.scratch, ignore_errors=True)
-            _remove_empty(books.folder)
-            yield books.folder, freed
-
-
-def _ours(name: str) -> bool:
-    return name.endswith((".segment", ".segment.part")) or name.startswith(("kept-", "progress-"))
+    if not place:
+        return
+    root = os.path.join(place, FOLDER)
+    refuse_what_is_in_the_way(Books(os.path.join(root, plan.export_id), "", True))
+    exports = [str(about["export"]) for about in unfinished(root)
+               if about["config"] == json.loads(json.dumps(plan.told, default=repr))]  # fmt: skip
+    own = os.path.join(root, plan.export_id)  # Its export.json may be damaged.
+    if any(os.path.exists(os.path.join(own, name)) for name in (STAGED, HALF_BUILT, ABOUT)):
+        exports.append(plan.export_id)
+    for export in dict.fromkeys(exports):
+        folder = os.path.join(root, export)
+        books = Books(folder, os.path.join(folder, HALF_BUILT), True)
+        refuse_what_is_in_the_way(books)
+        with locked(folder):
+            left = foreign(books)
+            freed = sweep(books)
+            _sweep_half_built(books)
+        _remove_empty(folder)
+        yield folder, freed, left
 
 
 def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, BinaryIO
 
@@ -24,9 +24,10 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.books import Books, sweep
 from exporters_beam.compressions import Codec
 from exporters_beam.errors import DestinationError, RecordError
+from exporters_beam.letters import DEAD_LETTER, FILE, GROUP, NAME, Letters, OnError, TooManyFailed, counted, staged
 from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Position, Slice, Unit
+from exporters_beam.records import BlockRef, DeliveredFile, Failure, Line, Mark, PlannedFile, Position, Slice, Unit
 from exporters_beam.runs import Progress, Run, enter
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
 from exporters_beam.transforms.steps import Step, ready
@@ -42,6 +43,9 @@ SEGMENT_SECONDS = 10.0
 
 COMPRESS_BYTES = 256 << 10
 """Smaller blocks are staged as they are and compressed together when the file is published: small members compress badly."""
+
+GROUPER, FORMATTER = "grouper", "formatter"
+"""What the encoder calls itself where it groups, and where it formats."""
 
 TALLIES = "tallies"
 """The output of EncodeBlocks that holds the finished marks."""
@@ -62,6 +66,8 @@ class Delivery:
     seed: int = 0
     md5: bool = False
     told: tuple[tuple[str, Any], ...] = ()
+    on_error: OnError = field(default_factory=OnError)
+    letters: Letters | None = None
 
     @property
     def table(self) -> bool:
@@ -98,11 +104,12 @@ class _Block:
 class EncodeBlocks(Step):
     """Records, in whole ranges, to references of staged blocks: (group, BlockRef), pickled for the shuffle.
 
-    At the end of a range every group's block is staged; at the end of a bundle the segment is committed.
+    At the end of a range every group's block is staged; at the end of a bundle the segment is committed. Failures that
+    earlier steps passed on, and its own, are staged beside them.
     """
 
     def __init__(self, name: str, delivery: Delivery, run: Run, grouper: Any) -> None:
-        super().__init__(name, grouper)
+        super().__init__(name, grouper, delivery.on_error)
         self._delivery, self._run, self._grouper = delivery, run, grouper
 
     def setup(self) -> None:
@@ -114,10 +121,12 @@ class EncodeBlocks(Step):
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
+        self._failures: dict[tuple[int, int], tuple[tuple[str, int], ...]] = {}
 
     def start_bundle(self) -> None:
         super().start_bundle()
         self._begin()
+        self._aside: list[bytes] = []
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
 
@@ -128,15 +137,27 @@ class EncodeBlocks(Step):
 
     def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
         position, record = element
-        if record.__class__ is Mark:
-            return self._end(position, record)
+        if record.__class__ is not dict:
+            if record.__class__ is Line:
+                return self._add(position, *record)
+            if record.__class__ is Mark:
+                return self._end(position, record)
+            if record.__class__ is Failure:
+                if record.step not in (GROUPER, FORMATTER):
+                    return self._set_aside(record)
+                record = record.record
+        step = GROUPER
         try:
             group = () if self._key is None else self._key(record)
+            step = FORMATTER
             if self._text is None:
                 return self._other(position, group, record)
             data = self._text(record)
         except Exception as error:
-            return [self.failed(position, record, error)]
+            return self.failed(position, record, error, step)
+        return self._add(position, group, data)
+
+    def _add(self, position: Position, group: tuple[str, ...], data: bytes) -> Iterable[Any]:
         block = self._blocks.get(group)
         if block is None:
             block = self._blocks[group] = _Block(position)
@@ -174,11 +195,30 @@ class EncodeBlocks(Step):
             return self._stage(group, block)
         return ()
 
+    def give(self, failure: Failure) -> list[Any]:
+        if self._on_error.action(failure.step) != DEAD_LETTER:
+            return super().give(failure)
+        self.count(counted(failure.step, DEAD_LETTER))
+        return self._set_aside(failure)
+
+    def _set_aside(self, failure: Failure) -> list[Any]:
+        self._aside.append(staged(failure))
+        return []
+
+    def _stage_letters(self, mark: Mark) -> list[Any]:
+        lines, self._aside = self._aside, []
+        if not lines:
+            return []
+        ref = BlockRef("", 0, sum(map(len, lines)), 0, len(lines), len(lines), False, (mark.unit, mark.range, 0), 0)
+        return [(GROUP, pickle.dumps(self._segment.add(None, b"".join(lines), list(map(len, lines)), ref), 5))]
+
     def _end(self, position: Position, mark: Mark) -> list[Any]:
         found: list[Any] = []
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))
         self._blocks = {}
+        first = self._aside[:1]
+        found.extend(self._stage_letters(mark))
         self.count("kept", self._kept)
         if self._delivery.limit:
             self._run.staging.mark_kept(mark.unit.index, mark.range, self._kept, mark.last)
@@ -186,11 +226,25 @@ class EncodeBlocks(Step):
         self._progress.add(read=dict(mark.counts).get("read", 0))
         mark = self.end_range(mark)
         self._marks.append(mark)
+        if self._on_error.max_records is not None:
+            self._check_budget(mark, first)
         found.append(TaggedOutput(TALLIES, mark))
         if time.monotonic() - self._begun >= SEGMENT_SECONDS:
             self._segment.commit(self._marks)
             self._begin()
         return found
+
+    def _check_budget(self, mark: Mark, first: list[bytes]) -> None:
+        """Give up early: where what this worker alone has seen exceeds the budget, there is no use in going on."""
+        self._failures[mark.unit.index, mark.range] = mark.counts
+        total: dict[str, int] = {}
+        for counts in self._failures.values():
+            for name, n in counts:
+                total[name] = total.get(name, 0) + n
+        exceeded = self._on_error.exceeded(total, whole=False)
+        if exceeded:
+            self._segment.commit(self._marks)
+            raise TooManyFailed(exceeded + (self._delivery.letters.first(first) if self._delivery.letters else ""))
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
         if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
@@ -230,7 +284,7 @@ class EncodeBlocks(Step):
                 return (*self._delivery.format.encode(block.parts), failures)
             except Exception as error:
                 at, reason = self._culprit(block.parts, error)
-                failures.append(self.failed(block.positions[at], block.parts[at], reason))
+                failures += self.failed(block.positions[at], block.parts[at], reason, FORMATTER)
                 self._kept -= 1
                 for members in (block.parts, block.positions, block.ordinals, block.draws):
                     if members:
@@ -260,8 +314,8 @@ class EncodeBlocks(Step):
             self._segment.abandon()
 
 
-def group_key(group: tuple[str, ...]) -> bytes:
-    """A group as the deterministic key of a shuffle."""
+def group_key(group: tuple[str, ...] | None) -> bytes:
+    """A group, None for dead letters, as the deterministic key of a shuffle."""
     return json.dumps(group).encode()
 
 
@@ -292,29 +346,49 @@ class Enough:
         return total >= self.limit
 
 
-class ApplyLimit(beam.DoFn):
-    """`items_limit`: of all staged records the first N in input order, whatever their groups.
+class Admit(beam.DoFn):
+    """What of all that was staged is delivered: nothing where more records failed than `on_error` allows; with
+    `items_limit` the first N records in input order, whatever their groups; else everything.
 
     Takes one element with all tallies and references; gives (group, reference) with `records` cut down.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery, self._limit = delivery, delivery.limit
 
     def process(self, element: tuple[Any, Iterable[bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        kept: dict[tuple[int, int], int] = {}
+        marks: dict[tuple[int, int], Mark] = {}
         blocks: list[tuple[bytes, BlockRef]] = []
         for value in element[1]:
             kind, what = pickle.loads(value)
             if kind == "tally":
-                kept[what.unit.index, what.range] = dict(what.counts).get("kept", 0)
+                marks[what.unit.index, what.range] = what
             else:
                 blocks.append((what[0], pickle.loads(what[1])))
+        self._check_budget(marks, [ref for group, ref in blocks if group == GROUP])
+        if self._limit:
+            yield from self._limited(marks, blocks)
+        else:
+            yield from ((group, pickle.dumps(ref, 5)) for group, ref in blocks)
+
+    def _check_budget(self, marks: dict[tuple[int, int], Mark], letters: list[BlockRef]) -> None:
+        exceeded = self._delivery.on_error.exceeded(total_of(marks))
+        if exceeded:
+            told = self._delivery.letters
+            raise TooManyFailed(exceeded + (told.first(staged_lines(in_order(letters)[:1])) if told else ""))
+
+    def _limited(
+        self, marks: dict[tuple[int, int], Mark], blocks: list[tuple[bytes, BlockRef]]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        kept = {place: dict(mark.counts).get("kept", 0) for place, mark in marks.items()}
         left, allowed = self._limit, {}
         for place in sorted(kept):
             allowed[place] = min(left, kept[place])
             left -= allowed[place]
         for group, ref in blocks:
+            if group == GROUP:
+                yield group, pickle.dumps(ref, 5)
+                continue
             room = allowed.get((ref.first[0].index, ref.first[1]), 0)
             records = bisect_left(ref.ordinals, room)
             if records:
@@ -328,6 +402,12 @@ class PlanFiles(beam.DoFn):
         self._delivery = delivery
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[str, bytes]]:
+        if element[0] == GROUP:
+            blocks = in_order(pickle.loads(value) for value in element[1])
+            slices = tuple(Slice(ref, 0, ref.total) for ref in blocks)
+            file = PlannedFile(NAME, (), 0, sum(ref.total for ref in blocks), slices)
+            yield file.name, pickle.dumps(file, 5)
+            return
         group = tuple(json.loads(element[0]))
         refs = in_order(pickle.loads(value) for value in element[1])
         schemas = tuple(dict.fromkeys(ref.schema for ref in refs if ref.schema))
@@ -400,6 +480,28 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
     return [Slice(refs[b], 0, refs[b].total, tuple(sorted(chosen[b]))) for b in sorted(chosen)]
 
 
+def staged_lines(refs: Iterable[BlockRef]) -> Iterator[bytes]:
+    """The dead letters of staged blocks, as they were staged."""
+    blocks = Blocks()
+    try:
+        for ref in refs:
+            payload, at = blocks.payload(ref), 0
+            for size in blocks.sizes(ref):
+                yield payload[at : at + size]
+                at += size
+    finally:
+        blocks.close()
+
+
+def total_of(marks: dict[tuple[int, int], Mark]) -> dict[str, int]:
+    """The counts of an export: those of all its ranges together."""
+    counts: dict[str, int] = {"read": 0}
+    for place in sorted(marks):
+        for name, n in marks[place].counts:
+            counts[name] = counts.get(name, 0) + n
+    return counts
+
+
 class PublishFile(beam.DoFn):
     """Builds a planned file and has the writer put it in place. Two plans for one name end the export instead."""
 
@@ -424,6 +526,9 @@ class PublishFile(beam.DoFn):
                 "keep their placeholders apart in filebase"
             )
         file = planned[0]
+        if file.name == NAME and self._delivery.letters is not None:
+            yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
+            return
         try:
             delivered = self._delivery.writer.publish(file, lambda out: self.fill(file, out), self._run.scratch)
             self._progress.add(files=1, bytes=delivered.size)
@@ -529,11 +634,12 @@ class WriteManifest(beam.DoFn):
                 delivered[value.name] = value
             elif isinstance(value, Unit):
                 listed[value.index] = value
+        letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         if not self._delivery.limit:
             check_ranges(listed, tallies)
-        manifest = self._manifest(tallies, files)
-        self._check(manifest["counts"], files)
+        manifest = self._manifest(tallies, files, letters)
+        self._check(manifest["counts"], files, letters)
         if self._delivery.md5 and files:
             self._checksums(files)
         path = self._run.manifest
@@ -544,17 +650,16 @@ class WriteManifest(beam.DoFn):
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
+        if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
+            os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
         sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
 
-    def _manifest(self, tallies: dict[tuple[int, int], Mark], files: list[DeliveredFile]) -> dict[str, Any]:
-        counts: dict[str, int] = {"read": 0}
-        units: dict[int, Any] = {}
-        for place in sorted(tallies):
-            mark = tallies[place]
-            units[mark.unit.index] = mark.unit
-            for name, n in mark.counts:
-                counts[name] = counts.get(name, 0) + n
+    def _manifest(
+        self, tallies: dict[tuple[int, int], Mark], files: list[DeliveredFile], letters: DeliveredFile | None
+    ) -> dict[str, Any]:
+        counts = total_of(tallies)
+        units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
         counts["written"] = sum(file.records for file in files)
         result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)
         manifest = {
@@ -566,13 +671,18 @@ class WriteManifest(beam.DoFn):
             "counts": counts,
             "units": [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()],
             "files": [file.as_dict() for file in files if file.name != "<result>"],
+            **({"dead_letters": self._told_of(letters)} if letters else {}),
             **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
         }
         manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
         return {**manifest, "checksum": manifest_checksum(manifest)}
 
-    def _check(self, counts: dict[str, int], files: list[DeliveredFile]) -> None:
-        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample)
+    def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
+        path = self._delivery.letters.path if self._delivery.letters else ""
+        return {"name": path, "records": letters.records, "bytes": letters.size, "md5": letters.md5}
+
+    def _check(self, counts: dict[str, int], files: list[DeliveredFile], letters: DeliveredFile | None) -> None:
+        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)
         if difference:
             raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
         check = getattr(self._delivery.writer, "check", None)
@@ -583,8 +693,9 @@ class WriteManifest(beam.DoFn):
     def _checksums(self, files: list[DeliveredFile]) -> None:
         text = "".join(f"{file.md5} {file.name}\n" for file in files).encode()
         base = self._delivery.names.base if self._delivery.names else "."
-        name = "md5checksum.md5" if base == "." else os.path.join(base, "md5checksum.md5")
+        name = f"md5checksum{self._delivery.names.mark if self._delivery.names else ''}.md5"
+        name = name if base == "." else os.path.join(base, name)
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
 
 
-__all__ = ["ApplyLimit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "WriteManifest"]
+__all__ = ["Admit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile", "WriteManifest"]

@@ -87,9 +87,22 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a file is closed at {' or '.join(limits)}"
     if plan.filters_first:
         yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
+    pushed = plan.pushdown
+    if pushed.fields is not None and plan.filters_first:
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
+    elif plan.filters_first:
+        yield f"no pushdown: {pushed.why}"
+    if pushed.lines:
+        yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+    for action, what in (("skip", "is dropped, and counted"), ("dead_letter", "becomes a dead letter")):
+        failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
+        if failing:
+            yield f"on_error: a record that fails at {' or '.join(failing)} {what}"
+    if plan.on_error.limited:
+        yield "on_error: nothing is delivered before all is staged and its failed records are counted"
     if plan.limit:
         yield "items_limit: units are read one after the other, in order, until nothing earlier can still come"
     else:
@@ -98,6 +111,18 @@ def _decisions(plan: Plan) -> Iterator[str]:
             if not any(step.kind == "dedupe" for step in plan.steps)
             else "after the duplicates are gone only references to staged blocks cross a shuffle"
         )
+
+
+def _named(fields: frozenset[str]) -> str:
+    if not fields:
+        return "nothing is"
+    return f"only {', '.join(sorted(fields))} {'is' if len(fields) == 1 else 'are'}"
+
+
+def _has(plan: Plan, step: str) -> bool:
+    """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
+    present = {"deserializer": plan.deserializer, "formatter": plan.format}
+    return bool(present.get(step, getattr(plan.spec, step)))
 
 
 def _example(plan: Plan, group: tuple[str, ...]) -> str:

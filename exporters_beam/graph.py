@@ -7,6 +7,7 @@ runner.
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.delivery import (
     TALLIES,
-    ApplyLimit,
+    Admit,
     Delivery,
     EncodeBlocks,
     Enough,
@@ -26,8 +27,9 @@ from exporters_beam.delivery import (
     WriteManifest,
     group_key,
 )
+from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
-from exporters_beam.reading import RANGE_BYTES, ListPieces, ListUnits, ReadChunks, ReadPieces, Source
+from exporters_beam.reading import RANGE_BYTES, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
 from exporters_beam.transforms.dedupe import Dedupe
@@ -76,9 +78,11 @@ def source_of(plan: Plan) -> Source:
     return Source(plan.reader, plan.decompressor, plan.deserializer, RANGE_BYTES)
 
 
-def delivery_of(plan: Plan) -> Delivery:
+def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
+    path = plan.on_error.file or os.path.join(run.books, FILE)
+    letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source))
     return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, plan.limit,
-                    plan.sample, plan.seed, plan.md5, _told(plan))  # fmt: skip
+                    plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error, letters)  # fmt: skip
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
@@ -90,16 +94,17 @@ def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
 
 def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
-    delivery, source = delivery_of(plan), replace(source_of(plan), folder=run.folder)
+    source = replace(source_of(plan), folder=run.folder)
+    delivery = delivery_of(plan, run, source)
     units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
     for step in plan.steps[1:] if plan.filters_first else plan.steps:
         if step.kind == "dedupe":
-            records, failures = records | step.name >> Dedupe(step.name, step.component)
+            records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
         else:
-            dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind](step.name, step.component)
+            dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
             outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
@@ -110,13 +115,21 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.
-        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(source))
+        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(Places(source)))
     blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
     tallies = encoded[TALLIES]
     if run.resumed.segments:
         blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
-    if plan.limit:
-        blocks = _limited(plan, run, blocks, tallies)
+    if plan.limit or plan.on_error.limited:
+        blocks = _admitted(delivery, run, blocks, tallies)
+    delivered, manifest = deliver(delivery, run, pipeline, blocks, {"Tallies": tallies, "Units": units})
+    for flow in (*flows, encoded[FAILED], manifest):
+        flow.element_type = Flowing
+    return Outputs(delivered, failed, manifest)
+
+
+def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: dict[str, Any]) -> tuple[Any, Any]:
+    """The files that are made of staged blocks, and the manifest. `booked` is what it counts: tallies, listed units."""
     delivered = (
         blocks
         | "GroupBlocks" >> beam.GroupByKey()
@@ -129,16 +142,14 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
         tuple(
             flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
-            for name, flow in (("Files", delivered), ("Tallies", tallies), ("Units", units), ("Once", start))
+            for name, flow in {"Files": delivered, **booked, "Once": start}.items()
         )
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
-    for flow in (*flows, encoded[FAILED], manifest):
-        flow.element_type = Flowing
-    return Outputs(delivered, failed, manifest)
+    return delivered, manifest
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
@@ -183,20 +194,20 @@ class ReadFooter(beam.DoFn):
 
 
 def _decoder(plan: Plan, source: Source) -> Decode:
-    if plan.filters_first:
-        return Decode(source, plan.steps[0].name, plan.steps[0].component)
-    return Decode(source)
+    first = plan.steps[0] if plan.filters_first else None
+    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
+                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper)  # fmt: skip
 
 
-def _limited(plan: Plan, run: Run, blocks: Any, tallies: Any) -> Any:
+def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> Any:
     counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
     staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
     return (
         (counted, staged)
-        | "LimitInput" >> beam.Flatten()
-        | "LimitInOrder" >> _Rebalanced(run)
-        | "InOrder" >> beam.GroupByKey()
-        | "items_limit" >> beam.ParDo(ApplyLimit(plan.limit)).with_output_types(KeyedBytes)
+        | "AllStaged" >> beam.Flatten()
+        | "StagedInOrder" >> _Rebalanced(run)
+        | "AtOnce" >> beam.GroupByKey()
+        | "Admit" >> beam.ParDo(Admit(delivery)).with_output_types(KeyedBytes)
     )
 
 

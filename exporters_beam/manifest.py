@@ -8,17 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporters_beam.errors import DestinationError
+from exporters_beam.letters import SKIP, set_aside
 from exporters_beam.records import Mark, Unit
 
 
-def unbalanced(counts: Mapping[str, int], limit: int, sample: int) -> str:
-    """What does not add up in the counts of an export: read = written + filtered + duplicates + failed; "" if all does."""
+def unbalanced(counts: Mapping[str, int], limit: int, sample: int, letters: int) -> str:
+    """What does not add up in the counts of an export: read = written + filtered + duplicates + failed; "" if all does.
+
+    `letters` are the dead letters that were written.
+    """
     kept, written = counts.get("kept", 0), counts.get("written", 0)
     expected = min(kept, limit) if limit else kept
     if written != expected and not sample:
         return f"{expected} records were kept and {written} delivered"
+    if set_aside(counts) != letters:
+        return f"{set_aside(counts)} records became dead letters and {letters} were written"
     explained = kept + sum(n for name, n in counts.items() if name.partition(".")[2] in ("dropped", "duplicates"))
-    explained += counts.get("failed", 0) + counts.get("over_limit", 0)
+    explained += set_aside(counts, SKIP) + letters + counts.get("over_limit", 0)
     explained -= sum(n for name, n in counts.items() if name.endswith(".added"))
     if counts.get("read", 0) != explained:
         return f"{counts.get('read', 0)} records were read and {explained} are accounted for"

@@ -63,6 +63,7 @@ class FileNames:
     extension: str
     start: int = 0
     template: str = ""
+    mark: str = ""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for placeholders that do not exist, before anything is read."""
@@ -122,7 +123,7 @@ class FileNames:
             stem += "".join(f"-{safe_part(value, escape)}" for value in unused)
         if in_name and "file_number" not in in_name and number > self.start:
             stem += f"{number:04d}"
-        return self._fill(self._folder, safe, number) + stem + self.extension
+        return self._fill(self._folder, safe, number) + stem + self.mark + self.extension
 
     @staticmethod
     def _fill(template: str, safe: list[str], number: int) -> str:

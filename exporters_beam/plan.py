@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam.compressions import Codec, codec
-from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.errors import ConfigError, Problem, dotted
+from exporters_beam.letters import FAIL, STEPS, OnError
 from exporters_beam.naming import FileNames, expand_dates
 
 if TYPE_CHECKING:
@@ -28,6 +30,19 @@ class StepPlan:
     name: str
     component: Any
     component_name: str
+
+
+@dataclass(frozen=True)
+class Pushdown:
+    """What the first filter and the decoding share.
+
+    `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
+    records that pass are handed on as the lines they are. `why` says what stands against the one and the other.
+    """
+
+    fields: frozenset[str] | None = None
+    lines: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,48 @@ class Plan:
     sample: int
     seed: int
     md5: bool
+    on_error: OnError = field(default_factory=OnError)
     now: str = field(compare=False, default="")
 
     @property
     def filters_first(self) -> bool:
         """Whether the export begins with a filter, which then runs in the deserializer's loop."""
-        return bool(self.steps) and self.steps[0].kind == "keep"
+        return bool(self.steps) and self.steps[0].kind == "keep" and not getattr(self.reader, "letters", False)
+
+    @property
+    def pushdown(self) -> Pushdown:
+        """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
+        glances = hasattr(self.deserializer, "glance") and not getattr(self.reader, "letters", False)
+        filters = [self.steps[0].component] if self.filters_first else []
+        lines = glances and self._hands_on_lines
+        judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
+        fields: set[str] = set()
+        unproved = ""
+        for judge in judges:
+            reads = getattr(judge, "reads", None)
+            if reads is None:
+                unproved = unproved or f"what the {judge.kind} reads of a record cannot be proved"
+            else:
+                fields |= reads
+        lines = lines and not unproved
+        if not filters and not lines:
+            why = "there is no filter before the first transform"
+        elif not self.spec.settings.pushdown:
+            why = "it is turned off"
+        elif not glances:
+            why = "only JSON lines can be decoded in part"
+        else:
+            why = unproved
+        return Pushdown(None if why else frozenset(fields), lines, why)
+
+    @property
+    def _hands_on_lines(self) -> bool:
+        """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
+        return (
+            len(self.steps) <= int(self.filters_first)
+            and bool(getattr(self.format, "takes_lines", False))
+            and not (self.limit or self.sample)
+        )
 
     @property
     def told(self) -> dict[str, Any]:
@@ -63,9 +114,21 @@ class Plan:
         return {name: {"name": component, "options": options} for name, component, options in _told(self.spec)}
 
     @property
+    def origin(self) -> str:
+        """A hash of what the export reads: dead letters tell it, so that they are sent in again where they belong."""
+        return getattr(self.reader, "origin", "") or _digest(self.told["reader"])
+
+    @property
+    def sections(self) -> tuple[tuple[str, str, str], ...]:
+        """(step, component, path in the config) of every step that the config has a section for."""
+        found = ((name, getattr(self.spec, name)) for name in STEPS)
+        return tuple((name, section.entry.name, dotted(section.path)) for name, section in found if section is not None)
+
+    @property
     def export_id(self) -> str:
         """A hash of the config and the dates in its names: the identity of the export."""
-        told = json.dumps(self.told, sort_keys=True, default=repr)
+        identity = getattr(self.reader, "identity", None)
+        told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
         effective = self.names.filebase if self.names else ""
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
 
@@ -96,12 +159,18 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
                 f".{form.extension}{packed.suffix}",
                 writer.start_file_count,
                 writer.filebase,
+                getattr(spec.reader.component, "mark", ""),
             )
         except ConfigError as error:
             problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
     elif table:
         problems.append(
             spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
+        )
+    on_error = _on_error(spec, now)
+    if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
+        problems.append(
+            spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
         )
     if problems:
         raise ConfigError(*problems)
@@ -125,8 +194,36 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         sample=sampling.sample_size if sampling is not None and files else 0,
         seed=sampling.seed if sampling is not None and files else 0,
         md5=bool(files and writer.generate_md5),
+        on_error=on_error,
         now=now.isoformat(),
     )  # fmt: skip
+
+
+def _on_error(spec: ExportSpec, now: datetime) -> OnError:
+    """What becomes of records that fail, each section's own `on_error` before that of the whole config."""
+    given = spec.on_error
+    own = {name: getattr(getattr(spec, name), "on_error", None) for name in STEPS}
+    actions = ((name, own[name] or given.action) for name in STEPS)
+    return OnError(
+        tuple((name, action) for name, action in actions if action != FAIL),
+        given.max_records,
+        given.max_rate,
+        _marked(expand_dates(given.file, now), spec) if given.file else None,
+    )
+
+
+def _marked(path: str, spec: ExportSpec) -> str:
+    """A replay's own dead letters do not replace those that it reads."""
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}{getattr(spec.reader.component, 'mark', '')}{suffix}"
+
+
+def _to_folders(writer: Any) -> bool:
+    return bool(getattr(writer, "to_folders", False))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def _section(section: Section | None, default: str) -> Any:

@@ -55,6 +55,11 @@ class Source:
     def streams(self) -> bool:
         return hasattr(self.reader, "open")
 
+    @property
+    def letters(self) -> bool:
+        """Whether it gives dead letters that are sent in again, as failures, and not records."""
+        return getattr(self.reader, "letters", False)
+
     def ready(self) -> Source:
         """The source as workers use it, its secrets resolved."""
         enter(self.folder)
@@ -140,7 +145,7 @@ class Source:
             records = 0
             with self.reader.open(unit) as raw:
                 lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
-                for data, count, _ in self._chunks(lines, lambda: self.record_number((unit, number, records))):  # noqa: B023
+                for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
                     yield number, Chunk(unit, number, records, data), count
                     records += count
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
@@ -192,23 +197,54 @@ class Source:
             else:
                 yield position, record
 
-    def record_number(self, position: Position) -> int:
-        """The record's number in its unit, counted from 1 as users count.
 
-        Positions in units that are entered in the middle count inside their range: the records before are counted
-        here, on the way to an error message, and not while reading.
-        """
+class Places:
+    """Where positions are in the source as users know it: the file, and the record's number in it from 1.
+
+    Positions in units that are entered in the middle count inside their range: the records before are counted here, on
+    the way to a message or a dead letter, and not while reading; once a range, and each unit once.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._ready = False
+        self._before: dict[tuple[int, int], int] = {}
+
+    def __call__(self, position: Position) -> tuple[str, int]:
+        if not self._ready:
+            self._source, self._ready = self._source.ready(), True
         unit, number, n = position
-        if number == 0 or not self.streams:
-            return n + 1 + (sum(len(b) for r, b in self.reader.read(unit, 0) if r < number) if not self.streams else 0)
-        try:
-            if hasattr(self.deserializer, "row_groups") or self.in_lines(unit):
-                return (
-                    n + 1 + sum(lines for _, chunk, lines in self.events(unit, (0, number)) if isinstance(chunk, Mark))
-                )
-        except (OSError, SourceError):
-            pass
-        return n + 1
+        place = getattr(self._source.reader, "place", None)
+        if place is not None:
+            found: tuple[str, int] = place(unit, n)
+            return found
+        return unit.name, n + 1 + self._records_before(unit, number)
+
+    def _records_before(self, unit: Unit, number: int) -> int:
+        if number == 0:
+            return 0
+        known = self._before.get((unit.index, number))
+        if known is None:
+            try:
+                known = self._count(unit, number)
+            except (OSError, SourceError):
+                known = 0
+            self._before[unit.index, number] = known
+        return known
+
+    def _count(self, unit: Unit, number: int) -> int:
+        source = self._source
+        nearest = max((r for index, r in self._before if index == unit.index and r < number), default=0)
+        before = self._before.get((unit.index, nearest), 0)
+        if not source.streams:
+            return before + sum(len(b) for r, b in source.reader.read(unit, nearest) if r < number)
+        if hasattr(source.deserializer, "row_groups") or source.in_lines(unit):
+            events = source.events(unit, (nearest, number))
+            return before + sum(n for _, found, n in events if isinstance(found, Mark))
+        return before
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_source": self._source, "_ready": False, "_before": {}}
 
 
 class naming:

@@ -61,6 +61,13 @@ Element = tuple[Position, "Record | Mark"]
 """What steps receive and emit: a record or the mark that ends its range."""
 
 
+class Line(NamedTuple):
+    """A record that nothing changes, as the line of JSON it came in, and its group."""
+
+    group: tuple[str, ...]
+    text: bytes
+
+
 class Failure(NamedTuple):
     """A record that failed a step. `record` is the record, or the undecoded text where decoding failed."""
 
@@ -79,7 +86,7 @@ class BlockRef(NamedTuple):
     delivered file holds. `records` says how many of its records count, from the first on (a limit cuts the rest off).
     `first` is the position of its first record and `number` tells the blocks of one range apart. `ordinals` numbers
     its records among those the range kept, and `draws` holds a random number for each; both are empty unless a limit
-    or a sample chooses after staging.
+    or a sample chooses after staging. `crc` is the CRC-32 of the payload and the sizes.
     """
 
     segment: str
@@ -94,6 +101,7 @@ class BlockRef(NamedTuple):
     schema: bytes = b""
     ordinals: tuple[int, ...] = ()
     draws: tuple[int, ...] = ()
+    crc: int = 0
 
 
 class Slice(NamedTuple):

@@ -15,7 +15,8 @@ class Report:
     `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`,
     …). `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers
     `reduce` and `aggregation_stats` found. `seconds` is the wall time, `times` the seconds of the stages as sampled
-    by the workers, `resumed` the records that an earlier run had done, `error` the message of a failed run.
+    by the workers, `resumed` the records that an earlier run had done, `dead_letters` the file of records that failed,
+    like one of `files`, `error` the message of a failed run.
     """
 
     status: str
@@ -32,6 +33,7 @@ class Report:
     runner: str = "local"
     resumed: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
+    dead_letters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -61,6 +63,7 @@ class Report:
             "files": list(self.files),
             "units": list(self.units),
             **({"result": self.result} if self.result is not None else {}),
+            **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
             **({"error": self.error} if self.error else {}),
             "warnings": list(self.warnings),
             "manifest": self.manifest,
@@ -79,20 +82,21 @@ class Report:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))
         rate = f", {self.read / self.seconds:,.0f} records/s" if self.seconds and self.read else ""
         rows.append(("took", f"{self.seconds:.1f} s{rate}"))
+        if self.dead_letters:
+            rows.append(("dead letters", str(self.dead_letters["name"])))
         if self.manifest:
             rows.append(("manifest", self.manifest))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
     def _steps(self) -> list[tuple[str, str]]:
-        words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added"}
+        words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",
+                 "skipped": "failed and skipped", "dead_lettered": "failed, now dead letters"}  # fmt: skip
         rows = []
         for name, n in self.counts.items():
             step, _, what = name.partition(".")
             if what in words:
                 rows.append((step, f"{n:,} {words[what]}"))
-        if self.counts.get("failed"):
-            rows.append(("failed", f"{self.counts['failed']:,} records"))
         return rows
 
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam.books import ABOUT, LOCK, Books, books_of, locked, opened, place_of, with_the_dates_of
+from exporters_beam import dataflow
+from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import PIECES, newest_checkpoint, prepare, sweep_checkpoints
 from exporters_beam.plan import Plan, make
@@ -42,12 +43,15 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     if spec.settings.resume:
         plan = with_the_dates_of(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    if dataflow.asked_for(beam_args):
+        beam_args, more = dataflow.settled(plan, beam_args)
+        warnings += more
     for warning in warnings:
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        done = finished(plan) if spec.settings.resume else None
+        done = finished(plan) if spec.settings.resume or getattr(plan.reader, "letters", False) else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, beam_args, progress)
@@ -67,6 +71,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         manifest=manifest["manifest"],
         times=manifest["times"],
         resumed=manifest["resumed"],
+        dead_letters=manifest.get("dead_letters", {}),
         started=started.isoformat(),
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
@@ -124,6 +129,18 @@ def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report, trac
             log.warning("the notification %s could not be sent: %s", section.name, error)
 
 
+def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
+    """Send the end of a job that ran elsewhere to the config's notifiers."""
+    plan = make(spec)
+    if good:
+        told = finished(plan) or {"counts": {}, "files": [], "units": [], "manifest": ""}
+        report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told["units"]),
+                        manifest=told["manifest"])  # fmt: skip
+    else:
+        report = Report("failed", plan.export_id, error=text)
+    tell(spec, logger_of(spec), "complete" if good else "failed", report)
+
+
 def put(spec: ExportSpec, pipeline: Any) -> Any:
     """Put an export into somebody's own pipeline; see `exporters_beam.build`."""
     from exporters_beam.graph import build
@@ -169,10 +186,12 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
         )
         try:
             with _collector(local), _watched(run, progress):
-                pipeline = beam.Pipeline(options=options)
+                processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+                pipeline = beam.Pipeline(_watching(books) if processes else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
-                state = result.wait_until_finish()
+                with _noted(result):
+                    state = result.wait_until_finish()
                 if state is not None and str(state) != "DONE":
                     raise DestinationError(f"the runner ended the export as {state}")
         except ConfigError:
@@ -208,6 +227,15 @@ def _first_unit(plan: Plan) -> str:
         return ""
     unit = next(plan.reader.units(), None)
     return str(unit.name) if unit else ""
+
+
+def _watching(books: Books) -> Any:
+    """The local runner that notices when a worker process dies; None with a Beam for which it was not made."""
+    try:
+        from exporters_beam.workers import Runner
+    except ImportError:
+        return None
+    return Runner(resumable=lambda: books.lasting and has_segments(books))
 
 
 def finished(plan: Plan) -> dict[str, Any] | None:
@@ -253,7 +281,7 @@ def _times(result: Any) -> dict[str, float]:
 
 
 _OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]+\.)?"
-                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord): "
+                   r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord|TooManyFailed): "
                    r"(.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
 
 
@@ -268,6 +296,17 @@ def told(error: BaseException) -> ExportError:
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = re.sub(r" \[while running '[^']*'\]$", "", lines[-1]) if lines else type(error).__name__
     return ExportError(f"the export failed: {text}")
+
+
+@contextmanager
+def _noted(result: Any) -> Iterator[None]:
+    """Tell who stops waiting for a job on Dataflow that it goes on, and how it is stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if hasattr(result, "job_id"):
+            logging.getLogger(__name__).warning("the job %s goes on; exporters-beam cancel stops it", result.job_id())
+        raise
 
 
 @contextmanager

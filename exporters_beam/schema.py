@@ -15,6 +15,7 @@ from typing import Any
 
 from exporters_beam import registry
 from exporters_beam.document import Path
+from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import REQUIRED, Option, option, options_of, schema_of
 from exporters_beam.variables import Secret
 
@@ -51,6 +52,8 @@ class Settings:
     threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
     thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
     forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    pushdown: bool = option("judge the first filter on partly decoded records where that is provably the same",
+                            type="bool", default=True)  # fmt: skip
     resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
     persistence_state_id: str | int | None = option(
         "accepted for old configs; the export is known by its config", type="str|int", default=None
@@ -179,6 +182,9 @@ def _remedy(value: Any, option: Option) -> str:
 
 # The schema of whole documents
 
+_FAILING = {SECTIONS[name] for name in STEPS}
+"""Kinds of components that a record can fail at."""
+
 _REFERENCE = {"type": "string", "pattern": r"^\$\{"}
 _OWN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a component of your own, package.module:Class"}
 
@@ -200,11 +206,16 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
     properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
     properties |= {
         "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
+        "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
         "vars": {"description": "values for ${vars.name}", "type": ["object", "null"]},
         "env": {
             "description": "names of environment variables that ${env:NAME} may read",
             "type": ["array", "null"],
             "items": {"type": "string"},
+        },
+        "parameters": {
+            "description": "what the variables are for: label, help, type, regexes, enum, optional",
+            "type": ["object", "null"],
         },
         "staging": {"description": "folder for staged files and the manifest", "type": ["string", "null"]},
         "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
@@ -252,6 +263,7 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, A
             "properties": {
                 "name": {"anyOf": [{"enum": names}, _OWN, _REFERENCE]},
                 "options": {"anyOf": [{"type": ["object", "null"]}, _REFERENCE]},
+                **({"on_error": {"enum": [*ACTIONS, None]}} if kind in _FAILING else {}),
             },
             "required": ["name"],
             **({"allOf": rules} if rules else {}),

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporters_beam import registry
+from exporters_beam import parameters, registry
 from exporters_beam.document import Document, Path, from_mapping, read
 from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
 from exporters_beam.variables import Filled, Secret, fill
 
-OTHER_KEYS = ("exporter_options", "vars", "env", "staging", "runners", *LABELS)
+OTHER_KEYS = ("exporter_options", "on_error", "vars", "env", "parameters", "staging", "runners", *LABELS)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -37,6 +38,7 @@ class Section:
     component: Any
     options: Mapping[str, Any] = field(repr=False)
     path: Path
+    on_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class ExportSpec:
     stats_manager: Section | None = None
     notifications: tuple[Section, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -85,7 +88,20 @@ def load(
     """
     environ = os.environ if environ is None else environ
     document = from_mapping(source) if isinstance(source, Mapping) else read(source)
-    return _Loading(document, fill(document.value, variables, environ), environ).spec()
+    wrong, missing = parameters.check(document.value, variables)
+    filled = fill(document.value, variables, environ)
+    absent = tuple(f"there is no variable vars.{name}" for name in missing)  # told already, and better
+    filled.problems = [*wrong, *(problem for problem in filled.problems if not problem[1].startswith(absent))]
+    filled.warnings = [
+        w for w in filled.warnings if w[0][:1] != ("vars",) or str(w[0][-1]) not in declared_names(document)
+    ]
+    return _Loading(document, filled, environ).spec()
+
+
+def declared_names(document: Document) -> set[str]:
+    """The names in the section `parameters`: those may be given though nothing uses them."""
+    section = document.value.get("parameters")
+    return set(map(str, section)) if isinstance(section, Mapping) else set()
 
 
 class _Loading:
@@ -111,6 +127,7 @@ class _Loading:
         note = getattr(self.classes.get(("persistence",)), "note", "")
         if note:
             self.warn(("persistence",), note)
+        on_error = self.on_error()
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
@@ -125,6 +142,7 @@ class _Loading:
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
+            on_error=on_error,
             staging=staging or None,
             runners=runners or {},
             file=self.document.file,
@@ -160,8 +178,15 @@ class _Loading:
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
             return None
-        self.warn_of_unknown(given, path, ("name", "options"), "key")
-        return self.component(kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
+        fails = path[-1] in (*STEPS, "filter")
+        self.warn_of_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
+        action = given.get("on_error") if fails else None
+        if action is not None and (*path, "on_error") not in self.failed:
+            self.check_action((*path, "on_error"), action)
+        section = self.component(
+            kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options")
+        )
+        return section if section is None or action is None else replace(section, on_error=str(action))
 
     def component(
         self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
@@ -202,7 +227,9 @@ class _Loading:
         if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
             return None
         try:
-            return build(component, copy.deepcopy(dict(options)), self.environ)
+            return build(
+                component, {**copy.deepcopy(dict(options)), **self.kept_secret(component, options)}, self.environ
+            )
         except ConfigError as error:
             for problem in error.problems:
                 way, message = _way(problem, component)
@@ -210,6 +237,14 @@ class _Loading:
         except Exception as error:  # of somebody's own component
             self.add(path, f"cannot be made: {type(error).__name__}: {error}")
         return None
+
+    def kept_secret(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
+        """Secret options that come from the environment, as references: what they hold is read where it is used."""
+        return {
+            o.name: Secret(f"${{secret:env:{o.env}}}")
+            for o in options_of(component)
+            if o.secret and o.env and options.get(o.name) is None and self.environ.get(o.env)
+        }
 
     def refuse_stream_sections(self) -> None:
         reader = self.classes.get(("reader",))
@@ -248,6 +283,30 @@ class _Loading:
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
         return settings, formatter, [member for member in members if member is not None]
+
+    def on_error(self) -> OnErrorOptions:
+        """The section `on_error`, or only its action."""
+        path: Path = ("on_error",)
+        given = self.config.get("on_error")
+        if given is None or path in self.failed:
+            return OnErrorOptions()
+        if isinstance(given, str):
+            self.check_action(path, given)
+            return OnErrorOptions(action=given)
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
+            return OnErrorOptions()
+        found = self.build(OnErrorOptions, given, path, path) or OnErrorOptions()
+        if found.max_rate is not None and found.max_rate > 1:
+            self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
+        return found
+
+    def check_action(self, path: Path, action: Any) -> None:
+        if not isinstance(action, str) or action not in ACTIONS:
+            hint = (
+                registry.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
+            )
+            self.add(path, f"{_kind(action)} is none of the choices{hint}")
 
     def notification(self, path: Path, given: Any) -> Section | None:
         if given is None:
@@ -350,7 +409,7 @@ def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any
             return [masked(member, (*path, at)) for at, member in enumerate(value)]
         return _USER_INFO.sub(MASK, value) if isinstance(value, str) else value
 
-    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env")}
+    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
 
 
 def _scalar(value: Any) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import struct
 import uuid
 import zlib
@@ -24,6 +26,13 @@ from exporters_beam.records import BlockRef, Mark, Unit
 
 SUFFIX = ".segment"
 MAGIC = b"exporters-beam segment 1\n"
+Group = tuple[str, ...] | None
+"""The group of a block; None for dead letters."""
+
+ANY_MAGIC = b"exporters-beam segment "
+"""How the segments of every version begin."""
+
+_OURS = re.compile(r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|progress-[0-9a-f]{32}(?:\.part)?")
 OPEN_SEGMENTS = 64
 """Segments a reader keeps open."""
 
@@ -53,7 +62,7 @@ class Staging:
         except FileNotFoundError:
             return
         for name in names:
-            if name.startswith("kept-"):
+            if name.startswith("kept-") and _OURS.fullmatch(name):
                 unit, number, kept, last = (int(part) for part in name.split("-")[1:])
                 yield unit, number, kept, bool(last)
 
@@ -91,6 +100,24 @@ class Staging:
         return total
 
 
+def is_ours(folder: str, name: str) -> bool:
+    """Whether a run wrote this file of the staging folder, or may have. Nothing else is ever read or removed.
+
+    Names with 32 hex digits are ours, but for committed segments that do not begin as one: a run gives a segment this
+    name when all of it is on the disk. One that begins well and is not whole, or is of another version, is ours: it counts
+    for nothing and is swept with the others.
+    """
+    if not _OURS.fullmatch(name):
+        return False
+    path = os.path.join(folder, name)
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return False
+    if not name.endswith(SUFFIX):
+        return True
+    with open(path, "rb") as file:
+        return file.read(len(ANY_MAGIC)) == ANY_MAGIC
+
+
 class Segment:
     """A segment being written. Nothing is created before the first block or range."""
 
@@ -99,16 +126,16 @@ class Segment:
         self.path = os.path.join(folder, uuid.uuid4().hex + SUFFIX)
         self._file: BinaryIO | None = None
         self._offset = 0
-        self._blocks: list[tuple[tuple[str, ...], BlockRef]] = []
+        self._blocks: list[tuple[Group, BlockRef]] = []
 
-    def add(self, group: tuple[str, ...], payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
+    def add(self, group: Group, payload: bytes, sizes: Iterable[int], ref: BlockRef) -> BlockRef:
         """Append a block and the sizes of its records; gives `ref` with its place filled in. Raises DestinationError."""
         index = (sizes if isinstance(sizes, array) else array("I", sizes)).tobytes()
         with destination("cannot write to the staging folder", self._folder):
             file = self._file or self._create()
             file.write(payload)
             file.write(index)
-        ref = ref._replace(segment=self.path, offset=self._offset)
+        ref = ref._replace(segment=self.path, offset=self._offset, crc=zlib.crc32(index, zlib.crc32(payload)))
         self._offset += len(payload) + len(index)
         self._blocks.append((group, ref))
         return ref
@@ -146,7 +173,7 @@ class Committed(NamedTuple):
     """What a committed segment holds: the blocks of each group, and the marks of the ranges it covers."""
 
     path: str
-    blocks: tuple[tuple[tuple[str, ...], BlockRef], ...]
+    blocks: tuple[tuple[Group, BlockRef], ...]
     marks: tuple[Mark, ...]
 
 
@@ -165,7 +192,7 @@ class Resumed:
         return sum(dict(mark.counts).get("read", 0) for mark in marks.values())
 
 
-def _footer(blocks: Sequence[tuple[tuple[str, ...], BlockRef]], marks: Sequence[Mark]) -> bytes:
+def _footer(blocks: Sequence[tuple[Group, BlockRef]], marks: Sequence[Mark]) -> bytes:
     units = {unit.index: unit for unit in [mark.unit for mark in marks] + [ref.first[0] for _, ref in blocks]}
     return json.dumps(
         {
@@ -200,11 +227,11 @@ def read_segment(path: str) -> Committed | None:
             for index, number, counts, last in found["marks"]
         )
         blocks = []
-        for group, (*place, (index, *first), number, schema, ordinals, draws) in found["blocks"]:
+        for group, (*place, (index, *first), number, schema, ordinals, draws, crc) in found["blocks"]:
             first = (units[index], *first)
-            fields = (path, *place, first, number, bytes.fromhex(schema), tuple(ordinals), tuple(draws))
+            fields = (path, *place, first, number, bytes.fromhex(schema), tuple(ordinals), tuple(draws), crc)
             ref = BlockRef._make(fields)
-            blocks.append((tuple(group), ref))
+            blocks.append((None if group is None else tuple(group), ref))
     except (zlib.error, ValueError, KeyError, TypeError, IndexError):
         return None
     return Committed(path, tuple(blocks), marks)
@@ -217,7 +244,14 @@ class Blocks:
         self._open: OrderedDict[str, BinaryIO] = OrderedDict()
 
     def payload(self, ref: BlockRef) -> bytes:
-        return self._read(ref, ref.offset, ref.length)
+        """The block's records. Raises DestinationError where they are not those that were staged."""
+        data = self._read(ref, ref.offset, ref.length + 4 * ref.total)
+        if zlib.crc32(data) != ref.crc:
+            raise DestinationError(
+                f"the staged segment {ref.segment} was damaged after it was written (byte {ref.offset:,} and behind); "
+                "run without --resume"
+            )
+        return data[: ref.length]
 
     def sizes(self, ref: BlockRef) -> array[int]:
         """The sizes in bytes of the block's records before compression."""

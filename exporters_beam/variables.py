@@ -153,7 +153,9 @@ def fill(document: Mapping[str, Any], overrides: Mapping[str, Any], environ: Map
     filler = _Filler(names, tuple(allowed or ()), environ, filled)
     try:
         filler.check_vars()
-        filled.value = {k: v if k in ("vars", "env") else filler.fill(v, (str(k),)) for k, v in document.items()}
+        filled.value = {
+            k: v if k in ("vars", "env", "parameters") else filler.fill(v, (str(k),)) for k, v in document.items()
+        }
     except _OverBudget:
         filled.problems.append((("vars",), f"the variables stand for more than {BUDGET:,} values and characters"))
         filled.value = dict(document)

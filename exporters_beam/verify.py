@@ -10,6 +10,9 @@ from typing import Any
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
 from exporters_beam.manifest import manifest_checksum, unbalanced
 
+LETTERS = {"name": "json", "options": {}, "compression": "none"}
+"""The format of dead letters."""
+
 
 def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
@@ -23,12 +26,16 @@ def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
         wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
                      f"and the manifest says {counts.get('written')} were written")  # fmt: skip
-    difference = unbalanced(counts, told.get("limit", 0), told.get("sample", 0))
+    letters = told.get("dead_letters")
+    difference = unbalanced(
+        counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0
+    )
     if difference:
         wrong.append(f"{manifest}: {difference}")
-    for file in told["files"]:
+    form = told.get("format")
+    for file, held in (*((file, form) for file in told["files"]), *([(letters, LETTERS)] if letters else [])):
         try:
-            wrong += [f"{file['name']}: {text}" for text in _check(file, told.get("format"))]
+            wrong += [f"{file['name']}: {text}" for text in _check(file, held)]
         except OSError as error:
             wrong.append(f"{file['name']}: {error.strerror}")
         except ExportError as error:
@@ -42,13 +49,31 @@ def _read(path: str) -> dict[str, Any]:
             told = json.load(file)
     except OSError as error:
         raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(Problem((), f"this is no manifest: {error}", file=path)) from None
     if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
         raise ConfigError(Problem((), "this is no manifest: it has no export, counts, files and checksum", file=path))
     if told["checksum"] != manifest_checksum(told):
         raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
+    if not _has_its_shape(told):
+        raise ConfigError(
+            Problem((), "this is no manifest: its counts or its files are not what a run writes", file=path)
+        )
     return told
+
+
+def _has_its_shape(told: Mapping[str, Any]) -> bool:
+    """Anybody can put a checksum under anything."""
+    counts, files, form = told["counts"], told["files"], told.get("format")
+    if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
+        return False
+    numbers = [*counts.values(), told.get("limit", 0), told.get("sample", 0)]
+    files = [*files, *([told["dead_letters"]] if "dead_letters" in told else [])]
+    for file in files:
+        if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
+            return False
+        numbers += [file.get("records"), file.get("bytes")]
+    return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
 def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None) -> Iterator[str]:

@@ -438,9 +438,10 @@ def test_what_a_component_says_itself():
 
 def test_an_option_from_the_environment():
     told = ["key: this option is missing; give it here or in the environment variable PICKY_KEY"]
-    assert picky(environ={"PICKY_KEY": "from outside"}).key == "from outside"
+    kept = picky(environ={"PICKY_KEY": "from outside"}).key
+    assert kept == "${secret:env:PICKY_KEY}" and kept.resolve({"PICKY_KEY": "from outside"}) == "from outside"
     assert picky(environ={"PICKY_KEY": "from outside"}, key="from inside").key == "from inside"
-    assert picky(environ={"PICKY_KEY": "from outside"}, key=None).key == "from outside"
+    assert picky(environ={"PICKY_KEY": "from outside"}, key=None).key == kept
     assert picky(environ={}) == told
     assert picky(environ={"PICKY_KEY": ""}) == told
     assert picky(environ={}, size=0)[0] == told[0]

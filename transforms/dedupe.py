@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.letters import OnError
 from exporters_beam.records import Failure, Mark, Position, Unit
 from exporters_beam.transforms.dupe import DupeFilter
-from exporters_beam.transforms.steps import FAILED, explain
+from exporters_beam.transforms.steps import FAILED, Step
 
 KeyedBytes = tuple[bytes, bytes]
 
@@ -22,12 +24,12 @@ class Dedupe(beam.PTransform):
     by range. What comes out of a range is in order.
     """
 
-    def __init__(self, name: str, component: DupeFilter) -> None:
+    def __init__(self, name: str, component: DupeFilter, on_error: OnError = OnError()) -> None:  # noqa: B008
         super().__init__()
-        self._name, self._component = name, component
+        self._name, self._component, self._on_error = name, component, on_error
 
     def expand(self, records: Any) -> Any:
-        split = records | "Key" >> beam.ParDo(_Key(self._name, self._component)).with_outputs(
+        split = records | "Key" >> beam.ParDo(_Key(self._name, self._component, self._on_error)).with_outputs(
             "keys", FAILED, main="ranges"
         )
         losers = (
@@ -49,42 +51,43 @@ def _same(pair: KeyedBytes) -> KeyedBytes:
     return pair
 
 
-class _Key(beam.DoFn):
+class _Key(Step):
     """Each record by its range, and its key with its position. Positions are (unit, range, number, n): n tells apart
-    the records that one record became."""
-
-    def __init__(self, name: str, component: DupeFilter) -> None:
-        self._name, self._component = name, component
+    the records that one record became. Failures go with the records, and have no key."""
 
     def start_bundle(self) -> None:
+        super().start_bundle()
         self._last: Any = None
         self._n = 0
-        self._failed = 0
 
     def process(self, element: tuple[Position, Any]) -> Iterator[Any]:
         position, record = element
         unit, number = position[:2]
         place = pickle.dumps((unit.index, number))
         if record.__class__ is Mark:
-            if self._failed:
-                record = record._replace(counts=(*record.counts, (FAILED, self._failed)))
-                self._failed = 0
-            yield place, pickle.dumps(("mark", (unit, record)))
+            yield place, pickle.dumps(("mark", (unit, self.end_range(record))))
             return
         self._n = self._n + 1 if position == self._last else 0
         self._last = position
+        at = (position[2], self._n)
+        if record.__class__ is Failure:
+            if record.step != self._name:
+                yield place, pickle.dumps(("record", (at, record)), 5)
+                return
+            record = record.record
         try:
             key = self._component.key(record)
-            at = (position[2], self._n)
             packed = pickle.dumps(("record", (at, record)), 5)
         except Exception as error:
-            self._failed += 1
-            failure = Failure(position, unit.name, self._name, explain(error), record)
-            yield beam.pvalue.TaggedOutput(FAILED, failure)
+            for given in self.failed(position, record, error):
+                if isinstance(given, TaggedOutput):
+                    yield given
+                else:
+                    yield place, pickle.dumps(("record", (at, given[1])), 5)
             return
         yield place, packed
         if key is not None:
-            yield beam.pvalue.TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
+            yield TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
 
 
 class _Losers(beam.DoFn):

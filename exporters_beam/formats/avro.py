@@ -13,6 +13,7 @@ from itertools import pairwise, repeat
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats import avro_depth
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
@@ -31,6 +32,12 @@ BLOCK_BYTES = 64 << 10
 LARGEST = 256 << 20
 """A block that decompresses to more is refused: it is damaged, or made to fill the memory."""
 
+XZ_MEMORY = 256 << 20
+"""What unpacking xz may take, which the data itself decides; its strongest usual preset takes 65 MiB."""
+
+MOST = 4 << 20
+"""A block that claims to hold more records is refused: records of no bytes at all could be any number."""
+
 Block = tuple[int, bytes]
 """How many records, and their bytes as they stand in the file."""
 
@@ -41,7 +48,8 @@ class AvroDeserializer:
 
     Codecs are null, deflate, bzip2, xz, zstandard, and snappy where the package `cramjam` is installed. Logical types
     become dates, times, datetimes and decimals; UUIDs stay text. A file that is truncated or damaged stops the export
-    with its name and the record number.
+    with its name and the record number, and so does a block of more than 256 MiB, before or after decompression, or of
+    more than 4,194,304 records.
 
     Example:
         deserializer:
@@ -91,7 +99,7 @@ class AvroDeserializer:
         out = BytesIO()
         out.write(_header(_without(json.loads(schema), ("uuid",)), "null", bytes(SYNC)))
         for count, packed in blocks:
-            body = _unpacked(codec, packed, first)
+            body = _unpacked(codec, packed, first, schema, count)
             first += count
             out.write(b"".join((_LONGS[count], _LONGS[len(body)], body, bytes(SYNC))))
         out.seek(0)
@@ -109,7 +117,7 @@ class AvroDeserializer:
         plain, full = (fastavro.parse_schema(_without(json.loads(schema), names)) for names in ((), ("uuid",)))
         number = 0
         for count, packed in blocks:
-            body = BytesIO(_unpacked(codec, packed, first + number))
+            body = BytesIO(_unpacked(codec, packed, first + number, schema, count))
             for _ in range(count):
                 start = body.tell()
                 try:
@@ -166,6 +174,9 @@ def _sized(stream: BinaryIO, where: str) -> bytes:
     size = _long(stream, where)
     if size < 0:
         raise SourceError(f"{where}: the file is damaged: a length of {size}")
+    if size > LARGEST:
+        raise SourceError(f"{where}: a part of the file claims to have {size:,} bytes, and more than {LARGEST >> 20} MiB "
+                          "are not read; write it with smaller blocks")  # fmt: skip
     return _exactly(stream, size, where)
 
 
@@ -187,6 +198,9 @@ def _blocks(stream: BinaryIO, sync: bytes) -> Iterator[Block]:
         count = _long(stream, where, first)
         if count < 0:
             raise SourceError(f"{where}: the file is damaged: a block of {count} records")
+        if count > MOST:
+            raise SourceError(f"{where}: a block claims to have {count:,} records, and more than {MOST:,} are not read; "
+                              "write it with smaller blocks")  # fmt: skip
         data = _sized(stream, where)
         if _exactly(stream, SYNC, where) != sync:
             raise SourceError(f"{where}: the file is damaged: its block does not end with the file's marker")
@@ -256,7 +270,7 @@ def _xz(data: bytes) -> bytes:
 def _unxz(data: bytes) -> bytes:
     import lzma
 
-    unpacker = lzma.LZMADecompressor()
+    unpacker = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
     return _whole(unpacker.decompress(data, LARGEST), unpacker.eof)
 
 
@@ -283,6 +297,8 @@ def _unsnappy(data: bytes) -> bytes:
 
     from cramjam import snappy  # type: ignore[import-not-found,unused-ignore]
 
+    if snappy.decompress_raw_len(data[:-4]) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     body = bytes(snappy.decompress_raw(data[:-4]))
     if zlib.crc32(body).to_bytes(4, "big") != data[-4:]:
         raise ValueError("the checksum does not fit")
@@ -325,10 +341,12 @@ def _check_codec(codec: str) -> None:
         raise SourceError("the file is compressed with snappy, which needs a package; run: pip install cramjam")
 
 
-def _unpacked(codec: str, data: bytes, number: int) -> bytes:
+def _unpacked(codec: str, data: bytes, number: int, schema: bytes, records: int) -> bytes:
     """A block's records. `number` is that of the first, from 0; messages count from 1, as users do."""
     try:
-        return _UNPACK[codec](data)
+        body = _UNPACK[codec](data)
+        avro_depth.check(schema, body, records)
+        return body
     except Exception as error:
         raise SourceError(f"record {number + 1}: the block is damaged ({codec}): {str(error)[:200]}") from error
 

@@ -7,7 +7,7 @@ import codecs
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -15,16 +15,22 @@ from enum import Enum
 from functools import lru_cache
 from itertools import repeat
 from types import SimpleNamespace
-from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
+from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
 from uuid import UUID
+
+import orjson
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Record
 
+_dumps = orjson.dumps
+
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
+
+_REFUSES_NUL = sys.version_info < (3, 11)
 
 _UNDECODED = "exporters_beam.undecoded"
 
@@ -39,12 +45,41 @@ def _undecoded(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_UNDECODED, _undecoded)
 
 
+class _Quoted(NamedTuple):
+    """A row that has quotes: its number in the text, where it begins and ends there, and its values."""
+
+    number: int
+    start: int
+    end: int
+    row: list[str]
+
+
 class _Rows(NamedTuple):
-    """Whole rows as text. `sound` is false where some of it could not be decoded."""
+    """Whole rows as text. `sound` is false where some of it could not be decoded.
+
+    Where `quoted` is not None the text is plain: all rows that have quotes are in `quoted`, every other line is a row, and
+    rows end with a line feed, with or without a carriage return. Then values need not be read one after the other.
+    """
 
     header: tuple[str, ...]
     text: str
     sound: bool
+    quoted: tuple[_Quoted, ...] | None = None
+
+
+_Maker = Callable[[Iterable[Any]], list[Record]]
+"""Makes records of rows."""
+
+
+class _Border(NamedTuple):
+    """Where behind the last whole row a text can be cut, and how many rows that are not empty stand before.
+
+    `quoted` is what _Rows says, for the text before.
+    """
+
+    end: int
+    found: int
+    quoted: tuple[_Quoted, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +135,14 @@ class CsvDeserializer:
                 text, start = text.removeprefix("\ufeff"), False
             rest += text
             try:
-                end, found = self._border(rest, records + bool(header), last=not raw)
-                if end and not header:
-                    header, end_of_header = self._header(rest[:end])
-                    rest, end, found = rest[end_of_header:], end - end_of_header, found - (header != ())
+                border = self._border(rest, records + bool(header), last=not raw)
+                if border.end and not header:
+                    header, end_of_header = self._header(rest[: border.end])
+                    rest = rest[end_of_header:]
+                    border = self._border(rest, records + bool(header), last=not raw)
             except csv.Error as error:
                 raise SourceError(f"record {records + 1}: not readable as CSV: {error}") from error
+            end, found = border.end, border.found
             if found and len(rest) > self.max_record_bytes:
                 short, before = self._short_rows(rest[:end])
                 if before:
@@ -113,7 +150,7 @@ class CsvDeserializer:
                 if short < end:
                     raise too_long("row", "characters", self.max_record_bytes)
             elif found:
-                yield _Rows(header, rest[:end], sound), found, size
+                yield _Rows(header, rest[:end], sound, border.quoted), found, size
             if found:
                 records, size, sound = records + found, 0, decoded
             rest = rest[end:]
@@ -123,11 +160,90 @@ class CsvDeserializer:
                 return
 
     def decode(self, data: _Rows) -> list[Record]:
-        header, text, sound = data
+        header, text, sound, _ = data
+        values = self._values(data)
+        if values is not None:
+            return _records(header)(zip(*[iter(values)] * (len(header) + 1), strict=True))
         rows = [row for row in self._reader(text) if row]
         if not sound or {*map(len, rows)} != {len(header)}:
             return [_record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
+
+    def glance_rows(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], list[Any], _Maker]]:
+        """A function that gives a chunk's records with these fields only, its rows, and what makes records of rows.
+
+        So rows can be judged before records are made of them. Where rows are not plain it gives whole records for both.
+        It raises RecordError where a row cannot be decoded.
+        """
+
+        def glanced(data: _Rows) -> tuple[list[Record], list[Any], _Maker]:
+            header, values = data.header, self._values(data)
+            if values is None:
+                records = self.decode(data)
+                return records, records, list
+            width = len(header) + 1
+            rows = list(zip(*[iter(values)] * width, strict=True))
+            columns = {name: n for n, name in enumerate(header) if name in fields}
+            wanted = (*(values[n::width] for n in columns.values()), rows)
+            return _records(tuple(columns))(zip(*wanted, strict=True)), rows, _records(header)
+
+        return glanced
+
+    def json_lines(self, data: _Rows) -> bytes:
+        """The records of a chunk as JsonFormat writes them, each with a line feed behind, mostly without making them.
+
+        Raises RecordError where one cannot be decoded.
+        """
+        try:
+            lines = self._json_lines(data)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):  # lone surrogates, which some encodings can give
+            lines = None
+        return b"".join([_nested(record) + b"\n" for record in self.decode(data)]) if lines is None else lines
+
+    def _json_lines(self, data: _Rows) -> bytes | None:
+        header, delimiter, text = data.header, self.delimiter, self._unquoted(data)
+        if text is None or len({*header}) < len(header):
+            return None
+        rows = text.count("\n")
+        encoded = text.encode()
+        delimiters = (len(_escaped(delimiter)) - len(delimiter.encode())) * (len(header) - 1)
+        if len(_escaped(text)) != len(encoded) + (1 + delimiters) * rows:
+            if delimiter.isalnum() or delimiter in '"\\':
+                return None  # Escapes would hold delimiters.
+            encoded = text.translate({n: escape for n, escape in _ESCAPES.items() if n != ord(delimiter)}).encode()
+        values = _split(encoded, delimiter.encode(), b"\n", rows, len(header))
+        if values is None:
+            return None
+        for number, _, _, row in data.quoted or ():
+            at = number * (len(header) + 1)
+            values[at : at + len(header)] = [_dumps(value)[1:-1] for value in row]
+        frames = _frames(header)
+        parts = frames * (2 * rows)
+        parts[::2] = frames * rows
+        parts[1::2] = values
+        return b"".join(parts)
+
+    def _values(self, data: _Rows) -> list[str] | None:
+        """All values of plain text, one row after the other and behind each "\n"; None where that is not so simple."""
+        width, text = len(data.header), self._unquoted(data)
+        values = None if text is None else _split(text, self.delimiter, "\n", text.count("\n"), width)
+        if values is not None:
+            for number, _, _, row in data.quoted or ():
+                at = number * (width + 1)
+                values[at : at + width] = row
+        return values
+
+    def _unquoted(self, data: _Rows) -> str | None:
+        """Plain text with rows of empty values in place of those with quotes; None where rows are not plain."""
+        header, text, sound, quoted = data
+        if quoted is None or not sound or not header or any(len(row) != len(header) for _, _, _, row in quoted):
+            return None
+        if quoted:
+            ends = (0, *(end for _, _, end, _ in quoted))
+            starts = (*(start for _, start, _, _ in quoted), len(text))
+            empty = self.delimiter * (len(header) - 1) + "\n"
+            text = empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
+        return text.replace("\r\n", "\n") if "\r" in text else text
 
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, row in enumerate(row for row in self._reader(data.text) if row):
@@ -145,11 +261,64 @@ class CsvDeserializer:
             return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
         return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quotechar)
 
-    def _border(self, text: str, number: int, last: bool) -> tuple[int, int]:
-        """Where behind the last whole row the text can be cut, and how many rows that are not empty stand before.
+    def _border(self, text: str, number: int, last: bool) -> _Border:
+        """The border of a text. `number` is that of its first row, the header being 0; `last` says that nothing follows."""
+        plain = None if last else self._plain_border(text)
+        if plain is not None:
+            return plain
+        return _Border(*self._counted_border(text, number, last))
 
-        Most text is judged by counting, which is much faster than reading it. `number` is that of its first row, the
-        header being 0; `last` says that nothing follows.
+    def _plain_border(self, text: str) -> _Border | None:
+        """The border of plain text; None where it is not plain, or hard to see."""
+        rows = text[: text.rfind("\n") + 1]
+        if not rows or rows[0] in "\r\n" or "\n\n" in rows or (_REFUSES_NUL and "\0" in rows):
+            return None
+        if "\r" in rows and (rows.count("\r") != rows.count("\r\n") or "\n\r" in rows):
+            return None
+        if "\r" in text[len(rows) : -1]:  # More rows may end there.
+            return None
+        feeds = rows.count("\n")
+        if not self.quotechar or self.quotechar not in rows:
+            return _Border(len(rows), feeds, ())
+        if rows.count(self.quotechar) > feeds:  # Reading them all takes no longer.
+            return None
+        return self._quoted_border(rows)
+
+    def _quoted_border(self, text: str) -> _Border:
+        """The border of plain text in which some rows have quotes. Only these are read."""
+        end, whole = 0, True
+
+        def lines() -> Iterator[str]:
+            nonlocal end, whole
+            while stop := text.find("\n", end) + 1:
+                start, end = end, stop
+                yield text[start:stop]
+            whole = False
+
+        reader = self._lines_reader(lines())
+        quoted: list[_Quoted] = []
+        number, at = 0, text.find(self.quotechar)
+        while at >= 0:
+            start = text.rfind("\n", end, at) + 1 or end
+            number += text.count("\n", end, start)
+            end = start
+            row = next(reader)
+            if not whole:
+                return _Border(start, number, tuple(quoted))
+            quoted.append(_Quoted(number, start, end, row))
+            number, at = number + 1, text.find(self.quotechar, end)
+        return _Border(len(text), number + text.count("\n", end), tuple(quoted))
+
+    @property
+    def _stop(self) -> str:
+        """A line that comes out as a row of its own, or inside an unfinished one."""
+        stop = next(c for c in "012" if c not in (self.delimiter, self.quotechar))
+        return stop + self.delimiter + stop
+
+    def _counted_border(self, text: str, number: int, last: bool) -> tuple[int, int]:
+        """Where the border is, and how many rows that are not empty stand before.
+
+        Most text is judged by counting, which is much faster than reading it.
         """
         if last or ("\r" in text and text.count("\r") != text.count("\r\n")):
             return self._read_border(text, number, last)
@@ -188,21 +357,21 @@ class CsvDeserializer:
     def _read_border(self, text: str, number: int, last: bool) -> tuple[int, int]:
         """The same by reading the rows. Raises SourceError where a quoted value never ends."""
         end = len(text) if last else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
-        consumed, stop = 0, next(c for c in "012" if c not in (self.delimiter, self.quotechar))
+        consumed, stop = 0, self._stop
 
         def lines() -> Iterator[str]:
             nonlocal consumed
             for line in io.StringIO(text[:end], newline=""):
                 consumed += len(line)
                 yield line
-            yield stop + self.delimiter + stop  # comes out as a row of its own, or inside an unfinished one
+            yield stop
 
         border = found = 0
         before = (0, 0)
         row: list[str] = []
         for row in self._lines_reader(lines()):
             before, border, found = (border, found), consumed, found + (row != [])
-        if last and row != [stop, stop]:
+        if last and row != stop.split(self.delimiter):
             place = f"record {number + before[1]}" if number + before[1] else "header"
             raise SourceError(f"{place}: a quote opens a value here and is never closed: {cut(row[-1][:-3])}")
         return before
@@ -258,10 +427,51 @@ def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
         text: str = decoder.decode(raw, not raw)
         decoder.errors = "strict"
         return text, False
+    except UnicodeError as error:
+        raise SourceError(f"not readable as text: {error}; give another encoding") from error
 
 
 def _undecodable(text: str) -> bool:
     return not text.isascii() and any("\udc00" <= char <= "\udcff" for char in text)
+
+
+@lru_cache(maxsize=16)
+def _records(header: tuple[str, ...]) -> _Maker:
+    """Makes records of rows that have a value for each column, and one thing more which counts for nothing.
+
+    It is compiled, as a named tuple is: a display of a dictionary is built in half the time of dict(zip(…)).
+    """
+    members = ", ".join(f"{name!r}: v{n}" for n, name in enumerate(header))
+    names = "".join(f"v{n}, " for n in range(len(header)))
+    make: _Maker = eval(f"lambda rows: [{{{members}}} for {names}_, in rows]", {"__builtins__": {}})
+    return make
+
+
+def _split(text: AnyStr, delimiter: AnyStr, feed: AnyStr, rows: int, width: int) -> list[AnyStr] | None:
+    """The values of so many rows, and a line feed behind each row; None where a row is wider or narrower.
+
+    A line feed that is a value of its own shows at once, for all rows together, where they end.
+    """
+    values = text.replace(feed, delimiter + feed + delimiter).split(delimiter)
+    values.pop()
+    if len(values) != rows * (width + 1) or values[width :: width + 1].count(feed) != rows:
+        return None
+    return values
+
+
+def _escaped(text: str) -> bytes:
+    """A text as it stands between the quotes of JSON."""
+    return _dumps(text)[1:-1]
+
+
+_ESCAPES = {n: _escaped(chr(n)).decode() for n in (*range(32), *b'"\\') if n != 10}
+
+
+@lru_cache(maxsize=16)
+def _frames(header: tuple[str, ...]) -> list[bytes]:
+    """What stands in a line of JSON before each value, and behind the last."""
+    names = [_nested(name) for name in header]
+    return [b"{" + names[0] + b':"', *(b'",' + name + b':"' for name in names[1:]), b'"}']
 
 
 def _record(header: tuple[str, ...], row: list[str], sound: bool) -> Record:

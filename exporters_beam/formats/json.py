@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import msgspec
 
 from exporters_beam.errors import RecordError, SourceError
-from exporters_beam.formats.json_lines import after_mark, cut, parse
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, after_mark, cut, parse, too_long
+from exporters_beam.options import option
 from exporters_beam.records import Record
 
 PIECE = 256 * 1024
@@ -43,19 +44,32 @@ class JsonDeserializer:
 
     kind: ClassVar[str] = "deserializer"
 
+    max_record_bytes: int = option(
+        "bytes that a value may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
+    )
+
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Run, int, int]]:
         scan = _Scan()
         parts: list[bytes] = []
-        records, before = 0, False
+        records, held, before = 0, 0, False
         piece, mark = after_mark(stream, PIECE)
         while piece:
             found, end = scan.records_in(piece, records)
+            held += len(piece)
             if found:
                 text = b"".join((*parts, piece[:end]))
-                yield _Run(text, before, scan.in_array, found), found, len(text) + mark
-                parts, before, mark = [], scan.in_array, 0
+                if held > self.max_record_bytes:
+                    yield from self._short_values(_Run(text, before, scan.in_array, found), mark)
+                else:
+                    yield _Run(text, before, scan.in_array, found), found, len(text) + mark
+                parts, before, mark, held = [], scan.in_array, 0, len(piece) - end
                 records += found
             parts.append(piece[end:])
+            if held > self.max_record_bytes:
+                between, text = _between(b"".join(parts))
+                if len(text) > self.max_record_bytes:
+                    raise too_long("value", "bytes", self.max_record_bytes)
+                parts, held = [between, text], len(text)
             piece = stream.read(PIECE)
         if scan.depth or scan.in_text:
             what = (
@@ -65,6 +79,18 @@ class JsonDeserializer:
         text = b"".join(parts)
         if text.strip():
             yield _Run(text, before, False, 0), 0, len(text) + mark
+
+    def _short_values(self, run: _Run, mark: int) -> Iterator[tuple[_Run, int, int]]:
+        """The chunk that this run is, up to the first value that is too long."""
+        number = end = 0
+        in_array = run.before
+        for value in _values(run.text, run.before):
+            if len(value.text) > self.max_record_bytes:
+                if number:
+                    yield _Run(run.text[:end], run.before, in_array, number), number, end + mark
+                raise too_long("value", "bytes", self.max_record_bytes)
+            number, end, in_array = number + 1, value.end, value.in_array
+        yield run, run.records, len(run.text) + mark
 
     def decode(self, data: _Run) -> list[Record]:
         text, before, after, count = data
@@ -85,7 +111,7 @@ class JsonDeserializer:
         return records
 
     def decode_each(self, data: _Run) -> Iterator[tuple[int, Record | Exception, Any]]:
-        for number, (text, complaint) in enumerate(_values(data.text, data.before)):
+        for number, (text, complaint, _, _) in enumerate(_values(data.text, data.before)):
             try:
                 if complaint:
                     raise RecordError(f"not valid JSON: {complaint}: {cut(text)}")
@@ -94,6 +120,13 @@ class JsonDeserializer:
                 yield number, error, text
 
 
+def _between(text: bytes) -> tuple[bytes, bytes]:
+    """What stands between values, without the white space that may be long, and the value that begins behind it."""
+    end = _SEPARATOR.match(text).end()  # type: ignore[union-attr]
+    return text[:end].translate(None, b" \t\r\n"), text[end:]
+
+
+_SEPARATOR = re.compile(rb"\s*[,\]]?\s*\[?\s*")
 _BORDER = re.compile(rb"\}\s*\{")
 _DELTA = {91: 1, 123: 1, 93: -1, 125: -1}
 _NO_BRACKETS = bytes(c for c in range(256) if c not in _DELTA)
@@ -164,8 +197,17 @@ def _place(parts: list[bytes], inside: bool, after: int) -> int:
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]|[^\s"\[\]{},]+', re.DOTALL)
 
 
-def _values(text: bytes, in_array: bool) -> Iterator[tuple[bytes, str]]:
-    """Every value one by one, a member of an array or one that stands in none: its text and what is wrong around it."""
+class _Value(NamedTuple):
+    """A member of an array, or a value that stands in none. `end`: where behind it the text can be cut."""
+
+    text: bytes
+    complaint: str
+    end: int
+    in_array: bool
+
+
+def _values(text: bytes, in_array: bool) -> Iterator[_Value]:
+    """Every value one by one: its text and what is wrong around it."""
     depth = base = int(in_array)
     start, end, complaint = -1, 0, ""
     last = b"value"  # what stood last on this level: a value, a comma or the bracket that begins the array
@@ -173,9 +215,9 @@ def _values(text: bytes, in_array: bool) -> Iterator[tuple[bytes, str]]:
         byte = token[0]
         if depth == base == 1 and byte in (b",", b"]"):
             if start >= 0:
-                yield text[start:end], complaint
+                yield _Value(text[start:end], complaint, end, True)
             elif last == b"," or (last == b"[" and byte == b","):
-                yield last + byte, "a value is missing"
+                yield _Value(last + byte, "a value is missing", token.start(), True)
             start, last = -1, byte
             depth = base = int(byte == b",")
         elif depth == base == 0 and byte == b"[":
@@ -187,7 +229,7 @@ def _values(text: bytes, in_array: bool) -> Iterator[tuple[bytes, str]]:
             end = token.end()
             depth += (byte in (b"[", b"{")) - (byte in (b"]", b"}"))
             if depth == base == 0:
-                yield text[start:end], ""
+                yield _Value(text[start:end], "", end, False)
                 start = -1
     if start >= 0:
-        yield text[start:end], complaint
+        yield _Value(text[start:end], complaint, end, bool(base))

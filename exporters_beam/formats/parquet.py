@@ -103,6 +103,10 @@ class ParquetDeserializer:
         with _source_errors("the file is truncated or damaged"):
             checks = {"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys()  # pyarrow 15
             file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", **dict.fromkeys(checks, True))
+        about = file.metadata
+        rows = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
+        if rows != about.num_rows:
+            raise SourceError(f"the file is damaged: its row groups claim {rows} records, the file {about.num_rows}")
         names = file.schema_arrow.names
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
@@ -131,6 +135,11 @@ class ParquetDeserializer:
         if not 0 <= row_group < groups:
             raise SourceError(f"there is no row group {row_group}; the file has {groups}")
         about = file.metadata.row_group(row_group)
+        for i in range(about.num_columns):
+            values, column = about.column(i).num_values, file.schema.column(i)
+            if values != about.num_rows and not column.max_repetition_level:
+                raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
+                                  f"and its column {column.path} {values}")  # fmt: skip
         rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(about.total_byte_size, 1)))
         first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):

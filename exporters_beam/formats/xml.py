@@ -16,7 +16,7 @@ from uuid import UUID
 from xml.parsers import expat
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats.json_lines import cut
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Record
 
@@ -25,6 +25,9 @@ PIECE = 256 * 1024
 
 _DEEPEST = 400
 """How deep elements inside a record may nest: about what Python can carry to another process."""
+
+_HOPELESS = 100_000
+"""How deep elements may nest anywhere: the parser keeps those that are open, about 200 bytes for each."""
 
 _Found = list["Record | tuple[RecordError, Any]"]
 
@@ -40,7 +43,7 @@ class XmlDeserializer:
     attributes the key `#text`. Prefixes stay part of names, comments are left out.
 
     Declarations of entities are refused, external documents are never read. A record whose elements nest more than 400
-    deep is an error. Numbers in messages count records.
+    deep is an error; 100,000 deep, anywhere in the document, end its reading. Numbers in messages count records.
 
     Example:
         deserializer:
@@ -52,16 +55,20 @@ class XmlDeserializer:
     kind: ClassVar[str] = "deserializer"
 
     item_name: str = option("the name of the elements that are records", default="item", example="product")
+    max_record_bytes: int = option(
+        "bytes that an element may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
+    )
 
     def __post_init__(self) -> None:
         if not self.item_name:
             raise ConfigError("item_name: give the name of the elements that are records")
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Found, int, int]]:
-        document = _Document(self.item_name)
+        document = _Document(self.item_name, self.max_record_bytes)
         last = False
         while not last:
-            piece = stream.read(PIECE)
+            # The parser begins an unfinished token again: with as much again as there is, the work stays linear.
+            piece = stream.read(max(PIECE, min(document.unfinished, self.max_record_bytes)))
             last = not piece
             if last and not document.size:
                 return
@@ -96,9 +103,9 @@ class _Element:
 class _Document:
     """Turns what the parser reports into records, and cuts chunks where records end."""
 
-    def __init__(self, item_name: str) -> None:
-        self.size = 0
-        self._item = item_name
+    def __init__(self, item_name: str, limit: int) -> None:
+        self.size = self._begin = 0
+        self._item, self._limit = item_name, limit
         self._depth, self._too_deep, self._taken, self._count, self._others = 0, 0, 0, 0, ""
         self._open: list[_Element] = []
         self._error: RecordError | None = None
@@ -122,6 +129,16 @@ class _Document:
         except (LookupError, UnicodeError, ValueError) as error:
             raise SourceError(f"record {self._count + 1}: the encoding of the XML cannot be read: {error}") from None
         self.size += len(piece)
+        if self.unfinished > self._limit or (self._open and self.size - self._begin > self._limit):
+            raise self._too_long()
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes from the last token on, which the parser still holds: a tag or comment may have any length."""
+        return self.size - self._parser.CurrentByteIndex if self.size else 0
+
+    def _too_long(self) -> SourceError:
+        return SourceError(f"record {self._count + 1}: {too_long('element', 'bytes', self._limit)}")
 
     def taken(self, last: bool) -> Iterator[tuple[_Found, int, int]]:
         """The chunks that are complete; at the end also what is left."""
@@ -138,10 +155,15 @@ class _Document:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        if self._depth > _HOPELESS:
+            raise SourceError(f"record {self._count + 1}: elements are nested more than {_HOPELESS:,} deep")
         if len(self._open) > _DEEPEST:
             self._too_deep += 1
             self._error = self._error or RecordError(f"elements are nested more than {_DEEPEST} deep")
-        elif self._open or (self._depth == 2 and name == self._item):
+        elif self._open:
+            self._open.append(_Element(name, attributes))
+        elif self._depth == 2 and name == self._item:
+            self._begin = self._parser.CurrentByteIndex
             self._open.append(_Element(name, attributes))
         elif self._depth == 2:
             self._others = name
@@ -166,6 +188,9 @@ class _Document:
             key = element.attributes.get("name", name) if name == "key" else name
             self._open[-1].children.append((key, value))
             return
+        end = self._parser.CurrentByteIndex
+        if end - self._begin > self._limit:
+            raise self._too_long()
         record: Any = _mapping(element)
         if isinstance(record, str) and not record.strip():
             record = {}
@@ -174,7 +199,6 @@ class _Document:
         self._records.append((self._error, record) if self._error else record)
         self._error = None
         self._count += 1
-        end = self._parser.CurrentByteIndex
         if end - self._taken >= PIECE:
             self._chunks.append((self._records, len(self._records), end - self._taken))
             self._records, self._taken = [], end

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "grouped": BY_GROUP,
     "parquet": {"formatter": {"name": "parquet"}, **BY_GROUP},
     "dedupe": {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}},
+    "dead letters": {
+        "filter_before": {"name": "pythonexp", "options": {"python_expression": "1 / (item['id'] % 17 - 3) < 2"}},
+        "on_error": "dead_letter",
+        **BY_GROUP,
+    },
 }
 FILES, RECORDS = 2, 60
 """The input of most tries; with `small` that is three or four ranges a file."""
@@ -142,7 +148,7 @@ class Suite:
         self._lock, self._numbers = threading.Lock(), itertools.count()
         self._servers: list[Server] = []
         self._mine = threading.local()
-        self._undisturbed: dict[str, dict[str, bytes]] = {}
+        self._undisturbed: dict[tuple[str, bool], dict[str, bytes]] = {}
         keys = random.Random(3)
         self.records = [
             {"id": i, "g": keys.choice("abc"), "key": keys.randrange(FILES * RECORDS // 2), "t": "x" * 150}
@@ -186,25 +192,26 @@ class Suite:
         }
         return {"config": config, "small": True, **more}
 
-    def undisturbed(self, shape: str) -> dict[str, bytes]:
+    def undisturbed(self, shape: str, small: bool = True) -> dict[str, bytes]:
         with self._lock:
-            known = self._undisturbed.get(shape)
+            known = self._undisturbed.get((shape, small))
         if known is None:
             out = self.fresh() / "out"
-            done = self.server.run(self.asked(out, shape))
+            done = self.server.run(self.asked(out, shape) | {"small": small})
             if done.code:
                 raise Wrong(f"{shape}: the undisturbed run failed: {done.err[-500:]}")
             known = bytes_of(out)
             with self._lock:
-                known = self._undisturbed.setdefault(shape, known)
+                known = self._undisturbed.setdefault((shape, small), known)
         return known
 
-    def recover(self, tally: Tally, asked: dict[str, Any]) -> Done:
+    def recover(self, tally: Tally, asked: dict[str, Any], run: Callable[[dict[str, Any]], Done] | None = None) -> Done:
         """Finish a disturbed export as a user would: with --resume, and from the beginning where nothing was left."""
+        run = run or self.server.run
         asked = {key: value for key, value in asked.items() if key != "fault"}
-        done = self.server.run({**asked, "resume": True})
+        done = run({**asked, "resume": True})
         if done.code == 2 and "nothing to resume" in done.err:
-            first, done = done.seconds, self.server.run(asked)
+            first, done = done.seconds, run(asked)
             done.seconds += first
         if done.code:
             raise Wrong(f"was not finished: exit status {done.code}: {done.sentence or done.err[-500:]}")
@@ -212,21 +219,23 @@ class Suite:
             tally.seconds.append(done.seconds)
         return done
 
-    def half_way(self, out: Path, shape: str) -> None:
+    def half_way(self, out: Path, shape: str, small: bool = True) -> None:
         """What stands under its final name after a fault is whole, and a manifest that is there tells the truth."""
-        delivered, wanted = bytes_of(out), self.undisturbed(shape)
+        delivered, wanted = bytes_of(out), self.undisturbed(shape, small)
         for name, data in delivered.items():
             if wanted.get(name) != data:
                 raise Wrong(f"after the fault {name} is not what an undisturbed run delivers")
         if any(name.endswith("manifest.json") for name in hidden(out)) and delivered.keys() != wanted.keys():
             raise Wrong("there is a manifest, and files are missing")
 
-    def whole(self, tally: Tally, out: Path, shape: str) -> None:
+    def whole(self, tally: Tally, out: Path, shape: str, small: bool = True) -> None:
         """The export is complete: every record once, the bytes of an undisturbed run, nothing left but the manifest."""
-        self.count(tally, ids_of(out), self.expected[shape])
-        if bytes_of(out) != self.undisturbed(shape):
+        self.count(tally, ids_of(out) + [letter["record"]["id"] for letter in letters_of(out)], self.expected[shape])
+        if bytes_of(out) != self.undisturbed(shape, small):
             raise Wrong("the delivered files are not those of an undisturbed run")
-        left = [name for name in hidden(out) if Path(name).name != "manifest.json"]
+        if [letter["record"]["id"] % 17 for letter in letters_of(out)] != [3] * (7 if shape == "dead letters" else 0):
+            raise Wrong("the dead letters are not those of an undisturbed run")
+        left = [name for name in hidden(out) if Path(name).name not in ("manifest.json", "dead-letters.jl")]
         if left or not hidden(out):
             raise Wrong(f"beside the manifest there is {left}" if left else "there is no manifest")
 
@@ -288,6 +297,11 @@ def ids_of(out: Path) -> list[int]:
         else:
             found.extend(json.loads(line)["id"] for line in plain(path).splitlines())
     return found
+
+
+def letters_of(out: Path) -> list[dict[str, Any]]:
+    """The dead letters of the one export to this folder."""
+    return [json.loads(line) for path in out.rglob("dead-letters.jl") for line in path.read_text().splitlines()]
 
 
 def one_sentence(done: Done, *parts: str) -> None:
@@ -526,6 +540,19 @@ def poisoned(suite: Suite, tally: Tally) -> None:
     if suite.quick:
         cases = {what: cases[what] for what in ("bad JSON", "NaN", "not UTF-8, gzip", "truncated gzip")}
 
+    def set_aside(asked: dict[str, Any], out: Path, file: Path) -> None:
+        """The same with dead letters: one of them, which names the record, and all other records are delivered."""
+        config = {**asked["config"], "on_error": "dead_letter"}
+        config["writer"] = {"name": "fs", "options": {"filebase": f"{out}/part-"}}
+        done = suite.server.run({**asked, "config": config})
+        if done.code:
+            raise Wrong(f"with dead letters it failed: {done.sentence or done.err[-500:]}")
+        ids = [record["id"] for record in suite.records]
+        letters = [(letter["file"], letter["number"]) for letter in letters_of(out)]
+        if letters != [(str(file), 8)]:
+            raise Wrong(f"the dead letters are {letters}")
+        suite.count(tally, ids_of(out), [*ids, *(n for n in range(20) if n != 7)])
+
     def each(what: str) -> None:
         def work(folder: Path) -> None:
             out, source = folder / "out", folder / "poisoned"
@@ -539,6 +566,8 @@ def poisoned(suite: Suite, tally: Tally) -> None:
             one_sentence(suite.server.run(asked), str(source / name), part)
             if bytes_of(out):
                 raise Wrong("something was delivered")
+            if part:
+                set_aside(asked, folder / "aside", source / name)
             (source / name).unlink()
             again = suite.server.run(asked)
             if again.code:
@@ -583,9 +612,104 @@ def two_at_once(suite: Suite, tally: Tally) -> None:
         suite.attempt(tally, label, lambda folder, k=(shape, wait, killed): meet(*k, folder))
 
 
+TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+NOTICED_SECONDS = 10
+"""A run whose worker died must have ended after so long."""
+
+
+class Workers:
+    """The worker processes of a run under way; awaits until there are two."""
+
+    def __init__(self, launcher: subprocess.Popen[Any]) -> None:
+        self._handles: list[int] = []
+        until = time.monotonic() + PATIENCE
+        pids: set[str] = set()
+        while len(pids) < 2:
+            if launcher.poll() is not None or time.monotonic() > until:
+                raise Wrong(f"there were never two workers; exit status {launcher.returncode}")
+            time.sleep(0.01)
+            with suppress(FileNotFoundError):
+                tasks = Path(f"/proc/{launcher.pid}/task").iterdir()
+                pids = {pid for task in tasks for pid in (task / "children").read_text().split()}
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                self._handles.append(os.pidfd_open(int(pid)))
+
+    def kill(self, which: int, how: signal.Signals = signal.SIGKILL) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handles[which % len(self._handles)], how)
+
+    def await_their_end(self) -> None:
+        """No worker lives longer than its run. A process that has ended and was not collected has ended."""
+        living = [handle for handle in self._handles if not select.select([handle], [], [], NOTICED_SECONDS)[0]]
+        for handle in self._handles:
+            os.close(handle)
+        if living:
+            raise Wrong(f"{len(living)} worker processes outlived their run")
+
+
+def by_itself(asked: dict[str, Any], then: Callable[[subprocess.Popen[Any]], None] = lambda process: None) -> Done:
+    """Run a child that is no fork of the server: a run with worker processes begins from nothing."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        began = time.monotonic()
+        process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(asked)], stdout=out, stderr=err)
+        try:
+            then(process)
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired as hangs:
+            raise Wrong(f"the run still hung after {hangs.timeout} s") from None
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return Done(process.returncode, out.read(), err.read(), time.monotonic() - began)
+
+
+def worker_killed(suite: Suite, tally: Tally) -> None:
+    """The undisturbed run says how long a run works; in that time one of its two workers is killed."""
+    shapes = ("grouped",) if suite.quick else tuple(SHAPES)
+
+    def asked_for(folder: Path, shape: str) -> dict[str, Any]:
+        return {**suite.asked(folder / "out", shape, args=TWO_WORKERS), "small": False}
+
+    def each(shape: str, part: float, which: int) -> None:
+        def work(folder: Path) -> None:
+            def strike(process: subprocess.Popen[Any]) -> None:
+                workers = Workers(process)
+                time.sleep(part * span)
+                workers.kill(which)
+                process.wait(NOTICED_SECONDS)
+                workers.await_their_end()
+
+            out, asked = folder / "out", asked_for(folder, shape)
+            done = by_itself(asked, strike)
+            if done.code:
+                one_sentence(done, "a worker process was killed (signal 9", "--direct_num_workers")
+                suite.half_way(out, shape, small=False)
+                suite.recover(tally, asked, by_itself)
+            suite.whole(tally, out, shape, small=False)
+
+        suite.attempt(tally, f"{shape}: killed after {part:.3f} of the run", work)
+
+    def measure(process: subprocess.Popen[Any]) -> None:
+        nonlocal span
+        workers = Workers(process)
+        began = time.monotonic()
+        process.wait(PATIENCE)
+        span = time.monotonic() - began
+        workers.await_their_end()
+
+    span = 0.0
+    by_itself(asked_for(suite.fresh(), "grouped"), measure)
+    chosen = [(suite.rng.random(), suite.rng.randrange(2)) for _ in range(2 if suite.quick else 10)]
+    suite.spread([lambda t=t, shape=shape: each(shape, *t) for t, shape in zip(chosen, itertools.cycle(shapes))])
+
+
 FAULTS: dict[str, tuple[str, Callable[[Suite, Tally], None]]] = {
     "kill-step": ("SIGKILL at each commit step", kill_at_each_step),
     "kill-random": ("SIGKILL at random moments, three times", kill_at_random),
+    "worker-killed": ("worker process killed (multi-process)", worker_killed),
     "calls": ("a call of the file system fails", calls_that_fail),
     "replay": ("every bundle runs three times", bundle_replay),
     "disk-full": ("disk full", disk_full),

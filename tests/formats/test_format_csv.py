@@ -44,9 +44,17 @@ def read(data: bytes, **options: Any) -> list[Any]:
         records = [record for _, record, _ in each]
         if not any(isinstance(record, Exception) for record in records):
             assert deserializer.decode(chunk) == records
+            for fields in (frozenset(), frozenset({"a", "y", "b, c"})):
+                parts, rows, make = deserializer.glance_rows(fields)(chunk)
+                whole = [{name: value for name, value in record.items() if name in fields} for record in records]
+                assert parts in (whole, records)
+                assert make(rows) == records
+                assert make(rows[1::2]) == records[1::2]
+            assert deserializer.json_lines(chunk) == b"".join(JsonFormat().format(record) + b"\n" for record in records)
         else:
-            with pytest.raises(RecordError):
-                deserializer.decode(chunk)
+            for decode in (deserializer.decode, deserializer.json_lines, deserializer.glance_rows(frozenset({"a"}))):
+                with pytest.raises(RecordError):
+                    decode(chunk)
         found += records
     return found
 
@@ -194,6 +202,11 @@ def test_text_of_another_encoding_fails_its_record_alone(monkeypatch: pytest.Mon
     ]
 
 
+def test_text_without_the_mark_that_its_encoding_asks_for() -> None:
+    with pytest.raises(SourceError, match="not readable as text: UTF-16 stream does not start with BOM; give another"):
+        read(b"a,b\n1,2\n", encoding="utf-16")
+
+
 def test_a_quote_that_is_never_closed_names_the_record() -> None:
     for tail in (b'"open', b'"', b'"a""', b'"open\n4,5\n6,7\n'):
         with pytest.raises(SourceError, match=r"record 3: a quote opens a value here and is never closed"):
@@ -204,6 +217,10 @@ def test_a_quote_that_is_never_closed_names_the_record() -> None:
         read(b'a,"b')
 
 
+def test_rows_that_end_in_other_ways_than_those_before_are_not_too_long() -> None:
+    assert read(b"a,b\n1,2\n" + b"1,2\r" * 50, max_record_bytes=10) == [{"a": "1", "b": "2"}] * 51
+
+
 def test_huge_values_and_nul_bytes_pass_through() -> None:
     text = "x,\n" * 400_000
     assert read(f'a,b\n"{text}",1\n2,3\n'.encode()) == [{"a": text, "b": "1"}, {"a": "2", "b": "3"}]
@@ -212,6 +229,77 @@ def test_huge_values_and_nul_bytes_pass_through() -> None:
     else:
         with pytest.raises(SourceError, match="record 1: not readable as CSV: line contains NUL"):
             read(b"a,b\n1\0,2\n")
+
+
+ROWS = (
+    "1,2",
+    '"1, 1",2',
+    '1,"say ""2"""',
+    'a"b,"c"d',
+    '"x",y"z',
+    "1",
+    "1,2,3",
+    '"1","2","3"',
+    "",
+    "é,\u2028",
+    "\\N,\t",
+    "\x1f,\x7f",
+    '"\\","/"',
+    ",",
+    '"1\n1",2',
+    '1,"',
+    '",2',
+    "0,0",
+    "%s,{}",
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(ROWS), max_size=12), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from([5, 40, 999])
+)
+def test_plain_rows_and_others_give_what_python_reads(rows: list[str], feed: str, size: int) -> None:
+    text = "".join(row + feed for row in rows)
+    *expected, last = csv.reader(iter([*io.StringIO(text, newline=""), "0,0"]))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shrink(monkeypatch, size)
+        if last != ["0", "0"]:
+            with pytest.raises(SourceError, match="a quote opens a value here and is never closed"):
+                read(text.encode(), fields=("a", "y"))
+            return
+        found = read(text.encode(), fields=("a", "y"))
+    assert [r if isinstance(r, dict) else RecordError for r in found] == [
+        RecordError if len(row) > 2 else {"a": row[0], "y": row[1] if len(row) == 2 else None}
+        for row in expected
+        if row
+    ]
+
+
+def test_names_of_columns_are_only_names() -> None:
+    names = ["'", '"', "\\", "%s", "{}", "v0", "a\nb", "__import__('os')", "名", "\u2028", "\x7f", ""]
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\n").writerows([names, ["x"] * 12, ["y"] * 12])
+    assert read(out.getvalue().encode()) == [dict.fromkeys(names, "x"), dict.fromkeys(names, "y")]
+    assert read(b"1,2\n", fields=("\ud800", "b")) == [{"\ud800": "1", "b": "2"}]
+    many = [f"c{n}" for n in range(3000)]
+    assert read("\n".join([",".join(many)] * 3).encode()) == [dict(zip(many, many, strict=True))] * 2
+
+
+def test_any_delimiter_and_quote_make_the_same_lines() -> None:
+    for delimiter in "\t\\\x01;né|'0u😀":
+        for quote in "\"'x":
+            if quote != delimiter:
+                rows = [["a", "b"], ["1", "2 \\ 3"], ["\t", delimiter], ["u00", "\x02"], ["é", '"'], ["n\n", "\\n"]]
+                for last in (3, 5, 6):
+                    out = io.StringIO(newline="")
+                    csv.writer(out, delimiter=delimiter, quotechar=quote, lineterminator="\n").writerows(rows[:last])
+                    found = read(out.getvalue().encode(), delimiter=delimiter, quotechar=quote)
+                    assert found == [dict(zip("ab", row, strict=True)) for row in rows[1:last]]
+
+
+def test_encodings_that_give_half_surrogate_pairs() -> None:
+    assert read(b"a,b\n1,\\ud800\n", encoding="unicode_escape") == [{"a": "1", "b": "\ud800"}]
+    assert read(b'a,b\n1,"\\ud800"\n2,3\n4,5\n', encoding="unicode_escape")[0] == {"a": "1", "b": "\ud800"}
 
 
 # Writing

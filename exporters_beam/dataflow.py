@@ -1,0 +1,287 @@
+"""What an export on Dataflow needs before anything starts: a place to stage, a name, labels, and our package for the workers.
+
+`settled` looks at Beam's options, completes them, and refuses those with which the job could not work.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from exporters_beam.books import destination_of, place_of
+from exporters_beam.errors import ConfigError, MissingExtra, Problem
+from exporters_beam.options import options_of
+from exporters_beam.plan import Plan
+from exporters_beam.spec import ExportSpec, Section
+from exporters_beam.variables import Secret
+
+OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
+
+NO_PACKAGE = (
+    "Dataflow's workers do not have exporters-beam: give --sdk_container_image=IMAGE --sdk_location=container (an image "
+    "with it, see templates/dataflow/Dockerfile), or --setup_file=…/setup.py of its checkout, or "
+    "--extra_package=exporters_beam-….tar.gz"
+)
+
+
+def asked_for(beam_args: Sequence[str]) -> bool:
+    """Whether Beam's options name Dataflow's runner."""
+    given = list(beam_args)
+    named = [given[at + 1] for at, arg in enumerate(given[:-1]) if arg == "--runner"]
+    named += [arg.partition("=")[2] for arg in given if arg.startswith("--runner=")]
+    return bool(named) and named[-1].rpartition(".")[2].lower() in ("dataflowrunner", "dataflow")
+
+
+def settled(plan: Plan, beam_args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Beam's options completed for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
+    if not _installed("google.cloud.dataflow", "google.cloud.storage"):
+        raise MissingExtra("--runner=DataflowRunner", "dataflow")
+    from apache_beam.options.pipeline_options import (
+        DebugOptions,
+        GoogleCloudOptions,
+        PipelineOptions,
+        SetupOptions,
+        StandardOptions,
+        WorkerOptions,
+    )
+
+    options = PipelineOptions(list(beam_args))
+    cloud, setup, worker = (options.view_as(kind) for kind in (GoogleCloudOptions, SetupOptions, WorkerOptions))
+    streaming = options.view_as(StandardOptions).streaming
+    local = _is_localhost(cloud.dataflow_endpoint)
+    region = cloud.region or _region(local)
+    problems: list[Problem | str] = [*_cloud(cloud, local, region), *_package(setup, worker)]
+    if cloud.flexrs_goal and streaming:
+        problems.append("--flexrs_goal: it is for batch jobs only; leave it or --streaming out")
+    if cloud.update and not (streaming and cloud.job_name):
+        problems.append("--update: only a streaming job can be updated, and it is found by its name; "
+                        "add --streaming and --job_name=NAME")  # fmt: skip
+    if cloud.template_location and options.view_as(DebugOptions).dataflow_job_file:
+        problems.append("--dataflow_job_file and --template_location: give one of them")
+    if worker.num_workers and worker.max_num_workers and worker.num_workers > worker.max_num_workers:
+        problems.append(f"--num_workers: {worker.num_workers} cannot exceed max_num_workers, {worker.max_num_workers}")
+    problems += _by_beam(options)
+    problems += _paths(plan)
+    warnings = []
+    for problem in literal_secrets(plan.spec):
+        if cloud.template_location:
+            problems.append(problem)
+        else:
+            warnings.append(str(problem))
+    if problems:
+        raise ConfigError(*problems)
+    warnings += _warnings(plan, setup, worker, cloud, local)
+    staging = cloud.temp_location or cloud.staging_location
+    for folder in (staging, cloud.staging_location):
+        if local and folder and "://" not in folder:
+            os.makedirs(folder, exist_ok=True)
+    ours = [f"--labels=exporters-beam={_version()}", f"--labels=export={plan.export_id}"]
+    more = [
+        *([] if cloud.job_name else [f"--job_name={job_name(plan)}"]),
+        *([] if cloud.region else [f"--region={region}"]),
+        *([] if cloud.temp_location else [f"--temp_location={staging}"]),
+        *(
+            [f"--setup_file={os.path.abspath(setup.setup_file)}"] if setup.setup_file else []
+        ),  # Beam goes to its folder.
+    ]
+    return [*ours, *beam_args, *more], warnings
+
+
+def job_name(plan: Plan) -> str:
+    """A name that Dataflow takes: the config's label, name or file, and the beginning of the export's id.
+
+    Dataflow refuses a job while another one of the same name runs, so an export does not run twice at a time.
+    """
+    document = plan.spec.document
+    told = next((str(document[key]) for key in ("label", "name") if document.get(key)), "")
+    told = told or os.path.splitext(os.path.basename(plan.spec.file))[0]
+    plain = unicodedata.normalize("NFKD", told).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    slug = slug if slug[:1].isalpha() else f"export-{slug}".strip("-")
+    return f"{slug[:54].rstrip('-')}-{plan.export_id[:8]}"
+
+
+def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
+    """Secrets that stand in the config as they are, which would be staged with the pipeline for everybody who may read it."""
+    for section in sections_of(spec):
+        for o in options_of(type(section.component)):
+            value = section.options.get(o.name)
+            if o.secret and value and not isinstance(value, Secret):
+                hint = "write ${secret:env:NAME} or ${secret:file:/path}, which the workers read"
+                yield spec.problem(
+                    (*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}"
+                )
+
+
+def sections_of(spec: ExportSpec) -> Iterator[Section]:
+    """The sections whose components go to the workers."""
+    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
+                 "writer", "formatter", "write_buffer"):  # fmt: skip
+        section = getattr(spec, name)
+        if section is not None:
+            yield section
+
+
+def _installed(*modules: str) -> bool:
+    try:
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    except ModuleNotFoundError:
+        return False
+
+
+def _version() -> str:
+    try:
+        found = importlib.metadata.version("exporters-beam")
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        found = "unknown"
+    return re.sub(r"[^a-z0-9_-]", "-", found.lower())
+
+
+def _is_localhost(endpoint: str | None) -> bool:
+    return (urlsplit(endpoint or "").hostname or "") == "localhost"
+
+
+def _region(local: bool) -> str | None:
+    """The region that gcloud would use."""
+    if os.environ.get("CLOUDSDK_COMPUTE_REGION"):
+        return os.environ["CLOUDSDK_COMPUTE_REGION"]
+    if local:
+        return None
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+
+    found: str | None = DataflowRunner().get_default_gcp_region()
+    return found
+
+
+def _cloud(cloud: Any, local: bool, region: str | None) -> Iterator[str]:
+    """What is wrong with where the job goes and what it is called."""
+    project, endpoint = cloud.project, cloud.dataflow_endpoint or ""
+    if not project:
+        yield "--project: Dataflow needs the project that the job belongs to; add --project=PROJECT"
+    elif project.isdigit() or not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", project):
+        yield f"--project: {project!r} is no project ID; give the ID, which is neither its number nor its description"
+    if not region:
+        yield "--region: Dataflow needs the region that the job runs in; add --region=REGION, e.g. europe-west1"
+    if not (cloud.temp_location or cloud.staging_location):
+        yield "--temp_location: Dataflow needs a folder to stage in; add --temp_location=gs://BUCKET/tmp"
+    for name in ("temp_location", "staging_location", "template_location"):
+        value = getattr(cloud, name)
+        if value and not local and not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/", value):
+            yield f"--{name}: {value!r} is no folder of a bucket; write gs://BUCKET/FOLDER"
+    if cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", cloud.job_name):
+        yield (f"--job_name: {cloud.job_name!r} is no name for a job; use small letters, digits and hyphens, a letter "
+               "first and no hyphen last")  # fmt: skip
+    if not endpoint.startswith(("http://", "https://")):
+        yield f"--dataflow_endpoint: {endpoint!r} is no address; write http://localhost:PORT, or leave it out"
+    elif re.match(r"https?://(127\.|\[::1\])", endpoint):
+        yield (f"--dataflow_endpoint: write localhost instead of {urlsplit(endpoint).hostname}: Beam talks REST to that "
+               "name only")  # fmt: skip
+    elif cloud.no_auth and not local:
+        yield "--no_auth: Dataflow itself refuses who does not say who he is; it is for --dataflow_endpoint=http://localhost:PORT"
+
+
+def _package(setup: Any, worker: Any) -> Iterator[str]:
+    """What is wrong with how the workers get this package."""
+    image = worker.sdk_container_image or worker.worker_harness_container_image
+    found = bool(image)
+    if worker.sdk_container_image and worker.worker_harness_container_image not in (None, worker.sdk_container_image):
+        yield "--worker_harness_container_image: it is the old name of --sdk_container_image; give that one alone"
+    if image and not re.fullmatch(r"[^\s:/]+([./:][^\s]*)*", image):
+        yield f"--sdk_container_image: {image!r} is no image; write REGISTRY/NAME:TAG"
+    location = setup.sdk_location
+    if image and location not in ("default", "container") and "://" not in location and not os.path.exists(location):
+        yield f"--sdk_location: there is no file {location!r}; with --sdk_container_image write --sdk_location=container"
+    if setup.setup_file is not None:
+        reason = _no_setup_file(setup.setup_file)
+        if reason:
+            yield f"--setup_file: {reason}"
+        found = True
+    for path in setup.extra_packages or ():
+        if not re.search(r"\.(tar|tar\.gz|whl|zip)$", path):
+            yield f"--extra_package: {path!r} is no package; give an sdist (.tar.gz) or a wheel (.whl)"
+        elif "://" not in path and not os.path.isfile(path):
+            yield f"--extra_package: there is no file {path!r}; make it with: python -m build"
+        found = found or bool(OUR_PACKAGE.match(os.path.basename(path)))
+    if setup.requirements_file is not None:
+        if not os.path.isfile(setup.requirements_file):
+            yield f"--requirements_file: there is no file {setup.requirements_file!r}"
+        else:
+            found = found or _names_us(setup.requirements_file)
+    if not found:
+        yield NO_PACKAGE
+
+
+def _no_setup_file(path: str) -> str:
+    """Why the workers cannot get this package by a setup file; empty where they can."""
+    if os.path.basename(path) not in ("setup.py", "pyproject.toml"):
+        return f"{path!r} is neither a setup.py nor a pyproject.toml"
+    if not os.path.isfile(path):
+        return f"there is no file {path!r}"
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isfile(os.path.join(folder, "exporters_beam", "__init__.py")):
+        return ""
+    beside = [os.path.join(folder, name) for name in ("setup.py", "setup.cfg", "pyproject.toml", "requirements.txt")]
+    if any(os.path.isfile(other) and _names_us(other) for other in beside):
+        return ""
+    return f"the project of {path!r} does not ask for exporters-beam; add it to its dependencies"
+
+
+def _names_us(path: str) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return bool(OUR_PACKAGE.search(file.read()))
+
+
+def _by_beam(options: Any) -> Iterator[str]:
+    """What Beam itself finds wrong, where it can tell without asking the cloud."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+    from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+
+    validator = PipelineOptionsValidator(options, None)
+    for kind in validator.OPTIONS:
+        if kind is not GoogleCloudOptions and "validate" in kind.__dict__:
+            yield from options.view_as(kind).validate(validator)
+
+
+def _paths(plan: Plan) -> Iterator[Problem]:
+    """Paths that mean something else on the workers, which run in folders of their own."""
+    spec = plan.spec
+    for path, value in _files(spec):
+        if not os.path.isabs(value):
+            yield spec.problem(path, f"{value!r} is not the whole path, and Dataflow's workers run in other folders; "
+                                     "write it from / on")  # fmt: skip
+    if place_of(plan) is None:
+        yield spec.problem(("staging",), "on Dataflow this export needs a folder to stage in that all workers reach; "
+                                         "add `staging: /mnt/shared/staging`")  # fmt: skip
+
+
+def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if spec.staging:
+        yield ("staging",), spec.staging
+    elif spec.persistence and "file_path" in spec.persistence.options:
+        yield ("persistence", "options", "file_path"), str(spec.persistence.options["file_path"])
+    if getattr(spec.writer.component, "to_folders", False):
+        yield (*spec.writer.path, "options", "filebase"), str(spec.writer.component.filebase)
+    if spec.reader.entry.name == "fs":
+        given = spec.reader.component.input
+        for place in given if isinstance(given, (list, tuple)) else (given,):
+            value = (place.get("dir") or place.get("dir_pointer")) if isinstance(place, Mapping) else place
+            yield (*spec.reader.path, "options", "input"), str(value)
+
+
+def _warnings(plan: Plan, setup: Any, worker: Any, cloud: Any, local: bool) -> Iterator[str]:
+    installs = setup.setup_file or setup.extra_packages or setup.requirements_file
+    if worker.use_public_ips is False and installs:
+        yield ("--no_use_public_ips: workers without a public address install packages only through Cloud NAT or a mirror "
+               "of their own; an image (--sdk_container_image) needs neither")  # fmt: skip
+    if cloud.template_location and plan.names is not None and "%" in plan.names.template:
+        yield ("--template_location: the dates in filebase are those of today, whenever the template is launched; "
+               "use a Flex Template for dates of the launch")  # fmt: skip
+    shared = destination_of(plan) or (plan.spec.reader.entry.name == "fs")
+    if shared and not local:
+        yield "files of `fs` have to be on a file system that every worker mounts at the same path"

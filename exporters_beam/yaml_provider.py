@@ -1,0 +1,324 @@
+"""Readers, steps and writers of this package as transforms of Beam YAML; `templates/beam-yaml/providers.yaml` lists them.
+
+Records are rows where `fields` says so, which Beam YAML's own transforms need, and plain mappings elsewhere. Steps and the
+writer take both. A record that cannot be read, changed or written ends the pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from exporters_beam.books import books_of
+from exporters_beam.delivery import TALLIES, EncodeBlocks
+from exporters_beam.errors import ConfigError, RecordError
+from exporters_beam.graph import Flowing, KeyedBytes, build, deliver, delivery_of, read, source_of
+from exporters_beam.plan import Plan, make
+from exporters_beam.reading import Places
+from exporters_beam.records import Failure, Mark, Position, Unit
+from exporters_beam.runner import check
+from exporters_beam.runs import Run
+from exporters_beam.spec import load
+from exporters_beam.staging import Staging
+from exporters_beam.transforms.steps import FAILED, FailedRecord, FailTheExport, explain, ready
+
+TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
+
+SHARDS = 16
+"""Into how many parts the records to be written are divided; each is put in order in memory."""
+
+Fields = Mapping[str, tuple[str, str]]
+"""By name in the row: (name in the record, type)."""
+
+
+class Read(beam.PTransform):
+    """Read records with a reader of this package.
+
+    Args:
+      reader: the section `reader` of a config: name and options.
+      decompressor: the section `decompressor`; without it what the content says.
+      deserializer: the section `deserializer`; without it JSON lines.
+      fields: names of fields and their types (string, integer, number, boolean); rows with these are given then. Rows
+        take no name that begins with _; write {key: {field: _key, type: string}}.
+    """
+
+    _yaml_requires_inputs = False
+
+    def __init__(self, reader: Any, decompressor: Any = None, deserializer: Any = None, fields: Any = None) -> None:
+        super().__init__()
+        self._fields = _checked(fields)
+        sections = {"reader": reader, "decompressor": decompressor, "deserializer": deserializer}
+        formatter = {"name": "json", "options": {"reencode": True}}  # records are wanted, not lines handed on
+        spec = load(
+            {**{name: value for name, value in sections.items() if value}, "writer": "console", "formatter": formatter}
+        )
+        list(check(spec))
+        self._plan = make(spec)
+
+    def expand(self, begin: Any) -> Any:
+        source = source_of(self._plan)
+        units = begin.pipeline | "ListUnits" >> beam.Create([b""], reshuffle=False) | beam.ParDo(_Units(source))
+        run = Run(self._plan.export_id, Staging(""), "", "")
+        records, failed = read(self._plan, units, run, source)
+        failed | "on_error" >> beam.ParDo(FailTheExport(Places(source)))
+        for flow in (records, failed):
+            flow.element_type = Flowing
+        return _typed(records | "Plain" >> beam.ParDo(_Plain(self._fields)), self._fields)
+
+
+class Filter(beam.PTransform):
+    """Keep the records that a filter of this package keeps.
+
+    Args:
+      name: the filter's name.
+      options: its options.
+    """
+
+    def __init__(self, name: str, options: Any = None) -> None:
+        super().__init__()
+        self._step = _component("filter_before", name, options, "keep")
+
+    def expand(self, elements: Any) -> Any:
+        kept = elements | beam.ParDo(_Apply(self._step, "keep", None))
+        kept.element_type = elements.element_type
+        return kept
+
+
+class Transform(beam.PTransform):
+    """Change records with a transform of this package.
+
+    Args:
+      name: the transform's name.
+      options: its options.
+      fields: names of fields and their types; rows with these are given then.
+    """
+
+    def __init__(self, name: str, options: Any = None, fields: Any = None) -> None:
+        super().__init__()
+        self._fields = _checked(fields)
+        self._step = _component("transform", name, options, "map", "flat_map")
+
+    def expand(self, elements: Any) -> Any:
+        method = "map" if hasattr(self._step, "map") else "flat_map"
+        return _typed(elements | beam.ParDo(_Apply(self._step, method, self._fields)), self._fields)
+
+
+class Write(beam.PTransform):
+    """Deliver records as files with a writer of this package; gives the name, records, bytes and group of each file.
+
+    Beam keeps no order between transforms: records are delivered in the order of their JSON text, by parts, so that equal
+    input gives equal files. All go through a shuffle.
+
+    Args:
+      writer: the section `writer` of a config: name and options.
+      formatter: the section `formatter`; without it JSON lines.
+      grouper: the section `grouper`; without it one group.
+      staging: the folder to stage in, where the destination is none.
+    """
+
+    def __init__(self, writer: Any, formatter: Any = None, grouper: Any = None, staging: Any = None) -> None:
+        super().__init__()
+        sections = {"writer": writer, "formatter": formatter, "grouper": grouper, "staging": staging}
+        memory = {"name": "memory", "options": {"records": []}}
+        self._plan = make(load({"reader": memory, **{name: value for name, value in sections.items() if value}}))
+        if self._plan.limit:
+            raise ConfigError(
+                "items_limit: Beam keeps no order between transforms; limit the records before they are written"
+            )
+
+    def expand(self, elements: Any) -> Any:
+        plan, books = self._plan, books_of(self._plan)
+        run = Run(plan.export_id, books.staging, books.scratch, books.folder)
+        delivery = delivery_of(plan, run, source_of(plan))
+        positioned = (
+            elements
+            | "Parts" >> beam.ParDo(_Part()).with_output_types(tuple[int, bytes])
+            | "ByPart" >> beam.GroupByKey()
+            | "InOrder" >> beam.ParDo(_InOrder())
+        )
+        encoded = positioned | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
+            FAILED, TALLIES, main="blocks"
+        )
+        encoded[FAILED] | "on_error" >> beam.ParDo(_Fail())
+        blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+        _, manifest = deliver(delivery, run, elements.pipeline, blocks, {"Tallies": encoded[TALLIES]})
+        for flow in (positioned, encoded[FAILED], manifest):
+            flow.element_type = Flowing
+        return manifest | "Delivered" >> beam.FlatMap(_delivered).with_output_types(_row(_checked(_DELIVERED) or {}))
+
+
+class Export(beam.PTransform):
+    """Run a whole export; gives the name, records, bytes and group of each delivered file.
+
+    Args:
+      config: the config as a mapping, or the path of its file.
+      vars: values for its variables.
+    """
+
+    _yaml_requires_inputs = False
+
+    def __init__(self, config: Any, vars: Any = None) -> None:
+        super().__init__()
+        spec = load(config, variables=dict(vars or {}))
+        list(check(spec))
+        self._plan: Plan = make(spec)
+
+    def expand(self, begin: Any) -> Any:
+        books = books_of(self._plan)
+        run = Run(self._plan.export_id, books.staging, books.scratch, books.folder)
+        manifest = build(self._plan, begin.pipeline, run).manifest
+        return manifest | "Delivered" >> beam.FlatMap(_delivered).with_output_types(_row(_checked(_DELIVERED) or {}))
+
+
+_DELIVERED = {"name": "string", "records": "integer", "bytes": "integer", "group": "string"}
+
+
+def _delivered(manifest: Mapping[str, Any]) -> Iterator[beam.Row]:
+    for file in manifest["files"]:
+        yield beam.Row(name=str(file["name"]), records=int(file["records"]), bytes=int(file["bytes"]),
+                       group=json.dumps(file.get("group", []), ensure_ascii=False))  # fmt: skip
+
+
+def _checked(fields: Any) -> Fields | None:
+    if fields is None:
+        return None
+    if not isinstance(fields, Mapping) or not fields:
+        raise ConfigError("fields: write a mapping of fields to their types, e.g. {id: integer, town: string}")
+    found = {}
+    for name, given in fields.items():
+        kind, field = (given.get("type"), given.get("field", name)) if isinstance(given, Mapping) else (given, name)
+        if kind not in TYPES:
+            raise ConfigError(f"fields.{name}: there is no type {kind!r}; known: {', '.join(TYPES)}")
+        if str(name).startswith("_"):
+            raise ConfigError(f"fields.{name}: a row takes no name that begins with _; "
+                              f"write {str(name).lstrip('_')}: {{field: {name}, type: {kind}}}")  # fmt: skip
+        found[str(name)] = str(field), str(kind)
+    return found
+
+
+def _component(section: str, name: str, options: Any, *methods: str) -> Any:
+    """A step's component, checked as in a config."""
+    spec = load({"reader": "random", section: {"name": name, "options": dict(options or {})}, "writer": "console"})
+    found: Any = getattr(spec, section)
+    if found is None or not any(hasattr(found.component, method) for method in methods):
+        raise ConfigError(
+            f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML"
+        )
+    return found.component
+
+
+def _row(fields: Fields) -> Any:
+    from apache_beam.typehints.row_type import RowTypeConstraint
+
+    optional: list[tuple[str, Any]] = [(name, TYPES[kind] | None) for name, (_, kind) in fields.items()]
+    return RowTypeConstraint.from_fields(optional)
+
+
+def _typed(elements: Any, fields: Fields | None) -> Any:
+    elements.element_type = Flowing if fields is None else _row(fields)
+    return elements
+
+
+def record_of(element: Any) -> Any:
+    """An element of Beam YAML as a record: rows, also those inside, become mappings."""
+    if hasattr(element, "_asdict"):
+        return {name: record_of(value) for name, value in element._asdict().items()}
+    if isinstance(element, beam.Row):
+        return {name: record_of(value) for name, value in element.as_dict().items()}
+    if isinstance(element, Mapping):
+        return {str(name): record_of(value) for name, value in element.items()}
+    if isinstance(element, (list, tuple)) or (isinstance(element, Sequence) and not isinstance(element, (str, bytes))):
+        return [record_of(value) for value in element]
+    return element
+
+
+def row_of(record: Mapping[str, Any], fields: Fields) -> beam.Row:
+    """A record as a row. Missing fields are null. Raises RecordError for values of another type."""
+    values = {}
+    for name, (field, kind) in fields.items():
+        value = record.get(field)
+        wanted = TYPES[kind]
+        if kind == "number" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+            raise RecordError(f"field {field} holds {str(value)[:200]!r}, which is not of the type {kind}")
+        values[name] = value
+    return beam.Row(**values)
+
+
+class _Units(beam.DoFn):
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def setup(self) -> None:
+        self._source = self._source.ready()
+
+    def process(self, _: bytes) -> Iterator[Unit]:
+        yield from self._source.units()
+
+
+class _Plain(beam.DoFn):
+    """Records without their positions."""
+
+    def __init__(self, fields: Fields | None) -> None:
+        self._fields = fields
+
+    def process(self, element: tuple[Position, Any]) -> Iterator[Any]:
+        position, record = element
+        if not isinstance(record, Mark):
+            try:
+                yield record if self._fields is None else row_of(record, self._fields)
+            except RecordError as error:
+                raise RecordError(f"{position[0].name}: record {position[2] + 1}: {error}") from None
+
+
+class _Apply(beam.DoFn):
+    """A step's component, on elements without positions."""
+
+    def __init__(self, component: Any, method: str, fields: Fields | None) -> None:
+        self._component, self._method, self._fields = component, method, fields
+
+    def setup(self) -> None:
+        self._do = getattr(ready(self._component), self._method)
+
+    def process(self, element: Any) -> Iterable[Any]:
+        try:
+            found = self._do(record_of(element))
+            if self._method == "keep":
+                return [element] if found else []
+            records = [found] if self._method == "map" else list(found)
+            return records if self._fields is None else [row_of(record, self._fields) for record in records]
+        except Exception as error:
+            raise RecordError(explain(error)) from None
+
+
+class _Part(beam.DoFn):
+    """Records by the part they belong to, as text that puts them in order."""
+
+    def process(self, element: Any) -> Iterator[tuple[int, bytes]]:
+        text = json.dumps(record_of(element), ensure_ascii=True, default=str).encode()
+        yield zlib.crc32(text) % SHARDS, text
+
+
+class _InOrder(beam.DoFn):
+    """A part's records in order, with positions and the mark at their end, as the writer takes them."""
+
+    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[Position, Any]]:
+        unit = Unit(part[0], f"part {part[0]} of the records")
+        texts = sorted(part[1])
+        for n, text in enumerate(texts):
+            yield (unit, 0, n), json.loads(text)
+        yield (unit, 0, -1), Mark(unit, 0, (("read", len(texts)),), True)
+
+
+class _Fail(beam.DoFn):
+    def process(self, failure: Failure) -> None:
+        raise FailedRecord(failure, failure.unit, failure.position[2] + 1)
+
+
+def _same(pair: KeyedBytes) -> KeyedBytes:
+    return pair

@@ -1,0 +1,49 @@
+"""What `submit` and `run` say before anything starts elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from exporters_beam import dataflow
+from exporters_beam.__main__ import main
+
+
+def with_google() -> bool:
+    try:
+        return importlib.util.find_spec("google.cloud.dataflow") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "export.yaml"
+    path.write_text(f"reader: random\nwriter: {{name: fs, options: {{filebase: {tmp_path}/out/part-}}}}\n")
+    return str(path)
+
+
+@pytest.mark.skipif(with_google(), reason="exporters-beam[dataflow] is installed")
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_missing_extra_is_told(command, config, tmp_path, capsys):
+    assert main([command, config, "--runner=DataflowRunner", "--project=p"]) == 2
+    told = capsys.readouterr().err
+    assert told.endswith('a package that is not installed; run: pip install "exporters-beam[dataflow]"\n')
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("runner", [[], ["--runner=DirectRunner"], ["--runner=PrismRunner"]])
+def test_submit_needs_a_runner_that_goes_on_by_itself(runner, config, tmp_path, capsys):
+    assert main(["submit", config, *runner]) == 2
+    assert "give --runner=DataflowRunner or --runner=FlinkRunner" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_runner_is_known_by_each_of_its_names():
+    for args in (["--runner=DataflowRunner"], ["--runner", "dataflow"], ["--runner=x", "--runner=DataflowRunner"],
+                 ["--runner=apache_beam.runners.dataflow.dataflow_runner.DataflowRunner"]):  # fmt: skip
+        assert dataflow.asked_for(args)
+    for args in ([], ["--runner=FlinkRunner"], ["--runner"], ["--project=DataflowRunner"]):
+        assert not dataflow.asked_for(args)
