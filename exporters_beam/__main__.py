@@ -259,7 +259,9 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
 def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
     from exporters_beam.runners import merged
 
-    return merged(spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
+    return merged(
+        spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    )
 
 
 def _submit(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.closing import WriteManifest
 from exporters_beam.delivery import (
     TALLIES,
     Admit,
@@ -24,7 +25,6 @@ from exporters_beam.delivery import (
     Enough,
     PlanFiles,
     PublishFile,
-    WriteManifest,
     group_key,
 )
 from exporters_beam.letters import FILE, Letters

@@ -65,8 +65,10 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
     "parquet": (few_files, {"exporter_options": {"formatter": "parquet"}}, {"compression": "none"}),
     "dedupe": (few_files, {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}}, {}),
     "limit": (few_files, FILTER, {"items_limit": 7777}),
-    "sampling": (few_files, {"write_buffer": {"name": "reservoir_sampling", "options": {"sample_size": 100}}},
-                 {}),
+    "sampling": (few_files, GROUPED, {"write_buffer": "reservoir_sampling", "write_buffer_options": {"sample_size": 100}}),
+    "dead letters": (few_files, {"transform": {"name": "pythonexp", "options": {
+        "python_expressions": ["item.update(third=1 / (item['id'] % 1000 - 3))"]}}, "on_error": {
+            "action": "dead_letter", "file": "${vars.out}/letters.jl", "max_rate": 0.5}}, {}),
     "joined members": (joined_members, {}, {}),
     "many files": (many_files, GROUPED, {"filebase": "{groups[0]}/part-", "compression": "zstd"}),
     "large plain lines": (large_plain_lines, GROUPED, {"filebase": "{groups[0]}/part-", "compression": "none"}),
@@ -110,7 +112,13 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
 def contents(root: Path) -> dict[str, bytes]:
     """Delivered files by name. The checksum list names the folder, which differs here."""
     found = {name: path.read_bytes() for name, path in visible(root).items()}
-    return {name: data.replace(str(root).encode(), b"") for name, data in found.items()}
+    found = {name: data.replace(str(root).encode(), b"") for name, data in found.items()}
+    letters = found.pop("letters.jl", None)
+    if letters is None:
+        return found
+    told = [{**json.loads(line), "export": ""} for line in letters.splitlines()]
+    assert len(told) == 20
+    return {**found, "letters.jl": json.dumps(told).encode()}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

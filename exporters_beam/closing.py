@@ -1,0 +1,107 @@
+"""The end of an export: what was read and delivered is counted, and the manifest is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from exporters_beam.books import Books, sweep
+from exporters_beam.delivery import Delivery, total_of
+from exporters_beam.errors import DestinationError
+from exporters_beam.letters import FILE, NAME
+from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
+from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit
+from exporters_beam.runs import Run
+from exporters_beam.staging import destination
+
+
+class WriteManifest(beam.DoFn):
+    """The last step: checks that every record is accounted for, then writes the manifest and removes what was staged.
+
+    Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that
+    says the export is whole.
+    """
+
+    def __init__(self, delivery: Delivery, run: Run) -> None:
+        self._delivery, self._run = delivery, run
+
+    def setup(self) -> None:
+        enter(self._run.folder)
+
+    def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+        tallies: dict[tuple[int, int], Mark] = {}
+        listed: dict[int, Unit] = {}
+        delivered: dict[str, DeliveredFile] = {}
+        for value in element[1]:
+            if isinstance(value, Mark):
+                tallies[value.unit.index, value.range] = value
+            elif isinstance(value, DeliveredFile):
+                delivered[value.name] = value
+            elif isinstance(value, Unit):
+                listed[value.index] = value
+        letters = delivered.pop(NAME, None)
+        files = sorted(delivered.values(), key=lambda file: file.name)
+        if not self._delivery.limit:
+            check_ranges(listed, tallies)
+        manifest = self._manifest(tallies, files, letters)
+        self._check(manifest["counts"], files, letters)
+        if self._delivery.md5 and files:
+            self._checksums(files)
+        path = self._run.manifest
+        with destination("cannot write the manifest", path):
+            os.makedirs(self._run.books, exist_ok=True)
+            with open(path + ".part", "w", encoding="utf-8", errors="backslashreplace") as out:
+                json.dump(manifest, out, ensure_ascii=False, indent=1, default=repr)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(path + ".part", path)
+        if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
+            os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
+        sweep(Books(self._run.books, self._run.scratch, True))
+        yield manifest
+
+    def _manifest(
+        self, tallies: dict[tuple[int, int], Mark], files: list[DeliveredFile], letters: DeliveredFile | None
+    ) -> dict[str, Any]:
+        counts = total_of(tallies)
+        units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
+        counts["written"] = sum(file.records for file in files)
+        result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)
+        manifest = {
+            "export": self._run.export_id,
+            **dict(self._run.about),
+            "format": dict(self._delivery.told),
+            "limit": self._delivery.limit,
+            "sample": self._delivery.sample,
+            "counts": counts,
+            "units": [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()],
+            "files": [file.as_dict() for file in files if file.name != "<result>"],
+            **({"dead_letters": self._told_of(letters)} if letters else {}),
+            **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
+        }
+        manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
+        return {**manifest, "checksum": manifest_checksum(manifest)}
+
+    def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
+        path = self._delivery.letters.path if self._delivery.letters else ""
+        return {"name": path, "records": letters.records, "bytes": letters.size, "md5": letters.md5}
+
+    def _check(self, counts: dict[str, int], files: list[DeliveredFile], letters: DeliveredFile | None) -> None:
+        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)
+        if difference:
+            raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
+        check = getattr(self._delivery.writer, "check", None)
+        if self._delivery.writer.check_consistency and check is not None:
+            for file in files:
+                check(file)
+
+    def _checksums(self, files: list[DeliveredFile]) -> None:
+        text = "".join(f"{file.md5} {file.name}\n" for file in files).encode()
+        base = self._delivery.names.base if self._delivery.names else "."
+        name = f"md5checksum{self._delivery.names.mark if self._delivery.names else ''}.md5"
+        name = name if base == "." else os.path.join(base, name)
+        self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
