@@ -15,7 +15,7 @@ from exporters_beam.errors import DestinationError
 from exporters_beam.letters import FILE, NAME
 from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit
-from exporters_beam.runs import Run
+from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
 
 
