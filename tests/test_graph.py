@@ -93,6 +93,7 @@ def test_the_same_bytes_however_the_work_is_bundled(shape, folder, export, tmp_p
 def test_two_worker_processes_deliver_the_same(folder, export, tmp_path, monkeypatch):
     monkeypatch.setattr("exporters_beam.delivery.BLOCK_BYTES", 1 << 20)  # as in other processes
     monkeypatch.setattr("exporters_beam.delivery.COMPRESS_BYTES", 256 << 10)
+    monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 256 << 10)
     reader = {"name": "fs", "options": {"input": {"dir": str(folder)}}}
     grouper = {"name": "file_key", "options": {"keys": ["g"]}}
     export(reader, grouper=grouper)
