@@ -25,7 +25,7 @@ from exporters_beam.compressions import Codec
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.letters import DEAD_LETTER, GROUP, NAME, Letters, OnError, TooManyFailed, counted, staged
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, DeliveredFile, Failure, Line, Mark, PlannedFile, Position, Slice
+from exporters_beam.records import BlockRef, DeliveredFile, Failure, Line, Lines, Mark, PlannedFile, Position, Slice
 from exporters_beam.runs import Progress, Run, enter
 from exporters_beam.staging import Blocks, Segment, Staging, in_order
 from exporters_beam.transforms.steps import Step, ready
@@ -138,6 +138,8 @@ class EncodeBlocks(Step):
         if record.__class__ is not dict:
             if record.__class__ is Line:
                 return self._add(position, *record)
+            if record.__class__ is Lines:
+                return self._add_lines(position, record)
             if record.__class__ is Mark:
                 return self._end(position, record)
             if record.__class__ is Failure:
@@ -168,6 +170,28 @@ class EncodeBlocks(Step):
             del self._blocks[group]
             return self._stage(group, block)
         return ()
+
+    def _add_lines(self, position: Position, lines: Lines) -> Iterable[Any]:
+        """What `_add` does for each line: blocks end behind the same records."""
+        unit, number, _ = position
+        numbers, text, sizes = lines
+        ends = [0, *accumulate(map(self._gap.__add__, sizes))]
+        staged: list[Any] = []
+        at, count = 0, len(sizes)
+        self._kept += count
+        while at < count:
+            block = self._blocks.get(())
+            if block is None:
+                block = self._blocks[()] = _Block((unit, number, numbers[at]))
+            full = ends[at] + self._limit - len(block.text)
+            stop = min(count, bisect_left(ends, full, at + 1))
+            block.text += memoryview(text)[ends[at] : ends[stop]]
+            block.sizes.extend(sizes[at:stop])
+            at = stop
+            if len(block.text) >= self._limit:
+                del self._blocks[()]
+                staged += self._stage((), block)
+        return staged
 
     def _other(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
         """Tables, limits and samples: what `process` does for text, with more to remember."""

@@ -76,7 +76,13 @@ class Plan:
     @property
     def pushdown(self) -> Pushdown:
         """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
-        glances = hasattr(self.deserializer, "glance") and not getattr(self.reader, "letters", False)
+        letters = getattr(self.reader, "letters", False)
+        glances = hasattr(self.deserializer, "glance") and not letters
+        if hasattr(self.deserializer, "json_lines") and not (letters or self.steps or self.grouper is not None):
+            if not self.spec.settings.pushdown:
+                return Pushdown(why="it is turned off")
+            if self._hands_on_lines:
+                return Pushdown(lines=True)
         filters = [self.steps[0].component] if self.filters_first else []
         lines = glances and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]

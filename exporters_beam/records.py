@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,6 +66,16 @@ class Line(NamedTuple):
 
     group: tuple[str, ...]
     text: bytes
+
+
+class Lines(NamedTuple):
+    """Records of one range that nothing changes, as lines of JSON: their numbers in the range, the lines with a line feed
+    behind each, and how long each is without it. They are of no group. One element for a chunk costs less than one for
+    each record."""
+
+    numbers: Sequence[int]
+    text: bytes
+    sizes: Sequence[int]
 
 
 class Failure(NamedTuple):

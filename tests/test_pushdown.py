@@ -18,7 +18,7 @@ from exporters_beam.__main__ import main
 from exporters_beam.letters import OnError
 from exporters_beam.plan import make
 from exporters_beam.reading import Source
-from exporters_beam.records import Chunk, Line, Mark, Unit
+from exporters_beam.records import Chunk, Line, Lines, Mark, Unit
 from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.reads import fields_read
@@ -78,7 +78,17 @@ def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: boo
     decode.start_bundle()
     found = [*decode.process(Chunk(UNIT, 0, 0, data)), *decode.process(Mark(UNIT, 0, (), True))]
     decode.finish_bundle()
-    return [shown(element) for element in found]
+    return [shown(element) for each in found for element in apart(each)]
+
+
+def apart(element: Any) -> list[Any]:
+    """Lines one by one."""
+    if isinstance(element, TaggedOutput) or not isinstance(element[1], Lines):
+        return [element]
+    (unit, number, first), (numbers, text, sizes) = element
+    lines = text.split(b"\n")
+    assert lines.pop() == b"" and list(sizes) == [len(line) for line in lines] and first == numbers[0]
+    return [((unit, number, n), Line((), line)) for n, line in zip(numbers, lines, strict=True)]
 
 
 def shown(element: Any) -> Any:
@@ -142,6 +152,31 @@ def run(tmp_path: Path, more: dict, args: tuple[str, ...] = ()) -> Any:
         **more,
     }
     return exporters_beam.run(config, beam_args=args)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("bytes_per_file", [0, 40_000])
+@pytest.mark.parametrize("kind", ["jl", "csv"])
+def test_lines_of_a_chunk_together_make_the_blocks_that_records_make(kind, bytes_per_file, bad, tmp_path):
+    rows = [f"{n},{'x' * (n % 97)},{n % 3}" for n in range(30_000)]
+    lines = [json.dumps(dict(zip("abc", row.split(","), strict=True)), separators=(",", ":")) for row in rows]
+    if bad:
+        rows[20_000], lines[20_000] = "1,2,3,4", "oops"
+    text = "\n".join(["a,b,c", *rows] if kind == "csv" else lines)
+    (tmp_path / "in.jl").write_text(text + "\n")
+    found = []
+    for pushdown in (True, False):
+        out = tmp_path / str(pushdown)
+        report = exporters_beam.run({
+            "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
+            "deserializer": "csv" if kind == "csv" else "jsonlines",
+            "writer": {"name": "fs", "options": {"filebase": f"{out}/part-", "size_per_buffer_write": bytes_per_file}},
+            "exporter_options": {"pushdown": pushdown, "formatter": {"name": "json", "options": {"reencode": not pushdown}}},
+            "on_error": "skip",
+        })  # fmt: skip
+        found.append((report.counts, {name: path.read_bytes() for name, path in visible(out).items()}))
+    assert found[0] == found[1]
+    assert found[0][0]["read"] == 30_000
 
 
 @pytest.mark.parametrize("line", [b'{"a":NaN}', b'{"a":1', b"[1]", b'{"a":"\xff"}'])
@@ -221,6 +256,9 @@ def test_what_an_expression_reads(source, fields):
     [
         ({"filter": {"name": "key_value", "options": {"keys": [{"name": "a.b", "value": 1}]}}}, {"a"}, True, ""),
         ({}, set(), True, ""),
+        ({"deserializer": "csv"}, None, True, ""),
+        ({"deserializer": "csv", "exporter_options": {"pushdown": False}}, None, False, "it is turned off"),
+        ({"deserializer": "csv", "grouper": {"name": "file_key", "options": {"keys": ["c"]}}}, None, False, "there is no"),
         ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}}, None, False, "there is no filter before"),
         ({"formatter": {"name": "json", "options": {"reencode": True}}}, None, False, "there is no filter before"),
         ({"filter": {"name": "pythonexp", "options": {"python_expression": "len(item)"}}}, None, False,

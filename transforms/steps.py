@@ -21,7 +21,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.reading import Places, Source
-from exporters_beam.records import Chunk, Failure, Line, Mark, Position, Unit
+from exporters_beam.records import Chunk, Failure, Line, Lines, Mark, Position, Unit
 from exporters_beam.variables import hide, reveal
 
 DESERIALIZER = "deserializer"
@@ -126,7 +126,8 @@ class Decode(Step):
         self._keep = None if self._component is None else self._component.keep
         self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
         self._glance = None
-        if self._lines or (self._fields is not None and self._judge is not None):
+        self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
+        if (self._whole_lines is None and self._lines) or (self._fields is not None and self._judge is not None):
             self._glance = self._source.deserializer.glance(self._fields)
         self._key: Any = None
         if self._lines:
@@ -145,6 +146,12 @@ class Decode(Step):
             self._read = self._dropped = 0
             return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
         try:
+            if self._whole_lines is not None:
+                text = self._whole_lines(element.data)
+                *sizes, _ = map(len, text.split(b"\n"))
+                self._read += len(sizes)
+                numbers = range(element.first, element.first + len(sizes))
+                return [((element.unit, element.range, element.first), Lines(numbers, text, sizes))]
             if self._glance is not None:
                 return self._sifted(element)
             if self._keep is None:
@@ -171,7 +178,10 @@ class Decode(Step):
             positions = compress(zip(repeat(unit), repeat(number), count(first)), flags)
             texts = list(compress(lines, flags))
             chosen = list(compress(parts, flags)) if self._lines else []
-        if self._lines:
+        if self._lines and self._grouper is None:
+            numbers = count(first) if self._judge is None else compress(count(first), flags)
+            found = _together(chunk, numbers, list(map(bytes.strip, texts)))
+        elif self._lines:
             handed_on = map(Line, map(self._key, chosen), map(bytes.strip, texts))
             found = list(zip(positions, handed_on))  # noqa: B905 (positions may have no end)
         else:
@@ -224,7 +234,7 @@ class Decode(Step):
             position = (unit, number, first + n)
             if isinstance(record, Exception):
                 found += self.give(Failure(position, unit.name, DESERIALIZER, str(record), raw))
-            elif self._lines:
+            elif self._lines and self._whole_lines is None:
                 for given in self._kept(unit, number, ((first + n, record),)):
                     found += self._handed_on(given, raw)
             else:
@@ -241,6 +251,15 @@ class Decode(Step):
             return [(given[0], Line(self._key(given[1]), raw.strip()))]
         except Exception:
             return [given]  # the encoder meets the same error, and deals with it
+
+
+def _together(chunk: Chunk, numbers: Iterable[int], lines: list[bytes]) -> list[Any]:
+    """Lines of a chunk that are of no group, as one element."""
+    if not lines:
+        return []
+    chosen = [number for number, _ in zip(numbers, lines)]  # noqa: B905 (numbers may have no end)
+    text = b"\n".join((*lines, b""))
+    return [((chunk.unit, chunk.range, chosen[0]), Lines(chosen, text, list(map(len, lines))))]
 
 
 def _no_group(record: Any) -> tuple[str, ...]:
