@@ -34,8 +34,9 @@ from exporters_beam.transforms.steps import PASSING, Step, ready
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
 
-BLOCK_RECORDS = 4096
-"""The same for formats that hold many records together, in records."""
+BLOCK_RECORDS = 1024
+"""The same for formats that hold many records together, in records: more of them would leave the processor's caches before
+they become columns, which then costs up to twice as much."""
 
 COMPRESS_BYTES = 256 << 10
 """Smaller blocks are staged as they are and compressed together when the file is published: small members compress badly."""
@@ -114,6 +115,7 @@ class EncodeBlocks(Step):
         self._key = self._grouper.key if self._grouper is not None else None
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         self._text = None if self._delivery.table or self._delivery.chooses else self._delivery.format.format
+        self._wait = self._row if self._delivery.table and not self._delivery.chooses else self._other
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -140,7 +142,7 @@ class EncodeBlocks(Step):
             group = () if self._key is None else self._key(record)
             step = FORMATTER
             if self._text is None:
-                return self._other(position, group, record)
+                return self._wait(position, group, record)
             data = self._text(record)
         except Exception as error:
             return self.failed(position, record, error, step)
@@ -157,8 +159,21 @@ class EncodeBlocks(Step):
             return self._stage(group, block)
         return ()
 
+    def _row(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
+        """Tables: what `process` does for text."""
+        block = self._blocks.get(group)
+        if block is None:
+            block = self._blocks[group] = _Block(position)
+        block.parts.append(record)
+        block.positions.append(position)
+        self._kept += 1
+        if len(block.parts) >= self._limit:
+            del self._blocks[group]
+            return self._stage(group, block)
+        return ()
+
     def _other(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
-        """Tables, limits and samples: what `process` does for text, with more to remember."""
+        """Limits and samples, also of tables: what `process` does for text, with more to remember."""
         limit, sample = self._delivery.limit, self._delivery.sample
         if limit and self._kept >= limit:
             self.count("over_limit")
