@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add_variables(run)
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
@@ -171,6 +172,8 @@ def _run(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
+    if args.no_pushdown:
+        spec = replace(spec, settings=replace(spec.settings, pushdown=False))
     return _export(spec, args)
 
 

@@ -26,10 +26,10 @@ from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.letters import DEAD_LETTER, FILE, GROUP, NAME, Letters, OnError, TooManyFailed, counted, staged
 from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, DeliveredFile, Failure, Mark, PlannedFile, Position, Slice, Unit
+from exporters_beam.records import BlockRef, DeliveredFile, Failure, Line, Mark, PlannedFile, Position, Slice, Unit
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, destination, in_order
-from exporters_beam.transforms.steps import PASSING, Step, ready
+from exporters_beam.transforms.steps import Step, ready
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -131,12 +131,15 @@ class EncodeBlocks(Step):
 
     def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
         position, record = element
-        if record.__class__ is not dict and record.__class__ in PASSING:
+        if record.__class__ is not dict:
+            if record.__class__ is Line:
+                return self._add(position, *record)
             if record.__class__ is Mark:
                 return self._end(position, record)
-            if record.step not in (GROUPER, FORMATTER):
-                return self._set_aside(record)
-            record = record.record
+            if record.__class__ is Failure:
+                if record.step not in (GROUPER, FORMATTER):
+                    return self._set_aside(record)
+                record = record.record
         step = GROUPER
         try:
             group = () if self._key is None else self._key(record)
@@ -146,6 +149,9 @@ class EncodeBlocks(Step):
             data = self._text(record)
         except Exception as error:
             return self.failed(position, record, error, step)
+        return self._add(position, group, data)
+
+    def _add(self, position: Position, group: tuple[str, ...], data: bytes) -> Iterable[Any]:
         block = self._blocks.get(group)
         if block is None:
             block = self._blocks[group] = _Block(position)

@@ -87,6 +87,13 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a file is closed at {' or '.join(limits)}"
     if plan.filters_first:
         yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
+    pushed = plan.pushdown
+    if pushed.fields is not None and plan.filters_first:
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
+    elif plan.filters_first:
+        yield f"no pushdown: {pushed.why}"
+    if pushed.lines:
+        yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
@@ -104,6 +111,12 @@ def _decisions(plan: Plan) -> Iterator[str]:
             if not any(step.kind == "dedupe" for step in plan.steps)
             else "after the duplicates are gone only references to staged blocks cross a shuffle"
         )
+
+
+def _named(fields: frozenset[str]) -> str:
+    if not fields:
+        return "nothing is"
+    return f"only {', '.join(sorted(fields))} {'is' if len(fields) == 1 else 'are'}"
 
 
 def _has(plan: Plan, step: str) -> bool:

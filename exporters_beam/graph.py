@@ -181,9 +181,9 @@ class ReadFooter(beam.DoFn):
 
 
 def _decoder(plan: Plan, source: Source) -> Decode:
-    if plan.filters_first:
-        return Decode(source, plan.steps[0].name, plan.steps[0].component, plan.on_error)
-    return Decode(source, on_error=plan.on_error)
+    first = plan.steps[0] if plan.filters_first else None
+    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
+                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper)  # fmt: skip
 
 
 def _admitted(delivery: Delivery, blocks: Any, tallies: Any) -> Any:

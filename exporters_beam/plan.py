@@ -33,6 +33,19 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
+class Pushdown:
+    """What the first filter and the decoding share.
+
+    `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
+    records that pass are handed on as the lines they are. `why` says what stands against the one and the other.
+    """
+
+    fields: frozenset[str] | None = None
+    lines: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will run. Frozen, printable and comparable; everything in it can be pickled."""
 
@@ -59,6 +72,41 @@ class Plan:
     def filters_first(self) -> bool:
         """Whether the export begins with a filter, which then runs in the deserializer's loop."""
         return bool(self.steps) and self.steps[0].kind == "keep" and not getattr(self.reader, "letters", False)
+
+    @property
+    def pushdown(self) -> Pushdown:
+        """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
+        glances = hasattr(self.deserializer, "glance") and not getattr(self.reader, "letters", False)
+        filters = [self.steps[0].component] if self.filters_first else []
+        lines = glances and self._hands_on_lines
+        judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
+        fields: set[str] = set()
+        unproved = ""
+        for judge in judges:
+            reads = getattr(judge, "reads", None)
+            if reads is None:
+                unproved = unproved or f"what the {judge.kind} reads of a record cannot be proved"
+            else:
+                fields |= reads
+        lines = lines and not unproved
+        if not filters and not lines:
+            why = "there is no filter before the first transform"
+        elif not self.spec.settings.pushdown:
+            why = "it is turned off"
+        elif not glances:
+            why = "only JSON lines can be decoded in part"
+        else:
+            why = unproved
+        return Pushdown(None if why else frozenset(fields), lines, why)
+
+    @property
+    def _hands_on_lines(self) -> bool:
+        """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
+        return (
+            len(self.steps) <= int(self.filters_first)
+            and bool(getattr(self.format, "takes_lines", False))
+            and not (self.limit or self.sample)
+        )
 
     @property
     def told(self) -> dict[str, Any]:

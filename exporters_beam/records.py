@@ -61,6 +61,13 @@ Element = tuple[Position, "Record | Mark"]
 """What steps receive and emit: a record or the mark that ends its range."""
 
 
+class Line(NamedTuple):
+    """A record that nothing changes, as the line of JSON it came in, and its group."""
+
+    group: tuple[str, ...]
+    text: bytes
+
+
 class Failure(NamedTuple):
     """A record that failed a step. `record` is the record, or the undecoded text where decoding failed."""
 

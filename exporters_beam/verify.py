@@ -68,6 +68,7 @@ def _has_its_shape(told: Mapping[str, Any]) -> bool:
     if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
         return False
     numbers = [*counts.values(), told.get("limit", 0), told.get("sample", 0)]
+    files = [*files, *([told["dead_letters"]] if "dead_letters" in told else [])]
     for file in files:
         if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
             return False

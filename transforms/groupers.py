@@ -15,6 +15,7 @@ from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
+from exporters_beam.transforms.reads import fields_read
 
 UNKNOWN = "unknown"
 """The group of records that have no value."""
@@ -89,6 +90,11 @@ class FileKeyGrouper:
     def size(self) -> int:
         return len(self.keys)
 
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The top-level fields that decide."""
+        return frozenset(path[0] for path in self._paths)
+
     def key(self, record: Record) -> tuple[str, ...]:
         if self._only is not None and record.__class__ is dict:
             value = record.get(self._only)
@@ -123,6 +129,11 @@ class PythonExpGrouper:
     @property
     def size(self) -> int:
         return len(self.python_expressions)
+
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The top-level fields that the expressions look at; None for all."""
+        return fields_read(*self.python_expressions)
 
     def key(self, record: Record) -> tuple[str, ...]:
         return tuple([as_text(evaluate(record)) for evaluate in self._evaluate])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import marshal
 import pickle
 from collections.abc import Iterable
-from itertools import count
+from itertools import compress, count, repeat
 from typing import Any
 
 import apache_beam as beam
@@ -21,7 +21,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.reading import Places, Source
-from exporters_beam.records import Chunk, Failure, Mark, Position, Unit
+from exporters_beam.records import Chunk, Failure, Line, Mark, Position, Unit
 from exporters_beam.variables import hide, reveal
 
 DESERIALIZER = "deserializer"
@@ -112,15 +112,25 @@ class Decode(Step):
         filter_name: str = "",
         component: Any = None,
         on_error: OnError = OnError(),  # noqa: B008
+        fields: frozenset[str] | None = None,
+        lines: bool = False,
+        grouper: Any = None,
     ) -> None:
         super().__init__(filter_name, component, on_error)
-        self._source = source
+        self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
 
     def setup(self) -> None:
         self._source = self._source.ready()
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
+        self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
+        self._glance = None
+        if self._lines or (self._fields is not None and self._judge is not None):
+            self._glance = self._source.deserializer.glance(self._fields)
+        self._key: Any = None
+        if self._lines:
+            self._key = ready(self._grouper).key if self._grouper is not None else _no_group
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -135,6 +145,8 @@ class Decode(Step):
             self._read = self._dropped = 0
             return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
         try:
+            if self._glance is not None:
+                return self._sifted(element)
             if self._keep is None:
                 decoded = self._source.decode(element)
                 self._read += len(decoded)
@@ -145,6 +157,31 @@ class Decode(Step):
         self._read += len(records)
         unit, number, first, _ = element
         return self._kept(unit, number, zip(count(first), records))
+
+    def _sifted(self, chunk: Chunk) -> Iterable[Any]:
+        """The records that the filter keeps, judged before they are decoded whole. Raises anything where one is at fault."""
+        unit, number, first, data = chunk
+        parts, lines = self._glance(data)  # type: ignore[misc]
+        found: Iterable[Any]
+        if self._judge is None:
+            positions: Iterable[Any] = zip(repeat(unit), repeat(number), count(first))
+            chosen, texts = parts, lines
+        else:
+            flags = list(map(self._judge, parts))
+            positions = compress(zip(repeat(unit), repeat(number), count(first)), flags)
+            texts = list(compress(lines, flags))
+            chosen = list(compress(parts, flags)) if self._lines else []
+        if self._lines:
+            handed_on = map(Line, map(self._key, chosen), map(bytes.strip, texts))
+            found = list(zip(positions, handed_on))  # noqa: B905 (positions may have no end)
+        else:
+            records = self._source.deserializer.decode(b"\n".join(texts)) if texts else ()
+            found = list(zip(positions, records))  # noqa: B905
+            if len(found) != len(texts):
+                raise ValueError("a line that was judged is not the line that was decoded")
+        self._read += len(parts)
+        self._dropped += len(parts) - len(texts)
+        return found
 
     def _again(self, letters: list[tuple[Position, Any]]) -> list[Any]:
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
@@ -169,7 +206,7 @@ class Decode(Step):
         for n, record in records:
             seen += 1
             try:
-                if keep(record):
+                if keep is None or keep(record):
                     kept.append(((unit, number, n), record))
             except Exception as error:
                 given = self.failed((unit, number, n), record, error)
@@ -179,17 +216,35 @@ class Decode(Step):
         return kept
 
     def _each(self, chunk: Chunk) -> list[Any]:
+        """One record after the other: a chunk in which some are at fault."""
+        unit, number, first, data = chunk
         found: list[Any] = []
-        for item in self._source.decode_each(chunk):
+        for n, record, raw in self._source.deserializer.decode_each(data):
             self._read += 1
-            if isinstance(item, Failure):
-                found += self.give(item)
-            elif self._keep is None:
-                found.append(item)
+            position = (unit, number, first + n)
+            if isinstance(record, Exception):
+                found += self.give(Failure(position, unit.name, DESERIALIZER, str(record), raw))
+            elif self._lines:
+                for given in self._kept(unit, number, ((first + n, record),)):
+                    found += self._handed_on(given, raw)
             else:
-                (unit, number, n), record = item
-                found += self._kept(unit, number, ((n, record),))
+                found += self._kept(unit, number, ((first + n, record),))
         return found
+
+    def _handed_on(self, given: Any, raw: bytes) -> list[Any]:
+        """A kept record as its line, where that is sound; else as it is."""
+        from exporters_beam.formats.json_lines import is_sound
+
+        if isinstance(given, TaggedOutput) or given[1].__class__ is not dict or not is_sound(raw):
+            return [given]
+        try:
+            return [(given[0], Line(self._key(given[1]), raw.strip()))]
+        except Exception:
+            return [given]  # the encoder meets the same error, and deals with it
+
+
+def _no_group(record: Any) -> tuple[str, ...]:
+    return ()
 
 
 class Keep(Step):

@@ -17,7 +17,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, TypedDict, cast
 from uuid import UUID
 
 import msgspec
@@ -99,6 +99,30 @@ class JsonLinesDeserializer:
             raise RecordError("a line does not hold one JSON object")  # The caller looks at each line.
         return records
 
+    def glance(self, fields: frozenset[str] | None) -> Callable[[bytes], tuple[list[Record], list[bytes]]]:
+        """A function that gives a chunk's records with these fields only (None: all), and its lines.
+
+        It raises for a chunk in which a line is at fault, or might be: whole lines are then looked at one by one. What it
+        passes over is checked as strictly as what it decodes, except for the encoding of texts, which is checked first,
+        and numbers beyond the range of floats. Integers that Python may refuse for their length count as a fault.
+        """
+        decode = _all_of if fields is None else _decoder_of(fields)
+
+        def glanced(data: bytes) -> tuple[list[Record], list[bytes]]:
+            if not data.isascii():
+                data.decode()
+            lines = data.split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            parts: list[Record] = decode(data)
+            if len(parts) != len(lines):
+                raise RecordError("a line does not hold one JSON object")
+            if max(map(len, lines), default=0) > _MOST_DIGITS and _TOO_MANY_DIGITS(data):
+                raise RecordError("an integer has too many digits")
+            return parts, lines
+
+        return glanced
+
     def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, line in enumerate(data.split(b"\n")):
             if line and not line.isspace():
@@ -106,6 +130,33 @@ class JsonLinesDeserializer:
                     yield number, parse(line), line
                 except RecordError as error:
                     yield number, error, line
+
+
+_MOST_DIGITS = 640
+"""Python reads integers of that many digits whatever its limit, `sys.get_int_max_str_digits()`, is set to."""
+
+_TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS).search
+
+
+def _decoder_of(fields: frozenset[str]) -> Callable[[bytes], list[Record]]:
+    """Decodes lines of objects to dictionaries with only these fields, in the order in which the lines have them."""
+    make: Any = TypedDict  # mypy wants the fields written out
+    decode: Any = msgspec.json.Decoder(make("partial", dict.fromkeys(sorted(fields), Any), total=False)).decode_lines
+    return cast(Callable[[bytes], list[Record]], decode)
+
+
+_passes = msgspec.json.Decoder(msgspec.defstruct("_Nothing", [])).decode
+
+
+def is_sound(line: bytes) -> bool:
+    """Whether a line is JSON that can be handed on as it is: one object, in UTF-8, without NaN or lone surrogates."""
+    try:
+        if not line.isascii():
+            line.decode()
+        _passes(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def too_long(what: str, units: str, limit: int) -> RecordError:
@@ -192,7 +243,8 @@ class JsonFormat:
     Keys keep their order, text is UTF-8, numbers are written as Python writes them. Dates and times become ISO 8601
     text, UUIDs text, decimals numbers with all their digits, bytes base64 text, tuples arrays and keys that are not
     text text. Lone surrogates are written as escapes. NaN and infinities fail the record unless `allow_nan` is true;
-    sets and other values that JSON does not know always do.
+    sets and other values that JSON does not know always do. Where records come from JSON lines and no step can change
+    them, lines are handed on as they are, white space and order of digits included, unless `reencode` is true.
 
     Lines go to files named .jl; with `jsonlines: false` each file is one array and named .json. `pretty_print` with
     lines writes each value over several lines, which few programs read as JSON lines.
@@ -211,12 +263,18 @@ class JsonFormat:
     pretty_print: bool = option("indent by 2 spaces and sort keys", type="bool", default=False)
     allow_nan: bool = option("write NaN, Infinity and -Infinity, which are not valid JSON", type="bool", default=False)
     ensure_ascii: bool = option("write characters beyond ASCII as \\uXXXX escapes", type="bool", default=False)
+    reencode: bool = option("write also those lines anew that nothing has changed", type="bool", default=False)
 
     _options: int = field(init=False, repr=False, compare=False, default=_PLAIN)
 
     def __post_init__(self) -> None:
         if self.pretty_print:
             object.__setattr__(self, "_options", _PRETTY)
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether a sound line of JSON is what this format would write, but for white space and the like."""
+        return self.jsonlines and not (self.pretty_print or self.ensure_ascii or self.reencode)
 
     @property
     def extension(self) -> str:

@@ -278,5 +278,5 @@ def test_a_block_that_was_damaged_after_it_was_staged_is_noticed(tmp_path):
     assert Blocks().payload(ref) == b"payload of a block"
     path = Path(ref.segment)
     path.write_bytes(path.read_bytes().replace(b"payload of", b"payload OF"))
-    with pytest.raises(DestinationError, match="was damaged after it was written .*; run without --resume"):
+    with pytest.raises(DestinationError, match=r"was damaged after it was written .*; run without --resume"):
         Blocks().payload(ref)

@@ -1,0 +1,276 @@
+"""Judging records before they are decoded whole changes nothing but the time it takes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.pvalue import TaggedOutput
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import exporters_beam
+from exporters_beam import spec
+from exporters_beam.__main__ import main
+from exporters_beam.letters import OnError
+from exporters_beam.plan import make
+from exporters_beam.reading import Source
+from exporters_beam.records import Chunk, Line, Mark, Unit
+from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
+from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
+from exporters_beam.transforms.reads import fields_read
+from exporters_beam.transforms.steps import Decode
+
+from helpers import visible
+
+UNIT = Unit(0, "file.jl")
+
+HOSTILE = [
+    b'{"a":1,"b":2}', b'{"b":01,"a":1}', b'{"b":"\\x","a":1}', b'{"b":"\\ud800","a":1}', b'{"b":"\xff","a":1}',
+    b'{"b":"\xc3\xa9\xf0\x9f\x98\x80","a":1}', b'{"b":[1,],"a":1}', b'{"b":{"x":1,},"a":1}', b'{"b":NaN,"a":1}',
+    b'{"b":-Infinity,"a":1}', b'{"a":NaN}', b'{"a":1,}', b'{"a":1}x', b'{"a":1} \t\r', b'  {"a":1}', b'{"a":1,"a":7}',
+    b'{"a":7,"a":1}', b'{"\\u0061":1}', b'{"a":123456789012345678901234567890}', b'{"a":1e400}', b'{"b":1e400,"a":1}',
+    b'{"b":1e400,"a":7}', b'{"a":"\\ud800"}', b'{"b":' + b"[" * 2000 + b"]" * 2000 + b',"a":1}',
+    b'{"b":' + b"[" * 100_000, b"[1]", b"7", b"null", b'"a"', b"", b" ", b'{"b":"x\x00","a":1}', b'{"\xff":1,"a":1}',
+    b'{"a":1', b'{"a":18446744073709551616}', b'{"a":-0.0}', b'{"a":1.0}', b'{"a":true}', b'{"a":null}', b'{"b":1}', b"{}",
+    b'{"a":{"b":1}}', b'{"a":[1,{"z":"\\n"}]}', b'{"a":"1"}', b'{"a":"\\u00e9"}', b'{"a":1}{"a":1}', b'{"b":1 2,"a":1}',
+    b'\xef\xbb\xbf{"a":1}', b'{"a": 1, "b" : [ 1 ,2 ] }',
+    b'{"a":1,"b":"' + b"7" * 5000 + b'"}', b'{"b":' + b"7" * 5000 + b',"a":1}',
+]  # fmt: skip
+
+FILTERS = {
+    "regex": KeyValueRegexFilter(keys=({"name": "a", "value": "1"},)),
+    "equal": KeyValueFilter(keys=({"name": "a", "value": 1},)),
+    "path": KeyValueFilter(keys=({"name": "a.b", "value": 1}, {"name": "b", "value": 1, "operator": "in"})),
+    "expression": PythonexpFilter(python_expression="item['a'] > 0"),
+    "careful": PythonexpFilter(python_expression="item.get('a') == 1 and 'b' in item"),
+    "none": None,
+}
+GROUPERS = {
+    "none": None,
+    "key": FileKeyGrouper(keys=("a",)),
+    "expression": PythonExpGrouper(python_expressions=("item['b']",)),
+}
+
+ON_ERROR = {
+    "fail": OnError(),
+    "skip": OnError(tuple((step, "skip") for step in ("deserializer", "filter_before", "grouper"))),
+    "dead_letter": OnError(tuple((step, "dead_letter") for step in ("deserializer", "filter_before", "grouper"))),
+}
+
+
+def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: bool, on_error: OnError) -> list[Any]:
+    """What the decoder gives for a chunk and its mark, in a form that compares NaN as equal."""
+    from exporters_beam.compressions.none import Plain
+    from exporters_beam.formats.json_lines import JsonLinesDeserializer
+    from exporters_beam.readers.fs import FsReader
+
+    source = Source(FsReader(input="x"), Plain(), JsonLinesDeserializer())
+    fields: frozenset[str] | None = None
+    if pushdown:
+        judges = [judge for judge in (component, grouper if lines else None) if judge is not None]
+        fields = frozenset().union(*(judge.reads for judge in judges))
+    decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper)
+    decode.setup()
+    decode.start_bundle()
+    found = [*decode.process(Chunk(UNIT, 0, 0, data)), *decode.process(Mark(UNIT, 0, (), True))]
+    decode.finish_bundle()
+    return [shown(element) for element in found]
+
+
+def shown(element: Any) -> Any:
+    if isinstance(element, TaggedOutput):
+        return element.tag, repr(element.value)
+    position, record = element
+    if isinstance(record, Mark):
+        return position, record._replace(counts=tuple(sorted(record.counts)))
+    return position, type(record).__name__, repr(record)
+
+
+@pytest.mark.parametrize("on_error", ON_ERROR)
+@pytest.mark.parametrize("name", FILTERS)
+def test_hostile_lines_alone_and_among_good_ones(name, on_error):
+    good = b'{"a":1,"b":1}\n{"a":7,"b":1}\n'
+    for line in HOSTILE:
+        for data in (line, line + b"\n", good + line + b"\n" + good):
+            for lines, grouper in ((False, None), *((True, grouper) for grouper in GROUPERS.values())):
+                on, off = (
+                    sifted(data, FILTERS[name], lines, grouper, way, ON_ERROR[on_error]) for way in (True, False)
+                )
+                assert on == off, (line[:80], lines, grouper)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=5,
+)
+documents = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c", "é"]), values, max_size=4), max_size=5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(documents, st.sampled_from(sorted(FILTERS)), st.sampled_from(sorted(GROUPERS)), st.booleans(), st.booleans())
+def test_generated_documents(records, name, grouper, lines, ascii):
+    data = b"".join(
+        json.dumps(r, ensure_ascii=ascii).encode("utf-8", "surrogatepass").replace(b"\n", b"") + b"\n" for r in records
+    )
+    on, off = (
+        sifted(data, FILTERS[name], lines, GROUPERS[grouper], way, ON_ERROR["dead_letter"]) for way in (True, False)
+    )
+    assert on == off
+
+
+def test_lines_are_handed_on_as_they_are(tmp_path):
+    lines = [b'{"a": 1,  "b": [1 , 2]}', b'{"a":1e2,"a":2}', b'{"z":1e400}', b'{"x":"\\u00e9"}']
+    (tmp_path / "in.jl").write_bytes(b" " + b" \r\n".join(lines))
+    report = run(tmp_path, {})
+    assert gzip.decompress((tmp_path / "out/part-0000.jl.gz").read_bytes()) == b"\n".join(lines) + b"\n"
+    assert report.written == 4
+    report = run(tmp_path, {"formatter": {"name": "json", "options": {"reencode": True}}, "on_error": "skip"})
+    assert gzip.decompress((tmp_path / "out/part-0000.jl.gz").read_bytes()) == (
+        b'{"a":1,"b":[1,2]}\n{"a":2}\n' + '{"x":"é"}\n'.encode()
+    )
+
+
+def run(tmp_path: Path, more: dict, args: tuple[str, ...] = ()) -> Any:
+    config = {
+        "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-"}},
+        **more,
+    }
+    return exporters_beam.run(config, beam_args=args)
+
+
+@pytest.mark.parametrize("line", [b'{"a":NaN}', b'{"a":1', b"[1]", b'{"a":"\xff"}'])
+def test_a_line_that_is_no_sound_record_is_not_handed_on(line, tmp_path):
+    (tmp_path / "in.jl").write_bytes(b'{"a":1}\n' + line + b"\n")
+    with pytest.raises(exporters_beam.ExportError, match=r"in\.jl: record 2: "):
+        run(tmp_path, {})
+    assert visible(tmp_path / "out") == {}
+
+
+SHAPES: dict[str, dict] = {
+    "transform": {"transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(c=1)"]}}},
+    "lines": {},
+    "grouped lines": {"grouper": {"name": "file_key", "options": {"keys": ["b"]}}},
+    "parquet": {"formatter": "parquet"},
+    "limit": {"options": {"items_limit": 5}},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whole_exports_are_the_same_with_and_without(shape, tmp_path):
+    bad = {3: b'{"a":1,"b":oops}', 40: b'{"a":1,"b":"\xff"}', 70: b'{"b":7}'}
+    lines = [bad.get(n) or json.dumps({"a": n % 3, "b": f"g{n % 2}", "n": n}).encode() for n in range(100)]
+    (tmp_path / "in.jl").write_bytes(b"\n".join(lines))
+    sections = dict(SHAPES[shape])
+    options = sections.pop("options", {})
+    found = []
+    for pushdown in (True, False):
+        out = tmp_path / str(pushdown)
+        report = exporters_beam.run({
+            "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
+            "filter_before": {"name": "pythonexp", "options": {"python_expression": "item['a'] == 1"}},
+            "writer": {"name": "fs", "options": {"filebase": f"{out}/part-", **options}},
+            "exporter_options": {"pushdown": pushdown},
+            "on_error": "dead_letter",
+            **sections,
+        })  # fmt: skip
+        letters = [
+            {**json.loads(line), "export": ""} for line in Path(report.dead_letters["name"]).read_bytes().splitlines()
+        ]
+        found.append((report.counts, letters, {name: path.read_bytes() for name, path in visible(out).items()}))
+    assert found[0] == found[1]
+    assert found[0][2] and [letter["number"] for letter in found[0][1]] == [4, 41, 71]
+
+
+@pytest.mark.parametrize(
+    ("source", "fields"),
+    [
+        ("item['a']", {"a"}),
+        ("item['a']['b'] > item.get('c', 3)", {"a", "c"}),
+        ("'a' in item and not 'b' in item['c']", {"a", "c"}),
+        ("'a' not in item", {"a"}),
+        ("1 == 1", set()),
+        ("[x for x in item['a'] if x > item['b']]", {"a", "b"}),
+        ("len(item['a'])", {"a"}),
+        ("len(item)", None),
+        ("item", None),
+        ("item[item['a']]", None),
+        ("item['a'].append(1)", None),
+        ("item.pop('a')", None),
+        ("item.get(key='a')", None),
+        ("item.keys()", None),
+        ("[item for item in item['a']]", None),
+        ("item == {}", None),
+        ("dict(item)", None),
+        ("sorted(item['a'], key=lambda item: item['b'])", None),
+        ("item['a':'b']", None),
+        ("'a' in item in [1]", None),
+    ],
+)
+def test_what_an_expression_reads(source, fields):
+    assert fields_read(source) == (None if fields is None else frozenset(fields))
+
+
+@pytest.mark.parametrize(
+    ("sections", "fields", "lines", "why"),
+    [
+        ({"filter": {"name": "key_value", "options": {"keys": [{"name": "a.b", "value": 1}]}}}, {"a"}, True, ""),
+        ({}, set(), True, ""),
+        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}}, None, False, "there is no filter before"),
+        ({"formatter": {"name": "json", "options": {"reencode": True}}}, None, False, "there is no filter before"),
+        ({"filter": {"name": "pythonexp", "options": {"python_expression": "len(item)"}}}, None, False,
+         "what the filter reads of a record cannot be proved"),
+        ({"filter": {"name": "python", "options": {"function": "json:loads"}}}, None, False, "what the filter reads"),
+        ({"deserializer": "json", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
+         None, False, "only JSON lines can be decoded in part"),
+        ({"exporter_options": {"pushdown": False}}, None, True, "it is turned off"),
+        ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"c"}, True, ""),
+        ({"grouper": {"name": "python", "options": {"function": "json:loads", "values": 1}}}, None, False, "there is no"),
+        ({"transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
+    ],
+)  # fmt: skip
+def test_what_is_pushed_down_and_why_not(sections, fields, lines, why):
+    config = {
+        "reader": {"name": "fs", "options": {"input": "x"}},
+        "writer": {"name": "fs", "options": {"filebase": "o/"}},
+    }
+    pushed = make(spec.load({**config, **sections})).pushdown
+    assert (pushed.fields, pushed.lines) == (None if fields is None else frozenset(fields), lines)
+    assert pushed.why.startswith(why)
+
+
+def test_explain_tells_it(tmp_path, capsys):
+    path = tmp_path / "c.json"
+    config = {
+        "reader": {"name": "fs", "options": {"input": "x"}},
+        "filter": {"name": "key_value", "options": {"keys": [{"name": "city", "value": "Bern"}]}},
+        "writer": {"name": "fs", "options": {"filebase": "o/"}},
+    }
+    path.write_text(json.dumps(config))
+    assert main(["explain", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "pushdown: of a record only city is decoded before the filter decides" in out
+    assert "lines are handed on as they are" in out
+
+
+def test_the_option_no_pushdown(tmp_path):
+    (tmp_path / "in.jl").write_bytes(b'{"a":1}\n')
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({
+        "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
+        "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/"}},
+    }))  # fmt: skip
+    assert main(["run", str(path), "--no-pushdown", "--quiet"]) == 0
+    assert gzip.decompress((tmp_path / "out/0000.jl.gz").read_bytes()) == b'{"a":1}\n'
+
+
+def test_a_line_is_a_record_that_nothing_changes():
+    data = b'{"a":1, "b":2}\n'
+    found = sifted(data, None, True, None, True, OnError())
+    assert found[0] == ((UNIT, 0, 0), "Line", repr(Line((), b'{"a":1, "b":2}')))

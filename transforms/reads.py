@@ -1,0 +1,72 @@
+"""What an expression reads of a record: the proof that lets a filter be judged on a partly decoded one."""
+
+from __future__ import annotations
+
+import ast
+
+_CHANGING = {
+    *(
+        "add",
+        "append",
+        "clear",
+        "difference_update",
+        "discard",
+        "extend",
+        "insert",
+        "intersection_update",
+        "pop",
+        "popitem",
+    ),
+    *("remove", "reverse", "setdefault", "sort", "symmetric_difference_update", "update", "write"),
+}
+"""Methods that change what they are called on. An expression that uses one of these names reads everything."""
+
+
+def fields_read(*sources: str) -> frozenset[str] | None:
+    """The top-level fields of `item` that these expressions look at; None for all, where it cannot be proved.
+
+    >>> sorted(fields_read("item['a']['b'] > 1 and item.get('c') or 'd' in item"))
+    ['a', 'c', 'd']
+    >>> fields_read("len(item) > 2") is None, fields_read("item['a'].pop()") is None
+    (True, True)
+    """
+    found: set[str] = set()
+    for source in sources:
+        try:
+            tree = ast.parse(source.strip(), mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr in _CHANGING:
+                return None
+            if isinstance(node, (ast.NamedExpr, ast.Lambda)) or (isinstance(node, ast.arg) and node.arg == "item"):
+                return None
+            if isinstance(node, ast.Name) and node.id == "item":
+                name = _field(node, parents)
+                if name is None:
+                    return None
+                found.add(name)
+    return frozenset(found)
+
+
+def _field(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> str | None:
+    """The field that this use of `item` looks at, None where it is another use."""
+    parent = parents.get(node)
+    if isinstance(parent, ast.Subscript) and parent.value is node and isinstance(parent.ctx, ast.Load):
+        return _text(parent.slice)
+    if isinstance(parent, ast.Attribute) and parent.attr == "get":
+        call = parents.get(parent)
+        if isinstance(call, ast.Call) and call.func is parent and call.args and not call.keywords:
+            return _text(call.args[0])
+    if (
+        isinstance(parent, ast.Compare)
+        and parent.comparators == [node]
+        and isinstance(parent.ops[0], (ast.In, ast.NotIn))
+    ):
+        return _text(parent.left)
+    return None
+
+
+def _text(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
