@@ -35,8 +35,7 @@ BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
 
 BLOCK_RECORDS = 1024
-"""The same for formats that hold many records together, in records: more of them would leave the processor's caches before
-they become columns, which then costs up to twice as much."""
+"""The same in records, for formats that hold many together: more would have left the caches before they become columns."""
 
 COMPRESS_BYTES = 256 << 10
 """Smaller blocks are staged as they are and compressed together when the file is published: small members compress badly."""

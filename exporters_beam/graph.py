@@ -32,6 +32,7 @@ from exporters_beam.plan import Plan
 from exporters_beam.reading import RANGE_BYTES, ListUnits, Places, ReadChunks, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
+from exporters_beam.transforms.columnar import EncodeColumns, SiftColumns
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
 
@@ -75,7 +76,8 @@ class Outputs:
 
 
 def source_of(plan: Plan) -> Source:
-    return Source(plan.reader, plan.decompressor, plan.deserializer, RANGE_BYTES)
+    deserializer = plan.deserializer.in_columns(plan.columns) if plan.columnar else plan.deserializer
+    return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 
 def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
@@ -109,9 +111,10 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
         flows += [records, failures]
-    encoded = records | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
-        FAILED, TALLIES, main="blocks"
-    )
+    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
+    if plan.columnar:
+        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, main="blocks")
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.
@@ -182,6 +185,8 @@ class ReadFooter(beam.DoFn):
 
 def _decoder(plan: Plan, source: Source) -> Decode:
     first = plan.steps[0] if plan.filters_first else None
+    if plan.columnar:
+        return SiftColumns(source, first, plan.on_error)
     return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
                   plan.pushdown.fields, plan.pushdown.lines, plan.grouper)  # fmt: skip
 

@@ -27,6 +27,7 @@ LAYERS = (
     ("explain", "preview", "reference", "verify"),
     ("runner",),
     ("graph", "workers"),
+    ("transforms.columnar",),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading", "runs"),

@@ -69,7 +69,6 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema (which small
     blocks of many groups would repeat again and again), compressed by zstd at its fastest."""
     import pyarrow as pa
-    import zstandard
 
     try:
         array = pa.array(records, type=pa.struct(arrow_schema(struct)))
@@ -78,8 +77,13 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
         raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
-    batch = pa.RecordBatch.from_struct_array(array).serialize()
-    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
+    return packed(pa.RecordBatch.from_struct_array(array), schema)
+
+
+def packed(batch: Any, schema: bytes) -> bytes:
+    import zstandard
+
+    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch.serialize())
 
 
 def mark(schema: bytes) -> bytes:
@@ -276,13 +280,13 @@ def _times_of(array: Any, cut: bool) -> list[Any]:
         raise ValueError(f"{type_} outside the years 1 to 9999")
     if not pa.types.is_timestamp(type_) or type_.tz is None:
         return found
-    utc, zone = datetime.timezone.utc, _zone(type_.tz)
+    utc, zone = datetime.timezone.utc, known_zone(type_.tz)
     aware = [None if v is None else v.replace(tzinfo=utc) for v in found]
     return aware if zone is utc else [None if v is None else v.astimezone(zone) for v in aware]
 
 
 @lru_cache(maxsize=64)
-def _zone(name: str) -> datetime.tzinfo:
+def known_zone(name: str) -> datetime.tzinfo:
     if name.upper() in ("UTC", "Z", "GMT", "ETC/UTC", "+00:00"):
         return datetime.timezone.utc
     if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)", name):

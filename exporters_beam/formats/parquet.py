@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
@@ -49,6 +49,15 @@ class ParquetDeserializer:
         default="fail",
         choices=("fail", "cut"),
     )
+    _larger: int = field(init=False, repr=False, compare=False, default=1)
+    _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def in_columns(self, only: frozenset[str] | None) -> ParquetDeserializer:
+        """One whose chunks do not become records: they are larger, and hold no other top-level columns than these."""
+        copy = replace(self)
+        object.__setattr__(copy, "_larger", 8)
+        object.__setattr__(copy, "_only", only)
+        return copy
 
     def row_groups(self, stream: BinaryIO) -> int:
         """How many row groups a file has; each can be read by itself. Raises SourceError."""
@@ -65,12 +74,12 @@ class ParquetDeserializer:
             yield from self._chunks(file, row_group)
 
     def decode(self, data: bytes) -> Sequence[Record]:
-        batch = _batch(data)
+        batch = unpack(data)
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
         return arrow.rows(batch.schema.names, columns, batch.num_rows)
 
     def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
-        batch = _batch(data)
+        batch = unpack(data)
         for number in range(batch.num_rows):
             record: dict[str, Any] = {}
             problem = None
@@ -115,9 +124,9 @@ class ParquetDeserializer:
 
     def _paths(self, file: Any) -> list[str] | None:
         """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
-        if not self.columns:
-            return None
         paths = [file.schema.column(i).path for i in range(len(file.schema))]
+        if not self.columns:
+            return None if self._only is None else self._needed(file, paths)
         known = [(path, re.sub(r"\.list\.(element|item)(?=\.|$)", "", path)) for path in paths]
         found = []
         for column in self.columns:
@@ -130,6 +139,13 @@ class ParquetDeserializer:
             found += matching
         return found
 
+    def _needed(self, file: Any, paths: list[str]) -> list[str] | None:
+        """The paths below the columns that are needed; all where that cannot be told, or nothing would be left."""
+        names = file.schema_arrow.names
+        if any("." in name for name in names):
+            return None
+        return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
+
     def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[bytes, int, int]]:
         groups = file.metadata.num_row_groups
         if not 0 <= row_group < groups:
@@ -140,13 +156,18 @@ class ParquetDeserializer:
             if values != about.num_rows and not column.max_repetition_level:
                 raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
                                   f"and its column {column.path} {values}")  # fmt: skip
-        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(about.total_byte_size, 1)))
+        paths = self._paths(file)
+        size = about.total_byte_size
+        if self._larger > 1 and paths is not None:
+            columns = (about.column(i) for i in range(about.num_columns) if file.schema.column(i).path in paths)
+            size = sum(column.total_uncompressed_size for column in columns)
+        rows = self._larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(size, 1)))
         first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
-            batches = file.iter_batches(rows, row_groups=[row_group], columns=self._paths(file), use_threads=False)
+            batches = file.iter_batches(rows, row_groups=[row_group], columns=paths, use_threads=False)
             for batch in batches:
-                for piece in _small(batch):
-                    yield _packed(piece), piece.num_rows, piece.nbytes
+                for piece in _small(batch, 4 * CHUNK_BYTES * self._larger):
+                    yield pack(piece), piece.num_rows, piece.nbytes
                     done += piece.num_rows
             if done != about.num_rows:
                 raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
@@ -162,17 +183,17 @@ def _source_errors(what: Any) -> Iterator[None]:
         raise SourceError(f"{what() if callable(what) else what}: {str(error)[:200]}") from error
 
 
-def _small(batch: Any) -> Iterator[Any]:
+def _small(batch: Any, size: int) -> Iterator[Any]:
     """The batch in halves of halves: encoded columns can be much smaller than what they hold."""
-    if batch.nbytes <= 4 * CHUNK_BYTES or batch.num_rows < 2:
+    if batch.nbytes <= size or batch.num_rows < 2:
         yield batch
         return
     half = batch.num_rows // 2
-    yield from _small(batch.slice(0, half))
-    yield from _small(batch.slice(half))
+    yield from _small(batch.slice(0, half), size)
+    yield from _small(batch.slice(half), size)
 
 
-def _packed(batch: Any) -> bytes:
+def pack(batch: Any) -> bytes:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -181,7 +202,7 @@ def _packed(batch: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _batch(data: bytes) -> Any:
+def unpack(data: bytes) -> Any:
     import pyarrow as pa
 
     with pa.ipc.open_stream(data) as reader:
@@ -253,6 +274,19 @@ class ParquetFormat:
         struct = types.infer(records)
         schema = types.dump(struct)
         return arrow.stage(records, struct, schema), schema
+
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The fields that files will have, others being dropped; None for all."""
+        if self._given is None or self.unknown_fields != "drop":
+            return None
+        return frozenset(f.name for f in self._given.fields)
+
+    def encode_columns(self, batch: Any) -> tuple[bytes, bytes]:
+        """What `encode` gives for the records of a batch; raises where only they can tell."""
+        from exporters_beam.formats.columnar import encoded
+
+        return encoded(batch, self._given, self.unknown_fields == "drop")
 
     def assemble(
         self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
