@@ -154,6 +154,7 @@ def test_faults_are_the_same_with_and_without(fault: str, action: str, tmp_path:
         **sections,
     }
     expected = told(source, tmp_path / "out", False, **sections)
+    assert bool(expected[2]) is (action == "dead_letter") if action != "fail" else expected[0] == "failed"
     for path in visible(tmp_path / "out").values():
         path.unlink()
     assert told(source, tmp_path / "out", True, **sections) == expected

@@ -23,11 +23,11 @@ from exporters_beam.transforms.steps import Decode
 
 
 class Columns(NamedTuple):
-    """The records of a chunk that were kept: their numbers in it, their columns, and the chunk's data."""
+    """The records of a chunk that were kept: their numbers in it, their columns, and the chunk as it was read."""
 
     numbers: Any
     batch: Any
-    data: bytes
+    data: Any
 
 
 class SiftColumns(Decode):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from exporters_beam.formats.columns import arrow_schema, arrow_type, known_zone, packed
+from exporters_beam.formats.columns import arrow_schema, arrow_type, known_zone, stage_batch
 from exporters_beam.formats.schemas import (
     DEEPEST,
     EXACT,
@@ -121,11 +121,11 @@ def encoded(batch: Any, want: Struct | None, drop: bool) -> tuple[bytes, bytes]:
         fitted = [_wanted(batch, f) for f in want.fields]
         if not drop and set(batch.schema.names) - {f.name for f in want.fields}:
             raise Unlike
-        return packed(pa.RecordBatch.from_arrays(fitted, schema=arrow_schema(want)), b""), b""
+        return stage_batch(pa.RecordBatch.from_arrays(fitted, schema=arrow_schema(want)), b""), b""
     pairs = [_typed(column) for column in batch.columns]
     struct = Struct(tuple(Field(name, Slot(type_)) for name, (type_, _) in zip(batch.schema.names, pairs, strict=True)))
     schema = dump(struct)
-    return packed(pa.RecordBatch.from_arrays([a for _, a in pairs], schema=arrow_schema(struct)), schema), schema
+    return stage_batch(pa.RecordBatch.from_arrays([a for _, a in pairs], schema=arrow_schema(struct)), schema), schema
 
 
 def _typed(array: Any) -> tuple[Type, Any]:

@@ -64,11 +64,15 @@ def arrow_schema(struct: Struct) -> Any:
 
 # Staging
 
+_ARROW_STREAM = b"\xff\xff\xff\xff"
+"""How Arrow's streams begin, and compressed batches do not."""
+
 
 def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema (which small
     blocks of many groups would repeat again and again), compressed by zstd at its fastest."""
     import pyarrow as pa
+    import zstandard
 
     try:
         array = pa.array(records, type=pa.struct(arrow_schema(struct)))
@@ -77,13 +81,20 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
         raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
-    return packed(pa.RecordBatch.from_struct_array(array), schema)
+    batch = pa.RecordBatch.from_struct_array(array).serialize()
+    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
 
 
-def packed(batch: Any, schema: bytes) -> bytes:
-    import zstandard
+def stage_batch(batch: Any, schema: bytes) -> bytes:
+    """A block's payload for columns that did not come from records: an Arrow stream of one batch. Blocks are larger here,
+    so that its schema does not count, and compressing with zstd would take a good part of the whole export's time."""
+    import pyarrow as pa
 
-    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch.serialize())
+    sink = pa.BufferOutputStream()
+    sink.write(mark(schema))
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
 
 
 def mark(schema: bytes) -> bytes:
@@ -119,8 +130,10 @@ def unstage(
         if payload[:8] not in staged:
             raise DestinationError("a staged block has a schema that none of its group's blocks declared")
         struct, schema = staged[payload[:8]]
-        message = pa.py_buffer(unpacker.decompress(payload[8:]))
-        batch = pa.ipc.read_record_batch(message, schema)
+        if payload[8:12] == _ARROW_STREAM:
+            batch = pa.ipc.open_stream(pa.py_buffer(payload)[8:]).read_next_batch()
+        else:
+            batch = pa.ipc.read_record_batch(pa.py_buffer(unpacker.decompress(payload[8:])), schema)
         if schema is not target and not schema.equals(target):
             batch = pa.RecordBatch.from_arrays(_fit_fields(batch.columns, struct, want, batch.num_rows), schema=target)
         if indices is not None:

@@ -63,17 +63,17 @@ class ParquetDeserializer:
         """How many row groups a file has; each can be read by itself. Raises SourceError."""
         return int(self._open(stream).metadata.num_row_groups)
 
-    def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+    def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[Any, int, int]]:
         """The chunks of one row group, numbered from 0."""
         yield from self._chunks(self._open(stream), row_group)
 
-    def chunks(self, stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-        """The file in order, as Arrow streams of one batch each. `stream` must be seekable."""
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[Any, int, int]]:
+        """The file in order, as Arrow streams of one batch each (with `in_columns` as batches). `stream` must be seekable."""
         file = self._open(stream)
         for row_group in range(file.metadata.num_row_groups):
             yield from self._chunks(file, row_group)
 
-    def decode(self, data: bytes) -> Sequence[Record]:
+    def decode(self, data: Any) -> Sequence[Record]:
         batch = unpack(data)
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
         return arrow.rows(batch.schema.names, columns, batch.num_rows)
@@ -146,7 +146,7 @@ class ParquetDeserializer:
             return None
         return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
 
-    def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+    def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[Any, int, int]]:
         groups = file.metadata.num_row_groups
         if not 0 <= row_group < groups:
             raise SourceError(f"there is no row group {row_group}; the file has {groups}")
@@ -167,7 +167,7 @@ class ParquetDeserializer:
             batches = file.iter_batches(rows, row_groups=[row_group], columns=paths, use_threads=False)
             for batch in batches:
                 for piece in _small(batch, 4 * CHUNK_BYTES * self._larger):
-                    yield pack(piece), piece.num_rows, piece.nbytes
+                    yield piece if self._larger > 1 else pack(piece), piece.num_rows, piece.nbytes
                     done += piece.num_rows
             if done != about.num_rows:
                 raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
@@ -202,9 +202,11 @@ def pack(batch: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: Any) -> Any:
     import pyarrow as pa
 
+    if isinstance(data, pa.RecordBatch):
+        return data
     with pa.ipc.open_stream(data) as reader:
         return reader.read_next_batch()
 
