@@ -76,7 +76,10 @@ class Outputs:
 
 
 def source_of(plan: Plan) -> Source:
-    deserializer = plan.deserializer.in_columns(plan.columns) if plan.columnar else plan.deserializer
+    deserializer = plan.deserializer
+    if plan.columnar:
+        judged = frozenset[str]().union(*(step.component.reads for step in plan.steps))
+        deserializer = deserializer.in_columns(plan.columns, judged)
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 

@@ -69,13 +69,22 @@ class SiftColumns(Decode):
         cut = self._source.deserializer.nanoseconds == "cut"
         names = [name for name in batch.schema.names if name in self._reads]
         columns = [batch.column(name) for name in names]
-        if len(names) == 1 and isinstance(self._component, KeyValueFilter) and pa.types.is_string(columns[0].type):
-            texts = columns[0].dictionary_encode()
+        texts = _as_dictionary(columns[0]) if len(names) == 1 and isinstance(self._component, KeyValueFilter) else None
+        if texts is not None:
             flags = [bool(keep({names[0]: text})) for text in arrow.values(texts.dictionary)]
             found = pc.take(pa.array(flags, pa.bool_()), texts.indices)
             return found.fill_null(bool(keep({names[0]: None}))) if found.null_count else found
         rows = arrow.rows(names, [arrow.values(column, cut) for column in columns], batch.num_rows)
         return pa.array([bool(keep(row)) for row in rows], pa.bool_())
+
+
+def _as_dictionary(column: Any) -> Any:
+    """A column of texts as numbers of its distinct texts; None for other columns."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        return column if pa.types.is_string(column.type.value_type) else None
+    return column.dictionary_encode() if pa.types.is_string(column.type) else None
 
 
 def _pieces(chunk: Chunk) -> Iterator[Chunk]:

@@ -37,7 +37,8 @@ class Unlike(Exception):
 
 
 def checked(batch: Any) -> Any:
-    """The columns as records hold their values: integers of 64 bits, microseconds. Raises where a value fits no record."""
+    """The columns as records hold their values: integers of 64 bits, microseconds; texts may stay a dictionary. Raises
+    where a value fits no record."""
     import pyarrow as pa
 
     columns = [_checked(column, 0) for column in batch.columns]
@@ -48,10 +49,13 @@ def _checked(array: Any, depth: int) -> Any:
     import pyarrow as pa
 
     type_, test = array.type, pa.types
+    if test.is_dictionary(type_) and depth == 0 and test.is_string(type_.value_type):
+        _check_text(array.dictionary)
+        return array
     if test.is_dictionary(type_):
         return _checked(array.dictionary_decode(), depth)
     if test.is_string(type_):
-        array.validate(full=True)
+        _check_text(array)
         return array
     if test.is_large_string(type_):
         array.validate(full=True)
@@ -79,6 +83,15 @@ def _checked(array: Any, depth: int) -> Any:
     if test.is_list(type_) or test.is_large_list(type_):
         return _list_of(array, _checked(array.flatten(), depth + 1))
     raise Unlike
+
+
+def _check_text(array: Any) -> None:
+    """Raises where text is not UTF-8. What is ASCII needs no look at where one text ends and the next begins."""
+    import numpy as np
+
+    data = array.buffers()[2]
+    if data is not None and data.size and np.frombuffer(data, np.uint8).max() > 127:
+        array.validate(full=True)
 
 
 def _moments(array: Any) -> Any:
@@ -117,6 +130,8 @@ def encoded(batch: Any, want: Struct | None, drop: bool) -> tuple[bytes, bytes]:
     `want`, whose unknown fields are dropped or refused."""
     import pyarrow as pa
 
+    plain = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    batch = pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
     if want is not None:
         fitted = [_wanted(batch, f) for f in want.fields]
         if not drop and set(batch.schema.names) - {f.name for f in want.fields}:

@@ -51,10 +51,13 @@ class ParquetDeserializer:
     )
     _larger: int = field(init=False, repr=False, compare=False, default=1)
     _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
+    _judged: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
-    def in_columns(self, only: frozenset[str] | None) -> ParquetDeserializer:
-        """One whose chunks do not become records: they are larger, and hold no other top-level columns than these."""
+    def in_columns(self, only: frozenset[str] | None, judged: frozenset[str] = frozenset()) -> ParquetDeserializer:
+        """One whose chunks do not become records: they are larger, and hold `only` these top-level columns. Texts of
+        columns to be `judged` come as dictionaries, as they mostly stand in the file."""
         copy = replace(self)
+        object.__setattr__(copy, "_judged", judged)
         object.__setattr__(copy, "_larger", 8)
         object.__setattr__(copy, "_only", only)
         return copy
@@ -83,7 +86,7 @@ class ParquetDeserializer:
         for number in range(batch.num_rows):
             record: dict[str, Any] = {}
             problem = None
-            row = {name: column.take([number]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            row = {name: _one(column, number) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
             for name, value in row.items():  # of one record: a slice would still hold the parts of the others
                 try:
                     (record[name],) = arrow.values(value, self.nanoseconds == "cut")
@@ -111,7 +114,11 @@ class ParquetDeserializer:
             raise SourceError(f"not a Parquet file: it begins with {start!r}")
         with _source_errors("the file is truncated or damaged"):
             checks = {"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys()  # pyarrow 15
-            file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", **dict.fromkeys(checks, True))
+            options = {"coerce_int96_timestamp_unit": "us", **dict.fromkeys(checks, True)}
+            file = pq.ParquetFile(stream, **options)
+            texts = [f.name for f in file.schema_arrow if f.name in self._judged and str(f.type) == "string"]
+            if texts:
+                file = pq.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts, **options)
         about = file.metadata
         rows = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
         if rows != about.num_rows:
@@ -181,6 +188,13 @@ def _source_errors(what: Any) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{what() if callable(what) else what}: {str(error)[:200]}") from error
+
+
+def _one(column: Any, number: int) -> Any:
+    import pyarrow as pa
+
+    value = column.take([number])
+    return value.dictionary_decode() if pa.types.is_dictionary(value.type) else value
 
 
 def _small(batch: Any, size: int) -> Iterator[Any]:
