@@ -154,11 +154,9 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     if enough is None:
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8
-    decoded = (
-        units
-        | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed))
-        | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
-    )
+    chunks = units | "reader" >> beam.ParDo(ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed))
+    chunks.element_type = Flowing
+    decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     return decoded["records"], decoded[FAILED]
 
 

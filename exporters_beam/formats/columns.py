@@ -92,7 +92,8 @@ def stage_batch(batch: Any, schema: bytes) -> bytes:
 
     sink = pa.BufferOutputStream()
     sink.write(mark(schema))
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
@@ -125,13 +126,13 @@ def unstage(
 
     target = arrow_schema(want)
     staged = {mark(schema): (struct, arrow_schema(struct)) for schema, struct in have}
-    unpacker = zstandard.ZstdDecompressor()
+    unpacker, alone = zstandard.ZstdDecompressor(), pa.ipc.IpcReadOptions(use_threads=False)
     for payload, indices in blocks:
         if payload[:8] not in staged:
             raise DestinationError("a staged block has a schema that none of its group's blocks declared")
         struct, schema = staged[payload[:8]]
         if payload[8:12] == _ARROW_STREAM:
-            batch = pa.ipc.open_stream(pa.py_buffer(payload)[8:]).read_next_batch()
+            batch = pa.ipc.open_stream(pa.py_buffer(payload)[8:], options=alone).read_next_batch()
         else:
             batch = pa.ipc.read_record_batch(pa.py_buffer(unpacker.decompress(payload[8:])), schema)
         if schema is not target and not schema.equals(target):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
@@ -51,6 +52,7 @@ class ParquetDeserializer:
     )
     _larger: int = field(init=False, repr=False, compare=False, default=1)
     _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
+    _opened: Any = field(init=False, repr=False, compare=False, default=None)
     _judged: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def in_columns(self, only: frozenset[str] | None, judged: frozenset[str] = frozenset()) -> ParquetDeserializer:
@@ -64,17 +66,17 @@ class ParquetDeserializer:
 
     def row_groups(self, stream: BinaryIO) -> int:
         """How many row groups a file has; each can be read by itself. Raises SourceError."""
-        return int(self._open(stream).metadata.num_row_groups)
+        return int(self._open(stream)[0].metadata.num_row_groups)
 
     def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[Any, int, int]]:
         """The chunks of one row group, numbered from 0."""
-        yield from self._chunks(self._open(stream), row_group)
+        yield from self._chunks(*self._open(stream), row_group)
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[Any, int, int]]:
         """The file in order, as Arrow streams of one batch each (with `in_columns` as batches). `stream` must be seekable."""
-        file = self._open(stream)
+        file, paths = self._open(stream)
         for row_group in range(file.metadata.num_row_groups):
-            yield from self._chunks(file, row_group)
+            yield from self._chunks(file, paths, row_group)
 
     def decode(self, data: Any) -> Sequence[Record]:
         batch = unpack(data)
@@ -96,9 +98,19 @@ class ParquetDeserializer:
             told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
             yield number, problem or record, told
 
-    def _open(self, stream: BinaryIO) -> Any:
-        import inspect
+    def _open(self, stream: BinaryIO) -> tuple[Any, list[str] | None]:
+        """The file and the columns to read, found out once for a stream: there may be many of them, and many row groups."""
+        opened = self._opened
+        if opened is None or opened[0] is not stream:
+            file = self._checked(stream)
+            opened = (stream, file, self._paths(file))
+            object.__setattr__(self, "_opened", opened)
+        return opened[1], opened[2]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _checked(self, stream: BinaryIO) -> Any:
         import pyarrow.parquet as pq
 
         if not stream.seekable():
@@ -113,8 +125,7 @@ class ParquetDeserializer:
         if start not in (b"PAR1", b"PARE"):
             raise SourceError(f"not a Parquet file: it begins with {start!r}")
         with _source_errors("the file is truncated or damaged"):
-            checks = {"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys()  # pyarrow 15
-            options = {"coerce_int96_timestamp_unit": "us", **dict.fromkeys(checks, True)}
+            options = {"coerce_int96_timestamp_unit": "us", **_checks()}
             file = pq.ParquetFile(stream, **options)
             texts = [f.name for f in file.schema_arrow if f.name in self._judged and str(f.type) == "string"]
             if texts:
@@ -126,14 +137,15 @@ class ParquetDeserializer:
         names = file.schema_arrow.names
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
-        self._paths(file)
         return file
 
     def _paths(self, file: Any) -> list[str] | None:
         """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
+        if not self.columns and self._only is None:
+            return None
         paths = [file.schema.column(i).path for i in range(len(file.schema))]
         if not self.columns:
-            return None if self._only is None else self._needed(file, paths)
+            return self._needed(file, paths)
         known = [(path, re.sub(r"\.list\.(element|item)(?=\.|$)", "", path)) for path in paths]
         found = []
         for column in self.columns:
@@ -153,7 +165,7 @@ class ParquetDeserializer:
             return None
         return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
 
-    def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[Any, int, int]]:
+    def _chunks(self, file: Any, paths: list[str] | None, row_group: int) -> Iterator[tuple[Any, int, int]]:
         groups = file.metadata.num_row_groups
         if not 0 <= row_group < groups:
             raise SourceError(f"there is no row group {row_group}; the file has {groups}")
@@ -163,7 +175,6 @@ class ParquetDeserializer:
             if values != about.num_rows and not column.max_repetition_level:
                 raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
                                   f"and its column {column.path} {values}")  # fmt: skip
-        paths = self._paths(file)
         size = about.total_byte_size
         if self._larger > 1 and paths is not None:
             columns = (about.column(i) for i in range(about.num_columns) if file.schema.column(i).path in paths)
@@ -178,6 +189,15 @@ class ParquetDeserializer:
                     done += piece.num_rows
             if done != about.num_rows:
                 raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
+
+
+@lru_cache(maxsize=1)
+def _checks() -> dict[str, bool]:
+    import inspect
+
+    import pyarrow.parquet as pq
+
+    return dict.fromkeys({"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys(), True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ UTC = datetime.timezone.utc
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 LATER = st.datetimes(datetime.datetime(3, 1, 1), datetime.datetime(9998, 1, 1))
 INTEGERS = st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, -(2**63), 2**63 - 1])
+PARTS = st.fixed_dictionaries({"c": st.none() | st.decimals(-99, 99, places=1)})
 
 COLUMNS = {
     "text": (pa.string(), TEXT),
@@ -49,12 +50,7 @@ COLUMNS = {
     "lists": (pa.list_(pa.list_(pa.string())), st.lists(st.none() | st.lists(TEXT, max_size=2), max_size=2)),
     "struct": (
         pa.struct({"a": pa.int64(), "b": pa.list_(pa.struct({"c": pa.decimal128(5, 1)}))}),
-        st.fixed_dictionaries(
-            {
-                "a": st.none() | INTEGERS,
-                "b": st.none() | st.lists(st.none() | st.fixed_dictionaries({"c": st.none() | st.decimals(-99, 99, places=1)}), max_size=2),
-            }
-        ),
+        st.fixed_dictionaries({"a": st.none() | INTEGERS, "b": st.none() | st.lists(st.none() | PARTS, max_size=2)}),
     ),
 }  # fmt: skip
 
