@@ -59,6 +59,7 @@ JOBS = {
     "grouped": Job("the same, grouped by 50 values", limit=1.4),
     "parquet": Job("the same, not grouped, to Parquet zstd", loose=True),
     "csv": Job("CSV gz → JSON lines gz", input="csv"),
+    "columns": Job("Parquet → filter, 5 of 20 columns → Parquet", input="parquet", loose=True, limit=1.2),
 }
 
 

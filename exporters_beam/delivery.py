@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any, BinaryIO
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.compressions import Codec
-from exporters_beam.errors import DestinationError, RecordError
-from exporters_beam.letters import DEAD_LETTER, GROUP, NAME, Letters, OnError, TooManyFailed, counted, staged
+from exporters_beam.letters import DEAD_LETTER, GROUP, Letters, OnError, TooManyFailed, counted, staged
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, DeliveredFile, Failure, Line, Lines, Mark, PlannedFile, Position, Slice
-from exporters_beam.runs import Progress, Run, enter
+from exporters_beam.records import BlockRef, Failure, Line, Lines, Mark, Position
+from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, in_order
 from exporters_beam.transforms.steps import Step, ready
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
 
-BLOCK_RECORDS = 4096
-"""The same for formats that hold many records together, in records."""
+BLOCK_RECORDS = 1024
+"""The same in records, for formats that hold many together: more would have left the caches before they become columns."""
 
 SEGMENT_SECONDS = 10.0
 """A segment is committed at the end of a range after so long, also where a runner's bundle goes on (Flink in batch)."""
@@ -116,6 +114,7 @@ class EncodeBlocks(Step):
         self._key = self._grouper.key if self._grouper is not None else None
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         self._text = None if self._delivery.table or self._delivery.chooses else self._delivery.format.format
+        self._wait = self._row if self._delivery.table and not self._delivery.chooses else self._other
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -151,7 +150,7 @@ class EncodeBlocks(Step):
             group = () if self._key is None else self._key(record)
             step = FORMATTER
             if self._text is None:
-                return self._other(position, group, record)
+                return self._wait(position, group, record)
             data = self._text(record)
         except Exception as error:
             return self.failed(position, record, error, step)
@@ -193,8 +192,21 @@ class EncodeBlocks(Step):
                 staged += self._stage((), block)
         return staged
 
+    def _row(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
+        """Tables: what `process` does for text."""
+        block = self._blocks.get(group)
+        if block is None:
+            block = self._blocks[group] = _Block(position)
+        block.parts.append(record)
+        block.positions.append(position)
+        self._kept += 1
+        if len(block.parts) >= self._limit:
+            del self._blocks[group]
+            return self._stage(group, block)
+        return ()
+
     def _other(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
-        """Tables, limits and samples: what `process` does for text, with more to remember."""
+        """Limits and samples, also of tables: what `process` does for text, with more to remember."""
         limit, sample = self._delivery.limit, self._delivery.sample
         if limit and self._kept >= limit:
             self.count("over_limit")
@@ -417,91 +429,6 @@ class Admit(beam.DoFn):
                 yield group, pickle.dumps(ref._replace(records=records), 5)
 
 
-class PlanFiles(beam.DoFn):
-    """A group's blocks to the files that are made of them: (name, PlannedFile), pickled."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-
-    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[str, bytes]]:
-        if element[0] == GROUP:
-            blocks = in_order(pickle.loads(value) for value in element[1])
-            slices = tuple(Slice(ref, 0, ref.total) for ref in blocks)
-            file = PlannedFile(NAME, (), 0, sum(ref.total for ref in blocks), slices)
-            yield file.name, pickle.dumps(file, 5)
-            return
-        group = tuple(json.loads(element[0]))
-        refs = in_order(pickle.loads(value) for value in element[1])
-        schemas = tuple(dict.fromkeys(ref.schema for ref in refs if ref.schema))
-        for file in plan_files(self._delivery, group, refs):
-            yield file.name, pickle.dumps(file._replace(schemas=schemas), 5)
-
-
-def plan_files(delivery: Delivery, group: tuple[str, ...], refs: Sequence[BlockRef]) -> Iterator[PlannedFile]:
-    """Pack blocks in order into files of at most so many records and about so many bytes."""
-    number = delivery.names.start if delivery.names else 0
-    if delivery.sample:
-        slices = _sampled(refs, delivery.sample)
-        if slices:
-            records = sum(len(part.chosen or ()) for part in slices)
-            yield PlannedFile(delivery.name(group, number), group, number, records, tuple(slices))
-        return
-    size_of = _sizes(delivery, refs)
-    packed: list[Slice] = []
-    records, size = 0, 0.0
-    for ref in refs:
-        start = 0
-        while start < ref.records:
-            room = delivery.items_per_file - records if delivery.items_per_file else ref.records
-            stop = min(ref.records, start + room)
-            packed.append(Slice(ref, start, stop))
-            records += stop - start
-            size += size_of(ref) * (stop - start) / max(1, ref.total)
-            start = stop
-            if (delivery.items_per_file and records >= delivery.items_per_file) or (
-                delivery.bytes_per_file and size >= delivery.bytes_per_file
-            ):
-                yield PlannedFile(delivery.name(group, number), group, number, records, tuple(packed))
-                packed, records, size, number = [], 0, 0.0, number + 1
-    if packed:
-        yield PlannedFile(delivery.name(group, number), group, number, records, tuple(packed))
-
-
-def _sizes(delivery: Delivery, refs: Sequence[BlockRef]) -> Callable[[BlockRef], float]:
-    """How many bytes a block adds to its file: exact for compressed blocks, measured for the others where it matters."""
-    if not delivery.bytes_per_file or delivery.table or sum(ref.raw for ref in refs) < delivery.bytes_per_file:
-        return lambda ref: ref.length
-    light = [ref for ref in refs if not ref.compressed]
-    ratio = 1.0
-    if light and delivery.codec.name != "none":
-        blocks = Blocks()
-        sampled = light[:: max(1, len(light) // 16)]
-        raw = b"".join(blocks.payload(ref) for ref in sampled)
-        blocks.close()
-        ratio = _compressed_size(delivery.codec, raw) / max(1, len(raw))
-    return lambda ref: ref.length if ref.compressed else ref.raw * ratio
-
-
-def _compressed_size(codec: Codec, raw: bytes) -> int:
-    if codec.joins:
-        return len(codec.compress(raw))
-    import io
-
-    out = io.BytesIO()
-    with codec.archive(out, "sample") as member:
-        member.write(raw)
-    return len(out.getvalue())
-
-
-def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
-    """The records with the smallest draws."""
-    draws = sorted((draw, b, i) for b, ref in enumerate(refs) for i, draw in enumerate(ref.draws[: ref.records]))
-    chosen: dict[int, list[int]] = {}
-    for _, b, i in draws[:size]:
-        chosen.setdefault(b, []).append(i)
-    return [Slice(refs[b], 0, refs[b].total, tuple(sorted(chosen[b]))) for b in sorted(chosen)]
-
-
 def staged_lines(refs: Iterable[BlockRef]) -> Iterator[bytes]:
     """The dead letters of staged blocks, as they were staged."""
     blocks = Blocks()
@@ -524,112 +451,4 @@ def total_of(marks: dict[tuple[int, int], Mark]) -> dict[str, int]:
     return counts
 
 
-class PublishFile(beam.DoFn):
-    """Builds a planned file and has the writer put it in place. Two plans for one name end the export instead."""
-
-    def __init__(self, delivery: Delivery, run: Run) -> None:
-        self._delivery, self._run = delivery, run
-
-    def setup(self) -> None:
-        enter(self._run.folder)
-        writer, form = ready(self._delivery.writer), ready(self._delivery.format)
-        self._delivery = replace(self._delivery, writer=writer, format=form)
-        self._progress = Progress(self._run)
-
-    def start_bundle(self) -> None:
-        self._blocks = Blocks()
-
-    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[DeliveredFile]:
-        planned: list[PlannedFile] = [pickle.loads(value) for value in element[1]]
-        if len({file.group for file in planned}) > 1:
-            groups = " and ".join(repr(list(file.group)) for file in planned[:2])
-            raise DestinationError(
-                f"{element[0]}: the groups {groups} would have the same file name; "
-                "keep their placeholders apart in filebase"
-            )
-        file = planned[0]
-        if file.name == NAME and self._delivery.letters is not None:
-            yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
-            return
-        try:
-            delivered = self._delivery.writer.publish(file, lambda out: self.fill(file, out), self._run.scratch)
-            self._progress.add(files=1, bytes=delivered.size)
-            yield delivered
-        except RecordError as error:
-            raise DestinationError(f"{file.name}: {error}") from error
-
-    def fill(self, file: PlannedFile, out: BinaryIO) -> None:
-        """Write the whole file to `out`."""
-        if self._delivery.table:
-            blocks = ((self._blocks.payload(part.ref), _indices(part)) for part in file.slices)
-            self._delivery.format.assemble(blocks, file.schemas, out)
-        elif self._delivery.codec.joins:
-            members = Members(out, self._delivery.codec)
-            self._text(file, members.text, members.member)
-            members.close()
-        else:
-            member = os.path.basename(file.name)[: -len(self._delivery.codec.suffix)]
-            with self._delivery.codec.archive(out, member) as archive:
-                self._text(file, archive.write, None)
-
-    def _text(self, file: PlannedFile, text: Callable[[bytes], Any], member: Callable[[bytes], Any] | None) -> None:
-        form = self._delivery.format
-        text(form.header)
-        for n, part in enumerate(file.slices):
-            if n:
-                text(form.separator)
-            if part.ref.compressed and part.whole and member is not None:
-                member(self._blocks.payload(part.ref))
-            else:
-                text(self._cut(part))
-        text(form.footer)
-
-    def _cut(self, part: Slice) -> bytes:
-        payload = self._blocks.payload(part.ref)
-        if part.ref.compressed:
-            payload = self._delivery.codec.decompress(payload)
-        if part.whole:
-            return payload
-        gap = len(self._delivery.format.separator)
-        sizes = self._blocks.sizes(part.ref)
-        starts = [0, *accumulate(size + gap for size in sizes)]
-        if part.chosen is not None:
-            parts = [payload[starts[i] : starts[i] + sizes[i]] for i in part.chosen]
-            return bytes(self._delivery.format.separator.join(parts))
-        return payload[starts[part.start] : starts[part.stop] - gap]
-
-    def finish_bundle(self) -> None:
-        self._blocks.close()
-
-
-def _indices(part: Slice) -> Sequence[int] | None:
-    if part.chosen is not None:
-        return part.chosen
-    return None if part.whole else range(part.start, part.stop)
-
-
-class Members:
-    """A compressed file made of members: finished ones are copied, text between them is compressed as it comes."""
-
-    def __init__(self, out: BinaryIO, codec: Codec) -> None:
-        self._out, self._codec = out, codec
-        self._open: Any = None
-
-    def text(self, data: bytes) -> None:
-        if not data:
-            return
-        if self._open is None:
-            self._open = self._codec.compressor()
-        self._out.write(self._open.compress(data))
-
-    def member(self, data: bytes) -> None:
-        self.close()
-        self._out.write(data)
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._out.write(self._open.flush())
-            self._open = None
-
-
-__all__ = ["Admit", "Delivery", "EncodeBlocks", "Enough", "PlanFiles", "PublishFile"]
+__all__ = ["Admit", "Delivery", "EncodeBlocks", "Enough"]

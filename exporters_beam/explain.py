@@ -90,6 +90,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
     pushed = plan.pushdown
     if pushed.fields is not None and plan.filters_first:
         yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
+    elif plan.columnar:
+        read = "" if plan.columns is None else f", and {_named(plan.columns)} read"
+        yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
     elif plan.filters_first:
         yield f"no pushdown: {pushed.why}"
     if pushed.lines:

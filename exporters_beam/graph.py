@@ -23,15 +23,15 @@ from exporters_beam.delivery import (
     Delivery,
     EncodeBlocks,
     Enough,
-    PlanFiles,
-    PublishFile,
     group_key,
 )
 from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
+from exporters_beam.publishing import PlanFiles, PublishFile
 from exporters_beam.reading import RANGE_BYTES, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
+from exporters_beam.transforms.columnar import EncodeColumns, SiftColumns
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
 
@@ -75,7 +75,11 @@ class Outputs:
 
 
 def source_of(plan: Plan) -> Source:
-    return Source(plan.reader, plan.decompressor, plan.deserializer, RANGE_BYTES)
+    deserializer = plan.deserializer
+    if plan.columnar:
+        judged = frozenset[str]().union(*(step.component.reads for step in plan.steps))
+        deserializer = deserializer.in_columns(plan.columns, judged)
+    return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 
 def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
@@ -109,9 +113,10 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
         flows += [records, failures]
-    encoded = records | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
-        FAILED, TALLIES, main="blocks"
-    )
+    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
+    if plan.columnar:
+        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, main="blocks")
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.
@@ -160,12 +165,10 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
             units = units | "Cut" >> beam.ParDo(ListPieces(source, run.pieces, run.resumed))
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8
-    read = ReadPieces if run.pieces and not enough else ReadChunks
-    decoded = (
-        units
-        | "reader" >> beam.ParDo(read(source, run.bundle_seconds, enough, pieces, run.resumed))
-        | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
-    )
+    reading = ReadPieces if run.pieces and not enough else ReadChunks
+    chunks = units | "reader" >> beam.ParDo(reading(source, run.bundle_seconds, enough, pieces, run.resumed))
+    chunks.element_type = Flowing
+    decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     return decoded["records"], decoded[FAILED]
 
 
@@ -195,6 +198,8 @@ class ReadFooter(beam.DoFn):
 
 def _decoder(plan: Plan, source: Source) -> Decode:
     first = plan.steps[0] if plan.filters_first else None
+    if plan.columnar:
+        return SiftColumns(source, first, plan.on_error)
     return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
                   plan.pushdown.fields, plan.pushdown.lines, plan.grouper)  # fmt: skip
 

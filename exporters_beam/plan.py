@@ -106,6 +106,27 @@ class Plan:
         return Pushdown(None if why else frozenset(fields), lines, why)
 
     @property
+    def columnar(self) -> bool:
+        """Whether columns of a table stay columns on their way to a table, since no step but a filter looks at records."""
+        filters = [self.steps[0].component] if self.filters_first else []
+        return (
+            self.spec.settings.pushdown
+            and hasattr(self.deserializer, "in_columns")
+            and hasattr(self.format, "encode_columns")
+            and len(self.steps) == len(filters)
+            and all(getattr(judge, "reads", None) is not None for judge in filters)
+            and not (self.grouper or self.limit or self.sample or getattr(self.reader, "letters", False))
+        )
+
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """Which columns a columnar export reads, None for all. Dead letters would show that others are missing."""
+        needed: frozenset[str] | None = self.format.needs
+        if needed is None or self.on_error.writes:
+            return None
+        return needed.union(*(step.component.reads for step in self.steps))
+
+    @property
     def _hands_on_lines(self) -> bool:
         """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
         return (

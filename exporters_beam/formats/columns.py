@@ -64,6 +64,9 @@ def arrow_schema(struct: Struct) -> Any:
 
 # Staging
 
+_ARROW_STREAM = b"\xff\xff\xff\xff"
+"""How Arrow's streams begin, and compressed batches do not."""
+
 
 def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema (which small
@@ -80,6 +83,19 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
         raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
     batch = pa.RecordBatch.from_struct_array(array).serialize()
     return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
+
+
+def stage_batch(batch: Any, schema: bytes) -> bytes:
+    """A block's payload for columns that did not come from records: an Arrow stream of one batch. Blocks are larger here,
+    so that its schema does not count, and compressing with zstd would take a good part of the whole export's time."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    sink.write(mark(schema))
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
 
 
 def mark(schema: bytes) -> bytes:
@@ -110,13 +126,15 @@ def unstage(
 
     target = arrow_schema(want)
     staged = {mark(schema): (struct, arrow_schema(struct)) for schema, struct in have}
-    unpacker = zstandard.ZstdDecompressor()
+    unpacker, alone = zstandard.ZstdDecompressor(), pa.ipc.IpcReadOptions(use_threads=False)
     for payload, indices in blocks:
         if payload[:8] not in staged:
             raise DestinationError("a staged block has a schema that none of its group's blocks declared")
         struct, schema = staged[payload[:8]]
-        message = pa.py_buffer(unpacker.decompress(payload[8:]))
-        batch = pa.ipc.read_record_batch(message, schema)
+        if payload[8:12] == _ARROW_STREAM:
+            batch = pa.ipc.open_stream(pa.py_buffer(payload)[8:], options=alone).read_next_batch()
+        else:
+            batch = pa.ipc.read_record_batch(pa.py_buffer(unpacker.decompress(payload[8:])), schema)
         if schema is not target and not schema.equals(target):
             batch = pa.RecordBatch.from_arrays(_fit_fields(batch.columns, struct, want, batch.num_rows), schema=target)
         if indices is not None:
@@ -276,13 +294,13 @@ def _times_of(array: Any, cut: bool) -> list[Any]:
         raise ValueError(f"{type_} outside the years 1 to 9999")
     if not pa.types.is_timestamp(type_) or type_.tz is None:
         return found
-    utc, zone = datetime.timezone.utc, _zone(type_.tz)
+    utc, zone = datetime.timezone.utc, known_zone(type_.tz)
     aware = [None if v is None else v.replace(tzinfo=utc) for v in found]
     return aware if zone is utc else [None if v is None else v.astimezone(zone) for v in aware]
 
 
 @lru_cache(maxsize=64)
-def _zone(name: str) -> datetime.tzinfo:
+def known_zone(name: str) -> datetime.tzinfo:
     if name.upper() in ("UTC", "Z", "GMT", "ETC/UTC", "+00:00"):
         return datetime.timezone.utc
     if found := re.fullmatch(r"([+-])(\d\d):?(\d\d)", name):

@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
@@ -49,32 +50,45 @@ class ParquetDeserializer:
         default="fail",
         choices=("fail", "cut"),
     )
+    _larger: int = field(init=False, repr=False, compare=False, default=1)
+    _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
+    _opened: Any = field(init=False, repr=False, compare=False, default=None)
+    _judged: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+
+    def in_columns(self, only: frozenset[str] | None, judged: frozenset[str] = frozenset()) -> ParquetDeserializer:
+        """One whose chunks do not become records: they are larger, and hold `only` these top-level columns. Texts of
+        columns to be `judged` come as dictionaries, as they mostly stand in the file."""
+        copy = replace(self)
+        object.__setattr__(copy, "_judged", judged)
+        object.__setattr__(copy, "_larger", 8)
+        object.__setattr__(copy, "_only", only)
+        return copy
 
     def row_groups(self, stream: BinaryIO) -> int:
         """How many row groups a file has; each can be read by itself. Raises SourceError."""
-        return int(self._open(stream).metadata.num_row_groups)
+        return int(self._open(stream)[0].metadata.num_row_groups)
 
-    def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+    def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[Any, int, int]]:
         """The chunks of one row group, numbered from 0."""
-        yield from self._chunks(self._open(stream), row_group)
+        yield from self._chunks(*self._open(stream), row_group)
 
-    def chunks(self, stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-        """The file in order, as Arrow streams of one batch each. `stream` must be seekable."""
-        file = self._open(stream)
+    def chunks(self, stream: BinaryIO) -> Iterator[tuple[Any, int, int]]:
+        """The file in order, as Arrow streams of one batch each (with `in_columns` as batches). `stream` must be seekable."""
+        file, paths = self._open(stream)
         for row_group in range(file.metadata.num_row_groups):
-            yield from self._chunks(file, row_group)
+            yield from self._chunks(file, paths, row_group)
 
-    def decode(self, data: bytes) -> Sequence[Record]:
-        batch = _batch(data)
+    def decode(self, data: Any) -> Sequence[Record]:
+        batch = unpack(data)
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
         return arrow.rows(batch.schema.names, columns, batch.num_rows)
 
     def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
-        batch = _batch(data)
+        batch = unpack(data)
         for number in range(batch.num_rows):
             record: dict[str, Any] = {}
             problem = None
-            row = {name: column.take([number]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            row = {name: _one(column, number) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
             for name, value in row.items():  # of one record: a slice would still hold the parts of the others
                 try:
                     (record[name],) = arrow.values(value, self.nanoseconds == "cut")
@@ -84,9 +98,19 @@ class ParquetDeserializer:
             told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
             yield number, problem or record, told
 
-    def _open(self, stream: BinaryIO) -> Any:
-        import inspect
+    def _open(self, stream: BinaryIO) -> tuple[Any, list[str] | None]:
+        """The file and the columns to read, found out once for a stream: there may be many of them, and many row groups."""
+        opened = self._opened
+        if opened is None or opened[0] is not stream:
+            file = self._checked(stream)
+            opened = (stream, file, self._paths(file))
+            object.__setattr__(self, "_opened", opened)
+        return opened[1], opened[2]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _checked(self, stream: BinaryIO) -> Any:
         import pyarrow.parquet as pq
 
         if not stream.seekable():
@@ -101,8 +125,11 @@ class ParquetDeserializer:
         if start not in (b"PAR1", b"PARE"):
             raise SourceError(f"not a Parquet file: it begins with {start!r}")
         with _source_errors("the file is truncated or damaged"):
-            checks = {"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys()  # pyarrow 15
-            file = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us", **dict.fromkeys(checks, True))
+            options = {"coerce_int96_timestamp_unit": "us", **_checks()}
+            file = pq.ParquetFile(stream, **options)
+            texts = [f.name for f in file.schema_arrow if f.name in self._judged and str(f.type) == "string"]
+            if texts:
+                file = pq.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts, **options)
         about = file.metadata
         rows = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
         if rows != about.num_rows:
@@ -110,14 +137,15 @@ class ParquetDeserializer:
         names = file.schema_arrow.names
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
-        self._paths(file)
         return file
 
     def _paths(self, file: Any) -> list[str] | None:
         """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
-        if not self.columns:
+        if not self.columns and self._only is None:
             return None
         paths = [file.schema.column(i).path for i in range(len(file.schema))]
+        if not self.columns:
+            return self._needed(file, paths)
         known = [(path, re.sub(r"\.list\.(element|item)(?=\.|$)", "", path)) for path in paths]
         found = []
         for column in self.columns:
@@ -130,7 +158,14 @@ class ParquetDeserializer:
             found += matching
         return found
 
-    def _chunks(self, file: Any, row_group: int) -> Iterator[tuple[bytes, int, int]]:
+    def _needed(self, file: Any, paths: list[str]) -> list[str] | None:
+        """The paths below the columns that are needed; all where that cannot be told, or nothing would be left."""
+        names = file.schema_arrow.names
+        if any("." in name for name in names):
+            return None
+        return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
+
+    def _chunks(self, file: Any, paths: list[str] | None, row_group: int) -> Iterator[tuple[Any, int, int]]:
         groups = file.metadata.num_row_groups
         if not 0 <= row_group < groups:
             raise SourceError(f"there is no row group {row_group}; the file has {groups}")
@@ -140,16 +175,29 @@ class ParquetDeserializer:
             if values != about.num_rows and not column.max_repetition_level:
                 raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
                                   f"and its column {column.path} {values}")  # fmt: skip
-        rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(about.total_byte_size, 1)))
+        size = about.total_byte_size
+        if self._larger > 1 and paths is not None:
+            columns = (about.column(i) for i in range(about.num_columns) if file.schema.column(i).path in paths)
+            size = sum(column.total_uncompressed_size for column in columns)
+        rows = self._larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(size, 1)))
         first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
-            batches = file.iter_batches(rows, row_groups=[row_group], columns=self._paths(file), use_threads=False)
+            batches = file.iter_batches(rows, row_groups=[row_group], columns=paths, use_threads=False)
             for batch in batches:
-                for piece in _small(batch):
-                    yield _packed(piece), piece.num_rows, piece.nbytes
+                for piece in _small(batch, 4 * CHUNK_BYTES * self._larger):
+                    yield piece if self._larger > 1 else pack(piece), piece.num_rows, piece.nbytes
                     done += piece.num_rows
             if done != about.num_rows:
                 raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
+
+
+@lru_cache(maxsize=1)
+def _checks() -> dict[str, bool]:
+    import inspect
+
+    import pyarrow.parquet as pq
+
+    return dict.fromkeys({"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys(), True)
 
 
 @contextmanager
@@ -162,17 +210,24 @@ def _source_errors(what: Any) -> Iterator[None]:
         raise SourceError(f"{what() if callable(what) else what}: {str(error)[:200]}") from error
 
 
-def _small(batch: Any) -> Iterator[Any]:
+def _one(column: Any, number: int) -> Any:
+    import pyarrow as pa
+
+    value = column.take([number])
+    return value.dictionary_decode() if pa.types.is_dictionary(value.type) else value
+
+
+def _small(batch: Any, size: int) -> Iterator[Any]:
     """The batch in halves of halves: encoded columns can be much smaller than what they hold."""
-    if batch.nbytes <= 4 * CHUNK_BYTES or batch.num_rows < 2:
+    if batch.nbytes <= size or batch.num_rows < 2:
         yield batch
         return
     half = batch.num_rows // 2
-    yield from _small(batch.slice(0, half))
-    yield from _small(batch.slice(half))
+    yield from _small(batch.slice(0, half), size)
+    yield from _small(batch.slice(half), size)
 
 
-def _packed(batch: Any) -> bytes:
+def pack(batch: Any) -> bytes:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
@@ -181,9 +236,11 @@ def _packed(batch: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _batch(data: bytes) -> Any:
+def unpack(data: Any) -> Any:
     import pyarrow as pa
 
+    if isinstance(data, pa.RecordBatch):
+        return data
     with pa.ipc.open_stream(data) as reader:
         return reader.read_next_batch()
 
@@ -253,6 +310,19 @@ class ParquetFormat:
         struct = types.infer(records)
         schema = types.dump(struct)
         return arrow.stage(records, struct, schema), schema
+
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The fields that files will have, others being dropped; None for all."""
+        if self._given is None or self.unknown_fields != "drop":
+            return None
+        return frozenset(f.name for f in self._given.fields)
+
+    def encode_columns(self, batch: Any) -> tuple[bytes, bytes]:
+        """What `encode` gives for the records of a batch; raises where only they can tell."""
+        from exporters_beam.formats.columnar import encoded
+
+        return encoded(batch, self._given, self.unknown_fields == "drop")
 
     def assemble(
         self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO

@@ -275,10 +275,10 @@ def _decimals(values: Sequence[Any], path: str) -> Scalar:
             raise RecordError(f"field {path} holds the decimal {value}, which a table cannot hold")
         scale = max(scale, -exponent)
         whole = max(whole, len(digits) + exponent)
-    return _decimal(whole, scale, path)
+    return decimal(whole, scale, path)
 
 
-def _decimal(whole: int, scale: int, path: str) -> Scalar:
+def decimal(whole: int, scale: int, path: str) -> Scalar:
     if whole + scale > 76:
         raise RecordError(f"field {path} needs decimals of {whole} digits and {scale} after the point; at most 76 fit")
     return Scalar("decimal", (max(whole + scale, 1), scale, 0))
@@ -344,7 +344,7 @@ def merge(a: Type, b: Type, path: str = "") -> Type:
         kinds = {a.kind, b.kind}
         if kinds == {"decimal"}:
             whole = max(a.size[0] - a.size[1], b.size[0] - b.size[1])
-            return _decimal(whole, max(a.size[1], b.size[1]), path)
+            return decimal(whole, max(a.size[1], b.size[1]), path)
         if kinds == {"int", "int64"}:
             return Scalar("int64")
         if kinds == {"int", "float64"}:

@@ -1,0 +1,133 @@
+"""From Parquet to Parquet where nothing but a filter looks at records: columns are sifted and staged as they are.
+
+The elements between the two ParDos here are (position, `Columns`), one for each chunk of the source. What cannot be
+judged or staged as columns takes the way over records, chunk by chunk, so that counts, failures and delivered files are
+the same.
+"""
+
+from __future__ import annotations
+
+import pickle
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+from exporters_beam.delivery import EncodeBlocks, group_key
+from exporters_beam.formats import columnar
+from exporters_beam.formats import columns as arrow
+from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
+from exporters_beam.records import BlockRef, Chunk, Mark, Position
+from exporters_beam.transforms.filters import KeyValueFilter
+from exporters_beam.transforms.steps import Decode
+
+
+class Columns(NamedTuple):
+    """The records of a chunk that were kept: their numbers in it, their columns, and the chunk as it was read."""
+
+    numbers: Any
+    batch: Any
+    data: Any
+
+
+class SiftColumns(Decode):
+    """Decode, for columns: only what the filter reads becomes Python values."""
+
+    def __init__(self, source: Any, first: Any, on_error: Any) -> None:
+        super().__init__(source, first.name if first else "", first.component if first else None, on_error)
+        self._reads = first.component.reads if first else frozenset()
+
+    def process(self, element: Chunk | Mark) -> Iterable[Any]:
+        if isinstance(element, Mark):
+            return super().process(element)
+        try:
+            return self._columns(element)
+        except Exception:  # Records say what is wrong, and with which of them.
+            return list(chain.from_iterable(map(super().process, _pieces(element))))
+
+    def _columns(self, chunk: Chunk) -> list[Any]:
+        unit, number, first, data = chunk
+        batch = unpack(data)
+        kept = columnar.checked(batch)
+        numbers: Any = range(batch.num_rows)
+        if self._keep is not None:
+            mask = self._mask(batch)
+            kept = kept.filter(mask)
+            numbers = mask.to_numpy(zero_copy_only=False).nonzero()[0]
+        self._read += batch.num_rows
+        self._dropped += batch.num_rows - kept.num_rows
+        if not kept.num_rows:
+            return []
+        return [((unit, number, first + int(numbers[0])), Columns(numbers, kept, data))]
+
+    def _mask(self, batch: Any) -> Any:
+        """Which rows the filter keeps: it is asked for each row, or for each text that is in the column."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        keep: Any = self._judge
+        cut = self._source.deserializer.nanoseconds == "cut"
+        names = [name for name in batch.schema.names if name in self._reads]
+        columns = [batch.column(name) for name in names]
+        texts = _as_dictionary(columns[0]) if len(names) == 1 and isinstance(self._component, KeyValueFilter) else None
+        if texts is not None:
+            flags = [bool(keep({names[0]: text})) for text in arrow.values(texts.dictionary)]
+            found = pc.take(pa.array(flags, pa.bool_()), texts.indices)
+            return found.fill_null(bool(keep({names[0]: None}))) if found.null_count else found
+        rows = arrow.rows(names, [arrow.values(column, cut) for column in columns], batch.num_rows)
+        return pa.array([bool(keep(row)) for row in rows], pa.bool_())
+
+
+def _as_dictionary(column: Any) -> Any:
+    """A column of texts as numbers of its distinct texts; None for other columns."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        return column if pa.types.is_string(column.type.value_type) else None
+    return column.dictionary_encode() if pa.types.is_string(column.type) else None
+
+
+def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+    batch = unpack(chunk.data)
+    for at in range(0, batch.num_rows, CHUNK_ROWS):
+        yield chunk._replace(first=chunk.first + at, data=pack(batch.slice(at, CHUNK_ROWS)))
+
+
+class EncodeColumns(EncodeBlocks):
+    """EncodeBlocks, for columns: what comes as a batch is staged as one."""
+
+    def __init__(self, *args: Any, deserializer: Any) -> None:
+        super().__init__(*args)
+        self._deserializer = deserializer
+
+    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
+        if element[1].__class__ is Columns:
+            return self._columns(*element)
+        return super().process(element)
+
+    def _columns(self, position: Position, columns: Columns) -> list[Any]:
+        found: list[Any] = []
+        waiting = self._blocks.pop((), None)  # Records that came before.
+        if waiting is not None:
+            found += self._stage((), waiting)
+        try:
+            payload, schema = self._delivery.format.encode_columns(columns.batch)
+        except Exception:
+            for element in self._records(position, columns):
+                found += super().process(element)
+            return found
+        count = columns.batch.num_rows
+        size = len(payload)
+        ref = BlockRef("", 0, size, size, count, count, False, position, self._number, schema)
+        ref = self._segment.add((), payload, array("I", bytes(4 * count)), ref)
+        self._number += 1
+        self._kept += count
+        return [*found, (group_key(()), pickle.dumps(ref, 5))]
+
+    def _records(self, position: Position, columns: Columns) -> Iterator[tuple[Position, Any]]:
+        unit, number, first = position
+        start = first - int(columns.numbers[0])
+        for at in range(0, len(columns.numbers), CHUNK_ROWS):
+            numbers = list(map(int, columns.numbers[at : at + CHUNK_ROWS]))
+            records = self._deserializer.decode(pack(unpack(columns.data).take(numbers)))
+            yield from zip(((unit, number, start + n) for n in numbers), records, strict=True)
