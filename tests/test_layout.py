@@ -50,8 +50,8 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"closing", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe", "reading", "runner", "runners",
-        "submission", "template",
+BEAM = {"closing", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe", "reading",
+        "runner", "runners", "submission", "template",
         "transforms.dedupe", "transforms.steps", "worker_pool", "worker_process", "workers", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
