@@ -602,6 +602,9 @@ class WriteManifest(beam.DoFn):
     def __init__(self, delivery: Delivery, run: Run) -> None:
         self._delivery, self._run = delivery, run
 
+    def setup(self) -> None:
+        self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
+
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
         tallies: dict[tuple[int, int], Mark] = {}
         listed: dict[int, Unit] = {}
@@ -622,10 +625,13 @@ class WriteManifest(beam.DoFn):
         if self._delivery.md5 and files:
             self._checksums(files)
         path = self._run.manifest
+        text = json.dumps(manifest, ensure_ascii=False, indent=1, default=repr).encode("utf-8", "backslashreplace")
+        if hasattr(self._delivery.writer, "finish") and self._delivery.names:
+            self._delivery.writer.finish(text, self._delivery.names, self._run.export_id)
         with destination("cannot write the manifest", path):
             os.makedirs(self._run.books, exist_ok=True)
-            with open(path + ".part", "w", encoding="utf-8", errors="backslashreplace") as out:
-                json.dump(manifest, out, ensure_ascii=False, indent=1, default=repr)
+            with open(path + ".part", "wb") as out:
+                out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
@@ -670,7 +676,8 @@ class WriteManifest(beam.DoFn):
                 check(file)
 
     def _checksums(self, files: list[DeliveredFile]) -> None:
-        text = "".join(f"{file.md5} {file.name}\n" for file in files).encode()
+        listed_as = getattr(self._delivery.writer, "listed_as", str)
+        text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
         base = self._delivery.names.base if self._delivery.names else "."
         name = f"md5checksum{self._delivery.names.mark if self._delivery.names else ''}.md5"
         name = name if base == "." else os.path.join(base, name)

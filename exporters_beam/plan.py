@@ -17,6 +17,8 @@ from exporters_beam.compressions import Codec, codec
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.letters import FAIL, STEPS, OnError
 from exporters_beam.naming import FileNames, expand_dates
+from exporters_beam.options import options_of
+from exporters_beam.variables import Secret
 
 if TYPE_CHECKING:
     from exporters_beam.spec import ExportSpec, Section
@@ -130,7 +132,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files = names is not None
     return Plan(
         spec=spec,
-        reader=spec.reader.component,
+        reader=_at(spec.reader.component, now),
         decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
         deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
         if streams else None,
@@ -171,7 +173,12 @@ def _marked(path: str, spec: ExportSpec) -> str:
 
 
 def _to_folders(writer: Any) -> bool:
-    return bool(getattr(writer, "to_folders", False))
+    return bool(getattr(writer, "to_folders", False) or getattr(writer, "remote", False))
+
+
+def _at(reader: Any, now: datetime) -> Any:
+    """The reader as of the time of the plan, where it has dates in its options."""
+    return reader.at(now) if hasattr(reader, "at") else reader
 
 
 def _digest(value: Any) -> str:
@@ -224,7 +231,16 @@ def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
                  "writer", "formatter", "write_buffer"):  # fmt: skip
         section: Section | None = getattr(spec, name)
         if section is not None:
-            yield name, section.entry.name, dict(section.options)
+            yield name, section.entry.name, _without_secrets(section)
+
+
+def _without_secrets(section: Section) -> dict[str, Any]:
+    """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
+    secret = {o.name for o in options_of(type(section.component)) if o.secret}
+    return {
+        name: value if name not in secret or isinstance(value, Secret) or value is None else "***"
+        for name, value in section.options.items()
+    }
 
 
 def _without_name(message: str) -> str:

@@ -138,6 +138,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     from exporters_beam.graph import build
+    from exporters_beam.transforms.steps import ready
 
     options = PipelineOptions(list(beam_args))
     standard = options.view_as(StandardOptions)
@@ -159,6 +160,8 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
             resumed=books.resumed,
         )
         try:
+            if local and hasattr(plan.writer, "probe"):
+                ready(plan.writer).probe()
             with _collector(local), _watched(run, progress):
                 processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
                 pipeline = beam.Pipeline(_watching(books) if processes else None, options)

@@ -122,6 +122,8 @@ class _Loading:
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
         older = sections.pop("filter")
+        if settings.disable_retries:
+            sections = {name: _once(section) if section else None for name, section in sections.items()}
         sections["filter_before"] = older or sections["filter_before"]
         sections["formatter"] = sections["formatter"] or formatter
         return ExportSpec(
@@ -214,7 +216,9 @@ class _Loading:
         if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
             return None
         try:
-            return build(component, copy.deepcopy(dict(options)), self.environ)
+            return build(
+                component, {**copy.deepcopy(dict(options)), **self.from_environment(component, options)}, self.environ
+            )
         except ConfigError as error:
             for problem in error.problems:
                 way, message = _way(problem, component)
@@ -222,6 +226,14 @@ class _Loading:
         except Exception as error:  # of somebody's own component
             self.add(path, f"cannot be made: {type(error).__name__}: {error}")
         return None
+
+    def from_environment(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
+        """Secrets that the environment gives, as references: their values are read where they are used."""
+        return {
+            o.name: Secret(f"${{secret:env:{o.env}}}") for o in options_of(component)
+            if o.secret and o.env and options.get(o.name) is None
+            and os.environ.get(o.env) and os.environ[o.env] == self.environ.get(o.env)
+        }  # fmt: skip
 
     def refuse_stream_sections(self) -> None:
         reader = self.classes.get(("reader",))
@@ -330,7 +342,7 @@ def _does_nothing(section: Section | None) -> bool:
 
 
 def _once(section: Section) -> Section:
-    """A notification that is tried only once."""
+    """A component that tries only once what can fail for a moment."""
     if not hasattr(section.component, "attempts"):
         return section
     return replace(section, component=replace(section.component, attempts=1))

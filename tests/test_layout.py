@@ -36,6 +36,7 @@ LAYERS = (
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
+    ("storages",),
     ("letters", "manifest", "variables", "staging"),
     ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report"),
@@ -158,7 +159,18 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 
 def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
-    heavy = ("apache_beam", "pyarrow", "fastavro", "numpy", "zstandard", "jq", "boto3")
+    heavy = (
+        "apache_beam",
+        "pyarrow",
+        "fastavro",
+        "numpy",
+        "zstandard",
+        "jq",
+        "boto3",
+        "google.cloud.storage",
+        "paramiko",
+        "azure.storage",
+    )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.spec, exporters_beam.plan\n"
         "import exporters_beam.reference, exporters_beam.schema\n"

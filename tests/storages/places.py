@@ -1,0 +1,273 @@
+"""Real servers of storages: started on free ports, awaited until they answer, ended by their process.
+
+Servers that are no Python packages are looked for on the PATH and in `$EXPORTERS_BEAM_SERVERS` (by default
+`~/.cache/exporters-beam/servers/bin`); docs/storages.md says how to get them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CACHE = Path(os.environ.get("EXPORTERS_BEAM_SERVERS") or Path.home() / ".cache/exporters-beam/servers/bin")
+
+
+def program(name: str, how: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=f"{CACHE}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{name} is not here; get it with: {how}")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(
+    command: list[str], ready: Callable[[], bool], log: Path, env: dict[str, str] | None = None
+) -> Iterator[Any]:
+    """A server as a child process while the block runs."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(env or {})})
+    try:
+        until = time.monotonic() + 60
+        while not ready():
+            assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
+            assert time.monotonic() < until, f"{command[0]} does not answer: {log.read_text()[-2000:]}"
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+
+def answers(url: str) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    return ready
+
+
+def greets(port: int, banner: bytes) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 2) as connection:
+                return connection.recv(len(banner)) == banner
+        except OSError:
+            return False
+
+    return ready
+
+
+@pytest.fixture(autouse=True)
+def books_of_remote_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state folder of this machine, and no credentials or proxies that the machine may have."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    for name in list(os.environ):
+        if name.startswith("EXPORTERS_") and name != "EXPORTERS_BEAM_SERVERS":
+            monkeypatch.delenv(name)
+
+
+# Destinations
+
+
+@dataclass
+class Place:
+    """A server with room for an export: sections of configs that name it."""
+
+    kind: str
+    options: dict[str, Any]
+    reader: dict[str, Any] = field(default_factory=dict)
+    made: Any = None
+
+    def writer(self, filebase: str, **more: Any) -> dict[str, Any]:
+        return {"name": self.kind, "options": {**self.options, "filebase": filebase, **more}}
+
+    def source(self, prefix: str, **more: Any) -> dict[str, Any]:
+        return {"name": self.kind, "options": {**self.options, **self.reader, self.where: prefix, **more}}
+
+    @property
+    def where(self) -> str:
+        return "path" if self.kind in ("sftp", "ftp") else "prefix"
+
+    def storage(self) -> Any:
+        from exporters_beam.registry import find, load
+
+        component = load(find("writer", self.kind))
+        return component(filebase="x", **self.options).storage
+
+    def put(self, name: str, data: bytes) -> None:
+        import hashlib
+        import io
+
+        from exporters_beam.storages import Content
+
+        content = Content(len(data), hashlib.md5(data).hexdigest(), token="test")
+        self.storage().put(name, io.BytesIO(data), content)
+
+    def get(self, name: str) -> bytes:
+        storage = self.storage()
+        with storage.open(storage.stat(name)) as stream:
+            return bytes(stream.read())
+
+
+SECRET = "canary-of-the-secret-key"
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command = program("versitygw", "go install github.com/versity/versitygw/cmd/versitygw@latest")
+    folder = tmp_path_factory.mktemp("versitygw")
+    for name in ("iam", "data"):
+        (folder / name).mkdir()
+    port = free_port()
+    with serving(
+        [command, "--port", f"127.0.0.1:{port}", "--quiet", "--iam-dir", str(folder / "iam"), "--health", "/health",
+         "posix", str(folder / "data")],
+        answers(f"http://127.0.0.1:{port}/health"),
+        folder / "log",
+        {"ROOT_ACCESS_KEY": "rootkey", "ROOT_SECRET_KEY": SECRET},
+    ):  # fmt: skip
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("moto", reason="moto is not here; get it with: pip install 'moto[server,s3]'")
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with serving(
+        command, answers(f"http://127.0.0.1:{port}/moto-api/data.json"), tmp_path_factory.mktemp("moto") / "log"
+    ):
+        yield f"http://127.0.0.1:{port}"
+
+
+_count = iter(range(10**6))
+
+
+def s3_place(endpoint: str) -> Place:
+    import boto3
+
+    bucket = f"bucket-{next(_count)}"
+    options = {"bucket": bucket, "host": endpoint, "aws_access_key_id": "rootkey", "aws_secret_access_key": SECRET}
+    client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="rootkey", aws_secret_access_key=SECRET,
+                          region_name="us-east-1")  # fmt: skip
+    client.create_bucket(Bucket=bucket)
+    return Place("s3", options, made=client)
+
+
+@pytest.fixture
+def s3(versitygw: str) -> Place:
+    return s3_place(versitygw)
+
+
+@pytest.fixture
+def moto(moto_server: str) -> Place:
+    return s3_place(moto_server)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place:
+    """The destination of a test that is run for each: parametrize it indirectly."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def gcs(fake_gcs_server: str) -> Place:
+    bucket = f"bucket-{next(_count)}"
+    options = {"bucket": bucket, "project": "test", "host": fake_gcs_server}
+    place = Place("gcs", options)
+    place.made = place.storage().client
+    place.made.create_bucket(bucket)
+    return place
+
+
+@pytest.fixture(scope="session")
+def fake_gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("google.cloud.storage", reason="get it with: pip install 'exporters-beam[gcs]'")
+    command = program("fake-gcs-server", "go install github.com/fsouza/fake-gcs-server@latest")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with serving(
+        [command, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory",
+         "-external-url", url, "-public-host", f"127.0.0.1:{port}"],
+        answers(f"{url}/storage/v1/b?project=t"),
+        tmp_path_factory.mktemp("fake-gcs-server") / "log",
+    ):  # fmt: skip
+        yield url
+
+
+@dataclass
+class Sshd:
+    """An OpenSSH server that lets the user of this process in with a key."""
+
+    port: int
+    folder: Path
+    options: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    paramiko = pytest.importorskip("paramiko", reason="get it with: pip install 'exporters-beam[sftp]'")
+    command = program("sshd", "apt-get install openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    port = free_port()
+    for name in ("host", "user"):
+        paramiko.RSAKey.generate(2048).write_private_key_file(str(folder / name))
+    user = paramiko.RSAKey(filename=str(folder / "user"))
+    host = paramiko.RSAKey(filename=str(folder / "host"))
+    (folder / "authorized").write_text(f"ssh-rsa {user.get_base64()}\n")
+    (folder / "known").write_text(f"[127.0.0.1]:{port} ssh-rsa {host.get_base64()}\n")
+    (folder / "data").mkdir()
+    (folder / "config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp -d {folder}/data\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    with serving([command, "-D", "-e", "-f", str(folder / "config")], greets(port, b"SSH-2.0"), folder / "log"):
+        import getpass
+
+        options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
+                   "private_key_file": str(folder / "user"), "known_hosts": str(folder / "known")}  # fmt: skip
+        yield Sshd(port, folder / "data", options)
+
+
+@pytest.fixture
+def sftp(sshd: Sshd) -> Iterator[Place]:
+    """The folder of the user is empty at the beginning of a test."""
+    shutil.rmtree(sshd.folder, ignore_errors=True)
+    sshd.folder.mkdir(exist_ok=True)
+    yield Place("sftp", sshd.options, made=sshd)
