@@ -367,12 +367,17 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         self._covered = resumed.covered if resumed else frozenset()
         self._whole = resumed.whole if resumed else frozenset()
         self._suspended: tuple[Unit, int, Any] | None = None
+        self._revealed: Source | None = None
 
-    def setup(self) -> None:
-        self._source = self._source.ready()
+    @property
+    def _ready(self) -> Source:
+        """The source with its secrets. Beam asks for restrictions without a setup before."""
+        if self._revealed is None:
+            self._revealed = self._source.ready()
+        return self._revealed
 
     def initial_restriction(self, unit: Unit) -> Span:
-        return (0, -1) if unit.index in self._whole else self._source.span(unit)
+        return (0, -1) if unit.index in self._whole else self._ready.span(unit)
 
     def create_tracker(self, span: Span) -> SpanTracker:
         return SpanTracker(span)
@@ -418,7 +423,7 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         suspended, self._suspended = self._suspended, None
         if suspended is not None and suspended[:2] == (unit, span[0]):
             return suspended[2]
-        return self._source.events(unit, span, self._covered)
+        return self._ready.events(unit, span, self._covered)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_suspended": None}
+        return {**self.__dict__, "_suspended": None, "_revealed": None}

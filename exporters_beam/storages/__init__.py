@@ -8,6 +8,7 @@ server's answer. It is an OSError, so that readers and writers tell it as they t
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
 import io
 import time
@@ -244,6 +245,25 @@ class Connected:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+class Sent:
+    """A file that is sent to a server that tells no checksum: hashed on its way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        self._file, self._hash = file, hashlib.md5(usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        return data
+
+    def compare(self, name: str, content: Content) -> None:
+        """Raises StorageError where it is not what was to be sent."""
+        if self._hash.hexdigest() != content.md5:
+            raise StorageError("", f"{name} was not sent as it was built: its MD5 is {self._hash.hexdigest()}, "
+                                   f"not {content.md5}")  # fmt: skip
 
 
 def of_url(url: str) -> tuple[Storage, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,11 +96,11 @@ class GcsStorage(Storage):
         return client("google.cloud.storage.retry", WHAT, EXTRA).DEFAULT_RETRY if self.attempts > 1 else None
 
     def names(self, prefix: str) -> Iterator[Stored]:
-        with self._answers(prefix):
+        with self._answers(""):
             found = self.client.list_blobs(self.bucket, prefix=prefix, page_size=PAGE, retry=self._retry)
             pages = iter(found.pages)
         while True:
-            with self._answers(prefix):
+            with self._answers(""):
                 page = next(pages, None)
                 blobs = list(page) if page is not None else None
             if blobs is None:
@@ -138,7 +139,7 @@ class GcsStorage(Storage):
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """In one request, or resumable in several; the server compares the CRC32C of what arrived with what was sent."""
-        with self._answers(name):
+        with self._answers(name, putting=True):
             blob = self.client.bucket(self.bucket).blob(name, chunk_size=CHUNK if content.size > CHUNK else None)
             blob.metadata = dict(content.metadata) or None
             file.seek(0)
@@ -182,7 +183,7 @@ class GcsStorage(Storage):
                 raise
 
     @contextmanager
-    def _answers(self, name: str) -> Iterator[None]:
+    def _answers(self, name: str, putting: bool = False) -> Iterator[None]:
         """Turns what the client raises into StorageError."""
         errors = client("google.api_core.exceptions", WHAT, EXTRA)
         auth = client("google.auth.exceptions", WHAT, EXTRA)
@@ -192,7 +193,7 @@ class GcsStorage(Storage):
         except (errors.NotFound, sums.InvalidResponse) as error:
             status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", 0)
             said = answer(_said(error))
-            if status == 404 and (not name or "bucket" in said.lower()):
+            if status == 404 and (not name or putting or "bucket does not exist" in said.lower()):
                 raise StorageError("bucket", f"there is no bucket {self.bucket!r} (the server said {said})") from error
             if status == 404:
                 raise NotThere("", f"there is no object {self.url(name)}") from error
@@ -212,6 +213,8 @@ class GcsStorage(Storage):
             raise StorageError("host", f"the server does not answer ({answer(str(error.cause or error))})") from error
         except sums.DataCorruption as error:
             raise StorageError("", f"{self.url(name)} did not arrive as it was sent: its checksum differs") from error
+        except auth.InvalidOperation as error:
+            raise StorageError("credentials", "none were given, and the server wants them") from error
         except auth.DefaultCredentialsError as error:
             raise StorageError(
                 "credentials", "none were given, and this machine has none of its own (application default credentials)"
@@ -232,7 +235,7 @@ def _stored(blob: Any) -> Stored:
 
 
 def _said(error: Any) -> str:
-    return str(getattr(error, "message", "") or error)
+    return re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
 
 
 def _of_package(given: str) -> Any:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
     Content,
@@ -201,10 +202,7 @@ class S3Storage(Storage):
                 digest = hashlib.md5(data, usedforsecurity=False).digest()
                 sent = self.client.upload_part(**place, UploadId=upload, PartNumber=len(parts) + 1, Body=data,
                                                ContentMD5=base64.b64encode(digest).decode())  # fmt: skip
-                checksums = {
-                    name: sent[name] for name in sent if name.startswith("Checksum") and name != "ChecksumType"
-                }
-                parts.append({"PartNumber": len(parts) + 1, "ETag": sent["ETag"], **checksums})
+                parts.append({"PartNumber": len(parts) + 1, "ETag": sent["ETag"]})
             self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:
             with suppress(Exception):
@@ -255,6 +253,8 @@ class S3Storage(Storage):
         errors = client("botocore.exceptions", "the storage s3", "s3")
         try:
             yield
+        except ConfigError:
+            raise
         except errors.ClientError as error:
             said = error.response.get("Error", {})
             code, text = str(said.get("Code", "")), answer(str(said.get("Message", "")))

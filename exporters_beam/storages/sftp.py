@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
     Content,
     NotThere,
     Pieces,
     Ranged,
+    Sent,
     Storage,
     StorageError,
     Stored,
@@ -96,8 +98,9 @@ class SftpStorage(Storage):
                 ssh.load_host_keys(self.known_hosts)
             else:
                 ssh.load_system_host_keys()
-        except OSError as error:
-            raise StorageError("known_hosts", f"{self.known_hosts} cannot be read: {error.strerror}") from error
+        except Exception as error:  # paramiko has an exception of its own for each kind of wrong line
+            why = getattr(error, "strerror", None) or "it is no file of known hosts"
+            raise StorageError("known_hosts", f"{self.known_hosts} cannot be read: {why}") from error
         given = bool(self.password or self.private_key or self.private_key_file)
         with self._answers(""):
             ssh.connect(
@@ -187,9 +190,10 @@ class SftpStorage(Storage):
         def send() -> Stored:
             with self._answers(name):
                 self._make(folder)
-                file.seek(0)
+                sent = Sent(file)
                 try:
-                    self.client.putfo(file, half_sent, content.size, confirm=True)
+                    self.client.putfo(sent, half_sent, content.size, confirm=True)
+                    sent.compare(self.url(half_sent), content)
                     arrived(self.url(half_sent), _stored(half_sent, self.client.stat(half_sent)), content)
                     self._rename(half_sent, name)
                 except BaseException:
@@ -244,7 +248,7 @@ class SftpStorage(Storage):
         paramiko = client("paramiko", WHAT, EXTRA)
         try:
             yield
-        except StorageError:
+        except (StorageError, ConfigError):
             raise
         except paramiko.BadHostKeyException as error:
             raise StorageError(
