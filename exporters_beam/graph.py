@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.copying import CopyObjects, ReadCopied
 from exporters_beam.delivery import (
     TALLIES,
     Admit,
@@ -96,6 +97,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
     source = source_of(plan)
     delivery = delivery_of(plan, run, source)
+    if plan.copied:
+        return copies(plan, pipeline, run, source, delivery)
     units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
@@ -129,17 +132,39 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         | "ByName" >> beam.GroupByKey()
         | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     )
+    manifest = closed(pipeline, run, delivery, (delivered, tallies, units))
+    for flow in (*flows, encoded[FAILED], manifest):
+        flow.element_type = Flowing
+    return Outputs(delivered, failed, manifest)
+
+
+def closed(pipeline: Any, run: Run, delivery: Delivery, flows: tuple[Any, ...]) -> Any:
+    """The manifest, from all that was delivered, tallied and listed."""
     start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
-    manifest = (
-        (delivered, tallies, units, start)
+    return (
+        (*flows, start)
         | "Books" >> beam.Flatten()
         | "OneBook" >> beam.Map(_booked).with_output_types(tuple[int, Any])
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
-    for flow in (*flows, encoded[FAILED], manifest):
-        flow.element_type = Flowing
-    return Outputs(delivered, failed, manifest)
+
+
+def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
+    """The graph of a bypass: list, copy, manifest."""
+    assert plan.names is not None
+    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source))
+    copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
+    done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
+    flows = [done["files"], done[TALLIES], units]
+    if run.resumed.segments:
+        paths = [segment.path for segment in run.resumed.segments]
+        earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)
+        before = earlier | "ReadCopied" >> beam.ParDo(ReadCopied()).with_outputs(TALLIES, main="files")
+        flows += [before["files"], before[TALLIES]]
+    manifest = closed(pipeline, run, replace(delivery, told=()), tuple(flows))
+    manifest.element_type = Flowing
+    return Outputs(done["files"], {}, manifest)
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:

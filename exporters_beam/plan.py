@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from exporters_beam.bypass import why_not_copied
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.letters import FAIL, STEPS, OnError
@@ -56,6 +57,12 @@ class Plan:
     md5: bool
     on_error: OnError = field(default_factory=OnError)
     now: str = field(compare=False, default="")
+    why_not_copied: str = "nothing was asked"
+
+    @property
+    def copied(self) -> bool:
+        """Whether objects are copied as they are, past the pipeline (a bypass)."""
+        return not self.why_not_copied
 
     @property
     def filters_first(self) -> bool:
@@ -150,6 +157,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         md5=bool(files and writer.generate_md5),
         on_error=on_error,
         now=now.isoformat(),
+        why_not_copied=why_not_copied(spec),
     )  # fmt: skip
 
 

@@ -30,9 +30,12 @@ _READERS, _FORMATTERS = "exporters.readers", "exporters.export_formatter"
 _FILTERS, _TRANSFORM, _GROUPERS = "exporters.filters", "exporters.transform", "exporters.groupers"
 
 ENTRIES: tuple[Entry, ...] = (
+    Entry("reader", "azure_blob", "exporters_beam.readers.azure_blob:AzureBlobReader", extra="azure"),
     Entry("reader", "fs", "exporters_beam.readers.fs:FsReader",
           legacy=(f"{_READERS}.fs_reader.FSReader", f"{_READERS}.FSReader")),
+    Entry("reader", "ftp", "exporters_beam.readers.ftp:FtpReader"),
     Entry("reader", "gcs", "exporters_beam.readers.gcs:GcsReader", extra="gcs"),
+    Entry("reader", "http", "exporters_beam.readers.http:HttpReader"),
     Entry("reader", "memory", "exporters_beam.readers.memory:MemoryReader"),
     Entry("reader", "random", "exporters_beam.readers.random:RandomReader",
           legacy=(f"{_READERS}.random_reader.RandomReader", f"{_READERS}.RandomReader")),
@@ -103,10 +106,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("writer", "aggregation_stats", "exporters_beam.writers.aggregation_stats:AggregationStatsWriter",
           legacy=("exporters.writers.aggregation_stats_writer.AggregationStatsWriter",
                   "exporters.writers.AggregationStatsWriter")),
+    Entry("writer", "azure_blob", "exporters_beam.writers.azure_blob:AzureBlobWriter", extra="azure",
+          legacy=("exporters.writers.azure_blob_writer.AzureBlobWriter", "exporters.writers.AzureBlobWriter")),
     Entry("writer", "console", "exporters_beam.writers.console:ConsoleWriter",
           legacy=("exporters.writers.console_writer.ConsoleWriter", "exporters.writers.ConsoleWriter")),
     Entry("writer", "fs", "exporters_beam.writers.fs:FsWriter",
           legacy=("exporters.writers.fs_writer.FSWriter", "exporters.writers.FSWriter")),
+    Entry("writer", "ftp", "exporters_beam.writers.ftp:FtpWriter",
+          legacy=("exporters.writers.ftp_writer.FTPWriter", "exporters.writers.FTPWriter")),
     Entry("writer", "gcs", "exporters_beam.writers.gcs:GcsWriter", extra="gcs",
           legacy=("exporters.writers.gstorage_writer.GStorageWriter", "exporters.writers.GStorageWriter")),
     Entry("writer", "memory", "exporters_beam.writers.memory:MemoryWriter"),

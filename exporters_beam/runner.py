@@ -69,6 +69,9 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
     )
+    if manifest["counts"].get("not_counted"):
+        log.warning("the number of records is not known: %s of the copied objects do not tell how many they hold",
+                    manifest["counts"]["not_counted"])  # fmt: skip
     if "result" in manifest:
         log.info("%s: %s", "Result", manifest["result"])
     if spec.stats_manager is not None:
@@ -154,7 +157,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
             staging=books.staging,
             scratch=books.scratch,
             books=books.folder,
-            about=(("runner", name),),
+            about=(("runner", name), *((("bypassed", True),) if plan.copied else ())),
             bundle_seconds=BUNDLE_SECONDS if alone else None,
             progress=progress,
             resumed=books.resumed,

@@ -27,12 +27,14 @@ LAYERS = (
     ("explain", "preview", "reference", "verify"),
     ("runner",),
     ("graph", "workers"),
+    ("copying",),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading", "runs"),
     ("books",),
     ("replaying",),
     ("plan",),
+    ("bypass",),
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
@@ -47,7 +49,17 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"delivery", "graph", "reading", "runner", "transforms.dedupe", "transforms.steps", "worker_process", "workers"}
+BEAM = {
+    "copying",
+    "delivery",
+    "graph",
+    "reading",
+    "runner",
+    "transforms.dedupe",
+    "transforms.steps",
+    "worker_process",
+    "workers",
+}
 """Modules that may import apache_beam; `runner` does it inside its functions, so that nothing else waits for it."""
 
 CONNECTS = {"graph", "transforms.dedupe"}

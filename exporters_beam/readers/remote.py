@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, SourceError
@@ -37,6 +38,10 @@ class RemoteReader(Connected):
         """The prefixes or paths to look at. Raises StorageError, SourceError."""
         raise NotImplementedError
 
+    def covers(self, place: str, other: str) -> bool:
+        """Whether what is at `other` is found at `place` already."""
+        return other.startswith(place)
+
     def units(self) -> Iterator[Unit]:
         """Every object once, sorted by name. Raises SourceError where the storage cannot be asked or has nothing."""
         wanted = re.compile(self.pattern or "").search
@@ -44,7 +49,7 @@ class RemoteReader(Connected):
         places: list[str] = []
         place = ""
         try:
-            places = distinct(self.places())
+            places = distinct(self.places(), self.covers)
             for place in places:
                 before = there
                 for found in self.storage.names(place):
@@ -65,6 +70,13 @@ class RemoteReader(Connected):
         elif not index:
             _warn(f"pattern: none of {there:,} names has {self.pattern!r} in it; nothing is read")
 
+    def folder(self) -> str:
+        """The folder, with a slash at its end, that everything is in: names below it are distinct."""
+        places = sorted(self.places())
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(places[0], places[-1], strict=False)) if places else ()
+        common = "".join(char for char, _ in same)
+        return common[: common.rfind("/") + 1]
+
     def stored(self, unit: Unit) -> Stored:
         """The object of a unit, as it was listed."""
         return Stored(self.storage.name(unit.name) or "", unit.size, unit.etag)
@@ -74,17 +86,24 @@ class RemoteReader(Connected):
         return self.storage.open(self.stored(unit))
 
 
-def distinct(prefixes: Iterable[str]) -> list[str]:
-    """The prefixes, sorted, without those that another one covers: what they list is then sorted, and no name comes twice.
+def distinct(places: Iterable[str], covers: Callable[[str, str], bool]) -> list[str]:
+    """The places, sorted, without those that another one covers: what they list is then sorted, and no name comes twice.
 
-    >>> distinct(["b/", "a/2", "a/", "b/"])
+    >>> distinct(["b/", "a/2", "a/", "b/"], lambda place, other: other.startswith(place))
     ['a/', 'b/']
+    >>> distinct(["a", "a.b", "a/c"], in_folder)
+    ['a', 'a.b']
     """
     kept: list[str] = []
-    for prefix in sorted(set(prefixes)):
-        if not kept or not prefix.startswith(kept[-1]):
-            kept.append(prefix)
+    for place in sorted(set(places)):
+        if not any(covers(before, place) for before in reversed(kept)):
+            kept.append(place)
     return kept
+
+
+def in_folder(folder: str, path: str) -> bool:
+    """Whether a path is the folder, or below it."""
+    return path.rstrip("/") == folder.rstrip("/") or path.startswith(f"{folder.rstrip('/')}/") or folder in ("", ".")
 
 
 def text_of(stream: BinaryIO, most: int = 1 << 20) -> str:

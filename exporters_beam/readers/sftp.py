@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple
+from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
 from exporters_beam.storages import Storage
 from exporters_beam.storages.sftp import SftpStorage
 
@@ -51,3 +51,6 @@ class SftpReader(RemoteReader):
 
     def places(self) -> Iterable[str]:
         return as_tuple(self.path)
+
+    def covers(self, place: str, other: str) -> bool:
+        return in_folder(place, other)

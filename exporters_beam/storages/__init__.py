@@ -285,7 +285,12 @@ def is_url(name: str) -> bool:
 
 
 SCHEMES = {
-    "s3": "exporters_beam.storages.s3:S3Storage",
+    "az": "exporters_beam.storages.azure_blob:AzureBlobStorage",
+    "ftp": "exporters_beam.storages.ftp:FtpStorage",
+    "ftps": "exporters_beam.storages.ftp:FtpStorage",
     "gs": "exporters_beam.storages.gcs:GcsStorage",
+    "http": "exporters_beam.storages.http:HttpStorage",
+    "https": "exporters_beam.storages.http:HttpStorage",
+    "s3": "exporters_beam.storages.s3:S3Storage",
     "sftp": "exporters_beam.storages.sftp:SftpStorage",
 }

@@ -6,6 +6,7 @@ import errno
 import os
 import posixpath
 import stat as modes
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ class SftpStorage(Storage):
             )  # fmt: skip
             connection = ssh.open_sftp()
         connection.ssh = ssh  # It lives as long as its files.
+        weakref.finalize(self, ssh.close)
         return connection
 
     def _key(self, paramiko: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
@@ -31,6 +31,8 @@ class GcsWriter(RemoteWriter):
           options: {project: shop, bucket: products, filebase: 'dumps/%Y-%m-%d/part-'}
     """
 
+    takes_copies: ClassVar[bool] = True
+
     project: str = option("project of the bucket", type="str", example="shop")
     bucket: str = option("name of the bucket; gs://name/ is taken too", type="str", example="products")
     credentials: Any = option("key of a service account, or package:path of one", type="dict|str", default=None,
@@ -48,7 +50,7 @@ class GcsWriter(RemoteWriter):
                           host=self.host, attempts=self.attempts)  # fmt: skip
 
     def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
-        return {"total": str(file.records)}
+        return {"total": str(file.records)} if file.records >= 0 else {}
 
     def listed_as(self, url: str) -> str:
         return self.storage.name(url) or url

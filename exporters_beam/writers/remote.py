@@ -25,6 +25,8 @@ class RemoteWriter(Connected, FileWriterOptions):
     """Options of every writer to a storage."""
 
     remote: ClassVar[bool] = True
+    takes_copies: ClassVar[bool] = False
+    """Whether objects of other storages may be copied there as they are: those of the old system are."""
 
     attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.naming import FileNames
@@ -32,6 +33,8 @@ class S3Writer(RemoteWriter):
           name: s3
           options: {bucket: products, filebase: 'dumps/%Y-%m-%d/part-', save_pointer: dumps/LAST}
     """
+
+    takes_copies: ClassVar[bool] = True
 
     bucket: str = option("name of the bucket; s3://name/ is taken too", type="str", example="products")
     aws_access_key_id: str | None = option("key; without it the environment or profile is asked", type="str",
@@ -66,7 +69,9 @@ class S3Writer(RemoteWriter):
         )  # fmt: skip
 
     def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
-        return {"total": str(file.records), "md5": md5} if self.save_metadata else {}
+        if not self.save_metadata:
+            return {}
+        return {"total": str(file.records), "md5": md5} if file.records >= 0 else {"md5": md5}
 
     def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
         super().finish(manifest, names, export_id)

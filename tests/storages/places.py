@@ -26,7 +26,7 @@ CACHE = Path(os.environ.get("EXPORTERS_BEAM_SERVERS") or Path.home() / ".cache/e
 
 
 def program(name: str, how: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=f"{CACHE}:/usr/sbin")
+    found = shutil.which(name) or shutil.which(name, path=f"{CACHE}:{CACHE.parent}/node_modules/.bin:/usr/sbin")
     if found is None:
         pytest.skip(f"{name} is not here; get it with: {how}")
     return found
@@ -271,3 +271,125 @@ def sftp(sshd: Sshd) -> Iterator[Place]:
     shutil.rmtree(sshd.folder, ignore_errors=True)
     sshd.folder.mkdir(exist_ok=True)
     yield Place("sftp", sshd.options, made=sshd)
+
+
+# FTP
+
+FTP_SERVER = """
+import sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.servers import FTPServer
+port, folder, password, certificate = sys.argv[1:]
+authorizer = DummyAuthorizer()
+authorizer.add_user("shop", password, folder, perm="elradfmwMT")
+handler = TLS_FTPHandler if certificate else FTPHandler
+handler.authorizer = authorizer
+if certificate:
+    handler.certfile = certificate
+    handler.tls_control_required = handler.tls_data_required = True
+FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
+"""
+
+
+@contextmanager
+def ftp_server(folder: Path, certificate: str) -> Iterator[Place]:
+    pytest.importorskip("pyftpdlib", reason="get it with: pip install pyftpdlib pyopenssl")
+    port = free_port()
+    (folder / "data").mkdir()
+    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate]
+    with serving(command, greets(port, b"220"), folder / "log"):
+        options = {"host": "127.0.0.1", "port": port, "ftp_user": "shop", "ftp_password": SECRET}
+        yield Place("ftp", {**options, **({"tls": True, "ca_file": certificate} if certificate else {})},
+                    made=folder / "data")  # fmt: skip
+
+
+def emptied(place: Place) -> Place:
+    for path in place.made.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return place
+
+
+@pytest.fixture(scope="session")
+def plain_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with ftp_server(tmp_path_factory.mktemp("ftp"), "") as place:
+        yield place
+
+
+@pytest.fixture
+def ftp(plain_ftp: Place) -> Place:
+    return emptied(plain_ftp)
+
+
+@pytest.fixture(scope="session")
+def tls_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    pytest.importorskip("OpenSSL", reason="get it with: pip install pyftpdlib pyopenssl")
+    folder = tmp_path_factory.mktemp("ftps")
+    with ftp_server(folder, str(self_signed(folder / "certificate.pem"))) as place:
+        yield place
+
+
+@pytest.fixture
+def ftps(tls_ftp: Place) -> Place:
+    return emptied(tls_ftp)
+
+
+def self_signed(path: Path) -> Path:
+    """A certificate of 127.0.0.1 with its key, in one file."""
+    import ipaddress
+    from datetime import datetime, timedelta, timezone
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+# Azure
+
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The key that every Azurite has."""
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pytest.importorskip("azure.storage.blob", reason="get it with: pip install 'exporters-beam[azure]'")
+    command = program("azurite-blob", "npm install --prefix ~/.cache/exporters-beam/servers azurite")
+    port = free_port()
+    folder = tmp_path_factory.mktemp("azurite")
+    with serving(
+        [command, "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence",
+         "--blobHost", "127.0.0.1", "--blobPort", str(port)],
+        answers(f"http://127.0.0.1:{port}/devstoreaccount1?comp=list"),
+        folder / "log",
+    ):  # fmt: skip
+        yield f"http://127.0.0.1:{port}/devstoreaccount1"
+
+
+@pytest.fixture
+def azure_blob(azurite: str) -> Place:
+    options = {"container": f"container-{next(_count)}", "account_name": "devstoreaccount1", "account_key": AZURITE_KEY,
+               "host": azurite}  # fmt: skip
+    place = Place("azure_blob", options)
+    place.storage().probe()
+    return place

@@ -24,7 +24,7 @@ from places import Place
 pytestmark = pytest.mark.servers
 
 ROOT = Path(__file__).parent.parent.parent
-PLACES = ("s3", "moto", "gcs", "sftp")
+PLACES = ("s3", "moto", "gcs", "sftp", "ftp", "ftps", "azure_blob")
 every = pytest.mark.parametrize("place", PLACES, indirect=True)
 
 RECORDS = [{"_key": n, "text": "é" * (n % 7)} for n in range(500)]
@@ -192,13 +192,14 @@ def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
 def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
     for n in range(4):
         place.put(f"in/part-{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))
-    config = {"reader": place.source("in/"), "writer": place.writer("out/part-")}
+    never = {"prevent_bypass": True}
+    config = {"reader": place.source("in/"), "writer": place.writer("out/part-"), "exporter_options": never}
     with monkeypatch.context() as patch:
         patch.setattr("exporters_beam.writers.remote.RemoteWriter.publish", _dies)
         with pytest.raises(Exception, match="the power went out"):
             exporters_beam.run(config)
     assert list(place.storage().names("out/")) == []
-    report = exporters_beam.run({**config, "exporter_options": {"resume": True}})
+    report = exporters_beam.run({**config, "exporter_options": {**never, "resume": True}})
     assert report.resumed == len(RECORDS) and report.counts["read"] == len(RECORDS)
     assert verify(report.manifest, place.storage())[0] == []
 
