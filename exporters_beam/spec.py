@@ -21,6 +21,7 @@ from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
+from exporters_beam.storages.urls import section_of
 from exporters_beam.variables import Filled, Secret, fill
 
 OTHER_KEYS = ("exporter_options", "on_error", "vars", "env", "staging", "runners", *LABELS)
@@ -189,6 +190,9 @@ class _Loading:
             self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
             return None
         try:
+            found = section_of(kind, name)
+            if found is not None and isinstance(options, (Mapping, type(None))):
+                name, options = found[0], {**found[1], **(options or {})}
             entry = registry.find(kind, name)
             component = self.classes[path] = registry.load(entry)
         except ConfigError as error:

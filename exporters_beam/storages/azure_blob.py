@@ -159,7 +159,7 @@ class AzureBlobStorage(Storage):
             except errors.ResourceExistsError:
                 return
             except errors.HttpResponseError as error:
-                if not str(getattr(error, "error_code", "")).startswith("AuthorizationP"):
+                if not _code(error).startswith("AuthorizationP"):
                     raise  # A key that may not make containers may still put blobs there.
 
     @contextmanager
@@ -171,7 +171,7 @@ class AzureBlobStorage(Storage):
         except (StorageError, ConfigError):
             raise
         except errors.HttpResponseError as error:
-            code = str(getattr(error, "error_code", "") or "")
+            code = _code(error)
             said = answer(str(error.reason or ""))
             if code == "BlobNotFound" or (
                 error.status_code == 404 and name and not putting and not code.startswith("Co")
@@ -190,6 +190,11 @@ class AzureBlobStorage(Storage):
             raise StorageError("", answer(str(error))) from error
         except (ValueError, TypeError) as error:  # binascii.Error is one
             raise StorageError("account_key", f"it is no key of an account ({answer(str(error))})") from error
+
+
+def _code(error: Any) -> str:
+    code = getattr(error, "error_code", None) or ""
+    return str(getattr(code, "value", code))
 
 
 def _stored(blob: Any) -> Stored:

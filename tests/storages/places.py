@@ -7,16 +7,18 @@ Servers that are no Python packages are looked for on the PATH and in `$EXPORTER
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +272,7 @@ def sftp(sshd: Sshd) -> Iterator[Place]:
     """The folder of the user is empty at the beginning of a test."""
     shutil.rmtree(sshd.folder, ignore_errors=True)
     sshd.folder.mkdir(exist_ok=True)
-    yield Place("sftp", sshd.options, made=sshd)
+    yield Place("sftp", dict(sshd.options), made=sshd)
 
 
 # FTP
@@ -318,7 +320,7 @@ def plain_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def ftp(plain_ftp: Place) -> Place:
-    return emptied(plain_ftp)
+    return replace(emptied(plain_ftp))
 
 
 @pytest.fixture(scope="session")
@@ -331,7 +333,7 @@ def tls_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def ftps(tls_ftp: Place) -> Place:
-    return emptied(tls_ftp)
+    return replace(emptied(tls_ftp))
 
 
 def self_signed(path: Path) -> Path:
@@ -393,3 +395,73 @@ def azure_blob(azurite: str) -> Place:
     place = Place("azure_blob", options)
     place.storage().probe()
     return place
+
+
+# Faults
+
+
+class Cutting:
+    """A TCP proxy before a server that breaks the first `times` connections that have sent or received `after` bytes.
+
+    With `after` = 0 it passes everything on.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target, self.after, self.times, self.cut = port, 0, 0, 0
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            passed = [0]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other, passed), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket, passed: list[int]) -> None:
+        try:
+            while data := one.recv(16384):
+                passed[0] += len(data)
+                with self._lock:
+                    broken = 0 < self.after < passed[0] and self.cut < self.times
+                    self.cut += broken
+                if broken:
+                    break
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def cutting(place: Place) -> Iterator[Cutting]:
+    """The place behind a proxy that can break connections."""
+    old = (
+        int(place.options["port"]) if "port" in place.options else int(re.findall(r":(\d+)", place.options["host"])[0])
+    )
+    proxy = Cutting(old)
+    options = dict(place.options)
+    if "port" in options:
+        options["port"] = proxy.port
+    else:
+        options["host"] = options["host"].replace(f":{old}", f":{proxy.port}")
+    if "known_hosts" in options:
+        known = Path(options["known_hosts"]).read_text()
+        fresh = Path(options["known_hosts"]).with_name(f"known-{proxy.port}")
+        fresh.write_text(known.replace(f":{old} ", f":{proxy.port} "))
+        options["known_hosts"] = str(fresh)
+    place.options = options
+    yield proxy
+    proxy.close()

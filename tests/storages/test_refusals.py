@@ -209,3 +209,30 @@ class Answers:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+@pytest.mark.parametrize("name", ["ftp", "ftps"])
+def test_ftp(name, run, request):
+    place: Place = request.getfixturevalue(name)
+    section = place.writer("out/a-")
+    found = run(writer=changed(section, ftp_password=f"{SECRET}-of-another"))
+    refused(found, "option ftp_password", "530")
+    refused(run(writer=changed(section, port=free_port())), "option host", "cannot be reached")
+    refused(run(reader=place.source("nowhere")), "option path", "there is nothing at")
+    if name == "ftps":
+        refused(run(writer=changed(section, ca_file=None)), "option ca_file", "is not trusted")
+        refused(run(writer=changed(section, tls=False, ca_file=None)), "the server refused", "TLS")
+
+
+def test_azure(run, azure_blob: Place):
+    section = azure_blob.writer("out/a-")
+    wrong = "d3Jvbmcga2V5IG9mIHRoZSBhY2NvdW50"
+    found = run(writer=changed(section, account_key=wrong))
+    refused(found, "option account_key", "Auth")
+    assert wrong not in found[1]
+    refused(run(reader=changed(azure_blob.source("in/"), container="nowhere")), "option container", "'nowhere'")
+    refused(run(writer=changed(section, container="No Name")), "option container")
+    refused(run(writer=changed(section, host=f"http://127.0.0.1:{free_port()}/devstoreaccount1"),
+                exporter_options={"disable_retries": True}), "option host", "cannot be reached")  # fmt: skip
+    nothing = changed(section, account_key=None)
+    refused(run(writer=nothing), "option account_key", "it is missing")
