@@ -176,6 +176,10 @@ class Ranged(io.RawIOBase):
                     self._at += len(data)
                     return len(data)
                 why = f"it ended after {self._at:,} of {self._size:,} bytes"
+            except StorageError as error:
+                if not error.passing:
+                    raise
+                why = error.text
             except self._broken as error:
                 why = f"the connection broke at byte {self._at:,} of {self._size:,}: {answer(str(error))}"
             self._drop()

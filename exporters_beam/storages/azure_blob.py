@@ -179,6 +179,10 @@ class AzureBlobStorage(Storage):
                 raise NotThere("", f"there is no blob {self.url(name)}") from error
             if error.status_code == 412:
                 raise changed(self.url(name)) from error
+            if error.status_code is None:
+                raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
+            if code == "AuthorizationFailure" and "authenticate" in said:
+                code = "AuthenticationFailed"
             option, what = _TO_BLAME.get(
                 code, ("account_key" if error.status_code == 403 else "", "the server refused")
             )

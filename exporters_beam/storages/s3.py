@@ -138,12 +138,12 @@ class S3Storage(Storage):
             for found in page.get("Contents", ()):
                 name = found["Key"]
                 if not is_bookkeeping(name) and not (name.endswith("/") and not found["Size"]):
-                    yield Stored(name, found["Size"], found["ETag"].strip('"'))
+                    yield Stored(name, found["Size"], found.get("ETag", "").strip('"'))
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):
             found = self.client.head_object(Bucket=self.bucket, Key=name)
-        etag = found["ETag"].strip('"')
+        etag = found.get("ETag", "").strip('"')
         plain = len(etag) == 32 and found.get("ServerSideEncryption", "AES256") == "AES256"
         plain = plain and "SSECustomerAlgorithm" not in found
         return Stored(name, found["ContentLength"], etag, etag if plain else "", found.get("Metadata") or {})
@@ -155,9 +155,9 @@ class S3Storage(Storage):
 
     def _body(self, found: Stored, start: int) -> Any:
         ranged = {"Range": f"bytes={start}-"} if start else {}
+        same = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
         with self._answers(found.name):
-            etag = f'"{found.etag}"'
-            return self.client.get_object(Bucket=self.bucket, Key=found.name, IfMatch=etag, **ranged)["Body"]
+            return self.client.get_object(Bucket=self.bucket, Key=found.name, **same, **ranged)["Body"]
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         with self._answers(name):
@@ -219,7 +219,7 @@ class S3Storage(Storage):
         try:
             self.client.copy_object(
                 Bucket=self.bucket, Key=name, CopySource={"Bucket": source.bucket, "Key": found.name},
-                CopySourceIfMatch=f'"{found.etag}"', **{key: value for key, value in more.items() if value},
+                **({"CopySourceIfMatch": f'"{found.etag}"'} if found.etag else {}), **{key: value for key, value in more.items() if value},
             )  # fmt: skip
         except errors.ClientError as error:
             if error.response.get("Error", {}).get("Code") == "PreconditionFailed":

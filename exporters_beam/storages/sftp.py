@@ -177,7 +177,8 @@ class SftpStorage(Storage):
 
             def piece(start: int, stop: int) -> bytes:
                 places = [(at, min(REQUEST, stop - at)) for at in range(start, stop, REQUEST)]
-                return b"".join(file.readv(places))
+                with self._answers(found.name):
+                    return b"".join(file.readv(places))
 
             return Pieces(piece, start, found.size)
 
@@ -275,6 +276,8 @@ class SftpStorage(Storage):
         except OSError as error:
             if error.errno == errno.ENOENT and name:
                 raise NotThere("", f"there is no file {self.url(name)}") from error
+            if error.errno is None and "closed" in str(error):
+                raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
             if error.errno == errno.EACCES:
                 raise StorageError(
                     "", f"the server gives no permission ({answer(str(error.strerror or error))})"

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from exporters_beam.errors import ConfigError
-from exporters_beam.storages import is_url
+from exporters_beam.storages import SCHEMES, is_url
 
 
 def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
@@ -17,8 +17,10 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
 
     Raises ConfigError where it says too little, or what belongs elsewhere.
     """
-    if kind not in ("reader", "writer") or not is_url(url):
+    if kind not in ("reader", "writer") or "://" not in url:
         return None
+    if not is_url(url):
+        raise ConfigError(f"name: {url} is no URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
     scheme = url.partition("://")[0]
     where = {"reader": "prefix", "writer": "filebase"}[kind]
     if scheme in ("http", "https"):

@@ -49,7 +49,7 @@ def test_a_url_of_a_writer():
         ("http://files/x", "files cannot be delivered to a web server"),
         ("sftp://files:port/x", "no URL"),
         ("s3:///x", "bucket: it is empty"),
-        ("other://files/x", "there is no writer called"),
+        ("other://files/x", "is no URL of a storage; known: az://"),
     ],
 )
 def test_what_a_url_cannot_say(url, why):
