@@ -84,8 +84,8 @@ class Source:
 
     def in_lines(self, unit: Unit) -> bool:
         """Whether the unit is plain lines, which can be entered at any byte."""
-        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size < 0:
-            return False
+        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
+            return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
         if self.decompressor.splittable:
             return True
         if not hasattr(self.decompressor, "detect"):

@@ -151,19 +151,22 @@ class GcsStorage(Storage):
         if not isinstance(source, GcsStorage) or source.host != self.host:
             return None
         errors = client("google.api_core.exceptions", WHAT, EXTRA)
-        bucket = self.client.bucket(self.bucket)
         blob = self.client.bucket(source.bucket).blob(found.name, generation=int(found.etag))
+        there, token = self.client.bucket(self.bucket).blob(name), None
         try:
-            there = _stored(
-                source.client.bucket(source.bucket).copy_blob(blob, bucket, name, source_generation=int(found.etag))
-            )
-        except (errors.Forbidden, errors.NotImplemented, errors.BadRequest):
+            while True:  # Large objects between regions are copied in several requests.
+                token, _, _ = there.rewrite(blob, token=token, if_source_generation_match=int(found.etag))
+                if token is None:
+                    break
+            there.reload()
+        except (errors.Forbidden, errors.MethodNotImplemented, errors.BadRequest):
             return None
-        except errors.NotFound as error:
+        except (errors.NotFound, errors.PreconditionFailed) as error:
             raise changed(source.url(found.name)) from error
-        if there.size != found.size or (found.md5 and there.md5 and there.md5 != found.md5):
+        copied = _stored(there)
+        if copied.size != found.size or (found.md5 and copied.md5 and copied.md5 != found.md5):
             raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
-        return there
+        return copied
 
     def delete(self, name: str) -> None:
         with self._answers(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -198,10 +199,16 @@ class S3Storage(Storage):
         size = max(self.part_bytes, -(-content.size // MAX_PARTS))
         parts: list[dict[str, Any]] = []
         try:
-            while data := file.read(size):
-                digest = hashlib.md5(data, usedforsecurity=False).digest()
-                sent = self.client.upload_part(**place, UploadId=upload, PartNumber=len(parts) + 1, Body=data,
-                                               ContentMD5=base64.b64encode(digest).decode())  # fmt: skip
+            for start in range(0, content.size, size):
+                part = Part(file, start, min(size, content.size - start))
+                sent = self.client.upload_part(
+                    **place,
+                    UploadId=upload,
+                    PartNumber=len(parts) + 1,
+                    Body=part,
+                    ContentLength=part.size,
+                    ContentMD5=part.md5(),
+                )
                 parts.append({"PartNumber": len(parts) + 1, "ETag": sent["ETag"]})
             self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:
@@ -216,18 +223,19 @@ class S3Storage(Storage):
         more = {"ACL": self.acl, "ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key,
                 "StorageClass": self.storage_class}  # fmt: skip
         errors = client("botocore.exceptions", "the storage s3", "s3")
+        same = {"CopySourceIfMatch": f'"{found.etag}"'} if found.etag else {}
         try:
             self.client.copy_object(
-                Bucket=self.bucket, Key=name, CopySource={"Bucket": source.bucket, "Key": found.name},
-                **({"CopySourceIfMatch": f'"{found.etag}"'} if found.etag else {}), **{key: value for key, value in more.items() if value},
+                Bucket=self.bucket, Key=name, CopySource={"Bucket": source.bucket, "Key": found.name}, **same,
+                **{key: value for key, value in more.items() if value},
             )  # fmt: skip
         except errors.ClientError as error:
             if error.response.get("Error", {}).get("Code") == "PreconditionFailed":
                 raise changed(source.url(found.name)) from None
             return None
         there = self.stat(name)
-        same = len(found.etag) == 32 and len(there.etag) == 32 and there.md5
-        if there.size != found.size or (same and there.etag != found.etag):
+        comparable = len(found.etag) == 32 and len(there.etag) == 32 and there.md5
+        if there.size != found.size or (comparable and there.etag != found.etag):
             raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
         return there
 
@@ -275,6 +283,42 @@ class S3Storage(Storage):
             raise StorageError("bucket", answer(str(error))) from error
         except (errors.BotoCoreError, ValueError) as error:
             raise StorageError("", answer(str(error))) from error
+
+
+class Part(io.RawIOBase):
+    """A part of a file as a file, so that parts need no memory."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self.size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(0, min(len(buffer), self.size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def md5(self) -> str:
+        """As the header Content-MD5 has it."""
+        digest = hashlib.md5(usedforsecurity=False)
+        self.seek(0)
+        while data := self.read(1 << 20):
+            digest.update(data)
+        self.seek(0)
+        return base64.b64encode(digest.digest()).decode()
 
 
 def _endpoint(host: str | None) -> str | None:

@@ -148,9 +148,15 @@ SECRET = "canary-of-the-secret-key"
 
 
 @pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def versitygw_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the gateway keeps its buckets."""
+    return tmp_path_factory.mktemp("versitygw") / "data"
+
+
+@pytest.fixture(scope="session")
+def versitygw(versitygw_data: Path) -> Iterator[str]:
     command = program("versitygw", "go install github.com/versity/versitygw/cmd/versitygw@latest")
-    folder = tmp_path_factory.mktemp("versitygw")
+    folder = versitygw_data.parent
     for name in ("iam", "data"):
         (folder / name).mkdir()
     port = free_port()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -163,5 +164,61 @@ def test_keys_from_the_environment_and_from_secrets(s3: Place, tmp_path, monkeyp
     monkeypatch.setenv("THE_KEY", secret)
     writer = s3.writer("out/p-", aws_secret_access_key="${secret:env:THE_KEY}")
     writer["name"], section["name"] = "exporters.writers.s3_writer.S3Writer", "exporters.readers.s3_reader.S3Reader"
-    report = exporters_beam.run({"reader": section, "writer": writer})
+    never = {"prevent_bypass": True}
+    report = exporters_beam.run({"reader": section, "writer": writer, "exporter_options": never})
     assert report.written == len(RECORDS)
+
+
+def test_books_stand_in_the_state_folder_of_this_machine(tmp_path, monkeypatch):
+    from exporters_beam.books import place_of
+    from exporters_beam.plan import make
+    from exporters_beam.spec import load
+
+    config = {"reader": "random", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert place_of(make(load(config))) == f"{tmp_path}/exporters-beam"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert place_of(make(load(config))) == "/home/me/.local/state/exporters-beam"
+    assert place_of(make(load({**config, "staging": "here"}))) == "here"
+
+
+def test_disable_retries_tries_once():
+    from exporters_beam.spec import load
+
+    config = {"reader": "s3://a", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
+    assert load(config).writer.component.storage.attempts == 5
+    spec = load({**config, "exporter_options": {"disable_retries": True}})
+    assert (spec.reader.component.storage.attempts, spec.writer.component.storage.attempts) == (1, 1)
+    assert spec.writer.component.storage.client.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_dates_of_prefixes_stay_those_of_the_export():
+    from exporters_beam.plan import make
+    from exporters_beam.spec import load
+
+    config = {"reader": "s3://a/%Y-%m-%d/", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
+    plan = make(load(config), datetime(2020, 2, 29, 23, 59))
+    assert plan.reader.places() == ("2020-02-29/",)
+    assert S3Reader(bucket="a", prefix="%Y").places() == (str(datetime.now().year),)
+
+
+@servers
+def test_many_thousand_names_are_not_held_in_memory(s3: Place, versitygw_data: Path):
+    """The gateway keeps objects as files: they are made there, behind its back."""
+    import tracemalloc
+
+    folder = versitygw_data / s3.options["bucket"] / "in"
+    folder.mkdir()
+    for n in range(20_000):
+        (folder / f"{n:06d}").touch()
+    reader = build(S3Reader, {**s3.options, "prefix": "in/"})
+    next(reader.units())
+    tracemalloc.start()
+    count, last = 0, ""
+    for unit in reader.units():
+        assert unit.name > last
+        count, last = count + 1, unit.name
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_000 and peak < 8 << 20
