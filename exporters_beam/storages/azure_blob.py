@@ -26,6 +26,7 @@ from exporters_beam.storages import (
     changed,
     client,
     is_bookkeeping,
+    patiently,
 )
 
 WHAT, EXTRA = "the storage azure_blob", "azure"
@@ -138,12 +139,16 @@ class AzureBlobStorage(Storage):
         """In one request, or in blocks that appear together. The server checks the MD5 of each."""
         library = client("azure.storage.blob", WHAT, EXTRA)
         settings = library.ContentSettings(content_md5=bytearray(binascii.unhexlify(content.md5)))
-        with self._answers(name, putting=True):
-            file.seek(0)
-            self.client.get_blob_client(name).upload_blob(
-                file, length=content.size, overwrite=True, validate_content=True, content_settings=settings,
-                metadata=dict(content.metadata) or None, max_concurrency=1,
-            )  # fmt: skip
+
+        def send() -> None:
+            with self._answers(name, putting=True):
+                file.seek(0)
+                self.client.get_blob_client(name).upload_blob(
+                    file, length=content.size, overwrite=True, validate_content=True, content_settings=settings,
+                    metadata=dict(content.metadata) or None, max_concurrency=1,
+                )  # fmt: skip
+
+        patiently(send, self.attempts)
         return arrived(self.url(name), self.stat(name), content)
 
     def delete(self, name: str) -> None:
@@ -179,6 +184,8 @@ class AzureBlobStorage(Storage):
                 raise NotThere("", f"there is no blob {self.url(name)}") from error
             if error.status_code == 412:
                 raise changed(self.url(name)) from error
+            if error.status_code == 429:  # which the client does not try again
+                raise StorageError("", f"the server has too much to do (it said 429: {said})", passing=True) from error
             if error.status_code is None:
                 raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
             if code == "AuthorizationFailure" and "authenticate" in said:

@@ -133,6 +133,7 @@ class FtpStorage(Storage):
         with self._answers(folder):
             try:
                 entries = list(self._entries(folder))
+                self.client.voidcmd("TYPE I")  # Listing has left the connection in ASCII mode.
             except ftplib.error_perm as error:
                 if str(error)[:3] in ("550", "450", "501"):  # there is no such folder
                     return

@@ -38,6 +38,9 @@ MAX_PARTS = 10_000
 COPY_BYTES = 5 << 30
 """The largest object that one request copies."""
 
+COPY_PART_BYTES = 1 << 30
+"""Larger ones are copied in parts of this size."""
+
 _WITHOUT_ACL = (
     "AccessDenied",
     "AccessControlListNotSupported",
@@ -218,17 +221,20 @@ class S3Storage(Storage):
 
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy an object inside the service; None where that cannot be done and it has to be streamed."""
-        if not isinstance(source, S3Storage) or source.host != self.host or found.size > COPY_BYTES:
+        if not isinstance(source, S3Storage) or source.host != self.host:
             return None
         more = {"ACL": self.acl, "ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key,
                 "StorageClass": self.storage_class}  # fmt: skip
+        about = {"Bucket": self.bucket, "Key": name, **{key: value for key, value in more.items() if value}}
+        given: dict[str, Any] = {"CopySource": {"Bucket": source.bucket, "Key": found.name}}
+        if found.etag:
+            given["CopySourceIfMatch"] = f'"{found.etag}"'
         errors = client("botocore.exceptions", "the storage s3", "s3")
-        same = {"CopySourceIfMatch": f'"{found.etag}"'} if found.etag else {}
         try:
-            self.client.copy_object(
-                Bucket=self.bucket, Key=name, CopySource={"Bucket": source.bucket, "Key": found.name}, **same,
-                **{key: value for key, value in more.items() if value},
-            )  # fmt: skip
+            if found.size > COPY_BYTES:
+                self._copy_in_parts(about, given, found)
+            else:
+                self.client.copy_object(**about, **given)
         except errors.ClientError as error:
             if error.response.get("Error", {}).get("Code") == "PreconditionFailed":
                 raise changed(source.url(found.name)) from None
@@ -238,6 +244,23 @@ class S3Storage(Storage):
         if there.size != found.size or (comparable and there.etag != found.etag):
             raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
         return there
+
+    def _copy_in_parts(self, about: dict[str, Any], given: dict[str, Any], found: Stored) -> None:
+        place = {"Bucket": about["Bucket"], "Key": about["Key"]}
+        upload = self.client.create_multipart_upload(**about, Metadata=dict(found.metadata))["UploadId"]
+        size = max(COPY_PART_BYTES, -(-found.size // MAX_PARTS))
+        parts: list[dict[str, Any]] = []
+        try:
+            for start in range(0, found.size, size):
+                stop = min(found.size, start + size)
+                copied = self.client.upload_part_copy(**place, **given, UploadId=upload, PartNumber=len(parts) + 1,
+                                                      CopySourceRange=f"bytes={start}-{stop - 1}")  # fmt: skip
+                parts.append({"PartNumber": len(parts) + 1, "ETag": copied["CopyPartResult"]["ETag"]})
+            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with suppress(Exception):
+                self.client.abort_multipart_upload(**place, UploadId=upload)
+            raise
 
     def delete(self, name: str) -> None:
         with self._answers(name):

@@ -6,6 +6,7 @@ Servers that are no Python packages are looked for on the PATH and in `$EXPORTER
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -288,11 +290,12 @@ import sys
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
-port, folder, password, certificate = sys.argv[1:]
+port, folder, password, certificate, missing = sys.argv[1:]
 authorizer = DummyAuthorizer()
 authorizer.add_user("shop", password, folder, perm="elradfmwMT")
 handler = TLS_FTPHandler if certificate else FTPHandler
 handler.authorizer = authorizer
+handler.proto_cmds = {name: about for name, about in handler.proto_cmds.items() if name not in missing.split()}
 if certificate:
     handler.certfile = certificate
     handler.tls_control_required = handler.tls_data_required = True
@@ -301,11 +304,11 @@ FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 
 
 @contextmanager
-def ftp_server(folder: Path, certificate: str) -> Iterator[Place]:
+def ftp_server(folder: Path, certificate: str, missing: str = "") -> Iterator[Place]:
     pytest.importorskip("pyftpdlib", reason="get it with: pip install pyftpdlib pyopenssl")
     port = free_port()
     (folder / "data").mkdir()
-    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate]
+    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate, missing]
     with serving(command, greets(port, b"220"), folder / "log"):
         options = {"host": "127.0.0.1", "port": port, "ftp_user": "shop", "ftp_password": SECRET}
         yield Place("ftp", {**options, **({"tls": True, "ca_file": certificate} if certificate else {})},
@@ -327,6 +330,51 @@ def plain_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture
 def ftp(plain_ftp: Place) -> Place:
     return replace(emptied(plain_ftp))
+
+
+@pytest.fixture(scope="session")
+def older_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with ftp_server(tmp_path_factory.mktemp("ftp"), "", "MLSD MLST") as place:
+        yield place
+
+
+@pytest.fixture
+def old_ftp(older_ftp: Place) -> Place:
+    """A server that knows the commands of 1985 only."""
+    return replace(emptied(older_ftp))
+
+
+@pytest.fixture(scope="session")
+def vsftpd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """vsftpd with TLS: it has no MLSD, and wants data connections to go on with the session of the first one."""
+    if os.geteuid() != 0:
+        pytest.skip("vsftpd is started by root only")
+    command = program("vsftpd", "apt-get install vsftpd")
+    folder = tmp_path_factory.mktemp("vsftpd")
+    for above in (folder, *folder.parents):
+        if above.stat().st_uid == os.getuid() and str(above) not in ("/", "/tmp"):
+            above.chmod(0o755)
+    port = free_port()
+    (folder / "root/data").mkdir(parents=True)
+    (folder / "root/data").chmod(0o777)
+    certificate = self_signed(folder / "certificate.pem")
+    (folder / "config").write_text(
+        f"background=NO\nlisten=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nanonymous_enable=YES\n"
+        f"write_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\nanon_other_write_enable=YES\n"
+        f"anon_umask=022\nanon_root={folder}/root\nanon_world_readable_only=NO\nssl_enable=YES\nallow_anon_ssl=YES\n"
+        f"force_anon_logins_ssl=YES\nforce_anon_data_ssl=YES\nrequire_ssl_reuse=YES\nssl_tlsv1=YES\n"
+        f"rsa_cert_file={certificate}\nutf8_filesystem=YES\nsecure_chroot_dir={folder}/empty\nmdtm_write=NO\n"
+        f"hide_ids=YES\nisolate=NO\nisolate_network=NO\nseccomp_sandbox=NO\n"
+    )
+    (folder / "empty").mkdir()
+    with serving([command, str(folder / "config")], greets(port, b"220"), folder / "log"):
+        options = {"host": "127.0.0.1", "port": port, "tls": True, "ca_file": str(certificate)}
+        yield Place("ftp", options, made=folder / "root/data")
+
+
+@pytest.fixture
+def vsftpd(vsftpd_server: Place) -> Place:
+    return replace(emptied(vsftpd_server))
 
 
 @pytest.fixture(scope="session")
@@ -469,5 +517,83 @@ def cutting(place: Place) -> Iterator[Cutting]:
         fresh.write_text(known.replace(f":{old} ", f":{proxy.port} "))
         options["known_hosts"] = str(fresh)
     place.options = options
+    yield proxy
+    proxy.close()
+
+
+class Faulty:
+    """An HTTP proxy before a server: for the next requests of a method it answers `status`, or passes the request on and
+    drops the connection instead of giving the answer (`status` 0)."""
+
+    def __init__(self, port: int) -> None:
+        self.method, self.status, self.times, self.done = "PUT", 503, 0, 0
+        faulty = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self._body()
+                fails = self.command == faulty.method and faulty.done < faulty.times
+                faulty.done += fails
+                if fails and faulty.status:
+                    self._give(faulty.status, [("Content-Type", "text/plain")], b"come again later")
+                    return
+                near = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                headers = {name: value for name, value in self.headers.items()
+                           if name.lower() not in ("connection", "transfer-encoding", "expect")}  # fmt: skip
+                near.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+                found = near.getresponse()
+                data = found.read()
+                near.close()
+                if fails:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self._give(found.status, found.getheaders(), data)
+
+            def _body(self) -> bytes:
+                if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                parts = []
+                while size := int(self.rfile.readline().partition(b";")[0], 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                while self.rfile.readline().strip():
+                    pass
+                return b"".join(parts)
+
+            def _give(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+                self.send_response_only(status)
+                for name, value in headers:
+                    if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                        self.send_header(name, value)
+                told = {name.lower(): value for name, value in headers}
+                length = told.get("content-length", "0") if self.command == "HEAD" else str(len(data))
+                self.send_header("Content-Length", length)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = answer
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def faulty(place: Place) -> Iterator[Faulty]:
+    """The place behind a proxy that answers some requests with errors."""
+    old = int(re.findall(r":(\d+)", place.options["host"])[0])
+    proxy = Faulty(old)
+    place.options = {**place.options, "host": place.options["host"].replace(f":{old}", f":{proxy.port}")}
     yield proxy
     proxy.close()

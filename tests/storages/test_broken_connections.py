@@ -13,7 +13,7 @@ import exporters_beam
 from exporters_beam.storages import Content, NotThere, StorageError
 
 from helpers import jsonl
-from places import Cutting, Place
+from places import Cutting, Faulty, Place
 
 pytestmark = pytest.mark.servers
 
@@ -79,3 +79,42 @@ def test_an_export_whose_connections_break(place: Place, cutting: Cutting, tmp_p
     found = sorted(place.storage().names("out/"))
     assert [each.name for each in found] == [f"out/p-000{n}.jl.gz" for n in range(3)]
     assert [hashlib.md5(place.get(each.name)).hexdigest() for each in found] == [file["md5"] for file in report.files]
+
+
+@pytest.mark.parametrize("place", ["s3", "gcs", "azure_blob"], indirect=True)
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_an_upload_whose_answer_is_an_error_or_never_comes(place: Place, faulty: Faulty, status):
+    """503, 429, and a connection that is reset after the upload was applied: it is put once more, and stands there once."""
+    storage = place.storage()
+    storage.probe()
+    faulty.method, faulty.status, faulty.times = "POST" if place.kind == "gcs" else "PUT", status, 1
+    storage.put("out/a", io.BytesIO(DATA[:100_000]), Content(100_000, hashlib.md5(DATA[:100_000]).hexdigest()))
+    assert faulty.done == 1
+    assert place.get("out/a") == DATA[:100_000]
+    assert [found.name for found in storage.names("")] == ["out/a"]
+
+
+@pytest.mark.parametrize("place", ["s3", "gcs", "azure_blob"], indirect=True)
+@pytest.mark.parametrize("status", [0, 503])
+def test_reading_whose_answer_is_an_error_or_never_comes(place: Place, faulty: Faulty, status):
+    place.put("in/a", DATA)
+    storage = place.storage()
+    found = storage.stat("in/a")
+    faulty.method, faulty.status, faulty.times = "GET", status, 2
+    with storage.open(found) as stream:
+        assert stream.read() == DATA
+    assert faulty.done == 2 and [found.name for found in storage.names("in/")] == ["in/a"]
+
+
+def test_large_copies_inside_the_service_go_in_parts(s3: Place, monkeypatch):
+    """The gateway copies part by part, and nothing comes through this machine."""
+    monkeypatch.setattr("exporters_beam.storages.s3.COPY_BYTES", 2 << 20)
+    monkeypatch.setattr("exporters_beam.storages.s3.COPY_PART_BYTES", 5 << 20)
+    data = DATA * 4
+    s3.put("in/a.jl.gz", data)
+    storage = s3.storage()
+    found = storage.stat("in/a.jl.gz")
+    monkeypatch.setattr("exporters_beam.storages.s3.S3Storage.open", None)
+    there = storage.copy(storage, found, "out/a.jl.gz")
+    monkeypatch.undo()
+    assert there is not None and s3.get("out/a.jl.gz") == data
