@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from exporters_beam import __version__
 from exporters_beam.errors import ConfigError, ExportError, Problem
 from exporters_beam.report import Report
-from exporters_beam.variables import hide
+from exporters_beam.variables import hide, reveal
 
 if TYPE_CHECKING:
     from exporters_beam import jobs
@@ -188,6 +188,10 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = add("verify", _verify, "read what was delivered again and compare it with the manifest")
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
+    verify.add_argument(
+        "--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer"
+    )
+    add_variables(verify)
 
     clean = add("clean", _clean, "remove what runs of a config that did not end have staged")
     clean.add_argument("config", metavar="CONFIG")
@@ -410,9 +414,11 @@ def _verify(args: argparse.Namespace) -> int:
     from exporters_beam.verify import verify
 
     status = DONE
+    writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
+    storage = getattr(writer, "storage", None)
     for manifest in args.manifests:
         try:
-            wrong, told = verify(manifest)
+            wrong, told = verify(manifest, storage)
         except ConfigError as error:
             _tell_error(error, args.debug)
             status = WRONG

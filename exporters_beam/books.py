@@ -1,7 +1,9 @@
 """The books of an export, kept beside what it delivers: a lock, what is staged, and in the end the manifest.
 
-They stand in the hidden folder `.exporters/<export id>/`: at the destination where that is a folder, else where `staging` (or
-the old section `persistence`) says, else in a temporary folder that goes with the run.
+They stand in the hidden folder `.exporters/<export id>/`: where `staging` (or the old section `persistence`) says, else at
+the destination where that is a folder, else, where it is a storage, in this machine's state folder
+(`$XDG_STATE_HOME/exporters-beam`, by default `~/.local/state/exporters-beam`), else in a temporary folder that goes with
+the run.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import Unit
 from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
+from exporters_beam.variables import reveal
 
 FOLDER = ".exporters"
 STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
@@ -52,7 +55,7 @@ def place_of(plan: Plan) -> str | None:
     """The folder in which books of this export lie; None where they go with the run. Raises ConfigError."""
     persistence = plan.spec.persistence
     kept = persistence.component.file_path if persistence and "file_path" in persistence.options else None
-    place = plan.spec.staging or kept or destination_of(plan)
+    place = plan.spec.staging or kept or destination_of(plan) or state_folder(plan)
     if place and os.path.exists(place) and not os.path.isdir(place):
         path = ("staging",) if plan.spec.staging else ("persistence", "options", "file_path")
         raise ConfigError(plan.spec.problem(path, f"{place} is a file; give a folder"))
@@ -62,6 +65,14 @@ def place_of(plan: Plan) -> str | None:
 def destination_of(plan: Plan) -> str | None:
     """The folder that holds all delivered files, where the writer delivers to a file system."""
     return plan.names.root if plan.names is not None and getattr(plan.writer, "to_folders", False) else None
+
+
+def state_folder(plan: Plan) -> str | None:
+    """Where this machine keeps the books of exports to storages."""
+    if not getattr(plan.writer, "remote", False):
+        return None
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "exporters-beam")
 
 
 def books_of(plan: Plan) -> Books:
@@ -193,7 +204,7 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
 
 def _refuse_changed_input(plan: Plan, segments: tuple[Committed, ...]) -> None:
     known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
-    now: dict[int, Unit] = {unit.index: unit for unit in plan.reader.units()}
+    now: dict[int, Unit] = {unit.index: unit for unit in reveal(plan.reader).units()}
     for index, unit in sorted(known.items()):
         found = now.get(index)
         if found == unit:

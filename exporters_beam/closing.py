@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
+from exporters_beam.transforms.steps import ready
 
 
 class WriteManifest(beam.DoFn):
@@ -30,6 +32,7 @@ class WriteManifest(beam.DoFn):
         self._delivery, self._run = delivery, run
 
     def setup(self) -> None:
+        self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
@@ -52,10 +55,13 @@ class WriteManifest(beam.DoFn):
         if self._delivery.md5 and files:
             self._checksums(files)
         path = self._run.manifest
+        text = json.dumps(manifest, ensure_ascii=False, indent=1, default=repr).encode("utf-8", "backslashreplace")
+        if hasattr(self._delivery.writer, "finish") and self._delivery.names:
+            self._delivery.writer.finish(text, self._delivery.names, self._run.export_id)
         with destination("cannot write the manifest", path):
             os.makedirs(self._run.books, exist_ok=True)
-            with open(path + ".part", "w", encoding="utf-8", errors="backslashreplace") as out:
-                json.dump(manifest, out, ensure_ascii=False, indent=1, default=repr)
+            with open(path + ".part", "wb") as out:
+                out.write(text)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
@@ -100,7 +106,8 @@ class WriteManifest(beam.DoFn):
                 check(file)
 
     def _checksums(self, files: list[DeliveredFile]) -> None:
-        text = "".join(f"{file.md5} {file.name}\n" for file in files).encode()
+        listed_as = getattr(self._delivery.writer, "listed_as", str)
+        text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
         base = self._delivery.names.base if self._delivery.names else "."
         name = f"md5checksum{self._delivery.names.mark if self._delivery.names else ''}.md5"
         name = name if base == "." else os.path.join(base, name)

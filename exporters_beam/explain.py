@@ -7,6 +7,7 @@ from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
+from exporters_beam.bypass import NO_STORAGES
 from exporters_beam.plan import Plan
 
 
@@ -38,6 +39,11 @@ def mermaid(plan: Plan) -> str:
 def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
     spec = plan.spec
     yield "reader", _component(spec.reader.entry.name, plan.reader), "source"
+    if plan.copied:
+        yield "copy", "every object as it is, nothing is decoded", "step"
+        yield "writer", _component(spec.writer.entry.name, plan.writer), "sink"
+        yield "manifest", "written last: the export is complete", "sink"
+        return
     if plan.deserializer is not None:
         decompressor = spec.decompressor.entry.name if spec.decompressor else "auto"
         deserializer = spec.deserializer.entry.name if spec.deserializer else "jsonlines"
@@ -76,6 +82,16 @@ def _component(name: str, component: Any) -> str:
 
 
 def _decisions(plan: Plan) -> Iterator[str]:
+    if plan.copied:
+        assert plan.names is not None
+        inside = type(plan.reader.storage) is type(plan.writer.storage) and hasattr(plan.writer.storage, "copy")
+        way = "inside the service where that is allowed, else" if inside else "streamed"
+        yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
+        yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
+        yield "exporter_options.prevent_bypass: true forces the pipeline, with its names and sizes of files"
+        return
+    if plan.why_not_copied != NO_STORAGES:
+        yield f"no bypass: {plan.why_not_copied}"
     if plan.names is not None:
         group = tuple(f"<group {n}>" for n in range(plan.names.groups))
         yield f"files: {_example(plan, group)}"

@@ -17,6 +17,7 @@ from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.closing import WriteManifest
+from exporters_beam.copying import CopyObjects, ReadCopied
 from exporters_beam.delivery import (
     TALLIES,
     Admit,
@@ -100,6 +101,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     """Put an export into a pipeline."""
     source = replace(source_of(plan), folder=run.folder)
     delivery = delivery_of(plan, run, source)
+    if plan.copied:
+        return copies(plan, pipeline, run, source, delivery)
     units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
@@ -142,19 +145,40 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
         | "ByName" >> beam.GroupByKey()
         | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     )
+    return delivered, closed(pipeline, run, delivery, {"Files": delivered, **booked})
+
+
+def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) -> Any:
+    """The manifest, from all that was delivered, tallied and listed."""
     start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
-    manifest = (
+    return (
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
         tuple(
             flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
-            for name, flow in {"Files": delivered, **booked, "Once": start}.items()
+            for name, flow in {**booked, "Once": start}.items()
         )
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)
         | "Close" >> beam.GroupByKey()
         | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
     )
-    return delivered, manifest
+
+
+def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
+    """The graph of a bypass: list, copy, manifest."""
+    assert plan.names is not None
+    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
+    done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
+    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units}
+    if run.resumed.segments:
+        paths = [segment.path for segment in run.resumed.segments]
+        earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)
+        before = earlier | "ReadCopied" >> beam.ParDo(ReadCopied()).with_outputs(TALLIES, main="files")
+        booked |= {"EarlierFiles": before["files"], "EarlierTallies": before[TALLIES]}
+    manifest = closed(pipeline, run, replace(delivery, told=()), booked)
+    manifest.element_type = Flowing
+    return Outputs(done["files"], {}, manifest)
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from exporters_beam.bypass import why_not_copied
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.letters import FAIL, STEPS, OnError
 from exporters_beam.naming import FileNames, expand_dates
+from exporters_beam.options import options_of
+from exporters_beam.variables import Secret
 
 if TYPE_CHECKING:
     from exporters_beam.spec import ExportSpec, Section
@@ -67,6 +70,12 @@ class Plan:
     md5: bool
     on_error: OnError = field(default_factory=OnError)
     now: str = field(compare=False, default="")
+    why_not_copied: str = "nothing was asked"
+
+    @property
+    def copied(self) -> bool:
+        """Whether objects are copied as they are, past the pipeline (a bypass)."""
+        return not self.why_not_copied
 
     @property
     def filters_first(self) -> bool:
@@ -205,7 +214,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files = names is not None
     return Plan(
         spec=spec,
-        reader=spec.reader.component,
+        reader=_at(spec.reader.component, now),
         decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
         deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
         if streams else None,
@@ -223,6 +232,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         md5=bool(files and writer.generate_md5),
         on_error=on_error,
         now=now.isoformat(),
+        why_not_copied=why_not_copied(spec),
     )  # fmt: skip
 
 
@@ -246,7 +256,12 @@ def _marked(path: str, spec: ExportSpec) -> str:
 
 
 def _to_folders(writer: Any) -> bool:
-    return bool(getattr(writer, "to_folders", False))
+    return bool(getattr(writer, "to_folders", False) or getattr(writer, "remote", False))
+
+
+def _at(reader: Any, now: datetime) -> Any:
+    """The reader as of the time of the plan, where it has dates in its options."""
+    return reader.at(now) if hasattr(reader, "at") else reader
 
 
 def _digest(value: Any) -> str:
@@ -299,7 +314,16 @@ def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
                  "writer", "formatter", "write_buffer"):  # fmt: skip
         section: Section | None = getattr(spec, name)
         if section is not None:
-            yield name, section.entry.name, dict(section.options)
+            yield name, section.entry.name, _without_secrets(section)
+
+
+def _without_secrets(section: Section) -> dict[str, Any]:
+    """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
+    secret = {o.name for o in options_of(type(section.component)) if o.secret}
+    return {
+        name: value if name not in secret or isinstance(value, Secret) or value is None else "***"
+        for name, value in section.options.items()
+    }
 
 
 def _without_name(message: str) -> str:

@@ -87,8 +87,8 @@ class Source:
 
     def in_lines(self, unit: Unit) -> bool:
         """Whether the unit is plain lines, which can be entered at any byte."""
-        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size < 0:
-            return False
+        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
+            return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
         if self.decompressor.splittable:
             return True
         if not hasattr(self.decompressor, "detect"):
@@ -375,12 +375,17 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         self._covered = resumed.covered if resumed else frozenset()
         self._whole = resumed.whole if resumed else frozenset()
         self._suspended: tuple[Unit, int, Any] | None = None
+        self._revealed: Source | None = None
 
-    def setup(self) -> None:
-        self._source = self._source.ready()
+    @property
+    def _ready(self) -> Source:
+        """The source with its secrets. Beam asks for restrictions without a setup before."""
+        if self._revealed is None:
+            self._revealed = self._source.ready()
+        return self._revealed
 
     def initial_restriction(self, unit: Unit) -> Span:
-        return (0, -1) if unit.index in self._whole else self._source.span(unit)
+        return (0, -1) if unit.index in self._whole else self._ready.span(unit)
 
     def create_tracker(self, span: Span) -> SpanTracker:
         return SpanTracker(span)
@@ -426,10 +431,10 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         suspended, self._suspended = self._suspended, None
         if suspended is not None and suspended[:2] == (unit, span[0]):
             return suspended[2]
-        return self._source.events(unit, span, self._covered)
+        return self._ready.events(unit, span, self._covered)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_suspended": None}
+        return {**self.__dict__, "_suspended": None, "_revealed": None}
 
 
 class ListPieces(beam.DoFn):

@@ -76,6 +76,9 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
     )
+    if manifest["counts"].get("not_counted"):
+        log.warning("the number of records is not known: %s of the copied objects do not tell how many they hold",
+                    manifest["counts"]["not_counted"])  # fmt: skip
     if "result" in manifest:
         log.info("%s: %s", "Result", manifest["result"])
     if spec.stats_manager is not None:
@@ -157,6 +160,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     from exporters_beam.graph import build
+    from exporters_beam.transforms.steps import ready
 
     given = Options(beam_args)
     local, flink = given.runner in LOCAL, given.runner == "flinkrunner"
@@ -176,7 +180,10 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
             staging=books.staging if local else Staging(os.path.abspath(books.staging.folder)),
             scratch=books.scratch if local else os.path.abspath(books.scratch),
             books=books.folder if local else os.path.abspath(books.folder),
-            about=(("runner", "local" if local else str(standard.runner)),),
+            about=(
+                ("runner", "local" if local else str(standard.runner)),
+                *((("bypassed", True),) if plan.copied else ()),
+            ),
             bundle_seconds=BUNDLE_SECONDS if alone else None,
             progress=progress,
             resumed=resumed,
@@ -185,6 +192,8 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool) -> dict[str, 
             sees=_first_unit(plan) if flink else "",
         )
         try:
+            if local and hasattr(plan.writer, "probe"):
+                ready(plan.writer).probe()
             with _collector(local), _watched(run, progress):
                 processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
                 pipeline = beam.Pipeline(_watching(books) if processes else None, options)

@@ -47,7 +47,7 @@ class Settings:
 
     log_level: str = option("DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
     logger_name: str = option("name of the logger of the export", default="export-pipeline")
-    prevent_bypass: bool = option("accepted for old configs; nothing is bypassed", type="bool", default=False)
+    prevent_bypass: bool = option("never copy objects as they are; decode and format them", type="bool", default=False)
     disable_retries: bool = option("try what can fail for a moment only once", type="bool", default=False)
     threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
     thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)

@@ -21,6 +21,7 @@ from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
+from exporters_beam.storages.urls import section_of
 from exporters_beam.variables import Filled, Secret, fill
 
 OTHER_KEYS = ("exporter_options", "on_error", "vars", "env", "parameters", "staging", "runners", *LABELS)
@@ -135,6 +136,8 @@ class _Loading:
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
         older = sections.pop("filter")
+        if settings.disable_retries:
+            sections = {name: _once(section) if section else None for name, section in sections.items()}
         sections["filter_before"] = older or sections["filter_before"]
         sections["formatter"] = sections["formatter"] or formatter
         return ExportSpec(
@@ -200,6 +203,9 @@ class _Loading:
             self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
             return None
         try:
+            found = section_of(kind, name)
+            if found is not None and isinstance(options, (Mapping, type(None))):
+                name, options = found[0], {**found[1], **(options or {})}
             entry = registry.find(kind, name)
             component = self.classes[path] = registry.load(entry)
         except ConfigError as error:
@@ -239,12 +245,12 @@ class _Loading:
         return None
 
     def kept_secret(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
-        """Secret options that come from the environment, as references: what they hold is read where it is used."""
+        """Secrets that the environment gives, as references: their values are read where they are used."""
         return {
-            o.name: Secret(f"${{secret:env:{o.env}}}")
-            for o in options_of(component)
-            if o.secret and o.env and options.get(o.name) is None and self.environ.get(o.env)
-        }
+            o.name: Secret(f"${{secret:env:{o.env}}}") for o in options_of(component)
+            if o.secret and o.env and options.get(o.name) is None
+            and os.environ.get(o.env) and os.environ[o.env] == self.environ.get(o.env)
+        }  # fmt: skip
 
     def refuse_stream_sections(self) -> None:
         reader = self.classes.get(("reader",))
@@ -353,7 +359,7 @@ def _does_nothing(section: Section | None) -> bool:
 
 
 def _once(section: Section) -> Section:
-    """A notification that is tried only once."""
+    """A component that tries only once what can fail for a moment."""
     if not hasattr(section.component, "attempts"):
         return section
     return replace(section, component=replace(section.component, attempts=1))

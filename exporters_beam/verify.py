@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, BinaryIO
 
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
 from exporters_beam.manifest import manifest_checksum, unbalanced
+from exporters_beam.storages import Storage, is_url, of_url
 
 LETTERS = {"name": "json", "options": {}, "compression": "none"}
 """The format of dead letters."""
 
 
-def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
+def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], dict[str, Any]]:
     """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
 
     Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
-    from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`.
+    from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`. Those of a
+    storage are read through `storage` where it is theirs, else with the credentials that the environment has. The manifest
+    may stand in a storage, too.
     """
-    told = _read(manifest)
+    opened = partial(_opened, storage)
+    told = _read(manifest, opened)
     wrong = []
     counts = told["counts"]
     if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
@@ -35,7 +40,7 @@ def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     form = told.get("format")
     for file, held in (*((file, form) for file in told["files"]), *([(letters, LETTERS)] if letters else [])):
         try:
-            wrong += [f"{file['name']}: {text}" for text in _check(file, held)]
+            wrong += [f"{file['name']}: {text}" for text in _check(file, held, opened)]
         except OSError as error:
             wrong.append(f"{file['name']}: {error.strerror}")
         except ExportError as error:
@@ -43,9 +48,18 @@ def verify(manifest: str) -> tuple[list[str], dict[str, Any]]:
     return wrong, told
 
 
-def _read(path: str) -> dict[str, Any]:
+def _opened(storage: Storage | None, name: str) -> BinaryIO:
+    if not is_url(name):
+        return _local(name)
+    key = storage.name(name) if storage is not None else None
+    if storage is None or key is None:
+        storage, key = of_url(name)
+    return storage.open(storage.stat(key))
+
+
+def _read(path: str, opened: Callable[[str], BinaryIO]) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with opened(path) as file:
             told = json.load(file)
     except OSError as error:
         raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
@@ -76,25 +90,29 @@ def _has_its_shape(told: Mapping[str, Any]) -> bool:
     return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
-def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None) -> Iterator[str]:
+def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None, opened: Callable[[str], BinaryIO]) -> Iterator[str]:
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    with open(file["name"], "rb") as stream:
+    with opened(file["name"]) as stream:
         while data := stream.read(1 << 20):
             digest.update(data)
             size += len(data)
     if size != file["bytes"]:
         yield f"it has {size} bytes, {file['bytes']} were delivered"
         return
-    if digest.hexdigest() != file["md5"]:
+    if file["md5"] and digest.hexdigest() != file["md5"]:
         yield f"its content has changed: md5 {digest.hexdigest()}, {file['md5']} was delivered"
         return
     if form is not None:
-        records = count(file["name"], form)
+        records = count(file["name"], form, opened)
         if records is not None and records != file["records"]:
             yield f"it holds {records} records, {file['records']} were delivered"
 
 
-def count(path: str, form: Mapping[str, Any]) -> int | None:
+def _local(name: str) -> BinaryIO:
+    return open(name, "rb")
+
+
+def count(path: str, form: Mapping[str, Any], opened: Callable[[str], BinaryIO] = _local) -> int | None:
     """The records in a delivered file; None where its format is somebody's own. Raises SourceError."""
     from exporters_beam.compressions.auto import Auto
     from exporters_beam.compressions.none import Plain
@@ -103,7 +121,7 @@ def count(path: str, form: Mapping[str, Any]) -> int | None:
     if deserializer is None:
         return None
     plain = form.get("compression") == "none"
-    with open(path, "rb") as raw:
+    with opened(path) as raw:
         stream = (Plain() if plain else Auto(max_ratio=0)).open(raw)
         if form["name"] == "parquet":
             return sum(n for group in range(deserializer.row_groups(stream))

@@ -28,7 +28,7 @@ LAYERS = (
     ("runner", "worker_pool"),
     ("dataflow", "flink", "runners"),
     ("graph", "workers"),
-    ("closing", "publishing", "transforms.columnar"),
+    ("closing", "copying", "publishing", "transforms.columnar"),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading",),
@@ -36,9 +36,11 @@ LAYERS = (
     ("books",),
     ("replaying",),
     ("plan",),
+    ("bypass",),
     ("spec",),
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
+    ("storages",),
     ("letters", "manifest", "parameters", "variables", "staging"),
     ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report"),
@@ -50,8 +52,8 @@ LAYERS = (
 The registry stands low because it names components by strings and imports none until it is used.
 """
 
-BEAM = {"closing", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe", "reading",
-        "runner", "runners", "submission", "template",
+BEAM = {"closing", "copying", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe",
+        "reading", "runner", "runners", "submission", "template",
         "transforms.dedupe", "transforms.steps", "worker_pool", "worker_process", "workers", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
@@ -166,7 +168,18 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 
 def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
-    heavy = ("apache_beam", "pyarrow", "fastavro", "numpy", "zstandard", "jq", "boto3")
+    heavy = (
+        "apache_beam",
+        "pyarrow",
+        "fastavro",
+        "numpy",
+        "zstandard",
+        "jq",
+        "boto3",
+        "google.cloud.storage",
+        "paramiko",
+        "azure.storage",
+    )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.spec, exporters_beam.plan\n"
         "import exporters_beam.reference, exporters_beam.schema\n"

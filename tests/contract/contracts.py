@@ -75,7 +75,9 @@ def table(kind: str, *rows: tuple[Any, ...]) -> list[Any]:
 
 def check_every_component_has_a_row(kind: str, rows: list[Any]) -> None:
     """A component that is registered joins the suite of its kind."""
-    missing = {entry.name for entry in registry.ENTRIES if entry.kind == kind} - {row.values[0].name for row in rows}
+    elsewhere = {e.name for e in registry.ENTRIES if e.kind == kind and hasattr(registry.load(e), "connect")}
+    known = {entry.name for entry in registry.ENTRIES if entry.kind == kind} - elsewhere  # tests/storages has those
+    missing = known - {row.values[0].name for row in rows}
     assert not missing, f"give each of {sorted(missing)} a row in the table of this suite"
 
 

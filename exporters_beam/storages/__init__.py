@@ -1,0 +1,300 @@
+"""Storages: bytes under names, behind the readers and writers of the same name. One file per storage.
+
+A storage is made from options that are plain values and opens nothing before its first use; then it keeps its client, which
+is never pickled. What a server refuses comes out as StorageError: one sentence with the option that is to blame and the
+server's answer. It is an OSError, so that readers and writers tell it as they tell what a file system says.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+
+from exporters_beam.errors import ConfigError, MissingExtra
+from exporters_beam.variables import hide
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often a read that breaks off is taken up again where it broke, before it fails."""
+
+PIECE = 8 << 20
+"""Bytes of one request, where a file is read in several."""
+
+BUFFER = 1 << 20
+"""Bytes that are read ahead of who reads a remote file."""
+
+
+class Stored(NamedTuple):
+    """What stands under a name. `etag` changes when the content does; `md5` (hex) is "" where the storage does not know it."""
+
+    name: str
+    size: int
+    etag: str = ""
+    md5: str = ""
+    metadata: Mapping[str, str] = {}
+
+
+class Content(NamedTuple):
+    """What is to be put under a name: its size, the hex MD5 of its bytes, metadata, and a token for temporary names: what
+    is put again with the same token may overwrite what an earlier try has left."""
+
+    size: int
+    md5: str
+    metadata: Mapping[str, str] = {}
+    token: str = ""
+
+
+class Storage(Protocol):
+    """What a storage has to offer. Every method raises StorageError, or NotThere where there is no such name."""
+
+    def url(self, name: str) -> str:
+        """The name with all that tells where it is."""
+
+    def name(self, url: str) -> str | None:
+        """The name in a URL of this storage; None for what is somewhere else."""
+        place = self.url("")
+        return url[len(place) :] if url.startswith(place) else None
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        """Everything whose name begins with the prefix (or below the folder, where there are folders), sorted by name,
+        a page at a time. What is called or below `.exporters` is left out."""
+
+    def stat(self, name: str) -> Stored:
+        """What stands under a name."""
+
+    def open(self, found: Stored) -> BinaryIO:
+        """The bytes of what `names` or `stat` found, seekable. What has changed since is refused."""
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        """Put a file under a name, whole or not at all, and check that what arrived is what was sent."""
+
+    def delete(self, name: str) -> None:
+        """Remove it. It is no error where there is nothing."""
+
+    def probe(self) -> None:
+        """Look early whether anything can be put: raises what is certain, such as a wrong password."""
+
+
+class StorageError(OSError):
+    """What a storage refused: the option that is to blame ("" where none is), and why. `passing`: it may go next time."""
+
+    def __init__(self, option: str, text: str, passing: bool = False) -> None:
+        self.option, self.text, self.passing = option, hide(text), passing
+        super().__init__(errno.EIO, f"option {option}: {self.text}" if option else self.text)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+    def __reduce__(self) -> Any:
+        return (type(self), (self.option, self.text, self.passing))
+
+
+class NotThere(StorageError):
+    """There is nothing under this name."""
+
+
+def client(module: str, what: str, extra: str) -> Any:
+    """Import a client library on first use. Raises MissingExtra, which says what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtra(what, extra) from None
+
+
+def patiently(act: Callable[[], T], attempts: int) -> T:
+    """Do it, again after a pause where a StorageError that passes is raised, so many times in all."""
+    for attempt in range(1, max(1, attempts)):
+        try:
+            return act()
+        except StorageError as error:
+            if not error.passing:
+                raise
+        time.sleep(min(10.0, 0.2 * 2**attempt))
+    return act()
+
+
+def answer(text: str) -> str:
+    """What a server said as part of a sentence: one line, and not a long one."""
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def is_bookkeeping(name: str) -> bool:
+    """Whether a name is of the books of an export that was delivered there."""
+    return ".exporters" in name.split("/")
+
+
+class Ranged(io.RawIOBase):
+    """A remote file that can be entered at any byte: `fetch(start)` gives a stream from there on.
+
+    A stream that breaks off (raises one of `broken`, or ends early) is fetched again from where it broke.
+    """
+
+    def __init__(
+        self, size: int, fetch: Callable[[int], Any], broken: tuple[type[Exception], ...], attempts: int = ATTEMPTS
+    ) -> None:
+        self._size, self._fetch, self._broken, self._attempts = size, fetch, broken, attempts
+        self._at = 0
+        self._body: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if at != self._at:
+            self._drop()
+            self._at = max(0, at)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._at)
+        if wanted <= 0:
+            return 0
+        why = ""
+        for attempt in range(max(1, self._attempts)):
+            if attempt:
+                time.sleep(min(5.0, 0.1 * 4**attempt))
+            try:
+                if self._body is None:
+                    self._body = self._fetch(self._at)
+                data = self._body.read(wanted)
+                if data:
+                    buffer[: len(data)] = data
+                    self._at += len(data)
+                    return len(data)
+                why = f"it ended after {self._at:,} of {self._size:,} bytes"
+            except StorageError as error:
+                if not error.passing:
+                    raise
+                why = error.text
+            except self._broken as error:
+                why = f"the connection broke at byte {self._at:,} of {self._size:,}: {answer(str(error))}"
+            self._drop()
+        raise StorageError("", why)
+
+    def _drop(self) -> None:
+        body, self._body = self._body, None
+        if body is not None and hasattr(body, "close"):
+            body.close()
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+
+class Pieces:
+    """A stream from a byte on that is fetched a piece at a time: `fetch(start, stop)` gives one."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], start: int, size: int, step: int = PIECE) -> None:
+        self._fetch, self._at, self._size, self._step = fetch, start, size, step
+        self._held = memoryview(b"")
+
+    def read(self, wanted: int) -> bytes:
+        if not self._held and self._at < self._size:
+            data = self._fetch(self._at, min(self._size, self._at + self._step))
+            self._at += len(data)
+            self._held = memoryview(data)
+        given, self._held = self._held[:wanted], self._held[wanted:]
+        return bytes(given)
+
+
+def buffered(raw: Ranged) -> BinaryIO:
+    """The file as readers want it, read ahead."""
+    return io.BufferedReader(raw, BUFFER)
+
+
+def changed(name: str) -> StorageError:
+    return StorageError("", f"{name} changed while the export ran; export again when it is complete")
+
+
+def arrived(name: str, found: Stored, content: Content) -> Stored:
+    """What stands there now, if it is what was sent. Raises StorageError."""
+    if found.size != content.size:
+        raise StorageError("", f"{name} has {found.size:,} bytes there; {content.size:,} were sent")
+    if found.md5 and content.md5 and found.md5 != content.md5:
+        raise StorageError("", f"{name} has the MD5 {found.md5} there; what was sent has {content.md5}")
+    return found
+
+
+class Connected:
+    """A component that has a storage: made on first use, never pickled."""
+
+    def connect(self) -> Storage:
+        """The storage that the options name."""
+        raise NotImplementedError
+
+    @property
+    def storage(self) -> Storage:
+        made: Storage | None = self.__dict__.get("_storage")
+        if made is None:
+            made = self.connect()
+            object.__setattr__(self, "_storage", made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_storage"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+class Sent:
+    """A file that is sent to a server that tells no checksum: hashed on its way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        self._file, self._hash = file, hashlib.md5(usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        return data
+
+    def compare(self, name: str, content: Content) -> None:
+        """Raises StorageError where it is not what was to be sent."""
+        if self._hash.hexdigest() != content.md5:
+            raise StorageError("", f"{name} was not sent as it was built: its MD5 is {self._hash.hexdigest()}, "
+                                   f"not {content.md5}")  # fmt: skip
+
+
+def of_url(url: str) -> tuple[Storage, str]:
+    """The storage that a URL names, with credentials from its variables of the environment, and the name in it.
+
+    Raises ConfigError for what is no URL of a storage.
+    """
+    scheme, _, rest = url.partition("://")
+    target = SCHEMES.get(scheme)
+    if target is None or not rest:
+        raise ConfigError(f"{url} is no URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
+    module, _, name = target.partition(":")
+    found: tuple[Storage, str] = getattr(importlib.import_module(module), name).of_url(url)
+    return found
+
+
+def is_url(name: str) -> bool:
+    return name.partition("://")[0] in SCHEMES and "://" in name
+
+
+SCHEMES = {
+    "az": "exporters_beam.storages.azure_blob:AzureBlobStorage",
+    "ftp": "exporters_beam.storages.ftp:FtpStorage",
+    "ftps": "exporters_beam.storages.ftp:FtpStorage",
+    "gs": "exporters_beam.storages.gcs:GcsStorage",
+    "http": "exporters_beam.storages.http:HttpStorage",
+    "https": "exporters_beam.storages.http:HttpStorage",
+    "s3": "exporters_beam.storages.s3:S3Storage",
+    "sftp": "exporters_beam.storages.sftp:SftpStorage",
+}

@@ -1,0 +1,321 @@
+"""Folders of a server that speaks FTP, also with TLS, through the standard library."""
+
+from __future__ import annotations
+
+import ftplib
+import os
+import posixpath
+import ssl
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from exporters_beam.storages import (
+    ATTEMPTS,
+    Content,
+    NotThere,
+    Ranged,
+    Sent,
+    Storage,
+    StorageError,
+    Stored,
+    answer,
+    arrived,
+    buffered,
+    changed,
+    is_bookkeeping,
+    patiently,
+)
+
+BLOCK = 1 << 18
+"""Bytes that are handed to the connection at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtpStorage(Storage):
+    """One server. Names are paths: from the folder of the user on, or from / on."""
+
+    host: str
+    port: int = 21
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    ca_file: str | None = None
+    attempts: int = ATTEMPTS
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        parts = urlsplit(url)
+        environ = os.environ
+        made = cls(
+            host=parts.hostname or "",
+            port=parts.port or 21,
+            user=environ.get("EXPORTERS_FTP_USER"),
+            password=environ.get("EXPORTERS_FTP_PASSWORD"),
+            tls=parts.scheme == "ftps",
+        )
+        return made, made.name(url) or ""
+
+    def url(self, name: str) -> str:
+        path = quote(name, safe="/ ") if name.startswith("/") else f"/~/{quote(name, safe='/ ')}"
+        return f"{self._server}{path}"
+
+    def name(self, url: str) -> str | None:
+        """The path in a URL: `/~/` is the folder of the user."""
+        scheme, _, rest = url.partition("://")
+        server, slash, path = rest.partition("/")
+        if f"{scheme}://{server.rpartition('@')[2]}" not in (self._server, self._server.removesuffix(":21")):
+            return None
+        return unquote(path[2:] if path.startswith("~/") else slash + path)
+
+    @property
+    def _server(self) -> str:
+        return f"{'ftps' if self.tls else 'ftp'}://{self.host}:{self.port}"
+
+    @property
+    def client(self) -> ftplib.FTP:
+        """The connection, made on first use and again where the server has ended it."""
+        made: ftplib.FTP | None = self.__dict__.get("_made")
+        if made is not None:
+            try:
+                made.voidcmd("NOOP")
+                return made
+            except ftplib.all_errors:
+                made.close()
+        made = self._connect()
+        object.__setattr__(self, "_made", made)
+        weakref.finalize(self, made.close)
+        return made
+
+    def _connect(self) -> ftplib.FTP:
+        with self._answers(""):
+            if self.tls:
+                try:
+                    context = ssl.create_default_context(cafile=self.ca_file)
+                except OSError as error:
+                    raise StorageError("ca_file", f"{self.ca_file} cannot be read: {error.strerror}") from error
+                made: ftplib.FTP = _Tls(context=context, timeout=60, encoding="utf-8")
+            else:
+                made = ftplib.FTP(timeout=60, encoding="utf-8")
+            try:
+                made.connect(self.host, self.port)
+                made.login(self.user or "anonymous", self.password or "")
+                if isinstance(made, ftplib.FTP_TLS):
+                    made.prot_p()
+                made.voidcmd("TYPE I")
+            except BaseException:
+                made.close()
+                raise
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
+        try:
+            found = self.stat(path) if path not in ("", "/") else None
+        except NotThere:
+            found = None
+        if found is not None:
+            yield found
+        else:
+            yield from self._below(path)
+
+    def _below(self, folder: str) -> Iterator[Stored]:
+        """Every file below a folder, in order of the whole path."""
+        with self._answers(folder):
+            try:
+                entries = list(self._entries(folder))
+                self.client.voidcmd("TYPE I")  # Listing has left the connection in ASCII mode.
+            except ftplib.error_perm as error:
+                if str(error)[:3] in ("550", "450", "501"):  # there is no such folder
+                    return
+                raise
+        paths = [
+            (posixpath.join(folder, name) + ("/" if is_folder else ""), found) for name, is_folder, found in entries
+        ]
+        for path, found in sorted(paths, key=lambda pair: pair[0]):
+            if is_bookkeeping(path.rstrip("/")):
+                continue
+            if path.endswith("/"):
+                yield from self._below(path[:-1])
+            else:
+                yield found or self.stat(path)
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, bool, Stored | None]]:
+        """(name, whether it is a folder, what stands there where the server tells) of all that is in a folder."""
+        connection = self.client
+        try:
+            for name, facts in connection.mlsd(folder, ["type", "size", "modify"]):
+                kind = facts.get("type", "").lower()
+                if kind in ("file", "dir"):
+                    path = posixpath.join(folder, name)
+                    found = (
+                        _stored(path, int(facts["size"]), facts["modify"])
+                        if kind == "file" and "size" in facts
+                        else None
+                    )
+                    yield name, kind == "dir", found
+            return
+        except ftplib.error_perm as error:
+            if str(error)[:3] not in ("500", "501", "502", "504"):
+                raise
+        here = connection.pwd()
+        for listed in connection.nlst(folder or "."):
+            name = posixpath.basename(listed)
+            if name in ("", ".", ".."):
+                continue
+            try:
+                connection.cwd(posixpath.join(folder, name))
+            except ftplib.error_perm:
+                yield name, False, None
+            else:
+                connection.cwd(here)
+                yield name, True, None
+
+    def stat(self, name: str) -> Stored:
+        with self._answers(name):
+            connection = self.client
+            size = connection.size(name)
+            modified = connection.voidcmd(f"MDTM {name}").partition(" ")[2]
+        return _stored(name, size or 0, modified)
+
+    def open(self, found: Stored) -> BinaryIO:
+        """Over a connection of its own, so that it may be left in the middle."""
+
+        def fetch(start: int) -> Any:
+            if self.stat(found.name).etag != found.etag:
+                raise changed(self.url(found.name))
+            with self._answers(found.name):
+                connection = self._connect()
+                try:
+                    data = connection.transfercmd(f"RETR {found.name}", rest=start or None)
+                except BaseException:
+                    connection.close()
+                    raise
+            return _Body(connection, data)
+
+        return buffered(Ranged(found.size, fetch, (OSError, EOFError), self.attempts))
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        """Under a hidden name in the same folder, then renamed."""
+        folder, base = posixpath.split(name)
+        half_sent = posixpath.join(folder, f".{base}.{content.token}.part")
+
+        def send() -> Stored:
+            with self._answers(name, writing=True):
+                connection = self.client
+                self._make(connection, folder)
+                sent = Sent(file)
+                try:
+                    connection.storbinary(f"STOR {half_sent}", sent, BLOCK)
+                    sent.compare(self.url(half_sent), content)
+                    arrived(self.url(half_sent), _stored(half_sent, connection.size(half_sent) or 0, ""), content)
+                    try:
+                        connection.rename(half_sent, name)
+                    except ftplib.error_perm:  # a server that does not replace
+                        connection.delete(name)
+                        connection.rename(half_sent, name)
+                except BaseException:
+                    with suppress(Exception):
+                        self.client.delete(half_sent)
+                    raise
+            return arrived(self.url(name), self.stat(name), content)
+
+        return patiently(send, self.attempts)
+
+    def _make(self, connection: ftplib.FTP, folder: str) -> None:
+        """Make a folder and those above it where they are not there."""
+        if folder in ("", "/"):
+            return
+        here = connection.pwd()
+        try:
+            connection.cwd(folder)
+            connection.cwd(here)
+            return
+        except ftplib.error_perm:
+            self._make(connection, posixpath.dirname(folder))
+        try:
+            connection.mkd(folder)
+        except ftplib.error_perm:
+            connection.cwd(folder)  # Another worker has made it just now.
+            connection.cwd(here)
+
+    def delete(self, name: str) -> None:
+        with suppress(NotThere), self._answers(name):
+            self.client.delete(name)
+
+    def probe(self) -> None:
+        with self._answers(""):
+            self.client.pwd()
+
+    @contextmanager
+    def _answers(self, name: str, writing: bool = False) -> Iterator[None]:
+        """Turns what ftplib raises into StorageError."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except ftplib.error_perm as error:
+            code, said = str(error)[:3], answer(str(error))
+            if code in ("530", "430", "332"):
+                option = "ftp_password" if self.user else "ftp_user"
+                raise StorageError(option, f"the server does not let this user in (it said {said})") from error
+            if code == "550" and name and not writing:
+                raise NotThere("", f"there is no file {self.url(name)} (the server said {said})") from error
+            raise StorageError("", f"the server refused (it said {said})") from error
+        except ssl.SSLCertVerificationError as error:
+            raise StorageError(
+                "ca_file", f"the certificate of {self.host} is not trusted: {error.verify_message}"
+            ) from error
+        except (ftplib.error_temp, EOFError) as error:
+            raise StorageError(
+                "", f"the server broke off ({answer(str(error)) or 'it ended'})", passing=True
+            ) from error
+        except (ftplib.Error, ssl.SSLError) as error:
+            raise StorageError(
+                "tls" if self.tls else "", f"this is not as FTP has it ({answer(str(error))})"
+            ) from error
+        except OSError as error:
+            text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
+            passing = not isinstance(error, ConnectionRefusedError) and type(error).__name__ != "gaierror"
+            raise StorageError("host", text, passing=passing) from error
+
+
+class _Tls(ftplib.FTP_TLS):
+    """Connections for data go on with the session of the first one: some servers demand it (522)."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> Any:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        if self._prot_p:  # type: ignore[attr-defined]
+            session = self.sock.session  # type: ignore[union-attr]
+            connection = self.context.wrap_socket(connection, server_hostname=self.host, session=session)
+        return connection, size
+
+
+class _Body:
+    """A file on its way, with the connection that it comes over."""
+
+    def __init__(self, connection: ftplib.FTP, data: Any) -> None:
+        self._connection, self._data = connection, data
+        self._file = data.makefile("rb")
+
+    def read(self, size: int) -> bytes:
+        found: bytes = self._file.read1(size)
+        return found
+
+    def close(self) -> None:
+        for part in (self._file, self._data, self._connection):
+            with suppress(OSError):
+                part.close()
+
+
+def _stored(name: str, size: int, modified: str) -> Stored:
+    return Stored(name, size, f"{size}-{modified.partition('.')[0]}")

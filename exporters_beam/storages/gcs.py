@@ -1,0 +1,263 @@
+"""Google Cloud Storage, through google-cloud-storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO
+
+from exporters_beam.errors import ConfigError
+from exporters_beam.storages import (
+    ATTEMPTS,
+    Content,
+    NotThere,
+    Pieces,
+    Ranged,
+    Storage,
+    StorageError,
+    Stored,
+    answer,
+    arrived,
+    buffered,
+    changed,
+    client,
+    is_bookkeeping,
+)
+
+WHAT, EXTRA = "the storage gcs", "gcs"
+
+CHUNK = 32 << 20
+"""Bytes of a request of a resumable upload; larger files are sent in several."""
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcsStorage(Storage):
+    """One bucket. Without credentials those of the machine are taken (application default credentials)."""
+
+    bucket: str
+    project: str | None = None
+    credentials: Mapping[str, Any] | str | None = field(default=None, repr=False)
+    host: str | None = None
+    attempts: int = ATTEMPTS
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        bucket, _, name = url.removeprefix("gs://").partition("/")
+        return cls(bucket=bucket, credentials=os.environ.get("EXPORTERS_GSTORAGE_CREDS_RESOURCE")), name
+
+    @property
+    def client(self) -> Any:
+        """The client, made on first use."""
+        made = self.__dict__.get("_made")
+        if made is None:
+            library = client("google.cloud.storage", WHAT, EXTRA)
+            host = self.host or os.environ.get("STORAGE_EMULATOR_HOST")
+            with self._answers(""):
+                credentials = self._credentials(host)
+                options = {"api_endpoint": host if "://" in host else f"https://{host}"} if host else None
+                made = library.Client(project=self.project or "none", credentials=credentials, client_options=options)
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def _credentials(self, host: str | None) -> Any:
+        given = self.credentials
+        if given is None:
+            if not host:
+                return None
+            return client("google.auth.credentials", WHAT, EXTRA).AnonymousCredentials()
+        found = _of_package(given) if isinstance(given, str) else given
+        account = client("google.oauth2.service_account", WHAT, EXTRA)
+        try:
+            return account.Credentials.from_service_account_info(
+                dict(found), scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
+            )
+        except (ValueError, TypeError, KeyError):
+            raise StorageError("credentials", "this is no key of a service account") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def url(self, name: str) -> str:
+        return f"gs://{self.bucket}/{name}"
+
+    @property
+    def _retry(self) -> Any:
+        """The client's own retries, for as long as they are wanted."""
+        return client("google.cloud.storage.retry", WHAT, EXTRA).DEFAULT_RETRY if self.attempts > 1 else None
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        with self._answers(""):
+            found = self.client.list_blobs(self.bucket, prefix=prefix, page_size=PAGE, retry=self._retry)
+            pages = iter(found.pages)
+        while True:
+            with self._answers(""):
+                page = next(pages, None)
+                blobs = list(page) if page is not None else None
+            if blobs is None:
+                return
+            for blob in blobs:
+                if not is_bookkeeping(blob.name) and not (blob.name.endswith("/") and not blob.size):
+                    yield _stored(blob)
+
+    def stat(self, name: str) -> Stored:
+        with self._answers(name):
+            blob = self.client.bucket(self.bucket).blob(name)
+            blob.reload(retry=self._retry)
+            return _stored(blob)
+
+    def open(self, found: Stored) -> BinaryIO:
+        """The bytes of that generation, in requests of a few MiB, each checked."""
+        errors = client("google.api_core.exceptions", WHAT, EXTRA)
+        blob = self.client.bucket(self.bucket).blob(found.name, generation=int(found.etag))
+        return buffered(
+            Ranged(
+                found.size,
+                lambda start: Pieces(partial(self.piece, blob), start, found.size),
+                (errors.ServerError, errors.TooManyRequests, ConnectionError),
+                self.attempts,
+            )
+        )
+
+    def piece(self, blob: Any, start: int, stop: int) -> bytes:
+        """Some bytes of an object. Raises StorageError."""
+        with self._answers(blob.name):
+            try:
+                data: bytes = blob.download_as_bytes(start=start, end=stop - 1, raw_download=True, retry=self._retry)
+            except client("google.api_core.exceptions", WHAT, EXTRA).NotFound as error:
+                raise changed(self.url(blob.name)) from error
+        return data
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        """In one request, or resumable in several; the server compares the CRC32C of what arrived with what was sent."""
+        with self._answers(name, putting=True):
+            blob = self.client.bucket(self.bucket).blob(name, chunk_size=CHUNK if content.size > CHUNK else None)
+            blob.metadata = dict(content.metadata) or None
+            file.seek(0)
+            blob.upload_from_file(file, size=content.size, checksum="crc32c", retry=self._retry)
+            return arrived(self.url(name), _stored(blob), content)
+
+    def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
+        """Copy an object inside the service; None where that cannot be done and it has to be streamed."""
+        if not isinstance(source, GcsStorage) or source.host != self.host:
+            return None
+        errors = client("google.api_core.exceptions", WHAT, EXTRA)
+        blob = self.client.bucket(source.bucket).blob(found.name, generation=int(found.etag))
+        there, token = self.client.bucket(self.bucket).blob(name), None
+        try:
+            while True:  # Large objects between regions are copied in several requests.
+                token, _, _ = there.rewrite(blob, token=token, if_source_generation_match=int(found.etag))
+                if token is None:
+                    break
+            there.reload()
+        except (errors.Forbidden, errors.MethodNotImplemented, errors.BadRequest):
+            return None
+        except (errors.NotFound, errors.PreconditionFailed) as error:
+            raise changed(source.url(found.name)) from error
+        copied = _stored(there)
+        if copied.size != found.size or (found.md5 and copied.md5 and copied.md5 != found.md5):
+            raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
+        return copied
+
+    def delete(self, name: str) -> None:
+        with self._answers(name):
+            try:
+                self.client.bucket(self.bucket).blob(name).delete(retry=self._retry)
+            except client("google.api_core.exceptions", WHAT, EXTRA).NotFound:
+                return
+
+    def probe(self) -> None:
+        """Credentials that may not list the bucket may still put objects there: that is left to the first upload."""
+        errors = client("google.api_core.exceptions", WHAT, EXTRA)
+        try:
+            with self._answers(""):
+                next(iter(self.client.list_blobs(self.bucket, max_results=1, retry=self._retry)), None)
+        except StorageError as error:
+            if not isinstance(error.__cause__, errors.Forbidden):
+                raise
+
+    @contextmanager
+    def _answers(self, name: str, putting: bool = False) -> Iterator[None]:
+        """Turns what the client raises into StorageError."""
+        errors = client("google.api_core.exceptions", WHAT, EXTRA)
+        auth = client("google.auth.exceptions", WHAT, EXTRA)
+        sums = client("google.cloud.storage.exceptions", WHAT, EXTRA)
+        try:
+            yield
+        except (errors.NotFound, sums.InvalidResponse) as error:
+            status = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", 0)
+            said = answer(_said(error))
+            if status == 404 and (not name or putting or "bucket does not exist" in said.lower()):
+                raise StorageError("bucket", f"there is no bucket {self.bucket!r} (the server said {said})") from error
+            if status == 404:
+                raise NotThere("", f"there is no object {self.url(name)}") from error
+            raise StorageError("", f"the server refused (it said {said})") from error
+        except errors.PreconditionFailed as error:
+            raise changed(self.url(name)) from error
+        except errors.Unauthorized as error:
+            raise StorageError(
+                "credentials", f"the server does not take them (it said {answer(_said(error))})"
+            ) from error
+        except errors.Forbidden as error:
+            text = f"no permission in the bucket {self.bucket!r} (the server said {answer(_said(error))})"
+            raise StorageError("bucket", text) from error
+        except errors.GoogleAPICallError as error:
+            raise StorageError("", f"the server refused (it said {answer(_said(error))})") from error
+        except errors.RetryError as error:
+            raise StorageError("host", f"the server does not answer ({answer(str(error.cause or error))})") from error
+        except sums.DataCorruption as error:
+            raise StorageError("", f"{self.url(name)} did not arrive as it was sent: its checksum differs") from error
+        except auth.InvalidOperation as error:
+            raise StorageError("credentials", "none were given, and the server wants them") from error
+        except auth.DefaultCredentialsError as error:
+            raise StorageError(
+                "credentials", "none were given, and this machine has none of its own (application default credentials)"
+            ) from error
+        except auth.GoogleAuthError as error:
+            raise StorageError("credentials", f"the server does not take them ({answer(str(error))})") from error
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error
+
+
+def _stored(blob: Any) -> Stored:
+    import base64
+
+    md5 = base64.b64decode(blob.md5_hash).hex() if blob.md5_hash else ""
+    return Stored(blob.name, int(blob.size or 0), str(blob.generation), md5, blob.metadata or {})
+
+
+def _said(error: Any) -> str:
+    return re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
+
+
+def _of_package(given: str) -> Any:
+    """A service account's key in a JSON file that an installed package ships, `package:path`. Raises StorageError."""
+    from importlib.resources import files
+
+    package, _, path = given.partition(":")
+    try:
+        return json.loads(files(package).joinpath(path).read_text(encoding="utf-8"))
+    except (ImportError, OSError, ValueError, TypeError) as error:
+        kind = type(error).__name__
+        raise StorageError("credentials", f"{given!r} names no JSON file of an installed package ({kind})") from None
+
+
+def check_credentials(given: Any) -> None:
+    """What can be said of credentials without the client. Raises ConfigError."""
+    if isinstance(given, Mapping):
+        missing = [name for name in ("client_email", "private_key", "token_uri") if not given.get(name)]
+        if missing:
+            raise ConfigError(f"credentials: this is no key of a service account: it has no {missing[0]}")
+    elif isinstance(given, str) and not given.startswith("${") and ":" not in given:
+        raise ConfigError("credentials: write a JSON file that a package ships as package:path/to/file.json")

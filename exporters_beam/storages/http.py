@@ -1,0 +1,123 @@
+"""Files that a web server gives, through the standard library. Nothing can be put there."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from exporters_beam.storages import (
+    ATTEMPTS,
+    Content,
+    NotThere,
+    Ranged,
+    Storage,
+    StorageError,
+    Stored,
+    answer,
+    buffered,
+    changed,
+    patiently,
+)
+
+TIMEOUT = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpStorage(Storage):
+    """What has a URL; names are URLs."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    attempts: int = ATTEMPTS
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        return cls(), url
+
+    def url(self, name: str) -> str:
+        return name
+
+    def name(self, url: str) -> str | None:
+        return url
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        yield self.stat(prefix)
+
+    def stat(self, name: str) -> Stored:
+        def ask() -> Stored:
+            with self._ask(name, "HEAD") as found:
+                return _stored(name, found)
+
+        try:
+            return patiently(ask, self.attempts)
+        except StorageError as error:
+            status = getattr(error.__cause__, "code", 0)
+            if status not in (403, 405, 501):  # Some servers have no HEAD, and signed URLs are for one method.
+                raise
+        with self._ask(name, "GET") as found:
+            return _stored(name, found)
+
+    def open(self, found: Stored) -> BinaryIO:
+        def fetch(start: int) -> Any:
+            given = patiently(lambda: self._ask(found.name, "GET", start), self.attempts)
+            if found.etag and _stored(found.name, given).etag != found.etag:
+                given.close()
+                raise changed(found.name)
+            if start and given.status != 206:  # A server that does not know of ranges gives all of it.
+                left = start
+                while left and (data := given.read(min(left, 1 << 20))):
+                    left -= len(data)
+            return given
+
+        errors = (http.client.HTTPException, ConnectionError, TimeoutError)
+        if found.size < 0:
+            return fetch(0)
+        return buffered(Ranged(found.size, fetch, errors, self.attempts))
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        raise StorageError("", "nothing can be put to a web server")
+
+    def delete(self, name: str) -> None:
+        raise StorageError("", "nothing can be removed from a web server")
+
+    def probe(self) -> None:
+        pass
+
+    def _ask(self, url: str, method: str, start: int = 0) -> Any:
+        headers = {"User-Agent": "exporters-beam", "Accept-Encoding": "identity", **self.headers}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with self._answers(url):
+            return urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method), timeout=TIMEOUT)
+
+    @contextmanager
+    def _answers(self, url: str) -> Iterator[None]:
+        """Turns what urllib raises into StorageError."""
+        try:
+            yield
+        except urllib.error.HTTPError as error:
+            said = f"{error.code} {answer(str(error.reason))}"
+            error.close()
+            if error.code in (404, 410):
+                raise NotThere("input", f"there is nothing at {url} (the server said {said})") from error
+            if error.code == 416:
+                raise changed(url) from error
+            option = "headers" if error.code in (401, 403) else ""
+            passing = error.code in (408, 429, 500, 502, 503, 504)
+            raise StorageError(option, f"the server refused (it said {said})", passing=passing) from error
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            reason = getattr(error, "reason", error)
+            passing = not isinstance(reason, ConnectionRefusedError) and type(reason).__name__ != "gaierror"
+            text = f"the server cannot be reached ({answer(str(getattr(reason, 'strerror', None) or reason))})"
+            raise StorageError("input", text, passing=passing) from error
+
+
+def _stored(name: str, given: Any) -> Stored:
+    headers = given.headers
+    total = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length") or "-1"
+    etag = headers.get("ETag") or headers.get("Last-Modified") or ""
+    return Stored(name, int(total) if total.lstrip("-").isdigit() else -1, etag)

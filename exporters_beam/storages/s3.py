@@ -1,0 +1,359 @@
+"""Amazon S3 and what speaks its protocol, through boto3."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from exporters_beam.errors import ConfigError
+from exporters_beam.storages import (
+    ATTEMPTS,
+    Content,
+    NotThere,
+    Ranged,
+    Storage,
+    StorageError,
+    Stored,
+    answer,
+    arrived,
+    buffered,
+    changed,
+    client,
+    is_bookkeeping,
+)
+
+PART_BYTES = 50 << 20
+"""Larger objects are uploaded in parts of this size, or of a larger one where there would be more than 10,000 parts."""
+
+MAX_PARTS = 10_000
+
+COPY_BYTES = 5 << 30
+"""The largest object that one request copies."""
+
+COPY_PART_BYTES = 1 << 30
+"""Larger ones are copied in parts of this size."""
+
+_WITHOUT_ACL = (
+    "AccessDenied",
+    "AccessControlListNotSupported",
+    "NotImplemented",
+    "MethodNotAllowed",
+    "InvalidArgument",
+)
+
+_TO_BLAME = {
+    "NoSuchBucket": ("bucket", "there is no bucket {bucket!r}"),
+    "InvalidBucketName": ("bucket", "{bucket!r} is no name of a bucket"),
+    "InvalidAccessKeyId": ("aws_access_key_id", "the server does not know this key"),
+    "SignatureDoesNotMatch": ("aws_secret_access_key", "the secret does not belong to the key"),
+    "ExpiredToken": ("aws_session_token", "the credentials have expired"),
+    "ExpiredTokenException": ("aws_session_token", "the credentials have expired"),
+    "InvalidToken": ("aws_session_token", "the server does not take this token"),
+    "AccessDenied": ("bucket", "no permission in the bucket {bucket!r}"),
+    "403": ("bucket", "no permission in the bucket {bucket!r}"),
+    "AllAccessDisabled": ("bucket", "no permission in the bucket {bucket!r}"),
+    "PermanentRedirect": ("aws_region", "the bucket {bucket!r} is in another region"),
+    "301": ("aws_region", "the bucket {bucket!r} is in another region"),
+    "AuthorizationHeaderMalformed": ("aws_region", "the bucket {bucket!r} is in another region"),
+    "RequestTimeTooSkewed": ("", "the clock of this machine is wrong"),
+    "InvalidStorageClass": ("storage_class", "the server does not know it"),
+}
+"""Error codes of S3: the option that is to blame, and what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Storage(Storage):
+    """One bucket. Without keys the usual places are asked: environment, profile, role of the machine."""
+
+    bucket: str
+    key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    region: str | None = None
+    host: str | None = None
+    acl: str | None = None
+    encryption: str | None = None
+    kms_key: str | None = None
+    storage_class: str | None = None
+    attempts: int = ATTEMPTS
+    part_bytes: int = PART_BYTES
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        bucket, _, name = url.removeprefix("s3://").partition("/")
+        environ = os.environ
+        return cls(
+            bucket=bucket,
+            key=environ.get("EXPORTERS_S3WRITER_AWS_LOGIN") or environ.get("EXPORTERS_S3READER_AWS_KEY"),
+            secret=environ.get("EXPORTERS_S3WRITER_AWS_SECRET") or environ.get("EXPORTERS_S3READER_AWS_SECRET"),
+        ), name
+
+    @property
+    def client(self) -> Any:
+        """The client, made on first use."""
+        made = self.__dict__.get("_made")
+        if made is None:
+            boto3 = client("boto3", "the storage s3", "s3")
+            config = client("botocore.config", "the storage s3", "s3").Config(
+                signature_version="s3v4",
+                retries={"mode": "standard", "total_max_attempts": max(1, self.attempts)},
+                s3={"addressing_style": "path" if self.host or "." in self.bucket else "auto"},
+                connect_timeout=10,
+            )
+            with self._answers(self.bucket):
+                session = boto3.session.Session()
+                made = session.client(
+                    "s3",
+                    aws_access_key_id=self.key or None,
+                    aws_secret_access_key=self.secret or None,
+                    aws_session_token=self.token or None,
+                    region_name=self.region or session.region_name or "us-east-1",
+                    endpoint_url=_endpoint(self.host),
+                    config=config,
+                )
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def url(self, name: str) -> str:
+        return f"s3://{self.bucket}/{name}"
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = iter(pages)
+        while True:
+            with self._answers(prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            for found in page.get("Contents", ()):
+                name = found["Key"]
+                if not is_bookkeeping(name) and not (name.endswith("/") and not found["Size"]):
+                    yield Stored(name, found["Size"], found.get("ETag", "").strip('"'))
+
+    def stat(self, name: str) -> Stored:
+        with self._answers(name):
+            found = self.client.head_object(Bucket=self.bucket, Key=name)
+        etag = found.get("ETag", "").strip('"')
+        plain = len(etag) == 32 and found.get("ServerSideEncryption", "AES256") == "AES256"
+        plain = plain and "SSECustomerAlgorithm" not in found
+        return Stored(name, found["ContentLength"], etag, etag if plain else "", found.get("Metadata") or {})
+
+    def open(self, found: Stored) -> BinaryIO:
+        broken = client("botocore.exceptions", "the storage s3", "s3")
+        errors = (broken.IncompleteReadError, broken.ReadTimeoutError, broken.ResponseStreamingError, ConnectionError)
+        return buffered(Ranged(found.size, lambda start: self._body(found, start), errors, self.attempts))
+
+    def _body(self, found: Stored, start: int) -> Any:
+        ranged = {"Range": f"bytes={start}-"} if start else {}
+        same = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
+        with self._answers(found.name):
+            return self.client.get_object(Bucket=self.bucket, Key=found.name, **same, **ranged)["Body"]
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        with self._answers(name):
+            try:
+                return self._put(name, file, content, self.acl)
+            except client("botocore.exceptions", "the storage s3", "s3").ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if not self.acl or code not in _WITHOUT_ACL:
+                    raise
+            found = self._put(name, file, content, None)
+            logging.getLogger("exporters_beam").warning(
+                f"{self.url(name)}: delivered without the ACL {self.acl}: the server said {code}"
+            )
+            return found
+
+    def _put(self, name: str, file: BinaryIO, content: Content, acl: str | None) -> Stored:
+        about: dict[str, Any] = {"Bucket": self.bucket, "Key": name}
+        more = {
+            "ACL": acl,
+            "ServerSideEncryption": self.encryption,
+            "SSEKMSKeyId": self.kms_key,
+            "StorageClass": self.storage_class,
+        }
+        about |= {key: value for key, value in more.items() if value}
+        about["Metadata"] = {key: str(value) for key, value in content.metadata.items()}
+        file.seek(0)
+        if content.size > self.part_bytes:
+            self._in_parts(about, file, content)
+        else:
+            digest = base64.b64encode(binascii.unhexlify(content.md5)).decode()
+            self.client.put_object(**about, Body=file, ContentLength=content.size, ContentMD5=digest)
+        return arrived(self.url(name), self.stat(name), content)
+
+    def _in_parts(self, about: dict[str, Any], file: BinaryIO, content: Content) -> None:
+        """Multipart upload: the object appears when it is completed. What was sent of a failed one is given up."""
+        place = {"Bucket": about["Bucket"], "Key": about["Key"]}
+        upload = self.client.create_multipart_upload(**about)["UploadId"]
+        size = max(self.part_bytes, -(-content.size // MAX_PARTS))
+        parts: list[dict[str, Any]] = []
+        try:
+            for start in range(0, content.size, size):
+                part = Part(file, start, min(size, content.size - start))
+                sent = self.client.upload_part(
+                    **place,
+                    UploadId=upload,
+                    PartNumber=len(parts) + 1,
+                    Body=part,
+                    ContentLength=part.size,
+                    ContentMD5=part.md5(),
+                )
+                parts.append({"PartNumber": len(parts) + 1, "ETag": sent["ETag"]})
+            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with suppress(Exception):
+                self.client.abort_multipart_upload(**place, UploadId=upload)
+            raise
+
+    def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
+        """Copy an object inside the service; None where that cannot be done and it has to be streamed."""
+        if not isinstance(source, S3Storage) or source.host != self.host:
+            return None
+        more = {"ACL": self.acl, "ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key,
+                "StorageClass": self.storage_class}  # fmt: skip
+        about = {"Bucket": self.bucket, "Key": name, **{key: value for key, value in more.items() if value}}
+        given: dict[str, Any] = {"CopySource": {"Bucket": source.bucket, "Key": found.name}}
+        if found.etag:
+            given["CopySourceIfMatch"] = f'"{found.etag}"'
+        errors = client("botocore.exceptions", "the storage s3", "s3")
+        try:
+            if found.size > COPY_BYTES:
+                self._copy_in_parts(about, given, found)
+            else:
+                self.client.copy_object(**about, **given)
+        except errors.ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "PreconditionFailed":
+                raise changed(source.url(found.name)) from None
+            return None
+        there = self.stat(name)
+        comparable = len(found.etag) == 32 and len(there.etag) == 32 and there.md5
+        if there.size != found.size or (comparable and there.etag != found.etag):
+            raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
+        return there
+
+    def _copy_in_parts(self, about: dict[str, Any], given: dict[str, Any], found: Stored) -> None:
+        place = {"Bucket": about["Bucket"], "Key": about["Key"]}
+        upload = self.client.create_multipart_upload(**about, Metadata=dict(found.metadata))["UploadId"]
+        size = max(COPY_PART_BYTES, -(-found.size // MAX_PARTS))
+        parts: list[dict[str, Any]] = []
+        try:
+            for start in range(0, found.size, size):
+                stop = min(found.size, start + size)
+                copied = self.client.upload_part_copy(**place, **given, UploadId=upload, PartNumber=len(parts) + 1,
+                                                      CopySourceRange=f"bytes={start}-{stop - 1}")  # fmt: skip
+                parts.append({"PartNumber": len(parts) + 1, "ETag": copied["CopyPartResult"]["ETag"]})
+            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with suppress(Exception):
+                self.client.abort_multipart_upload(**place, UploadId=upload)
+            raise
+
+    def delete(self, name: str) -> None:
+        with self._answers(name):
+            self.client.delete_object(Bucket=self.bucket, Key=name)
+
+    def probe(self) -> None:
+        """A key that may not list the bucket may still put objects there: that is left to the first upload."""
+        errors = client("botocore.exceptions", "the storage s3", "s3")
+        try:
+            with self._answers(""):
+                self.client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        except StorageError as error:
+            cause = error.__cause__
+            code = cause.response["Error"]["Code"] if isinstance(cause, errors.ClientError) else ""
+            if code not in ("AccessDenied", "403", "AllAccessDisabled"):
+                raise
+
+    @contextmanager
+    def _answers(self, name: str) -> Iterator[None]:
+        """Turns what boto3 raises into StorageError."""
+        errors = client("botocore.exceptions", "the storage s3", "s3")
+        try:
+            yield
+        except ConfigError:
+            raise
+        except errors.ClientError as error:
+            said = error.response.get("Error", {})
+            code, text = str(said.get("Code", "")), answer(str(said.get("Message", "")))
+            if code in ("NoSuchKey", "404", "NotFound"):
+                raise NotThere("", f"there is no object {self.url(name)}") from error
+            if code in ("PreconditionFailed", "412"):
+                raise changed(self.url(name)) from error
+            option, what = _TO_BLAME.get(code, ("", "the server refused"))
+            what = what.format(bucket=self.bucket)
+            raise StorageError(option, f"{what} (the server said {code}{': ' if text else ''}{text})") from error
+        except (errors.NoCredentialsError, errors.PartialCredentialsError) as error:
+            raise StorageError(
+                "aws_access_key_id", "no credentials were given, and none are in the environment or a profile"
+            ) from error
+        except errors.EndpointConnectionError as error:
+            raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error
+        except errors.ParamValidationError as error:
+            raise StorageError("bucket", answer(str(error))) from error
+        except (errors.BotoCoreError, ValueError) as error:
+            raise StorageError("", answer(str(error))) from error
+
+
+class Part(io.RawIOBase):
+    """A part of a file as a file, so that parts need no memory."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self.size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        data = self._file.read(max(0, min(len(buffer), self.size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def md5(self) -> str:
+        """As the header Content-MD5 has it."""
+        digest = hashlib.md5(usedforsecurity=False)
+        self.seek(0)
+        while data := self.read(1 << 20):
+            digest.update(data)
+        self.seek(0)
+        return base64.b64encode(digest.digest()).decode()
+
+
+def _endpoint(host: str | None) -> str | None:
+    if not host:
+        return None
+    return host if "://" in host else f"https://{host}"
+
+
+def bucket_name(given: str, scheme: str = "s3") -> str:
+    """A bucket as configs have it: `s3://name/` is `name`.
+
+    >>> bucket_name("s3://name/")
+    'name'
+    """
+    return given.removeprefix(f"{scheme}://").partition("/")[0]

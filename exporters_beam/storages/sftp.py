@@ -1,0 +1,295 @@
+"""Folders of a server that speaks SFTP, through paramiko."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat as modes
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from exporters_beam.errors import ConfigError
+from exporters_beam.storages import (
+    ATTEMPTS,
+    Content,
+    NotThere,
+    Pieces,
+    Ranged,
+    Sent,
+    Storage,
+    StorageError,
+    Stored,
+    answer,
+    arrived,
+    buffered,
+    changed,
+    client,
+    is_bookkeeping,
+    patiently,
+)
+
+WHAT, EXTRA = "the storage sftp", "sftp"
+
+REQUEST = 32768
+"""Bytes of one request of the protocol; those of a piece are sent without waiting for answers in between."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpStorage(Storage):
+    """One server. Names are paths: from the folder of the user on, or from / on."""
+
+    host: str
+    port: int = 22
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    private_key_file: str | None = None
+    known_hosts: str | None = None
+    attempts: int = ATTEMPTS
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        parts = urlsplit(url)
+        environ = os.environ
+        made = cls(
+            host=parts.hostname or "",
+            port=parts.port or 22,
+            user=unquote(parts.username) if parts.username else environ.get("EXPORTERS_SFTP_USER"),
+            password=environ.get("EXPORTERS_SFTP_PASSWORD"),
+        )
+        return made, made.name(url) or ""
+
+    def url(self, name: str) -> str:
+        path = quote(name, safe="/ ") if name.startswith("/") else f"/~/{quote(name, safe='/ ')}"
+        return f"{self._server}{path}"
+
+    def name(self, url: str) -> str | None:
+        """The path in a URL: `/~/` is the folder of the user."""
+        scheme, _, rest = url.partition("://")
+        server, slash, path = rest.partition("/")
+        if f"{scheme}://{server.rpartition('@')[2]}" not in (self._server, f"sftp://{self.host}"):
+            return None
+        return unquote(path[2:] if path.startswith("~/") else slash + path)
+
+    @property
+    def _server(self) -> str:
+        return f"sftp://{self.host}:{self.port}"
+
+    @property
+    def client(self) -> Any:
+        """The connection, made on first use and again where it broke."""
+        made = self.__dict__.get("_made")
+        if made is not None and made.get_channel().get_transport().is_active():
+            return made
+        object.__setattr__(self, "_made", self._connect())
+        return self.__dict__["_made"]
+
+    def _connect(self) -> Any:
+        paramiko = client("paramiko", WHAT, EXTRA)
+        ssh = paramiko.SSHClient()
+        try:
+            if self.known_hosts:
+                ssh.load_host_keys(self.known_hosts)
+            else:
+                ssh.load_system_host_keys()
+        except Exception as error:  # paramiko has an exception of its own for each kind of wrong line
+            why = getattr(error, "strerror", None) or "it is no file of known hosts"
+            raise StorageError("known_hosts", f"{self.known_hosts} cannot be read: {why}") from error
+        given = bool(self.password or self.private_key or self.private_key_file)
+        with self._answers(""):
+            ssh.connect(
+                self.host, self.port, self.user or None, self.password or None, pkey=self._key(paramiko),
+                key_filename=self.private_key_file, timeout=15, banner_timeout=15, auth_timeout=15,
+                allow_agent=not given, look_for_keys=not given,
+            )  # fmt: skip
+            connection = ssh.open_sftp()
+        connection.ssh = ssh  # It lives as long as its files.
+        weakref.finalize(self, ssh.close)
+        return connection
+
+    def _key(self, paramiko: Any) -> Any:
+        import io
+
+        if not self.private_key:
+            return None
+        for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+            with suppress(paramiko.SSHException, ValueError, IndexError):
+                return kind.from_private_key(io.StringIO(self.private_key))
+        raise StorageError("private_key", "this is no private key (ed25519, ECDSA or RSA, without a passphrase)")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def names(self, prefix: str) -> Iterator[Stored]:
+        path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
+        try:
+            with self._answers(prefix):
+                found = self.client.stat(path or ".")
+        except NotThere:
+            return
+        if modes.S_ISDIR(found.st_mode):
+            yield from self._below(path)
+        else:
+            yield _stored(path, found)
+
+    def _below(self, folder: str) -> Iterator[Stored]:
+        """Every file below a folder, in order of the whole path. Links to folders are not followed."""
+        with self._answers(folder):
+            entries = self.client.listdir_attr(folder or ".")
+        paths = []
+        for entry in entries:
+            path = posixpath.join(folder, entry.filename)
+            mode = entry.st_mode or 0
+            if modes.S_ISLNK(mode):
+                with suppress(StorageError), self._answers(path):
+                    entry = self.client.stat(path)
+                if modes.S_ISDIR(entry.st_mode or 0):
+                    continue
+            paths.append((path + "/" if modes.S_ISDIR(mode) else path, entry))
+        for path, entry in sorted(paths, key=lambda pair: pair[0]):
+            if is_bookkeeping(path.rstrip("/")):
+                continue
+            if path.endswith("/"):
+                yield from self._below(path[:-1])
+            else:
+                yield _stored(path, entry)
+
+    def stat(self, name: str) -> Stored:
+        with self._answers(name):
+            return _stored(name, self.client.stat(name))
+
+    def open(self, found: Stored) -> BinaryIO:
+        def fetch(start: int) -> Any:
+            if self.stat(found.name).etag != found.etag:
+                raise changed(self.url(found.name))
+            with self._answers(found.name):
+                file = self.client.open(found.name, "rb", bufsize=0)
+
+            def piece(start: int, stop: int) -> bytes:
+                places = [(at, min(REQUEST, stop - at)) for at in range(start, stop, REQUEST)]
+                with self._answers(found.name):
+                    return b"".join(file.readv(places))
+
+            return Pieces(piece, start, found.size)
+
+        paramiko = client("paramiko", WHAT, EXTRA)
+        return buffered(Ranged(found.size, fetch, (paramiko.SSHException, EOFError, ConnectionError), self.attempts))
+
+    def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
+        """Under a hidden name in the same folder, then renamed."""
+        folder, base = posixpath.split(name)
+        half_sent = posixpath.join(folder, f".{base}.{content.token}.part")
+
+        def send() -> Stored:
+            with self._answers(name):
+                self._make(folder)
+                sent = Sent(file)
+                try:
+                    self.client.putfo(sent, half_sent, content.size, confirm=True)
+                    sent.compare(self.url(half_sent), content)
+                    arrived(self.url(half_sent), _stored(half_sent, self.client.stat(half_sent)), content)
+                    self._rename(half_sent, name)
+                except BaseException:
+                    with suppress(Exception):
+                        self.client.remove(half_sent)
+                    raise
+                return arrived(self.url(name), _stored(name, self.client.stat(name)), content)
+
+        return self._patiently(send)
+
+    def _make(self, folder: str) -> None:
+        """Make a folder and those above it where they are not there."""
+        if folder in ("", "/"):
+            return
+        try:
+            self.client.stat(folder)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        self._make(posixpath.dirname(folder))
+        try:
+            self.client.mkdir(folder)
+        except OSError:
+            self.client.stat(folder)  # Another worker has made it just now.
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            self.client.posix_rename(old, new)
+        except OSError as error:
+            if "unsupported" not in str(error).lower():
+                raise
+            with suppress(OSError):
+                self.client.remove(new)
+            self.client.rename(old, new)
+
+    def delete(self, name: str) -> None:
+        with suppress(NotThere), self._answers(name):
+            self.client.remove(name)
+
+    def probe(self) -> None:
+        with self._answers(""):
+            self.client.stat(".")
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Again, over a new connection, where the one that there was broke."""
+        return patiently(act, self.attempts)
+
+    @contextmanager
+    def _answers(self, name: str) -> Iterator[None]:
+        """Turns what paramiko raises into StorageError."""
+        paramiko = client("paramiko", WHAT, EXTRA)
+        try:
+            yield
+        except (StorageError, ConfigError):
+            raise
+        except paramiko.BadHostKeyException as error:
+            raise StorageError(
+                "known_hosts", f"the server {self.host} shows another key than the known one: {answer(str(error))}"
+            ) from error
+        except paramiko.PasswordRequiredException as error:
+            raise StorageError("private_key_file", "the key has a passphrase; give one without") from error
+        except paramiko.AuthenticationException as error:
+            option = "sftp_password" if self.password else "private_key_file" if self.private_key_file else "sftp_user"
+            raise StorageError(
+                option, f"the server does not let {self.user or 'this user'} in ({answer(str(error))})"
+            ) from error
+        except (paramiko.SSHException, EOFError) as error:
+            if "known_hosts" in str(error):
+                text = f"the key of {self.host} is not in it; add it with: ssh-keyscan -p {self.port} {self.host}"
+                raise StorageError("known_hosts", text) from error
+            raise StorageError(
+                "", f"the connection broke ({answer(str(error)) or 'it ended'})", passing=True
+            ) from error
+        except ValueError as error:
+            raise StorageError("private_key_file", f"it is no private key ({answer(str(error))})") from error
+        except OSError as error:
+            if error.errno == errno.ENOENT and name:
+                raise NotThere("", f"there is no file {self.url(name)}") from error
+            if error.errno is None and "closed" in str(error):
+                raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
+            if error.errno == errno.EACCES:
+                raise StorageError(
+                    "", f"the server gives no permission ({answer(str(error.strerror or error))})"
+                ) from error
+            if isinstance(error, (ConnectionError, TimeoutError, paramiko.ssh_exception.NoValidConnectionsError)) or (
+                error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH) or type(error).__name__ == "gaierror"
+            ):
+                passing = not isinstance(error, paramiko.ssh_exception.NoValidConnectionsError)
+                text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
+                raise StorageError("host", text, passing=passing) from error
+            raise StorageError("", f"the server refused ({answer(str(error.strerror or error))})") from error
+
+
+def _stored(name: str, found: Any) -> Stored:
+    return Stored(name, int(found.st_size or 0), f"{found.st_size}-{found.st_mtime}")

@@ -1,0 +1,99 @@
+"""What the writers of storages share: a file is built on this machine, then put in place whole, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO, ClassVar, cast
+
+from exporters_beam.errors import DestinationError
+from exporters_beam.naming import FileNames
+from exporters_beam.records import DeliveredFile, PlannedFile
+from exporters_beam.staging import destination
+from exporters_beam.storages import ATTEMPTS, Connected, Content, StorageError
+from exporters_beam.writers.fs import Measured
+from exporters_beam.writers.options import FileWriterOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteWriter(Connected, FileWriterOptions):
+    """Options of every writer to a storage."""
+
+    remote: ClassVar[bool] = True
+    takes_copies: ClassVar[bool] = False
+    """Whether objects of other storages may be copied there as they are: those of the old system are."""
+
+    attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
+
+    def key(self, name: str) -> str:
+        """A planned name as the storage has it."""
+        while name.startswith(("/", "./")):
+            name = name.removeprefix("/").removeprefix("./")
+        return name
+
+    def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
+        """What is attached to the object."""
+        return {}
+
+    def listed_as(self, url: str) -> str:
+        """What the checksum file calls a delivered file."""
+        return url
+
+    def probe(self) -> None:
+        """Look before the work whether files can be delivered. Raises DestinationError."""
+        with destination("cannot deliver to", self.storage.url("")):
+            self.storage.probe()
+
+    def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
+        name = self.key(file.name)
+        half_built = os.path.join(scratch, uuid.uuid4().hex)
+        with destination("cannot build a file in", scratch):
+            os.makedirs(scratch, exist_ok=True)
+            out = open(half_built, "x+b", buffering=1 << 20)
+        try:
+            with out:
+                measured = Measured(out)
+                with destination("cannot build a file in", scratch):
+                    fill(cast(BinaryIO, measured))
+                    out.flush()
+                md5 = measured.md5()
+                token = hashlib.md5(scratch.encode(), usedforsecurity=False).hexdigest()[:8]
+                content = Content(measured.size, md5, self.metadata(file, md5), token)
+                with destination("cannot deliver", self.storage.url(name)):
+                    self.storage.put(name, out, content)
+        finally:
+            with suppress(OSError):
+                os.remove(half_built)
+        return DeliveredFile(self.storage.url(name), file.group, file.records, measured.size, md5)
+
+    def check(self, file: DeliveredFile) -> None:
+        """`check_consistency`: the file is there, has its size and, where the storage tells it, its MD5."""
+        try:
+            found = self.storage.stat(self.storage.name(file.name) or "")
+        except StorageError as error:
+            raise DestinationError(f"check_consistency: {file.name}: {error}") from error
+        if found.size != file.size:
+            raise DestinationError(f"check_consistency: {file.name} has {found.size} bytes; {file.size} were delivered")
+        if found.md5 and found.md5 != file.md5:
+            raise DestinationError(f"check_consistency: {file.name} has the MD5 {found.md5}; {file.md5} was delivered")
+        total = found.metadata.get("total")
+        if total is not None and total != str(file.records):
+            raise DestinationError(f"check_consistency: {file.name} has {total} records in its metadata; "
+                                   f"{file.records} were delivered")  # fmt: skip
+
+    def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
+        """Put the manifest beside what was delivered: the last thing, which says that all is there."""
+        root = "" if names.root == "." else f"{names.root.rstrip('/')}/"
+        self.put(f"{root}.exporters/{export_id}/manifest.json", manifest)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Put a small file in place."""
+        name = self.key(name)
+        content = Content(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), token="small")
+        with destination("cannot deliver", self.storage.url(name)):
+            self.storage.put(name, io.BytesIO(data), content)

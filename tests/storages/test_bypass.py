@@ -1,0 +1,183 @@
+"""Copying objects as they are: when it is done, what it delivers, and that it goes on where it was killed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+import exporters_beam
+from exporters_beam.explain import text
+from exporters_beam.plan import make
+from exporters_beam.spec import load
+from exporters_beam.verify import verify
+
+from helpers import jsonl
+from places import Place
+
+servers = pytest.mark.servers
+
+S3 = {"name": "exporters.readers.s3_reader.S3Reader", "options": {"bucket": "a"}}
+TO_S3 = {"bucket": "b", "filebase": "out/"}
+NONE = {"name": "exporters.filters.no_filter.NoFilter"}
+
+
+def plan(options=(), reader=S3, writer="s3", **sections):
+    return make(load({"reader": reader, "writer": {"name": writer, "options": {**TO_S3, **dict(options)}}, **sections}))
+
+
+def test_where_nothing_changes_the_records_objects_are_copied():
+    assert plan().why_not_copied == ""
+    assert plan(filter=NONE, transform={"name": "none"}, grouper={"name": "none"}).copied
+    assert plan({"items_limit": 0, "items_per_buffer_write": 0, "size_per_buffer_write": None}).copied
+    assert plan(decompressor="zlib", deserializer="jsonlines", formatter="json").copied
+    assert plan({"compression": "none"}, decompressor="none").copied
+    assert plan({"project": "p"}, writer="gcs").copied
+    assert "bypass: nothing changes the records" in text(plan()) and "inside the service" in text(plan())
+
+
+@pytest.mark.parametrize(
+    ("options", "sections", "why"),
+    [
+        ({}, {"exporter_options": {"prevent_bypass": True}}, "prevent_bypass is given"),
+        ({}, {"filter": {"name": "pythonexp", "options": {"python_expression": "True"}}}, "there is a filter_before"),
+        ({}, {"filter_after": {"name": "pythonexp", "options": {"python_expression": "1"}}}, "there is a filter_after"),
+        ({}, {"transform": {"name": "jq", "options": {"jq_filter": "."}}}, "there is a transform"),
+        ({}, {"grouper": {"name": "file_key", "options": {"keys": ["a"]}}}, "there is a grouper"),
+        ({"items_limit": 5}, {}, "the writer has items_limit"),
+        ({"items_per_buffer_write": 500000}, {}, "the writer has items_per_buffer_write"),
+        ({"size_per_buffer_write": 4000000000}, {}, "the writer has size_per_buffer_write"),
+        ({"write_buffer": "reservoir_sampling"}, {}, "there is a write_buffer"),
+        ({"generate_md5": True}, {}, "the writer has generate_md5"),
+        ({"check_consistency": True}, {}, "the writer has check_consistency"),
+        ({"filebase": "out/{file_number}-"}, {}, "filebase has placeholders"),
+        ({}, {"formatter": {"name": "csv", "options": {"fields": ["a"]}}}, "the formatter is not"),
+        ({}, {"formatter": {"name": "json", "options": {"jsonlines": False}}}, "the formatter is not"),
+        ({}, {"deserializer": "csv"}, "the deserializer is not"),
+        ({"compression": "zstd"}, {}, "the compression is zstd"),
+        ({"compression": "none"}, {}, "the decompressor is auto and the compression none"),
+        ({}, {"decompressor": "bz2"}, "the decompressor is bz2 and the compression gz"),
+    ],
+)
+def test_what_forces_the_pipeline(options, sections, why):
+    found = plan(options, **sections)
+    assert why in found.why_not_copied
+    assert f"no bypass: {found.why_not_copied}" in text(found)
+
+
+def test_the_old_writers_that_took_no_copies_take_none():
+    here = {"name": "fs", "options": {"input": {"dir": "."}}}
+    assert not plan(reader=here).copied
+    made = make(load({"reader": S3, "writer": {"name": "sftp", "options": {"host": "h", "filebase": "out/"}}}))
+    assert not made.copied and "bypass" not in text(made)
+
+
+RECORDS = [{"_key": n} for n in range(100)]
+
+
+def filled(place: Place, folder: str = "in/") -> dict[str, bytes]:
+    """Objects below a folder, two of them with the same base name, one not compressed, one of no records."""
+    objects = {
+        "a.jl.gz": gzip.compress(jsonl(RECORDS[:40]), mtime=0),
+        "b/a.jl.gz": gzip.compress(jsonl(RECORDS[40:80]), mtime=0),
+        "c.jl": jsonl(RECORDS[80:]),
+        "d.jl.gz": gzip.compress(b"", mtime=0),
+    }
+    for name, data in objects.items():
+        place.put(folder + name, data)
+    return objects
+
+
+def copied(reader: Place, writer: Place, **sections):
+    return exporters_beam.run({"reader": reader.source("in/"), "writer": writer.writer("copy/of-"), **sections})
+
+
+@servers
+@pytest.mark.parametrize(("reader", "writer"), [("moto", "moto"), ("s3", "s3"), ("gcs", "gcs"), ("s3", "gcs"),
+                                                ("gcs", "moto"), ("sftp", "s3"), ("s3", "azure_blob")])  # fmt: skip
+def test_objects_are_copied_with_their_names(reader, writer, request):
+    source, to = request.getfixturevalue(reader), request.getfixturevalue(writer)
+    objects = filled(source)
+    report = copied(source, to)
+    told = json.loads(Path(report.manifest).read_text())
+    assert told["bypassed"] and told["counts"]["not_counted"] == 4
+    for name, data in objects.items():
+        if name.endswith(".gz"):
+            assert to.get(f"copy/of-{name}") == data
+    assert gzip.decompress(to.get("copy/of-c.jl.gz")) == objects["c.jl"]
+    assert len(report.files) == 4
+    assert verify(report.manifest, to.storage())[0] == []
+
+
+@servers
+def test_what_an_export_has_delivered_is_counted(s3: Place, moto: Place):
+    """The objects tell how many records they hold; the copies tell it too."""
+    random = {"name": "random", "options": {"number_of_items": 1000}}
+    exporters_beam.run({"reader": random, "writer": s3.writer("in/p-", items_per_buffer_write=300)})
+    report = copied(s3, s3)
+    assert report.counts == {"read": 1000, "kept": 1000, "written": 1000}
+    assert [file["records"] for file in report.files] == [300, 300, 300, 100]
+    again = exporters_beam.run({"reader": s3.source("copy/"), "writer": moto.writer("again/")})
+    assert again.counts["written"] == 1000
+    assert sorted(file["md5"] for file in again.files) == sorted(file["md5"] for file in report.files)
+
+
+@servers
+@pytest.mark.parametrize(("reader", "writer"), [("s3", "s3"), ("s3", "gcs")])
+def test_killed_in_the_middle_it_goes_on_with_what_is_left(reader, writer, request, monkeypatch):
+    source, to = request.getfixturevalue(reader), request.getfixturevalue(writer)
+    filled(source)
+    monkeypatch.setattr("exporters_beam.copying.COMMIT_SECONDS", 0.0)
+    from exporters_beam.copying import CopyObjects
+
+    copy, done = CopyObjects._copy, []
+
+    def dies_at_the_third(self, unit):
+        if len(done) == 2:
+            raise OSError("the power went out")
+        done.append(unit.name)
+        return copy(self, unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CopyObjects, "_copy", dies_at_the_third)
+        with pytest.raises(exporters_beam.ExportError, match="the power went out"):
+            copied(source, to)
+    first, done[:] = list(done), []
+
+    def counts(self, unit):
+        done.append(unit.name)
+        return copy(self, unit)
+
+    monkeypatch.setattr(CopyObjects, "_copy", counts)
+    report = copied(source, to, exporter_options={"resume": True})
+    assert len(done) == 2 and not set(done) & set(first)
+    assert len(report.files) == 4 and verify(report.manifest, to.storage())[0] == []
+
+
+@servers
+def test_the_pipeline_delivers_the_same_records(s3: Place):
+    filled(s3)
+    report = exporters_beam.run({
+        "reader": s3.source("in/"),
+        "writer": s3.writer("pipeline/p-"),
+        "exporter_options": {"prevent_bypass": True},
+    })  # fmt: skip
+    assert report.written == len(RECORDS) and len(report.files) == 1
+
+
+@servers
+def test_what_arrives_otherwise_is_noticed(s3: Place, gcs: Place, monkeypatch):
+    filled(s3)
+    from exporters_beam.storages.s3 import S3Storage
+
+    opened = S3Storage.open
+
+    def shorter(self, found):
+        return opened(self, found._replace(size=found.size - 3))
+
+    monkeypatch.setattr(S3Storage, "open", shorter)
+    with pytest.raises(exporters_beam.ExportError, match=r"MD5|truncated|ended"):
+        copied(s3, gcs)
+    assert not list(gcs.storage().names("copy/of-a"))

@@ -1,0 +1,208 @@
+"""What every storage promises, against a real server each. A new storage joins with a line in PLACES."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import exporters_beam
+from exporters_beam.__main__ import main
+from exporters_beam.errors import DestinationError, SourceError
+from exporters_beam.storages import Content, NotThere, StorageError
+from exporters_beam.verify import verify
+
+from helpers import jsonl
+from places import Place
+
+pytestmark = pytest.mark.servers
+
+ROOT = Path(__file__).parent.parent.parent
+PLACES = ("s3", "moto", "gcs", "sftp", "ftp", "ftps", "old_ftp", "azure_blob")
+every = pytest.mark.parametrize("place", PLACES, indirect=True)
+
+RECORDS = [{"_key": n, "text": "é" * (n % 7)} for n in range(500)]
+
+
+@pytest.fixture
+def quickstart(tmp_path, monkeypatch) -> dict:
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    monkeypatch.chdir(tmp_path)
+    return yaml.safe_load((tmp_path / "templates/quickstart.yaml").read_text())
+
+
+def manifest_of(report) -> dict:
+    return json.loads(Path(report.manifest).read_text())
+
+
+@every
+def test_the_quickstart_with_only_the_writer_changed(place: Place, quickstart, tmp_path):
+    here = manifest_of(exporters_beam.run(quickstart))
+    filebase = quickstart["writer"]["options"]["filebase"]
+    config = {**quickstart, "writer": place.writer(filebase)}
+    report = exporters_beam.run(config)
+    there = manifest_of(report)
+
+    url = place.storage().url
+    names = [f"{url(file['name'])}" for file in here["files"]]
+    assert [file["name"] for file in there["files"]] == names
+    for manifest in (here, there):
+        for key in ("export", "checksum"):
+            del manifest[key]
+        for file in manifest["files"]:
+            file["name"] = file["name"].removeprefix(url(""))
+    assert there == here
+
+    wrong, _ = verify(report.manifest, place.storage())
+    assert wrong == []
+    for file in here["files"]:
+        assert place.get(file["name"]) == Path(file["name"]).read_bytes()
+    books = f"out/quickstart/.exporters/{report.export_id}/manifest.json"
+    assert place.get(books) == Path(report.manifest).read_bytes()
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["verify", url(books), "--config", "config.yaml"]) == 0
+    assert sorted(found.name for found in place.storage().names("")) == sorted(file["name"] for file in here["files"])
+
+
+@every
+def test_delivered_again_after_it_was_read(place: Place, tmp_path):
+    """From the storage, through a filter, to the storage, twice: the second time changes nothing."""
+    for n in range(3):
+        place.put(f"in/part-{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::3]), mtime=0))
+    config = {
+        "reader": place.source("in/", pattern=r"part-[12]\.jl\.gz$"),
+        "filter": {"name": "pythonexp", "options": {"python_expression": "item['_key'] % 2 == 0"}},
+        "writer": place.writer("out/{groups[0]}-", check_consistency=True, generate_md5=True),
+        "grouper": {"name": "file_key", "options": {"keys": ["text"]}},
+    }
+    reports = [exporters_beam.run(config) for _ in range(2)]
+    assert reports[0].files == reports[1].files
+    kept = [r for n in (1, 2) for r in RECORDS[n::3] if r["_key"] % 2 == 0]
+    names = sorted(found.name for found in place.storage().names("out/"))
+    assert len(names) == 8 and "out/md5checksum.md5" in names
+    found = [json.loads(line) for name in names if name.endswith(".gz")
+             for line in gzip.decompress(place.get(name)).splitlines()]  # fmt: skip
+    assert sorted(found, key=lambda r: r["_key"]) == sorted(kept, key=lambda r: r["_key"])
+    assert [unit["name"] for unit in reports[0].units] == [place.storage().url(f"in/part-{n}.jl.gz") for n in (1, 2)]
+
+
+@every
+def test_an_object_is_entered_at_any_byte(place: Place):
+    data = bytes(range(256)) * 20_000
+    place.put("in/data", data)
+    storage = pickle.loads(pickle.dumps(place.storage()))
+    found = storage.stat("in/data")
+    assert found.size == len(data)
+    with storage.open(found) as stream:
+        assert stream.seek(4_000_001) == 4_000_001
+        assert stream.read(300) == data[4_000_001:4_000_301]
+        stream.seek(-10, io.SEEK_END)
+        assert stream.read() == data[-10:]
+        stream.seek(0)
+        assert stream.read() == data
+
+
+@every
+def test_plain_lines_are_cut_up_and_every_record_comes_once(place: Place, monkeypatch):
+    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 3000)
+    place.put("in/a.jl", jsonl(RECORDS))
+    report = exporters_beam.run(
+        {"reader": place.source("in/"), "writer": place.writer("out/part-", compression="none")}
+    )
+    assert report.counts["read"] == len(RECORDS)
+    assert (
+        place.get("out/part-0000.jl").splitlines()
+        == [json.dumps(r, ensure_ascii=False, separators=(",", ":")).encode() for r in RECORDS]
+        or [json.loads(line) for line in place.get("out/part-0000.jl").splitlines()] == RECORDS
+    )
+
+
+@every
+def test_what_changed_since_it_was_listed_is_refused(place: Place):
+    place.put("in/a", b"first")
+    storage = place.storage()
+    found = storage.stat("in/a")
+    place.put("in/a", b"second, longer")
+    with pytest.raises(StorageError, match="changed while the export ran"), storage.open(found) as stream:
+        stream.read()
+
+
+@every
+def test_a_file_that_breaks_off_while_it_is_sent_does_not_appear(place: Place):
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            if size < 0 or self.tell() + size > 200_000:
+                raise ZeroDivisionError("the middle of the file")
+            return super().read(size)
+
+    storage = place.storage()
+    data = b"x" * 300_000
+    with pytest.raises((ZeroDivisionError, StorageError)):
+        storage.put("out/a", Broken(data), Content(len(data), "0" * 32, token="t"))
+    with pytest.raises(NotThere):
+        storage.stat("out/a")
+
+
+@every
+def test_what_is_not_what_was_sent_is_noticed(place: Place):
+    storage = place.storage()
+    with pytest.raises(StorageError):
+        storage.put("out/a", io.BytesIO(b"something"), Content(9, "0" * 32, token="t"))
+
+
+@every
+def test_names_are_listed_in_order_and_the_books_are_left_out(place: Place):
+    for name in ("in/b", "in/a/x", "in/a/.exporters/1/manifest.json", "in/c", "other/d", ".exporters/2/manifest.json"):
+        place.put(name, b"1")
+    assert [found.name for found in place.storage().names("in/")] == ["in/a/x", "in/b", "in/c"]
+    assert [found.name for found in place.storage().names("")] == ["in/a/x", "in/b", "in/c", "other/d"]
+
+
+@every
+def test_removed_is_gone_and_removing_it_again_is_no_error(place: Place):
+    place.put("a", b"1")
+    storage = place.storage()
+    storage.delete("a")
+    storage.delete("a")
+    with pytest.raises(NotThere):
+        storage.stat("a")
+
+
+@every
+def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
+    place.put("in/a.jl", jsonl(RECORDS))
+    with pytest.raises(SourceError, match=f"option {place.where}: there is nothing at .*nowhere"):
+        exporters_beam.run({"reader": place.source("nowhere/"), "writer": place.writer("out/part-")})
+    report = exporters_beam.run(
+        {"reader": place.source("nowhere/", allow_empty=True), "writer": place.writer("out/part-")}
+    )
+    assert report.counts["read"] == 0
+    caplog.clear()
+    report = exporters_beam.run({"reader": place.source("in/", pattern="b"), "writer": place.writer("out/part-")})
+    assert report.counts["read"] == 0 and "pattern: none of 1 names has 'b' in it" in caplog.text
+
+
+@every
+def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
+    for n in range(4):
+        place.put(f"in/part-{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))
+    never = {"prevent_bypass": True}
+    config = {"reader": place.source("in/"), "writer": place.writer("out/part-"), "exporter_options": never}
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.writers.remote.RemoteWriter.publish", _dies)
+        with pytest.raises(Exception, match="the power went out"):
+            exporters_beam.run(config)
+    assert list(place.storage().names("out/")) == []
+    report = exporters_beam.run({**config, "exporter_options": {**never, "resume": True}})
+    assert report.resumed == len(RECORDS) and report.counts["read"] == len(RECORDS)
+    assert verify(report.manifest, place.storage())[0] == []
+
+
+def _dies(*_):
+    raise DestinationError("the power went out")
