@@ -244,3 +244,22 @@ def test_dead_letters_stay_on_this_machine(s3: Place, tmp_path):
     assert report.dead_letters["name"].startswith(f"{tmp_path}/state/exporters-beam/.exporters/")
     assert [found.name for found in s3.storage().names("")] == ["out/p-0000.jl.gz"]
     assert verify(report.manifest, s3.storage())[0] == []
+
+
+@servers
+@pytest.mark.parametrize("never", [False, True])
+def test_two_worker_processes(s3: Place, never):
+    """Workers make their own clients and resolve secrets themselves, in the pipeline and in a copy of objects."""
+    for n in range(4):
+        s3.put(f"in/{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))
+    config = {
+        "reader": s3.source("in/"),
+        "writer": s3.writer("out/"),
+        "exporter_options": {"prevent_bypass": never},
+    }
+    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    report = exporters_beam.run(config, beam_args=two)
+    assert len(report.files) == (1 if never else 4)
+    found = [json.loads(line)["_key"] for file in s3.storage().names("out/")
+             for line in gzip.decompress(s3.get(file.name)).splitlines()]  # fmt: skip
+    assert sorted(found) == list(range(len(RECORDS)))
