@@ -148,7 +148,8 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
     assert plan.names is not None
     from urllib.parse import unquote
 
-    return unquote(plan.names.name(group, plan.names.start))
+    name = unquote(plan.names.name(group, plan.names.start))
+    return plan.writer.storage.url(plan.writer.key(name)) if hasattr(plan.writer, "storage") else name
 
 
 def _short(value: Any) -> str:

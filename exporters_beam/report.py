@@ -76,7 +76,10 @@ class Report:
     def summary(self) -> str:
         """The closing table of the command line."""
         again = f", {self.resumed:,} of them by an earlier run" if self.resumed else ""
-        rows = [("read", f"{self.read:,} records{again}"), *self._steps(), ("written", f"{self.written:,} records")]
+        unknown = self.counts.get("not_counted")  # of copied objects
+        more = f", and those of {unknown:,} objects that do not tell" if unknown else ""
+        rows = [("read", f"{self.read:,} records{more}{again}"), *self._steps(),
+                ("written", f"{self.written:,} records{more}")]  # fmt: skip
         size = sum(int(file["bytes"]) for file in self.files)
         if self.files:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))

@@ -12,7 +12,7 @@ from exporters_beam.options import option
 from exporters_beam.readers.dates import days
 from exporters_beam.readers.remote import RemoteReader, as_tuple, text_of
 from exporters_beam.storages import Storage, StorageError
-from exporters_beam.storages.s3 import S3Storage, bucket_name
+from exporters_beam.storages.s3 import S3Storage, bucket_name, check_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class S3Reader(RemoteReader):
         super().__post_init__()
         if not bucket_name(self.bucket):
             raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_keys(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         if self.prefix_pointer and any(as_tuple(self.prefix)):
             raise ConfigError("prefix_pointer: give either prefix or prefix_pointer, and not both")
         self._expanded(())

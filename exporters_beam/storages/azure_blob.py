@@ -78,9 +78,9 @@ class AzureBlobStorage(Storage):
         if made is None:
             library = client("azure.storage.blob", WHAT, EXTRA)
             if not self.account:
-                raise StorageError("account_name", "it is missing")
+                raise StorageError("account_name", "it is missing; give it, or EXPORTERS_AZUREWRITER_NAME")
             if not (self.key or self.sas_token):
-                raise StorageError("account_key", "it is missing; give it, or sas_token")
+                raise StorageError("account_key", "it is missing; give it, sas_token, or EXPORTERS_AZUREWRITER_KEY")
             host = self.host or f"https://{self.account}.blob.core.windows.net"
             credential: Any = {"account_name": self.account, "account_key": self.key} if self.key else self.sas_token
             with self._answers(""):

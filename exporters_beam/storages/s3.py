@@ -350,6 +350,16 @@ def _endpoint(host: str | None) -> str | None:
     return host if "://" in host else f"https://{host}"
 
 
+def check_keys(key: Any, secret: Any, token: Any) -> None:
+    """Raises ConfigError where only a part of the credentials is given."""
+    for name, given, other in (
+        ("aws_access_key_id", key, secret or token),
+        ("aws_secret_access_key", secret, key or token),
+    ):
+        if other and not given:
+            raise ConfigError(f"{name}: it is missing; give aws_access_key_id and aws_secret_access_key, or neither")
+
+
 def bucket_name(given: str, scheme: str = "s3") -> str:
     """A bucket as configs have it: `s3://name/` is `name`.
 

@@ -11,7 +11,7 @@ from exporters_beam.naming import FileNames
 from exporters_beam.options import option
 from exporters_beam.records import PlannedFile
 from exporters_beam.storages import Storage
-from exporters_beam.storages.s3 import S3Storage, bucket_name
+from exporters_beam.storages.s3 import S3Storage, bucket_name, check_keys
 from exporters_beam.writers.remote import RemoteWriter
 
 
@@ -57,6 +57,7 @@ class S3Writer(RemoteWriter):
         super().__post_init__()
         if not bucket_name(self.bucket):
             raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_keys(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         if self.sse_kms_key_id and self.server_side_encryption != "aws:kms":
             raise ConfigError("sse_kms_key_id: it goes with server_side_encryption: aws:kms only")
 

@@ -71,6 +71,11 @@ def test_options_that_do_not_go_together():
     ):
         with pytest.raises(ConfigError, match=why):
             build(S3Reader, options)
+    for component in (S3Reader, S3Writer):
+        for given in ({"aws_access_key_id": "k"}, {"aws_secret_access_key": "s"}, {"aws_session_token": "t"}):
+            filebase = {"filebase": "a"} if component is S3Writer else {}
+            with pytest.raises(ConfigError, match="is missing; give aws_access_key_id and aws_secret_access_key"):
+                build(component, {"bucket": "b", **filebase, **given})
     with pytest.raises(ConfigError, match="sse_kms_key_id"):
         build(S3Writer, {"bucket": "b", "filebase": "a", "sse_kms_key_id": "k"})
     assert build(S3Writer, {"bucket": "s3://b/", "filebase": "a"}).storage.url("x") == "s3://b/x"
@@ -222,3 +227,39 @@ def test_many_thousand_names_are_not_held_in_memory(s3: Place, versitygw_data: P
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 20_000 and peak < 8 << 20
+
+
+@servers
+def test_dead_letters_stay_on_this_machine(s3: Place, tmp_path):
+    from exporters_beam.verify import verify
+
+    config = {
+        "reader": {"name": "memory", "options": {"records": [{"n": 1}, {"n": None}, {"n": 3}]}},
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['n'] + 1)"]}},
+        "writer": s3.writer("out/p-"),
+        "on_error": "dead_letter",
+    }
+    report = exporters_beam.run(config)
+    assert report.written == 2 and report.dead_letters["records"] == 1
+    assert report.dead_letters["name"].startswith(f"{tmp_path}/state/exporters-beam/.exporters/")
+    assert [found.name for found in s3.storage().names("")] == ["out/p-0000.jl.gz"]
+    assert verify(report.manifest, s3.storage())[0] == []
+
+
+@servers
+@pytest.mark.parametrize("never", [False, True])
+def test_two_worker_processes(s3: Place, never):
+    """Workers make their own clients and resolve secrets themselves, in the pipeline and in a copy of objects."""
+    for n in range(4):
+        s3.put(f"in/{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))
+    config = {
+        "reader": s3.source("in/"),
+        "writer": s3.writer("out/"),
+        "exporter_options": {"prevent_bypass": never},
+    }
+    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    report = exporters_beam.run(config, beam_args=two)
+    assert len(report.files) == (1 if never else 4)
+    found = [json.loads(line)["_key"] for file in s3.storage().names("out/")
+             for line in gzip.decompress(s3.get(file.name)).splitlines()]  # fmt: skip
+    assert sorted(found) == list(range(len(RECORDS)))
