@@ -436,8 +436,10 @@ def test_what_a_component_says_itself():
     assert picky(size=14) == ["reader: cannot be made: RuntimeError: a mistake of the component's author"]
 
 
-def test_an_option_from_the_environment():
+def test_an_option_from_the_environment(monkeypatch):
     told = ["key: this option is missing; give it here or in the environment variable PICKY_KEY"]
+    assert picky(environ={"PICKY_KEY": "from outside"}).key == "from outside", "workers could not find it"
+    monkeypatch.setenv("PICKY_KEY", "from outside")
     kept = picky(environ={"PICKY_KEY": "from outside"}).key
     assert kept == "${secret:env:PICKY_KEY}" and kept.resolve({"PICKY_KEY": "from outside"}) == "from outside"
     assert picky(environ={"PICKY_KEY": "from outside"}, key="from inside").key == "from inside"
