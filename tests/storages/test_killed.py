@@ -57,7 +57,7 @@ def test_killed_while_delivering_and_resumed(place: Place, tmp_path):
     assert len(found) == FILES and delivered(storage) == [f"out/p-{n:04d}.jl.gz" for n in range(FILES)]
     if place.kind in ("sftp", "ftp"):
         folder = place.made.folder if place.kind == "sftp" else place.made
-        assert not [path for path in folder.rglob("*.part")]
+        assert not list(folder.rglob("*.part"))
 
 
 def delivered(storage) -> list[str]:
