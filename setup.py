@@ -8,6 +8,7 @@ setup(
         "exporters_beam.compressions",
         "exporters_beam.formats",
         "exporters_beam.readers",
+        "exporters_beam.storages",
         "exporters_beam.transforms",
         "exporters_beam.writers",
     ],
