@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import subprocess
 import sys
 import time
@@ -24,9 +25,15 @@ PATIENCE = 60
 FUNCTIONS = """
 import os
 import signal
+import time
 
 def leave(item):
     os._exit(3)
+
+def take_time(item):
+    time.sleep(0.001)
+    return True
+
 
 def be_killed(item):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +44,7 @@ def be_killed(item):
 def folder(tmp_path_factory) -> Path:
     """One short file and one long one: a worker has committed the one when the other still reads."""
     place = tmp_path_factory.mktemp("source")
-    for n, count in enumerate((1000, 60_000)):
+    for n, count in enumerate((1000, 200_000)):
         write_gz(place / f"{n}.jl.gz", [{"id": i, "g": "abc"[i % 3], "t": "x" * 100} for i in range(count)])
     return place
 
@@ -135,7 +142,9 @@ def test_no_worker_outlives_its_launcher(how, code, folder, undisturbed, tmp_pat
         process.wait(PATIENCE)
         workers.await_their_end()
 
-    ended, said = command(tmp_path, config(folder, tmp_path / "out"), "--quiet", then=strike)
+    (tmp_path / "deadly.py").write_text(FUNCTIONS)
+    slow = {"name": "python", "options": {"function": "deadly:take_time"}}
+    ended, said = command(tmp_path, config(folder, tmp_path / "out", filter_before=slow), "--quiet", then=strike)
     assert ended == code
     if code == 130:
         assert said == "error: interrupted; nothing half-written has a final name\n"
