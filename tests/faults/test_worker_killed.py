@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import subprocess
 import sys
 import time
@@ -194,6 +193,6 @@ print([thread.name for thread in threading.enumerate() if not thread.daemon])
     done = python(program, json.dumps(asked), env=environment(tmp_path))
     first, second, threads = done.stdout.splitlines()
     assert first.startswith("a worker process was killed (signal 9"), done.stderr
-    assert (second, threads) == ("61000", "['MainThread']")
+    assert (second, threads) == ("201000", "['MainThread']")
     assert bytes_of(tmp_path / "out") == undisturbed
     assert done.returncode == 0 and "Exception in thread" not in done.stderr
