@@ -12,7 +12,8 @@ import hashlib
 import importlib
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from exporters_beam.errors import ConfigError, MissingExtra
@@ -50,7 +51,24 @@ class Content(NamedTuple):
     token: str = ""
 
 
-class Storage(Protocol):
+class OnFirstUse(Protocol):
+    """Has something that is made on first use, kept, and never pickled: a client, a storage."""
+
+    def _once(self, make: Callable[[], T]) -> T:
+        made: T | None = self.__dict__.get("_made")
+        if made is None:
+            made = make()
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+class Storage(OnFirstUse, Protocol):
     """What a storage has to offer. Every method raises StorageError, or NotThere where there is no such name."""
 
     def url(self, name: str) -> str:
@@ -79,6 +97,28 @@ class Storage(Protocol):
 
     def probe(self) -> None:
         """Look early whether anything can be put: raises what is certain, such as a wrong password."""
+
+
+class ClientStorage(Storage, Protocol):
+    """A storage that is reached through a client or a connection."""
+
+    @property
+    def client(self) -> Any:
+        """The client or connection, made on first use and again where it is no longer alive."""
+        made = self.__dict__.get("_made")
+        if made is not None and not self._alive(made):
+            self._forget()
+        return self._once(self._connect)
+
+    def _connect(self) -> Any:
+        raise NotImplementedError
+
+    def _alive(self, made: Any) -> bool:
+        return True
+
+    def _forget(self) -> None:
+        """Let the next use make another one."""
+        self.__dict__.pop("_made", None)
 
 
 class StorageError(OSError):
@@ -123,6 +163,21 @@ def answer(text: str) -> str:
     """What a server said as part of a sentence: one line, and not a long one."""
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def each_page(
+    answers: Callable[[], AbstractContextManager[None]],
+    pages: Iterator[Any],
+    listed: Callable[[Any], Iterable[Any]] = list,
+) -> Iterator[Any]:
+    """What is on the pages of a listing; each page is asked for where `answers` turns what goes wrong into StorageError."""
+    while True:
+        with answers():
+            page = next(pages, None)
+            found = [] if page is None else list(listed(page))
+        if page is None:
+            return
+        yield from found
 
 
 def is_bookkeeping(name: str) -> bool:
@@ -229,8 +284,8 @@ def arrived(name: str, found: Stored, content: Content) -> Stored:
     return found
 
 
-class Connected:
-    """A component that has a storage: made on first use, never pickled."""
+class Connected(OnFirstUse):
+    """A component that has a storage."""
 
     def connect(self) -> Storage:
         """The storage that the options name."""
@@ -238,17 +293,7 @@ class Connected:
 
     @property
     def storage(self) -> Storage:
-        made: Storage | None = self.__dict__.get("_storage")
-        if made is None:
-            made = self.connect()
-            object.__setattr__(self, "_storage", made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_storage"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return self._once(self.connect)
 
 
 class Sent:

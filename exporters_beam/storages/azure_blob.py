@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    ClientStorage,
     Content,
     NotThere,
     Pieces,
@@ -25,6 +26,7 @@ from exporters_beam.storages import (
     buffered,
     changed,
     client,
+    each_page,
     is_bookkeeping,
     patiently,
 )
@@ -49,7 +51,7 @@ _TO_BLAME = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureBlobStorage(Storage):
+class AzureBlobStorage(ClientStorage):
     """One container of an account."""
 
     container: str
@@ -71,32 +73,21 @@ class AzureBlobStorage(Storage):
             host=environ.get("AZURE_STORAGE_BLOB_ENDPOINT"),
         ), name
 
-    @property
-    def client(self) -> Any:
-        """The client of the container, made on first use."""
-        made = self.__dict__.get("_made")
-        if made is None:
-            library = client("azure.storage.blob", WHAT, EXTRA)
-            if not self.account:
-                raise StorageError("account_name", "it is missing; give it, or EXPORTERS_AZUREWRITER_NAME")
-            if not (self.key or self.sas_token):
-                raise StorageError("account_key", "it is missing; give it, sas_token, or EXPORTERS_AZUREWRITER_KEY")
-            host = self.host or f"https://{self.account}.blob.core.windows.net"
-            credential: Any = {"account_name": self.account, "account_key": self.key} if self.key else self.sas_token
-            with self._answers(""):
-                service = library.BlobServiceClient(
-                    host, credential=credential, max_single_put_size=BLOCK, max_block_size=BLOCK,
-                    retry_total=max(0, self.attempts - 1), connection_timeout=15,
-                )  # fmt: skip
-                made = service.get_container_client(self.container)
-            object.__setattr__(self, "_made", made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def _connect(self) -> Any:
+        """The client of the container."""
+        library = client("azure.storage.blob", WHAT, EXTRA)
+        if not self.account:
+            raise StorageError("account_name", "it is missing; give it, or EXPORTERS_AZUREWRITER_NAME")
+        if not (self.key or self.sas_token):
+            raise StorageError("account_key", "it is missing; give it, sas_token, or EXPORTERS_AZUREWRITER_KEY")
+        host = self.host or f"https://{self.account}.blob.core.windows.net"
+        credential: Any = {"account_name": self.account, "account_key": self.key} if self.key else self.sas_token
+        with self._answers(""):
+            service = library.BlobServiceClient(
+                host, credential=credential, max_single_put_size=BLOCK, max_block_size=BLOCK,
+                retry_total=max(0, self.attempts - 1), connection_timeout=15,
+            )  # fmt: skip
+            return service.get_container_client(self.container)
 
     def url(self, name: str) -> str:
         return f"az://{self.account}.{self.container}/{name}"
@@ -104,15 +95,9 @@ class AzureBlobStorage(Storage):
     def names(self, prefix: str) -> Iterator[Stored]:
         with self._answers(""):
             pages = self.client.list_blobs(name_starts_with=prefix or None, results_per_page=1000).by_page()
-        while True:
-            with self._answers(""):
-                page = next(pages, None)
-                blobs = list(page) if page is not None else None
-            if blobs is None:
-                return
-            for blob in blobs:
-                if not is_bookkeeping(blob.name):
-                    yield _stored(blob)
+        for blob in each_page(lambda: self._answers(""), pages):
+            if not is_bookkeeping(blob.name):
+                yield _stored(blob)
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from exporters_beam.storages import (
     ATTEMPTS,
@@ -29,13 +29,14 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
+from exporters_beam.storages.folders import FolderStorage
 
 BLOCK = 1 << 18
 """Bytes that are handed to the connection at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FtpStorage(Storage):
+class FtpStorage(FolderStorage):
     """One server. Names are paths: from the folder of the user on, or from / on."""
 
     host: str
@@ -59,38 +60,26 @@ class FtpStorage(Storage):
         )
         return made, made.name(url) or ""
 
-    def url(self, name: str) -> str:
-        path = quote(name, safe="/ ") if name.startswith("/") else f"/~/{quote(name, safe='/ ')}"
-        return f"{self._server}{path}"
-
-    def name(self, url: str) -> str | None:
-        """The path in a URL: `/~/` is the folder of the user."""
-        scheme, _, rest = url.partition("://")
-        server, slash, path = rest.partition("/")
-        if f"{scheme}://{server.rpartition('@')[2]}" not in (self._server, self._server.removesuffix(":21")):
-            return None
-        return unquote(path[2:] if path.startswith("~/") else slash + path)
-
     @property
-    def _server(self) -> str:
-        return f"{'ftps' if self.tls else 'ftp'}://{self.host}:{self.port}"
+    def _servers(self) -> tuple[str, str]:
+        server = f"{'ftps' if self.tls else 'ftp'}://{self.host}:{self.port}"
+        return server, server.removesuffix(":21")
 
-    @property
-    def client(self) -> ftplib.FTP:
-        """The connection, made on first use and again where the server has ended it."""
-        made: ftplib.FTP | None = self.__dict__.get("_made")
-        if made is not None:
-            try:
-                made.voidcmd("NOOP")
-                return made
-            except ftplib.all_errors:
-                made.close()
-        made = self._connect()
-        object.__setattr__(self, "_made", made)
+    def _alive(self, made: ftplib.FTP) -> bool:
+        """Whether the server has not ended the connection."""
+        try:
+            made.voidcmd("NOOP")
+        except ftplib.all_errors:
+            made.close()
+            return False
+        return True
+
+    def _connect(self) -> ftplib.FTP:
+        made = self._login()
         weakref.finalize(self, made.close)
         return made
 
-    def _connect(self) -> ftplib.FTP:
+    def _login(self) -> ftplib.FTP:
         with self._answers(""):
             if self.tls:
                 try:
@@ -110,12 +99,6 @@ class FtpStorage(Storage):
                 made.close()
                 raise
         return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     def names(self, prefix: str) -> Iterator[Stored]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
@@ -194,7 +177,7 @@ class FtpStorage(Storage):
             if self.stat(found.name).etag != found.etag:
                 raise changed(self.url(found.name))
             with self._answers(found.name):
-                connection = self._connect()
+                connection = self._login()
                 try:
                     data = connection.transfercmd(f"RETR {found.name}", rest=start or None)
                 except BaseException:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    ClientStorage,
     Content,
     NotThere,
     Pieces,
@@ -26,6 +27,7 @@ from exporters_beam.storages import (
     buffered,
     changed,
     client,
+    each_page,
     is_bookkeeping,
 )
 
@@ -38,7 +40,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class GcsStorage(Storage):
+class GcsStorage(ClientStorage):
     """One bucket. Without credentials those of the machine are taken (application default credentials)."""
 
     bucket: str
@@ -52,19 +54,13 @@ class GcsStorage(Storage):
         bucket, _, name = url.removeprefix("gs://").partition("/")
         return cls(bucket=bucket, credentials=os.environ.get("EXPORTERS_GSTORAGE_CREDS_RESOURCE")), name
 
-    @property
-    def client(self) -> Any:
-        """The client, made on first use."""
-        made = self.__dict__.get("_made")
-        if made is None:
-            library = client("google.cloud.storage", WHAT, EXTRA)
-            host = self.host or os.environ.get("STORAGE_EMULATOR_HOST")
-            with self._answers(""):
-                credentials = self._credentials(host)
-                options = {"api_endpoint": host if "://" in host else f"https://{host}"} if host else None
-                made = library.Client(project=self.project or "none", credentials=credentials, client_options=options)
-            object.__setattr__(self, "_made", made)
-        return made
+    def _connect(self) -> Any:
+        library = client("google.cloud.storage", WHAT, EXTRA)
+        host = self.host or os.environ.get("STORAGE_EMULATOR_HOST")
+        with self._answers(""):
+            credentials = self._credentials(host)
+            options = {"api_endpoint": host if "://" in host else f"https://{host}"} if host else None
+            return library.Client(project=self.project or "none", credentials=credentials, client_options=options)
 
     def _credentials(self, host: str | None) -> Any:
         given = self.credentials
@@ -81,12 +77,6 @@ class GcsStorage(Storage):
         except (ValueError, TypeError, KeyError):
             raise StorageError("credentials", "this is no key of a service account") from None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
     def url(self, name: str) -> str:
         return f"gs://{self.bucket}/{name}"
 
@@ -99,15 +89,9 @@ class GcsStorage(Storage):
         with self._answers(""):
             found = self.client.list_blobs(self.bucket, prefix=prefix, page_size=PAGE, retry=self._retry)
             pages = iter(found.pages)
-        while True:
-            with self._answers(""):
-                page = next(pages, None)
-                blobs = list(page) if page is not None else None
-            if blobs is None:
-                return
-            for blob in blobs:
-                if not is_bookkeeping(blob.name) and not (blob.name.endswith("/") and not blob.size):
-                    yield _stored(blob)
+        for blob in each_page(lambda: self._answers(""), pages):
+            if not is_bookkeeping(blob.name) and not (blob.name.endswith("/") and not blob.size):
+                yield _stored(blob)
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    ClientStorage,
     Content,
     NotThere,
     Ranged,
@@ -27,6 +28,7 @@ from exporters_beam.storages import (
     buffered,
     changed,
     client,
+    each_page,
     is_bookkeeping,
 )
 
@@ -70,7 +72,7 @@ _TO_BLAME = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3Storage(Storage):
+class S3Storage(ClientStorage):
     """One bucket. Without keys the usual places are asked: environment, profile, role of the machine."""
 
     bucket: str
@@ -96,53 +98,35 @@ class S3Storage(Storage):
             secret=environ.get("EXPORTERS_S3WRITER_AWS_SECRET") or environ.get("EXPORTERS_S3READER_AWS_SECRET"),
         ), name
 
-    @property
-    def client(self) -> Any:
-        """The client, made on first use."""
-        made = self.__dict__.get("_made")
-        if made is None:
-            boto3 = client("boto3", "the storage s3", "s3")
-            config = client("botocore.config", "the storage s3", "s3").Config(
-                signature_version="s3v4",
-                retries={"mode": "standard", "total_max_attempts": max(1, self.attempts)},
-                s3={"addressing_style": "path" if self.host or "." in self.bucket else "auto"},
-                connect_timeout=10,
+    def _connect(self) -> Any:
+        boto3 = client("boto3", "the storage s3", "s3")
+        config = client("botocore.config", "the storage s3", "s3").Config(
+            signature_version="s3v4",
+            retries={"mode": "standard", "total_max_attempts": max(1, self.attempts)},
+            s3={"addressing_style": "path" if self.host or "." in self.bucket else "auto"},
+            connect_timeout=10,
+        )
+        with self._answers(self.bucket):
+            session = boto3.session.Session()
+            return session.client(
+                "s3",
+                aws_access_key_id=self.key or None,
+                aws_secret_access_key=self.secret or None,
+                aws_session_token=self.token or None,
+                region_name=self.region or session.region_name or "us-east-1",
+                endpoint_url=_endpoint(self.host),
+                config=config,
             )
-            with self._answers(self.bucket):
-                session = boto3.session.Session()
-                made = session.client(
-                    "s3",
-                    aws_access_key_id=self.key or None,
-                    aws_secret_access_key=self.secret or None,
-                    aws_session_token=self.token or None,
-                    region_name=self.region or session.region_name or "us-east-1",
-                    endpoint_url=_endpoint(self.host),
-                    config=config,
-                )
-            object.__setattr__(self, "_made", made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     def url(self, name: str) -> str:
         return f"s3://{self.bucket}/{name}"
 
     def names(self, prefix: str) -> Iterator[Stored]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        pages = iter(pages)
-        while True:
-            with self._answers(prefix):
-                page = next(pages, None)
-            if page is None:
-                return
-            for found in page.get("Contents", ()):
-                name = found["Key"]
-                if not is_bookkeeping(name) and not (name.endswith("/") and not found["Size"]):
-                    yield Stored(name, found["Size"], found.get("ETag", "").strip('"'))
+        for found in each_page(lambda: self._answers(prefix), iter(pages), lambda page: page.get("Contents", ())):
+            name = found["Key"]
+            if not is_bookkeeping(name) and not (name.endswith("/") and not found["Size"]):
+                yield Stored(name, found["Size"], found.get("ETag", "").strip('"'))
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):

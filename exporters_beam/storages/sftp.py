@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
@@ -32,6 +32,7 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
+from exporters_beam.storages.folders import FolderStorage
 
 WHAT, EXTRA = "the storage sftp", "sftp"
 
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftpStorage(Storage):
+class SftpStorage(FolderStorage):
     """One server. Names are paths: from the folder of the user on, or from / on."""
 
     host: str
@@ -66,30 +67,12 @@ class SftpStorage(Storage):
         )
         return made, made.name(url) or ""
 
-    def url(self, name: str) -> str:
-        path = quote(name, safe="/ ") if name.startswith("/") else f"/~/{quote(name, safe='/ ')}"
-        return f"{self._server}{path}"
-
-    def name(self, url: str) -> str | None:
-        """The path in a URL: `/~/` is the folder of the user."""
-        scheme, _, rest = url.partition("://")
-        server, slash, path = rest.partition("/")
-        if f"{scheme}://{server.rpartition('@')[2]}" not in (self._server, f"sftp://{self.host}"):
-            return None
-        return unquote(path[2:] if path.startswith("~/") else slash + path)
-
     @property
-    def _server(self) -> str:
-        return f"sftp://{self.host}:{self.port}"
+    def _servers(self) -> tuple[str, str]:
+        return f"sftp://{self.host}:{self.port}", f"sftp://{self.host}"
 
-    @property
-    def client(self) -> Any:
-        """The connection, made on first use and again where it broke."""
-        made = self.__dict__.get("_made")
-        if made is not None and made.get_channel().get_transport().is_active():
-            return made
-        object.__setattr__(self, "_made", self._connect())
-        return self.__dict__["_made"]
+    def _alive(self, made: Any) -> bool:
+        return bool(made.get_channel().get_transport().is_active())
 
     def _connect(self) -> Any:
         paramiko = client("paramiko", WHAT, EXTRA)
@@ -123,12 +106,6 @@ class SftpStorage(Storage):
             with suppress(paramiko.SSHException, ValueError, IndexError):
                 return kind.from_private_key(io.StringIO(self.private_key))
         raise StorageError("private_key", "this is no private key (ed25519, ECDSA or RSA, without a passphrase)")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     def names(self, prefix: str) -> Iterator[Stored]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
