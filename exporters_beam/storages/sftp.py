@@ -178,6 +178,7 @@ class SftpStorage(FolderStorage):
                     self._rename(half_sent, name)
                 except BaseException:
                     with suppress(Exception):
+                        self._forget()  # That it broke may not show yet.
                         self.client.remove(half_sent)
                     raise
                 return arrived(self.url(name), _stored(name, self.client.stat(name)), content)
