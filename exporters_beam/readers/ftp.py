@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 from exporters_beam.options import option
 from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
-from exporters_beam.storages import Storage
-from exporters_beam.storages.ftp import FtpStorage
+from exporters_beam.storages.ftp import FtpServer
 
 
 @dataclass(frozen=True, kw_only=True)
-class FtpReader(RemoteReader):
+class FtpReader(FtpServer, RemoteReader):
     """Read files of a server that speaks FTP, also with TLS, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
@@ -33,17 +32,7 @@ class FtpReader(RemoteReader):
 
     place_option: ClassVar[str] = "path"
 
-    host: str = option("name or address of the server", type="str", example="files.example.org")
-    port: int = option("its port", type="int", default=21, minimum=1)
-    ftp_user: str | None = option("user; without one: anonymous", type="str", default=None, env="EXPORTERS_FTP_USER")
-    ftp_password: str | None = option("password", type="str", default=None, env="EXPORTERS_FTP_PASSWORD", secret=True)
-    tls: bool = option("encrypt commands and data (FTPS, explicit)", type="bool", default=False)
-    ca_file: str | None = option("certificates to trust, with tls; by default the machine's", type="str", default=None)
     path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-
-    def connect(self) -> Storage:
-        return FtpStorage(host=self.host, port=self.port, user=self.ftp_user, password=self.ftp_password, tls=self.tls,
-                          ca_file=self.ca_file, attempts=self.attempts)  # fmt: skip
 
     def places(self) -> Iterable[str]:
         return as_tuple(self.path)

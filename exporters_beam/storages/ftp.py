@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from exporters_beam.options import option
 from exporters_beam.storages import (
     ATTEMPTS,
+    Connected,
     Content,
     NotThere,
     Ranged,
@@ -270,6 +272,24 @@ class FtpStorage(FolderStorage):
             text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
             passing = not isinstance(error, ConnectionRefusedError) and type(error).__name__ != "gaierror"
             raise StorageError("host", text, passing=passing) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtpServer(Connected):
+    """The options by which the reader and the writer find a server."""
+
+    attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
+
+    host: str = option("name or address of the server", type="str", example="files.example.org")
+    port: int = option("its port", type="int", default=21, minimum=1)
+    ftp_user: str | None = option("user; without one: anonymous", type="str", default=None, env="EXPORTERS_FTP_USER")
+    ftp_password: str | None = option("password", type="str", default=None, env="EXPORTERS_FTP_PASSWORD", secret=True)
+    tls: bool = option("encrypt commands and data (FTPS, explicit)", type="bool", default=False)
+    ca_file: str | None = option("certificates to trust, with tls; by default the machine's", type="str", default=None)
+
+    def connect(self) -> Storage:
+        return FtpStorage(host=self.host, port=self.port, user=self.ftp_user, password=self.ftp_password, tls=self.tls,
+                          ca_file=self.ca_file, attempts=self.attempts)  # fmt: skip
 
 
 class _Tls(ftplib.FTP_TLS):

@@ -14,8 +14,10 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from exporters_beam.errors import ConfigError
+from exporters_beam.options import option
 from exporters_beam.storages import (
     ATTEMPTS,
+    Connected,
     Content,
     NotThere,
     Pieces,
@@ -267,6 +269,28 @@ class SftpStorage(FolderStorage):
                 text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
                 raise StorageError("host", text, passing=passing) from error
             raise StorageError("", f"the server refused ({answer(str(error.strerror or error))})") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpServer(Connected):
+    """The options by which the reader and the writer find a server."""
+
+    attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
+
+    host: str = option("name or address of the server", type="str", example="files.example.org")
+    port: int = option("its port", type="int", default=22, minimum=1)
+    sftp_user: str | None = option("user", type="str", default=None, env="EXPORTERS_SFTP_USER")
+    sftp_password: str | None = option("password", type="str", default=None, env="EXPORTERS_SFTP_PASSWORD", secret=True)
+    private_key: str | None = option("private key, as text", type="str", default=None, secret=True)
+    private_key_file: str | None = option("file with the private key", type="str", default=None)
+    known_hosts: str | None = option("file with the keys of known servers", type="str", default=None)
+
+    def connect(self) -> Storage:
+        return SftpStorage(
+            host=self.host, port=self.port, user=self.sftp_user, password=self.sftp_password,
+            private_key=self.private_key, private_key_file=self.private_key_file, known_hosts=self.known_hosts,
+            attempts=self.attempts,
+        )  # fmt: skip
 
 
 def _stored(name: str, found: Any) -> Stored:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporters_beam.options import option
-from exporters_beam.storages import Storage
-from exporters_beam.storages.ftp import FtpStorage
-from exporters_beam.writers.remote import RemoteWriter
+from exporters_beam.storages.ftp import FtpServer
+from exporters_beam.writers.remote import FolderWriter
 
 
 @dataclass(frozen=True, kw_only=True)
-class FtpWriter(RemoteWriter):
+class FtpWriter(FtpServer, FolderWriter):
     """Deliver files to a server that speaks FTP, also with TLS.
 
     A file is built on the worker, sent under a hidden name to the folder that it belongs in, and renamed when its size is
@@ -30,20 +28,3 @@ class FtpWriter(RemoteWriter):
             ftp_password: ${secret:env:FTP_PASSWORD}
             filebase: 'dumps/%Y-%m-%d/part-'
     """
-
-    host: str = option("name or address of the server", type="str", example="files.example.org")
-    port: int = option("its port", type="int", default=21, minimum=1)
-    ftp_user: str | None = option("user; without one: anonymous", type="str", default=None, env="EXPORTERS_FTP_USER")
-    ftp_password: str | None = option("password", type="str", default=None, env="EXPORTERS_FTP_PASSWORD", secret=True)
-    tls: bool = option("encrypt commands and data (FTPS, explicit)", type="bool", default=False)
-    ca_file: str | None = option("certificates to trust, with tls; by default the machine's", type="str", default=None)
-
-    def connect(self) -> Storage:
-        return FtpStorage(host=self.host, port=self.port, user=self.ftp_user, password=self.ftp_password, tls=self.tls,
-                          ca_file=self.ca_file, attempts=self.attempts)  # fmt: skip
-
-    def key(self, name: str) -> str:
-        return name.removeprefix("./")
-
-    def listed_as(self, url: str) -> str:
-        return self.storage.name(url) or url

@@ -97,3 +97,14 @@ class RemoteWriter(Connected, FileWriterOptions):
         content = Content(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), token="small")
         with destination("cannot deliver", self.storage.url(name)):
             self.storage.put(name, io.BytesIO(data), content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderWriter(RemoteWriter):
+    """Options of every writer to a server whose names are paths."""
+
+    def key(self, name: str) -> str:
+        return name.removeprefix("./")
+
+    def listed_as(self, url: str) -> str:
+        return self.storage.name(url) or url
