@@ -93,8 +93,12 @@ class WriteManifest(beam.DoFn):
         return {**manifest, "checksum": manifest_checksum(manifest)}
 
     def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
-        path = self._delivery.letters.path if self._delivery.letters else ""
-        return {"name": path, "records": letters.records, "bytes": letters.size, "md5": letters.md5}
+        return {
+            "name": self._delivery.letters.path,
+            "records": letters.records,
+            "bytes": letters.size,
+            "md5": letters.md5,
+        }
 
     def _check(self, counts: dict[str, int], files: list[DeliveredFile], letters: DeliveredFile | None) -> None:
         difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)

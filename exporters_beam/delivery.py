@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.compressions import Codec
-from exporters_beam.letters import DEAD_LETTER, GROUP, Letters, OnError, TooManyFailed, counted, staged
+from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, TooManyFailed, counted, set_aside, staged
 from exporters_beam.naming import FileNames
 from exporters_beam.records import BlockRef, Failure, Line, Lines, Mark, Position
 from exporters_beam.runs import Progress, Run
@@ -57,13 +57,13 @@ class Delivery:
     names: FileNames | None
     items_per_file: int
     bytes_per_file: int
+    letters: Letters
     limit: int = 0
     sample: int = 0
     seed: int = 0
     md5: bool = False
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
-    letters: Letters | None = None
 
     @property
     def table(self) -> bool:
@@ -118,7 +118,7 @@ class EncodeBlocks(Step):
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
-        self._failures: dict[tuple[int, int], tuple[tuple[str, int], ...]] = {}
+        self._failing: dict[tuple[int, int], Mark] = {}
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -270,15 +270,14 @@ class EncodeBlocks(Step):
 
     def _check_budget(self, mark: Mark, first: list[bytes]) -> None:
         """Give up early: where what this worker alone has seen exceeds the budget, there is no use in going on."""
-        self._failures[mark.unit.index, mark.range] = mark.counts
-        total: dict[str, int] = {}
-        for counts in self._failures.values():
-            for name, n in counts:
-                total[name] = total.get(name, 0) + n
-        exceeded = self._on_error.exceeded(total, whole=False)
+        counts = dict(mark.counts)
+        if not set_aside(counts) and not set_aside(counts, SKIP):
+            return
+        self._failing[mark.unit.index, mark.range] = mark
+        exceeded = self._on_error.exceeded(total_of(self._failing), whole=False)
         if exceeded:
             self._segment.commit(self._marks)
-            raise TooManyFailed(exceeded + (self._delivery.letters.first(first) if self._delivery.letters else ""))
+            raise TooManyFailed(exceeded + self._delivery.letters.first(first))
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
         if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
@@ -408,8 +407,7 @@ class Admit(beam.DoFn):
     def _check_budget(self, marks: dict[tuple[int, int], Mark], letters: list[BlockRef]) -> None:
         exceeded = self._delivery.on_error.exceeded(total_of(marks))
         if exceeded:
-            told = self._delivery.letters
-            raise TooManyFailed(exceeded + (told.first(staged_lines(in_order(letters)[:1])) if told else ""))
+            raise TooManyFailed(exceeded + self._delivery.letters.first(staged_lines(in_order(letters)[:1])))
 
     def _limited(
         self, marks: dict[tuple[int, int], Mark], blocks: list[tuple[bytes, BlockRef]]

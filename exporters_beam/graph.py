@@ -86,8 +86,8 @@ def source_of(plan: Plan) -> Source:
 def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source))
-    return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, plan.limit,
-                    plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error, letters)  # fmt: skip
+    return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
+                    plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error)  # fmt: skip
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:

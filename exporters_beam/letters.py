@@ -7,6 +7,7 @@ went wrong, and the record as it reached the step, so that `replay` can send it 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 
 from exporters_beam.errors import ExportError
 from exporters_beam.options import option
-from exporters_beam.records import DeliveredFile, Failure, Position
+from exporters_beam.records import DeliveredFile, Failure, Position, Unit
 from exporters_beam.staging import destination, sync_folder
 
 FAIL, SKIP, DEAD_LETTER = ACTIONS = ("fail", "skip", "dead_letter")
@@ -195,8 +196,6 @@ class Letters:
 
     def letters(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Staged failures as letters."""
-        from exporters_beam.records import Unit
-
         known = {name: (component, path) for name, component, path in self.sections}
         for line in lines:
             told = json.loads(line)
@@ -217,8 +216,6 @@ class Letters:
 
     def write(self, lines: Iterable[bytes]) -> DeliveredFile:
         """Put the letters in place, whole; doing it twice gives the same file. Raises DestinationError."""
-        import hashlib
-
         digest, size, records = hashlib.md5(usedforsecurity=False), 0, 0
         folder = os.path.dirname(self.path) or "."
         half_built = os.path.join(folder, f".{os.path.basename(self.path)}.part")

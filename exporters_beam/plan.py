@@ -78,16 +78,20 @@ class Plan:
         return not self.why_not_copied
 
     @property
+    def replays(self) -> bool:
+        """Whether dead letters are sent in again, in the place of the source."""
+        return getattr(self.reader, "letters", False)
+
+    @property
     def filters_first(self) -> bool:
         """Whether the export begins with a filter, which then runs in the deserializer's loop."""
-        return bool(self.steps) and self.steps[0].kind == "keep" and not getattr(self.reader, "letters", False)
+        return bool(self.steps) and self.steps[0].kind == "keep" and not self.replays
 
     @property
     def pushdown(self) -> Pushdown:
         """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
-        letters = getattr(self.reader, "letters", False)
-        glances = hasattr(self.deserializer, "glance") and not letters
-        if hasattr(self.deserializer, "json_lines") and not (letters or self.steps or self.grouper is not None):
+        glances = hasattr(self.deserializer, "glance")  # A replay has no deserializer.
+        if hasattr(self.deserializer, "json_lines") and not (self.steps or self.grouper is not None):
             if not self.spec.settings.pushdown:
                 return Pushdown(why="it is turned off")
             if self._hands_on_lines:
@@ -124,7 +128,7 @@ class Plan:
             and hasattr(self.format, "encode_columns")
             and len(self.steps) == len(filters)
             and all(getattr(judge, "reads", None) is not None for judge in filters)
-            and not (self.grouper or self.limit or self.sample or getattr(self.reader, "letters", False))
+            and not (self.grouper or self.limit or self.sample)
         )
 
     @property

@@ -84,12 +84,12 @@ def first(source: Source, failing: _Failing) -> Iterator[tuple[Position, Any]]:
             try:
                 decoded: Any = source.decode(found)
             except Exception:
-                decoded = source.decode_each(found)
-            for item in decoded:
-                if isinstance(item, Failure):
-                    failing.tell(item.step, item.position, item.message)
+                decoded = ((position, record) for position, record, _ in source.decode_each(found))
+            for position, record in decoded:
+                if isinstance(record, Failure):
+                    failing.tell(record.step, position, record.message)
                 else:
-                    yield item
+                    yield position, record
 
 
 def _applied(

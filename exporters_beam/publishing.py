@@ -131,7 +131,7 @@ class PublishFile(beam.DoFn):
                 "keep their placeholders apart in filebase"
             )
         file = planned[0]
-        if file.name == NAME and self._delivery.letters is not None:
+        if file.name == NAME:
             yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
             return
         try:

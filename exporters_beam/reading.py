@@ -187,15 +187,14 @@ class Source:
         records = self.records(chunk)
         return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
 
-    def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record] | Failure]:
-        """The same one by one, for a chunk that `decode` could not decode as a whole."""
+    def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record | Failure, Any]]:
+        """The same one by one, each with what it was decoded from, for a chunk that `decode` could not decode as a whole."""
         unit, number, first, data = chunk
         for n, record, raw in self.deserializer.decode_each(data):
             position = (unit, number, first + n)
             if isinstance(record, Exception):
-                yield Failure(position, unit.name, "deserializer", str(record), raw)
-            else:
-                yield position, record
+                record = Failure(position, unit.name, "deserializer", str(record), raw)
+            yield position, record, raw
 
 
 class Places:

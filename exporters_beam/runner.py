@@ -51,7 +51,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        done = finished(plan) if spec.settings.resume or getattr(plan.reader, "letters", False) else None
+        done = finished(plan) if spec.settings.resume or plan.replays else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, beam_args, progress)

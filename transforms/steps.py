@@ -227,18 +227,16 @@ class Decode(Step):
 
     def _each(self, chunk: Chunk) -> list[Any]:
         """One record after the other: a chunk in which some are at fault."""
-        unit, number, first, data = chunk
         found: list[Any] = []
-        for n, record, raw in self._source.deserializer.decode_each(data):
+        for (unit, number, n), record, raw in self._source.decode_each(chunk):
             self._read += 1
-            position = (unit, number, first + n)
-            if isinstance(record, Exception):
-                found += self.give(Failure(position, unit.name, DESERIALIZER, str(record), raw))
-            elif self._lines and self._whole_lines is None:
-                for given in self._kept(unit, number, ((first + n, record),)):
-                    found += self._handed_on(given, raw)
-            else:
-                found += self._kept(unit, number, ((first + n, record),))
+            if isinstance(record, Failure):
+                found += self.give(record)
+                continue
+            kept = self._kept(unit, number, ((n, record),))
+            if self._lines and self._whole_lines is None:
+                kept = [element for given in kept for element in self._handed_on(given, raw)]
+            found += kept
         return found
 
     def _handed_on(self, given: Any, raw: bytes) -> list[Any]:
