@@ -40,7 +40,7 @@ KeyedBytes = tuple[bytes, bytes]
 
 
 class Flowing:
-    """The element type of records on their way from step to step, and of what tells of them; see `FlowingCoder`."""
+    """The element type of batches on their way from step to step, and of what tells of them; see `FlowingCoder`."""
 
 
 class FlowingCoder(coders.Coder):
@@ -182,7 +182,7 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
-    """The records of the source with their positions and marks, and what could not be decoded."""
+    """The records of the source in batches, with marks, and what could not be decoded."""
     enough = Enough(run.staging, plan.limit) if plan.limit else None
     if enough is None:
         if run.pieces:

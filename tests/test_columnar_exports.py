@@ -169,13 +169,11 @@ def test_columns_stay_columns(tmp_path: Path) -> None:
     sift.start_bundle()
     unit = next(iter(reading.units()))
     found = [e for _, chunk, _ in reading.events(unit, (0, 4)) if isinstance(chunk, Chunk) for e in sift.process(chunk)]
-    assert found and {type(what) for _, what in found} == {Columns}
+    assert found and {type(what) for what in found} == {Columns}
     towns = pq.read_table(source / "0.parquet")["town"].to_pylist()
-    numbers = [
-        position[2] - int(what.numbers[0]) + int(n) + 40 * position[1] for position, what in found for n in what.numbers
-    ]
+    numbers = [what.chunk.first + int(n) + 40 * what.chunk.range for what in found for n in what.numbers]
     assert numbers == [n for n, town in enumerate(towns) if town == "Leeds"]
-    for _, what in found:
+    for what in found:
         assert plan.format.encode_columns(what.batch)
 
 

@@ -11,12 +11,14 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from itertools import accumulate, repeat
 from typing import Any, BinaryIO, ClassVar, TypedDict, cast
 from uuid import UUID
 
@@ -233,6 +235,9 @@ _PRETTY = _PLAIN | orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 # (and now and then something like them inside a text, which costs time but no harm).
 _SMALL = re.compile(rb"[0-9]e-[5-9](?![0-9])|(?<![0-9])0\.0000").search
 _LARGE = re.compile(rb"[0-9]e[0-9]").search
+_SIGNS = (b"e-", b"0.0000", b"null")
+"""What stands in every text that orjson may have written otherwise than Python."""
+
 _WRITES_PLUS = orjson.dumps(1e16) == b"1e+16"
 
 
@@ -297,6 +302,26 @@ class JsonFormat:
             out = orjson.dumps(record, _default, self._options)
         except TypeError:
             return self._exactly(record)
+        return self._checked(out, record)
+
+    def format_all(self, records: Sequence[Any]) -> list[bytes]:
+        """What `format` gives for each record, faster. Raises anything where one is at fault."""
+        texts = list(map(orjson.dumps, records, repeat(_default), repeat(self._options)))
+        together = b"\n".join(texts)
+        if self.ensure_ascii or not _WRITES_PLUS:
+            return list(map(self._checked, texts, records))
+        ends: list[int] = []
+        for sign in _SIGNS:
+            at = together.find(sign)
+            while at >= 0:
+                ends = ends or list(accumulate(len(text) + 1 for text in texts))
+                index = bisect_right(ends, at)
+                texts[index] = self._checked(texts[index], records[index])
+                at = together.find(sign, ends[index])
+        return texts
+
+    def _checked(self, out: bytes, record: Any) -> bytes:
+        """What orjson wrote, or something else where it does not write what Python does."""
         # `in` and `rfind` are the cheapest tests there are: together they take as long as the dump itself.
         if 45 in out and out.rfind(b"e-") >= 0 and _SMALL(out):
             return self._exactly(record)
