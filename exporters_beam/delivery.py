@@ -209,10 +209,15 @@ class EncodeBlocks(Step):
         group: tuple[str, ...] = (),
     ) -> list[Any]:
         """What `_add_each` does, for texts of one group that stand one behind the other."""
-        ends = [0, *accumulate(map(self._gap.__add__, sizes))]
         staged: list[Any] = []
         at, count = 0, len(sizes)
         self._kept += count
+        block = self._blocks.get(group)
+        if block is not None and len(block.text) + len(text) < self._limit:
+            block.text += text
+            block.sizes.extend(sizes)
+            return staged
+        ends = [0, *accumulate(map(self._gap.__add__, sizes))]
         while at < count:
             block = self._blocks.get(group)
             if block is None:

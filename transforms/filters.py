@@ -169,6 +169,7 @@ class KeyValueFilter:
 
     kind: ClassVar[str] = "filter"
     regex: ClassVar[bool] = False
+    steady: ClassVar[bool] = True
 
     keys: tuple[dict[str, Any], ...] = option(
         "conditions, all of which have to hold", type="dict_list", example=[{"name": "country", "value": "Spain"}]
@@ -263,6 +264,11 @@ class PythonexpFilter:
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expression looks at; None for all. What `imports` do with them, nobody knows."""
         return None if self.imports else fields_read(self.python_expression)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is sure to say the same of equal records."""
+        return not re.search("random|now|today|time|uuid", self.python_expression)
 
     @property
     def judge(self) -> Callable[[Record], Any]:

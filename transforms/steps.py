@@ -23,7 +23,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.reading import Places, Source
-from exporters_beam.records import Batch, Chunk, Failure, Lines, Mark, Position
+from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position
 from exporters_beam.variables import hide, reveal
 
 BATCH_RECORDS = 1000
@@ -206,6 +206,7 @@ class Decode(Step):
 
     def setup(self) -> None:
         self._source = self._source.ready()
+        self._verdicts: Verdicts | None = None
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
@@ -217,6 +218,11 @@ class Decode(Step):
         self._key: Any = None
         if self._lines and self._grouper is not None:
             self._key = ready(self._grouper).key
+        if self._glance is not None and self._judge is not None and self._key is None:
+            fields = list(self._fields or ())
+            if len(fields) == 1:
+                self._glance = self._source.deserializer.glance_at(fields[0])
+                self._verdicts = Verdicts(fields[0], self._judge, getattr(self._component, "steady", False))
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -264,7 +270,7 @@ class Decode(Step):
         numbers: Sequence[int] = range(first, first + len(parts))
         texts, chosen = lines, parts
         if self._judge is not None:
-            flags = list(map(self._judge, parts))
+            flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
             if self._key is not None:
                 chosen = list(compress(parts, flags))
@@ -273,7 +279,7 @@ class Decode(Step):
             keys = None if self._key is None else list(map(self._key, chosen))
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
-            records = self._source.deserializer.decode(b"\n".join(texts)) if texts else ()
+            records = self._source.deserializer.decode(b"\n".join(texts)) if texts else []
             if len(records) != len(texts):
                 raise ValueError("a line that was judged is not the line that was decoded")
             found = given(Batch(unit, number, numbers, records), [])
@@ -330,6 +336,38 @@ class Decode(Step):
         except Exception:
             return [alone]  # the encoder meets the same error, and deals with it
         return [Lines(alone.unit, alone.range, alone.numbers, line + b"\n", (len(line),), group)]
+
+
+class Verdicts(dict[str, Any]):
+    """What a filter says of records of which it looks at one field, by that field's value.
+
+    Where the filter is `steady`, always says the same of the same value, it is asked once for each text: most fields that
+    filters look at have few of them.
+    """
+
+    MOST = 10_000
+    """Texts that are remembered. Where there are more, a filter is hardly slower than looking one up."""
+
+    def __init__(self, field: str, judge: Callable[[Any], Any], steady: bool) -> None:
+        self._field, self._judge, self._steady = field, judge, steady
+
+    def on(self, values: list[Any]) -> list[Any]:
+        """The verdict on each value; MISSING stands for none. Raises what the filter raises."""
+        if self._steady and len(self) < self.MOST:
+            try:
+                return list(map(self.__getitem__, values))
+            except TypeError:  # Lists and mappings cannot be looked up.
+                pass
+        return list(map(self._of, values))
+
+    def _of(self, value: Any) -> Any:
+        return self._judge({} if value is MISSING else {self._field: value})
+
+    def __missing__(self, value: Any) -> Any:
+        verdict = self._of(value)
+        if value.__class__ is str:
+            self[value] = verdict
+        return verdict
 
 
 def handed_on(
