@@ -26,6 +26,7 @@ LAYERS = (
     ("__main__", "__init__", "probe"),
     ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner", "worker_pool"),
+    ("local",),
     ("dataflow", "flink", "runners"),
     ("graph", "workers"),
     ("closing", "copying", "publishing", "transforms.columnar"),
