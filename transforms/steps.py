@@ -220,7 +220,7 @@ class Decode(Step):
             self._key = ready(self._grouper).key
         if self._glance is not None and self._judge is not None and self._key is None:
             fields = list(self._fields or ())
-            if len(fields) == 1:
+            if len(fields) == 1 and hasattr(self._source.deserializer, "glance_at"):
                 self._glance = self._source.deserializer.glance_at(fields[0])
                 self._verdicts = Verdicts(fields[0], self._judge, getattr(self._component, "steady", False))
 
@@ -266,7 +266,7 @@ class Decode(Step):
     def _sifted(self, chunk: Chunk) -> list[Any]:
         """The records that the filter keeps, judged before they are decoded whole. Raises anything where one is at fault."""
         unit, number, first, data = chunk
-        parts, lines = self._glance(data)  # type: ignore[misc]
+        parts, lines, records_of = self._glance(data)  # type: ignore[misc]
         numbers: Sequence[int] = range(first, first + len(parts))
         texts, chosen = lines, parts
         if self._judge is not None:
@@ -279,7 +279,7 @@ class Decode(Step):
             keys = None if self._key is None else list(map(self._key, chosen))
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
-            records = self._source.deserializer.decode(b"\n".join(texts)) if texts else []
+            records = records_of(texts)
             if len(records) != len(texts):
                 raise ValueError("a line that was judged is not the line that was decoded")
             found = given(Batch(unit, number, numbers, records), [])

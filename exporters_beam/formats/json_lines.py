@@ -43,6 +43,10 @@ _all_of: Callable[[bytes], list[Record]] = msgspec.json.Decoder(dict).decode_lin
 """Objects with white space between them. It takes a line feed inside an object for white space, too."""
 
 
+Glance = Callable[[Any], tuple[list[Any], list[bytes], Callable[[list[bytes]], list[Record]]]]
+"""What the decoder sees of a chunk before anything is decoded whole."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JsonLinesDeserializer:
     """Read JSON lines: one object a line, in UTF-8.
@@ -59,6 +63,7 @@ class JsonLinesDeserializer:
 
     kind: ClassVar[str] = "deserializer"
     splits_on_lines: ClassVar[bool] = True
+    gives_lines: ClassVar[bool] = True
 
     max_record_bytes: int = option(
         "bytes that a line may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
@@ -114,20 +119,40 @@ class JsonLinesDeserializer:
             raise RecordError("a line does not hold one JSON object")  # The caller looks at each line.
         return records
 
-    def glance(self, fields: frozenset[str] | None) -> Callable[[bytes | Split], tuple[list[Record], list[bytes]]]:
-        """A function that gives a chunk's records with these fields only (None: all), and its lines.
+    def glance(self, fields: frozenset[str] | None) -> Glance:
+        """A function that gives a chunk's records with these fields only (None: all), its lines, and what makes records of
+        lines.
 
         It raises for a chunk in which a line is at fault, or might be: whole lines are then looked at one by one. What it
         passes over is checked as strictly as what it decodes, except for the encoding of texts, which is checked first,
         and numbers beyond the range of floats. Integers that Python may refuse for their length count as a fault.
         """
-        return _glance(_all_of if fields is None else _decoder_of(fields))
+        return self._glance(_all_of if fields is None else _decoder_of(fields))
 
-    def glance_at(self, field: str) -> Callable[[bytes | Split], tuple[list[Any], list[bytes]]]:
-        """`glance` for one field: its values, MISSING where a record has none, and the lines."""
+    def glance_at(self, field: str) -> Glance:
+        """`glance` for one field: its values in place of records, MISSING where a record has none."""
         one = msgspec.defstruct("one", [("value", Any, MISSING)], rename={"value": field}, gc=False)
         decode, value_of = msgspec.json.Decoder(one).decode_lines, attrgetter("value")
-        return _glance(lambda data: list(map(value_of, decode(data))))
+        return self._glance(lambda data: list(map(value_of, decode(data))))
+
+    def _glance(self, decode: Callable[[bytes], list[Any]]) -> Glance:
+        def records_of(lines: list[bytes]) -> list[Record]:
+            return self.decode(b"\n".join(lines)) if lines else []
+
+        def glanced(chunk: bytes | Split) -> tuple[list[Any], list[bytes], Callable[[list[bytes]], list[Record]]]:
+            data, lines = chunk if isinstance(chunk, Split) else (chunk, chunk.split(b"\n"))
+            if not data.isascii():
+                data.decode()
+            if lines and not lines[-1]:
+                lines = lines[:-1]
+            parts = decode(data)
+            if len(parts) != len(lines):
+                raise RecordError("a line does not hold one JSON object")
+            if max(map(len, lines), default=0) > _MOST_DIGITS and _TOO_MANY_DIGITS(data):
+                raise RecordError("an integer has too many digits")
+            return parts, lines, records_of
+
+        return glanced
 
     def decode_each(self, data: bytes | Split) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, line in enumerate(_text(data).split(b"\n")):
@@ -153,23 +178,6 @@ _MOST_DIGITS = 640
 """Python reads integers of that many digits whatever its limit, `sys.get_int_max_str_digits()`, is set to."""
 
 _TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS).search
-
-
-def _glance(decode: Callable[[bytes], list[Any]]) -> Callable[[bytes | Split], tuple[list[Any], list[bytes]]]:
-    def glanced(chunk: bytes | Split) -> tuple[list[Any], list[bytes]]:
-        data, lines = chunk if isinstance(chunk, Split) else (chunk, chunk.split(b"\n"))
-        if not data.isascii():
-            data.decode()
-        if lines and not lines[-1]:
-            lines = lines[:-1]
-        parts = decode(data)
-        if len(parts) != len(lines):
-            raise RecordError("a line does not hold one JSON object")
-        if max(map(len, lines), default=0) > _MOST_DIGITS and _TOO_MANY_DIGITS(data):
-            raise RecordError("an integer has too many digits")
-        return parts, lines
-
-    return glanced
 
 
 def _decoder_of(fields: frozenset[str]) -> Callable[[bytes], list[Record]]:
