@@ -34,6 +34,11 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
         place, _, path = url.partition("://")[2].partition("/")
         account, _, container = place.rpartition(".")
         return "azure_blob", {"container": container, where: path, **({"account_name": account} if account else {})}
+    if scheme == "azfile":
+        place, _, path = url.partition("://")[2].partition("/")
+        account, _, share = place.rpartition(".")
+        where = {"reader": "path", "writer": "filebase"}[kind]
+        return "azure_file", {"share": share, where: path, **({"account_name": account} if account else {})}
     return _server(kind, scheme, url)
 
 
@@ -45,7 +50,7 @@ def _server(kind: str, scheme: str, url: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"name: this is no URL: {error}") from None
     if parts.password is not None:
         raise ConfigError("name: the URL has a password in it; give it as an option, e.g. ${secret:env:PASSWORD}")
-    name = "sftp" if scheme == "sftp" else "ftp"
+    name = "ftp" if scheme == "ftps" else scheme
     path = unquote(parts.path)
     options: dict[str, Any] = {"host": parts.hostname or "", {"reader": "path", "writer": "filebase"}[kind]: path}
     if path.startswith("/~/"):
