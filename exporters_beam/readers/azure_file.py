@@ -36,7 +36,7 @@ class AzureFileReader(AzureAccount, RemoteReader):
         return AzureFileStorage(share=self.share, **self.access())
 
     def places(self) -> Iterable[str]:
-        return [path.strip("/") for path in as_tuple(self.path) or ("",)]
+        return [path.lstrip("/") for path in as_tuple(self.path) or ("",)]
 
     def covers(self, place: str, other: str) -> bool:
         return in_folder(place, other)

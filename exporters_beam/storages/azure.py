@@ -115,7 +115,7 @@ class AzureStorage(ClientStorage):
             return changed(self.url(name))
         if status == 429:  # which the client does not try again
             return StorageError("", f"the server has too much to do (it said 429: {said})", passing=True)
-        if status is None:
+        if status is None or status < 300:  # The answer began well, and did not end.
             return StorageError("", f"the connection broke ({answer(str(error))})", passing=True)
         if code == "AuthorizationFailure" and "authenticate" in said:
             code = "AuthenticationFailed"

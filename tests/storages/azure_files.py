@@ -87,7 +87,11 @@ class AzureFiles:
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                service.answer(self, Request(self))
+                request = Request(self)
+                if len(request.body) < int(request.headers.get("content-length") or 0):
+                    self.close_connection = True  # It broke off before all had come.
+                else:
+                    service.answer(self, request)
 
             do_GET = do_PUT = do_HEAD = do_DELETE = answer
 
@@ -104,6 +108,7 @@ class AzureFiles:
 
     def answer(self, handler: BaseHTTPRequestHandler, request: Request) -> None:
         headers: dict[str, str] = {}
+        reason = None
         try:
             with self._lock:
                 self._check(request)
@@ -115,11 +120,12 @@ class AzureFiles:
         except Refused as error:
             if error.status == 400:
                 self.wrong.append(f"{request.method} {request.raw_path}?{request.raw_query}: {error.text}")
-            status, headers = error.status, {"x-ms-error-code": error.code, "Content-Type": "application/xml"}
+            status, reason = error.status, error.text
+            headers = {"x-ms-error-code": error.code, "Content-Type": "application/xml"}
             body = (
                 f"<?xml version='1.0'?><Error><Code>{error.code}</Code><Message>{error.text}</Message></Error>".encode()
             )
-        handler.send_response(status, None if status < 400 else headers["x-ms-error-code"])
+        handler.send_response(status, reason)
         for name, value in headers.items():
             handler.send_header(name, value)
         if "Content-Length" not in headers:

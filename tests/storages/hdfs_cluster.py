@@ -7,7 +7,7 @@ import json
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -45,6 +45,13 @@ def asked(port: int, method: str, path: str, query: str) -> Any:
     url = f"http://127.0.0.1:{port}/webhdfs/v1{path}?{query}&user.name={getpass.getuser()}"
     with urllib.request.urlopen(urllib.request.Request(url, method=method)) as answer:
         return json.loads(answer.read() or b"null")
+
+
+def rpc_port(port: int) -> int:
+    """The port of Hadoop's own protocol, which is not that of the web interface."""
+    told = asked(port, "PUT", f"/user/{USER}/nowhere", "op=CREATE&noredirect=true")
+    address = parse_qs(urlsplit(told["Location"]).query)["namenoderpcaddress"][0]
+    return int(address.rpartition(":")[2])
 
 
 def server_of_data(port: int) -> int:

@@ -444,6 +444,10 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def azure_blob(azurite: str) -> Place:
+    return azure_place(azurite)
+
+
+def azure_place(azurite: str) -> Place:
     options = {"container": f"container-{next(_count)}", "account_name": "devstoreaccount1", "account_key": AZURITE_KEY,
                "host": azurite}  # fmt: skip
     place = Place("azure_blob", options)
