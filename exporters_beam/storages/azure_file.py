@@ -91,8 +91,10 @@ class AzureFileStorage(AzureStorage):
                 continue
             if path.endswith("/"):
                 yield from self._below(path[:-1])
-            else:
-                yield Stored(path, int(found[path].size or 0), _etag(found[path]))
+            elif etag := _etag(found[path]):
+                yield Stored(path, int(found[path].size or 0), etag)
+            else:  # a listing that does not tell it
+                yield self.stat(path)
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):

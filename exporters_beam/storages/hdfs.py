@@ -251,7 +251,7 @@ class HdfsServer(Connected):
 
     attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
 
-    host: str = option("name of the server of names, or several with commas between, of which one is active", type="str",
+    host: str = option("the namenode, or several with commas between, of which one is active", type="str",
                        example="namenode.example.org")  # fmt: skip
     port: int = option("port of its web interface (WebHDFS) or of HttpFS", type="int", default=PORT, minimum=1)
     hdfs_user: str | None = option("user; without one that of this process", type="str", default=None,

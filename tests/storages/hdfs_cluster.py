@@ -1,4 +1,4 @@
-"""A small HDFS cluster: Hadoop's own MiniDFSCluster with one server of data, by Java, from jars that .ci/servers gets."""
+"""A small HDFS cluster: Hadoop's own MiniDFSCluster with one datanode, by Java, from jars that .ci/servers gets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 5
 
 @pytest.fixture(scope="session")
 def hdfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the server of names. The user of this process may do everything there."""
+    """The port of the namenode's web interface. The user of this process may do everything there."""
     pytest.importorskip("hdfs", reason="get it with: pip install 'exporters-beam[hdfs]'")
     java = program("java", "apt-get install default-jre-headless")
     if not list(JARS.glob("hadoop-minicluster-*.jar")):
@@ -54,8 +54,8 @@ def rpc_port(port: int) -> int:
     return int(address.rpartition(":")[2])
 
 
-def server_of_data(port: int) -> int:
-    """The port of the server that files come from and go to."""
+def datanode_port(port: int) -> int:
+    """The port of the datanode, which files come from and go to."""
     told = asked(port, "PUT", f"/user/{USER}/nowhere", "op=CREATE&noredirect=true")
     return urlsplit(told["Location"]).port or 0
 

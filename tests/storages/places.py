@@ -505,11 +505,11 @@ class Cutting:
 
 @pytest.fixture
 def cutting(place: Place) -> Iterator[Cutting]:
-    """The place behind a proxy that can break connections. That of HDFS is before the server that has the data."""
+    """The place behind a proxy that can break connections. That of HDFS is before the datanode."""
     if place.kind == "hdfs":
-        from hdfs_cluster import server_of_data
+        from hdfs_cluster import datanode_port
 
-        port = server_of_data(place.options["port"])
+        port = datanode_port(place.options["port"])
         data, front = Cutting(port), Faulty(place.options["port"])
         front.moved = {f":{port}/": f":{data.port}/"}
         place.options = {**place.options, "port": front.port}

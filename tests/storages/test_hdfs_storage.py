@@ -93,7 +93,7 @@ def test_a_folder_is_no_file(hdfs: Place):
     assert hdfs.get("in/a") == b"1"
 
 
-def test_of_several_servers_of_names_the_one_that_answers(hdfs: Place):
+def test_of_several_namenodes_the_one_that_answers(hdfs: Place):
     """As where one of two is active: the other one is asked next."""
     front = Faulty(hdfs.made)
     try:
