@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,7 +15,9 @@ from exporters_beam.storages import (
     ClientStorage,
     Connected,
     NotThere,
+    Storage,
     StorageError,
+    Stored,
     answer,
     changed,
     client,
@@ -70,6 +73,21 @@ class AzureStorage(ClientStorage):
             "random_jitter_range": 1,
             "connection_timeout": 15,
         }
+
+    def beside(self, source: Storage) -> bool:
+        """Whether what is in a storage can be copied here inside the service."""
+        return isinstance(source, type(self)) and (source.account, source.host) == (self.account, self.host)
+
+    def _copied(self, look: Callable[[], Any], found: Stored, source: Storage) -> Any:
+        """What stands there when the service has copied it, as `look` finds it; None where it gave up."""
+        while (status := (there := look()).copy.status) == "pending":
+            time.sleep(0.2)
+        if status != "success":
+            return None
+        md5 = md5_of(there)
+        if there.size != found.size or (found.md5 and md5 and md5 != found.md5):
+            raise StorageError("", f"the copy of {source.url(found.name)} is not what that is: size or MD5 differ")
+        return there
 
     def _create(self) -> None:
         """Make the container or share."""
@@ -140,6 +158,15 @@ class AzureAccount(Connected):
         """The options as a storage takes them."""
         return {"account": self.account_name, "key": self.account_key, "sas_token": self.sas_token, "host": self.host,
                 "attempts": self.attempts}  # fmt: skip
+
+
+def md5_of(found: Any) -> str:
+    """The MD5 that a file was sent with, as far as the service knows it."""
+    return bytes(found.content_settings.content_md5 or b"").hex()
+
+
+def etag_of(found: Any) -> str:
+    return str(found.etag or "").strip('"')
 
 
 def code_of(error: Any) -> str:

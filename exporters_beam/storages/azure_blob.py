@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import os
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from exporters_beam.storages import (
     Pieces,
     Ranged,
     Storage,
-    StorageError,
     Stored,
     arrived,
     buffered,
@@ -26,7 +24,7 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.azure import AzureStorage
+from exporters_beam.storages.azure import AzureStorage, etag_of, md5_of
 
 BLOCK = 32 << 20
 """Larger files are sent in blocks of this size, which appear together when the last has arrived."""
@@ -116,10 +114,6 @@ class AzureBlobStorage(AzureStorage):
     def _create(self) -> None:
         self.client.create_container()
 
-    def beside(self, source: Storage) -> bool:
-        """Whether blobs of a storage can be copied here inside the service."""
-        return isinstance(source, AzureBlobStorage) and (source.account, source.host) == (self.account, self.host)
-
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy a blob inside the account; None where that cannot be done and it has to be streamed."""
         if not (isinstance(source, AzureBlobStorage) and self.beside(source)):
@@ -132,22 +126,13 @@ class AzureBlobStorage(AzureStorage):
                     source.client.get_blob_client(found.name).url, source_etag=f'"{found.etag}"',
                     source_match_condition=core.MatchConditions.IfNotModified,
                 )  # fmt: skip
-                there = blob.get_blob_properties()
-                while there.copy.status == "pending":
-                    time.sleep(0.2)
-                    there = blob.get_blob_properties()
+                there = self._copied(blob.get_blob_properties, found, source)
             except errors.HttpResponseError as error:
                 if error.status_code == 412:
                     raise changed(source.url(found.name)) from error
                 return None
-        if there.copy.status != "success":
-            return None
-        copied = _stored(there)
-        if copied.size != found.size or (found.md5 and copied.md5 and copied.md5 != found.md5):
-            raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
-        return copied
+        return there and _stored(there)
 
 
 def _stored(blob: Any) -> Stored:
-    md5 = bytes(blob.content_settings.content_md5 or b"").hex()
-    return Stored(blob.name, int(blob.size or 0), blob.etag.strip('"') if blob.etag else "", md5, blob.metadata or {})
+    return Stored(blob.name, int(blob.size or 0), etag_of(blob), md5_of(blob), blob.metadata or {})

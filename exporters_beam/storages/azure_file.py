@@ -26,7 +26,7 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.azure import AzureStorage, code_of
+from exporters_beam.storages.azure import AzureStorage, code_of, etag_of, md5_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,27 +80,28 @@ class AzureFileStorage(AzureStorage):
             with answers():
                 there = self.client.get_directory_client(folder)
                 pages = there.list_directories_and_files(include=["Etag"], results_per_page=1000).by_page()
-            found = {
-                posixpath.join(folder, entry.name) + "/" * entry.is_directory: entry
-                for entry in each_page(answers, pages)
-            }
+            found: dict[str, Stored | None] = {}
+            for entry in each_page(answers, pages):
+                path = posixpath.join(folder, entry.name)
+                if entry.is_directory:
+                    found[f"{path}/"] = None
+                else:
+                    found[path] = Stored(path, int(entry.size or 0), etag_of(entry))
         except NotThere:
             return
         for path in sorted(found):
+            file = found[path]
             if is_bookkeeping(path.rstrip("/")):
                 continue
-            if path.endswith("/"):
+            if file is None:
                 yield from self._below(path[:-1])
-            elif etag := _etag(found[path]):
-                yield Stored(path, int(found[path].size or 0), etag)
-            else:  # a listing that does not tell it
-                yield self.stat(path)
+            else:
+                yield file if file.etag else self.stat(path)
 
     def stat(self, name: str) -> Stored:
         with self._answers(name):
             found = self.client.get_file_client(name).get_file_properties()
-        md5 = bytes(found.content_settings.content_md5 or b"").hex()
-        return Stored(name, int(found.size or 0), _etag(found), md5, found.metadata or {})
+        return Stored(name, int(found.size or 0), etag_of(found), md5_of(found), found.metadata or {})
 
     def open(self, found: Stored) -> BinaryIO:
         errors = self._library("azure.core.exceptions")
@@ -113,21 +114,20 @@ class AzureFileStorage(AzureStorage):
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
         with self._answers(found.name):
             piece = self.client.get_file_client(found.name).download_file(start, stop - start)
-            if _etag(piece.properties) != found.etag:
+            if etag_of(piece.properties) != found.etag:
                 raise changed(self.url(found.name))
             data: bytes = piece.readall()
         return data
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """Under a hidden name in the same folder, in ranges of which the server checks the MD5, then renamed."""
-        library, errors = self._library("azure.storage.fileshare"), self._library("azure.core.exceptions")
+        library = self._library("azure.storage.fileshare")
         settings = library.ContentSettings(content_md5=bytearray(binascii.unhexlify(content.md5)))
-        folder, base = posixpath.split(name)
-        half_sent = posixpath.join(folder, f".{base}.{content.token}.part")
+        half_sent = _hidden(name, content.token)
 
         def send() -> Stored:
             with self._answers(name, putting=True):
-                self._make(folder)
+                self._make(posixpath.dirname(name))
                 there, sent = self.client.get_file_client(half_sent), Sent(file)
                 try:
                     there.upload_file(
@@ -136,9 +136,7 @@ class AzureFileStorage(AzureStorage):
                     )  # fmt: skip
                     sent.compare(self.url(half_sent), content)
                     arrived(self.url(half_sent), self.stat(half_sent), content)
-                    # Where it is renamed already, and only the answer did not come, it is looked at below.
-                    with suppress(errors.ResourceNotFoundError):
-                        there.rename_file(name, overwrite=True)
+                    self._rename(there, name)
                 except BaseException:
                     with suppress(Exception):
                         there.delete_file()
@@ -146,6 +144,35 @@ class AzureFileStorage(AzureStorage):
             return arrived(self.url(name), self.stat(name), content)
 
         return patiently(send, self.attempts)
+
+    def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
+        """Copy a file inside the account, as `put` puts it; None where that cannot be done and it has to be streamed."""
+        if not (isinstance(source, AzureFileStorage) and self.beside(source)):
+            return None
+        errors = self._library("azure.core.exceptions")
+        with self._answers(name, putting=True):
+            self._make(posixpath.dirname(name))
+            there = self.client.get_file_client(_hidden(name, "copy"))
+            try:
+                try:
+                    there.start_copy_from_url(source.client.get_file_client(found.name).url)
+                    copied = self._copied(there.get_file_properties, found, source)
+                except errors.HttpResponseError:
+                    copied = None
+                if copied is not None:
+                    if source.stat(found.name).etag != found.etag:
+                        raise changed(source.url(found.name))
+                    self._rename(there, name)
+            except BaseException:
+                with suppress(Exception):
+                    there.delete_file()
+                raise
+        return copied and self.stat(name)
+
+    def _rename(self, there: Any, name: str) -> None:
+        """Where it is renamed already, and only the answer did not come, who calls looks at what is there."""
+        with suppress(self._library("azure.core.exceptions").ResourceNotFoundError):
+            there.rename_file(name, overwrite=True)
 
     def _make(self, folder: str) -> None:
         """Make a folder and those above it where they are not there."""
@@ -170,5 +197,7 @@ class AzureFileStorage(AzureStorage):
         self.client.create_share()
 
 
-def _etag(found: Any) -> str:
-    return str(found.etag or "").strip('"')
+def _hidden(name: str, token: str) -> str:
+    """What a file is called in its folder until it is complete."""
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, f".{base}.{token}.part")

@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -113,7 +114,7 @@ class HdfsStorage(FolderStorage):
         """What the server knows of all that is in a folder, a page at a time where it can."""
         after = ""
         while True:
-            page, left = patiently(lambda after=after: self._page(folder, after), self.attempts)  # type: ignore[misc]
+            page, left = patiently(partial(self._page, folder, after), self.attempts)
             yield from page
             if not left or not page:
                 return
@@ -201,7 +202,7 @@ class HdfsStorage(FolderStorage):
         return digest.hexdigest()
 
     def _rename(self, old: str, new: str) -> None:
-        """In the place of what may be there. An HttpFS server does not know the option, and answers false then."""
+        """In the place of what may be there. HttpFS does not know the option, and answers false then."""
         target = self.client.resolve(new)
         given = self.client._rename(old, destination=target, renameoptions="OVERWRITE")
         if given.content and not given.json().get("boolean", True):

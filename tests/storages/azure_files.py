@@ -43,6 +43,8 @@ class Entry:
     etag: str
     md5: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    copying: list[str] = field(default_factory=list)
+    """How a copy stands, each time that it is asked for: pending, then success."""
     modified: str = field(default_factory=lambda: formatdate(usegmt=True))
 
 
@@ -79,6 +81,7 @@ class AzureFiles:
         self.wrong: list[str] = []
         self.forbidden = ""
         """The code with which everything is refused; "" where nothing is."""
+        self.refuses_copies = False
         self._lock = threading.RLock()
         self._count = 0
         service = self
@@ -249,7 +252,22 @@ class AzureFiles:
             raise Refused(409, "ResourceAlreadyExists", "The specified resource already exists.")
         return 201, self._told(self._put(request, None)), b""
 
+    def _copy(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        """From another share of the account, or the same one."""
+        account, _, rest = unquote(urlsplit(request.headers["x-ms-copy-source"]).path).lstrip("/").partition("/")
+        share, _, path = rest.partition("/")
+        found = self.shares.get(share, {}).get(path.lower()) if account == ACCOUNT else None
+        if self.refuses_copies:
+            raise Refused(409, "CannotVerifyCopySource", "The specified copy source cannot be looked at.")
+        if found is None or found.data is None:
+            raise Refused(404, "ResourceNotFound", "The specified resource does not exist.")
+        entry = self._put(request, bytearray(found.data))
+        entry.md5, entry.metadata, entry.copying = found.md5, dict(found.metadata), ["pending", "success"]
+        return 202, {**self._told(entry), "x-ms-copy-id": entry.etag, "x-ms-copy-status": "pending"}, b""
+
     def _create_file(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        if "x-ms-copy-source" in request.headers:
+            return self._copy(request)
         size = self._number(request, "x-ms-content-length")
         if request.headers.get("x-ms-type", "").lower() != "file" or request.body:
             raise self._malformed("it is no request that makes a file")
@@ -308,8 +326,10 @@ class AzureFiles:
     def _properties(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         entry = self._entry(request)
         assert entry.data is not None
-        md5 = {"Content-MD5": entry.md5} if entry.md5 else {}
-        return 200, {**self._told(entry), **md5, "Content-Length": str(len(entry.data))}, b""
+        more = {"Content-MD5": entry.md5} if entry.md5 else {}
+        if entry.copying:
+            more["x-ms-copy-status"] = entry.copying.pop(0) if len(entry.copying) > 1 else entry.copying[0]
+        return 200, {**self._told(entry), **more, "Content-Length": str(len(entry.data))}, b""
 
     def _get(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         entry = self._entry(request)
@@ -375,7 +395,7 @@ def azure_files(azure_files_service: AzureFiles) -> Iterator[AzureFiles]:
     service.shares.clear()
     service.calls.clear()
     service.wrong.clear()
-    service.forbidden = ""
+    service.forbidden, service.refuses_copies = "", False
     yield service
     assert service.wrong == []
 

@@ -15,7 +15,8 @@ import pytest
 import exporters_beam
 from exporters_beam.errors import DestinationError
 from exporters_beam.spec import load
-from exporters_beam.storages import Content
+from exporters_beam.storages import Content, StorageError
+from exporters_beam.verify import verify
 
 from azure_files import ACCOUNT, KEY, SAS, AzureFiles
 from helpers import jsonl
@@ -200,3 +201,30 @@ def test_the_calls_that_an_export_makes(azure_file: Place):
     }
     manifest = next(path for path in azure_file.made.shares["products"] if path.endswith("manifest.json"))
     assert json.loads(azure_file.get(manifest))["counts"]["written"] == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_from_share_to_share_files_are_copied_inside_the_account(azure_file: Place, refused):
+    """Where the service refuses, they are streamed."""
+    service = azure_file.made
+    to = Place("azure_file", {**azure_file.options, "share": "another"}, made=service)
+    exporters_beam.run({"reader": RANDOM, "writer": azure_file.writer("in/p-", items_per_buffer_write=40)})
+    service.refuses_copies = refused
+    service.calls.clear()
+    report = exporters_beam.run({"reader": azure_file.source("in/"), "writer": to.writer("copy/")})
+    assert [file["records"] for file in report.files] == [40, 40, 20]
+    assert (service.calls.count(("PUT", "file", "range")) > 1) == refused  # else only of the manifest
+    for n in range(3):
+        assert to.get(f"copy/p-000{n}.jl.gz") == azure_file.get(f"in/p-000{n}.jl.gz")
+    assert verify(report.manifest, to.storage())[0] == []
+    assert not [path for path in service.shares["another"] if path.endswith(".part")]
+
+
+def test_a_file_that_changed_since_it_was_listed_is_not_copied(azure_file: Place):
+    azure_file.put("a", b"first")
+    storage = azure_file.storage()
+    found = storage.stat("a")
+    azure_file.put("a", b"other")
+    with pytest.raises(StorageError, match=r"MD5 differ|changed while the export ran"):
+        storage.copy(storage, found, "b")
+    assert [each.name for each in storage.names("")] == ["a"]
