@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
@@ -15,10 +17,13 @@ from exporters_beam.storages import (
     ClientStorage,
     Connected,
     NotThere,
+    Pieces,
+    Ranged,
     Storage,
     StorageError,
     Stored,
     answer,
+    buffered,
     changed,
     client,
 )
@@ -43,6 +48,7 @@ _TO_BLAME = {
 class AzureStorage(ClientStorage):
     """A container or a share of an account."""
 
+    scheme: ClassVar[str]
     service: ClassVar[str]
     """What addresses of the service have in them: blob, file."""
     extra: ClassVar[str]
@@ -54,6 +60,35 @@ class AzureStorage(ClientStorage):
     sas_token: str | None = field(default=None, repr=False)
     host: str | None = None
     attempts: int = ATTEMPTS
+
+    @classmethod
+    def of_url(cls, url: str) -> tuple[Storage, str]:
+        place, _, name = url.removeprefix(f"{cls.scheme}://").partition("/")
+        account, _, place = place.rpartition(".")
+        environ = os.environ
+        given: dict[str, Any] = {
+            cls.place: place,
+            "account": account or environ.get("EXPORTERS_AZUREWRITER_NAME"),
+            "key": environ.get("EXPORTERS_AZUREWRITER_KEY"),
+            "host": environ.get(f"AZURE_STORAGE_{cls.service.upper()}_ENDPOINT"),
+        }
+        return cls(**given), name
+
+    def url(self, name: str) -> str:
+        return f"{self.scheme}://{self.account}.{getattr(self, self.place)}/{name}"
+
+    def open(self, found: Stored) -> BinaryIO:
+        errors = self._library("azure.core.exceptions")
+        broken = (errors.ServiceRequestError, errors.ServiceResponseError, ConnectionError)
+
+        def fetch(start: int) -> Pieces:
+            return Pieces(partial(self._piece, found), start, found.size)
+
+        return buffered(Ranged(found.size, fetch, broken, self.attempts))
+
+    def _piece(self, found: Stored, start: int, stop: int) -> bytes:
+        """Some bytes of what was found. What has changed since is refused."""
+        raise NotImplementedError
 
     def _library(self, module: str) -> Any:
         return client(module, f"the storage azure_{self.service}", self.extra)

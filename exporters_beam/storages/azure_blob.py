@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import binascii
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.storages import (
     Content,
     NotThere,
-    Pieces,
-    Ranged,
     Storage,
     Stored,
     arrived,
-    buffered,
     changed,
     each_page,
     is_bookkeeping,
@@ -34,23 +29,12 @@ BLOCK = 32 << 20
 class AzureBlobStorage(AzureStorage):
     """One container of an account."""
 
+    scheme: ClassVar[str] = "az"
     service: ClassVar[str] = "blob"
     extra: ClassVar[str] = "azure"
     place: ClassVar[str] = "container"
 
     container: str
-
-    @classmethod
-    def of_url(cls, url: str) -> tuple[Storage, str]:
-        container, _, name = url.removeprefix("az://").partition("/")
-        account, _, container = container.rpartition(".")
-        environ = os.environ
-        return cls(
-            container=container,
-            account=account or environ.get("EXPORTERS_AZUREWRITER_NAME"),
-            key=environ.get("EXPORTERS_AZUREWRITER_KEY"),
-            host=environ.get("AZURE_STORAGE_BLOB_ENDPOINT"),
-        ), name
 
     def _connect(self) -> Any:
         """The client of the container."""
@@ -59,9 +43,6 @@ class AzureBlobStorage(AzureStorage):
         with self._answers(""):
             service = library.BlobServiceClient(**access, max_single_put_size=BLOCK, max_block_size=BLOCK)
             return service.get_container_client(self.container)
-
-    def url(self, name: str) -> str:
-        return f"az://{self.account}.{self.container}/{name}"
 
     def names(self, prefix: str) -> Iterator[Stored]:
         with self._answers(""):
@@ -73,14 +54,6 @@ class AzureBlobStorage(AzureStorage):
     def stat(self, name: str) -> Stored:
         with self._answers(name):
             return _stored(self.client.get_blob_client(name).get_blob_properties())
-
-    def open(self, found: Stored) -> BinaryIO:
-        errors = self._library("azure.core.exceptions")
-        broken = (errors.ServiceRequestError, errors.ServiceResponseError, ConnectionError)
-        fetch = partial(Pieces, size=found.size)
-        return buffered(
-            Ranged(found.size, lambda start: fetch(partial(self._piece, found), start), broken, self.attempts)
-        )
 
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
         core = self._library("azure.core")

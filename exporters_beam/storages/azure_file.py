@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,13 +13,10 @@ from typing import Any, BinaryIO, ClassVar
 from exporters_beam.storages import (
     Content,
     NotThere,
-    Pieces,
-    Ranged,
     Sent,
     Storage,
     Stored,
     arrived,
-    buffered,
     changed,
     each_page,
     is_bookkeeping,
@@ -33,23 +29,12 @@ from exporters_beam.storages.azure import AzureStorage, code_of, etag_of, md5_of
 class AzureFileStorage(AzureStorage):
     """One share of an account. Names are paths from its root on."""
 
+    scheme: ClassVar[str] = "azfile"
     service: ClassVar[str] = "file"
     extra: ClassVar[str] = "azure-file"
     place: ClassVar[str] = "share"
 
     share: str
-
-    @classmethod
-    def of_url(cls, url: str) -> tuple[Storage, str]:
-        share, _, name = url.removeprefix("azfile://").partition("/")
-        account, _, share = share.rpartition(".")
-        environ = os.environ
-        return cls(
-            share=share,
-            account=account or environ.get("EXPORTERS_AZUREWRITER_NAME"),
-            key=environ.get("EXPORTERS_AZUREWRITER_KEY"),
-            host=environ.get("AZURE_STORAGE_FILE_ENDPOINT"),
-        ), name
 
     def _connect(self) -> Any:
         """The client of the share. Names that end with a dot stay as they are."""
@@ -58,9 +43,6 @@ class AzureFileStorage(AzureStorage):
         with self._answers(""):
             service = library.ShareServiceClient(**access, allow_trailing_dot=True, allow_source_trailing_dot=True)
             return service.get_share_client(self.share)
-
-    def url(self, name: str) -> str:
-        return f"azfile://{self.account}.{self.share}/{name}"
 
     def names(self, prefix: str) -> Iterator[Stored]:
         path = prefix.strip("/")
@@ -102,14 +84,6 @@ class AzureFileStorage(AzureStorage):
         with self._answers(name):
             found = self.client.get_file_client(name).get_file_properties()
         return Stored(name, int(found.size or 0), etag_of(found), md5_of(found), found.metadata or {})
-
-    def open(self, found: Stored) -> BinaryIO:
-        errors = self._library("azure.core.exceptions")
-        broken = (errors.ServiceRequestError, errors.ServiceResponseError, ConnectionError)
-        fetch = partial(Pieces, size=found.size)
-        return buffered(
-            Ranged(found.size, lambda start: fetch(partial(self._piece, found), start), broken, self.attempts)
-        )
 
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
         with self._answers(found.name):

@@ -59,7 +59,8 @@ class HdfsStorage(FolderStorage):
     def of_url(cls, url: str) -> tuple[Storage, str]:
         parts = urlsplit(url)
         user = unquote(parts.username) if parts.username else os.environ.get("HADOOP_USER_NAME")
-        made = cls(host=parts.hostname or "", port=parts.port or PORT, user=user)
+        host = parts.netloc.rpartition("@")[2].partition(":")[0]
+        made = cls(host=host, port=parts.port or PORT, user=user)
         return made, made.name(url) or ""
 
     @property
@@ -71,7 +72,7 @@ class HdfsStorage(FolderStorage):
         library, requests = client("hdfs", WHAT, EXTRA), client("requests", WHAT, EXTRA)
         session = requests.Session()
         session.hooks["response"].append(_refuse_what_is_busy)
-        urls = ";".join(f"http://{host.strip()}:{self.port}" for host in self.host.split(","))
+        urls = ";".join(f"http://{host}:{self.port}" for host in self.host.split(","))
         return library.InsecureClient(urls, user=self.user or None, timeout=(15, 60), session=session)
 
     def names(self, prefix: str) -> Iterator[Stored]:
@@ -259,7 +260,8 @@ class HdfsServer(Connected):
                                    env="HADOOP_USER_NAME")  # fmt: skip
 
     def connect(self) -> Storage:
-        return HdfsStorage(host=self.host, port=self.port, user=self.hdfs_user, attempts=self.attempts)
+        host = ",".join(name.strip() for name in self.host.split(","))
+        return HdfsStorage(host=host, port=self.port, user=self.hdfs_user, attempts=self.attempts)
 
 
 class _Body:

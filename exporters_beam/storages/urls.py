@@ -30,15 +30,13 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
     if scheme in ("s3", "gs"):
         bucket, _, path = url.partition("://")[2].partition("/")
         return {"s3": "s3", "gs": "gcs"}[scheme], {"bucket": bucket, where: path}
-    if scheme == "az":
+    if scheme in ("az", "azfile"):
         place, _, path = url.partition("://")[2].partition("/")
-        account, _, container = place.rpartition(".")
-        return "azure_blob", {"container": container, where: path, **({"account_name": account} if account else {})}
-    if scheme == "azfile":
-        place, _, path = url.partition("://")[2].partition("/")
-        account, _, share = place.rpartition(".")
-        where = {"reader": "path", "writer": "filebase"}[kind]
-        return "azure_file", {"share": share, where: path, **({"account_name": account} if account else {})}
+        account, _, place = place.rpartition(".")
+        name, option = {"az": ("azure_blob", "container"), "azfile": ("azure_file", "share")}[scheme]
+        if name == "azure_file" and kind == "reader":
+            where = "path"
+        return name, {option: place, where: path, **({"account_name": account} if account else {})}
     return _server(kind, scheme, url)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import exporters_beam
 from exporters_beam.storages import Content, NotThere, StorageError, of_url
-from exporters_beam.storages.hdfs import HdfsStorage
 
 from hdfs_cluster import PAGE, asked
 from helpers import jsonl
@@ -97,10 +96,11 @@ def test_of_several_namenodes_the_one_that_answers(hdfs: Place):
     """As where one of two is active: the other one is asked next."""
     front = Faulty(hdfs.made)
     try:
-        storage = HdfsStorage(host="localhost, 127.0.0.1", port=front.port, user="shop", attempts=1)
+        options = {"host": "localhost, 127.0.0.1", "port": front.port, "hdfs_user": "shop"}
+        storage = Place("hdfs", options).storage()
         storage.put("out/a", io.BytesIO(b"1"), Content(1, hashlib.md5(b"1").hexdigest(), token="t"))
         assert [found.name for found in storage.names("out")] == ["out/a"]
-        assert storage.url("a") == f"hdfs://localhost, 127.0.0.1:{front.port}/~/a"
+        assert storage.url("a") == f"hdfs://localhost,127.0.0.1:{front.port}/~/a"
     finally:
         front.close()
 

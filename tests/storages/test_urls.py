@@ -78,6 +78,7 @@ def test_names_go_into_urls_and_out_again(kind, name):
     found, again = of_url(url)
     assert again == name and found.url(name) == url
     assert kind(host="other").name(url) is None
+    assert of_url(HdfsStorage(host="One,two").url(name))[1] == name
 
 
 @pytest.mark.servers
