@@ -93,14 +93,14 @@ def test_a_folder_is_no_file(hdfs: Place):
 
 
 def test_of_several_namenodes_the_one_that_answers(hdfs: Place):
-    """As where one of two is active: the other one is asked next."""
+    """Nothing listens at the first address."""
     front = Faulty(hdfs.made)
     try:
-        options = {"host": "localhost, 127.0.0.1", "port": front.port, "hdfs_user": "shop"}
+        options = {"host": "127.0.0.2, 127.0.0.1", "port": front.port, "hdfs_user": "shop"}
         storage = Place("hdfs", options).storage()
         storage.put("out/a", io.BytesIO(b"1"), Content(1, hashlib.md5(b"1").hexdigest(), token="t"))
         assert [found.name for found in storage.names("out")] == ["out/a"]
-        assert storage.url("a") == f"hdfs://localhost,127.0.0.1:{front.port}/~/a"
+        assert storage.url("a") == f"hdfs://127.0.0.2,127.0.0.1:{front.port}/~/a"
     finally:
         front.close()
 
