@@ -84,7 +84,7 @@ def _component(name: str, component: Any) -> str:
 def _decisions(plan: Plan) -> Iterator[str]:
     if plan.copied:
         assert plan.names is not None
-        inside = type(plan.reader.storage) is type(plan.writer.storage) and hasattr(plan.writer.storage, "copy")
+        inside = hasattr(plan.writer.storage, "copy") and plan.writer.storage.beside(plan.reader.storage)
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
