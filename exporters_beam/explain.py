@@ -111,6 +111,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
     elif plan.filters_first:
         yield f"no pushdown: {pushed.why}"
+    if plan.skips:
+        yield "row groups are not read where their statistics say that the filter drops all they hold"
     if pushed.lines:
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
     for step in plan.steps:

@@ -119,6 +119,18 @@ class Plan:
         return Pushdown(None if why else frozenset(fields), lines, why)
 
     @property
+    def skips(self) -> bool:
+        """Whether parts of a table are not read where its statistics say that the first filter drops all their records.
+        What could not be read of them is not noticed; where failed records become dead letters, it is."""
+        return (
+            self.spec.settings.pushdown
+            and not self.on_error.writes
+            and hasattr(self.deserializer, "skipping")
+            and self.filters_first
+            and hasattr(self.steps[0].component, "may_keep")
+        )
+
+    @property
     def columnar(self) -> bool:
         """Whether columns of a table stay columns on their way to a table, since no step but a filter looks at records."""
         filters = [self.steps[0].component] if self.filters_first else []

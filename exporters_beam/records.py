@@ -43,6 +43,20 @@ class Chunk(NamedTuple):
     data: Any
 
 
+class Skipped(NamedTuple):
+    """The data of a chunk that was not read, since what is known of it says that the first filter drops all its records."""
+
+    records: int
+
+
+class Known(NamedTuple):
+    """What a file says of a column in a part of it: the smallest and largest value, and whether some may be null."""
+
+    least: Any
+    most: Any
+    nulls: bool
+
+
 class Mark(NamedTuple):
     """The end of a range: it follows the range's last record in the same stream.
 

@@ -17,7 +17,7 @@ from exporters_beam.delivery import EncodeBlocks, group_key
 from exporters_beam.formats import columnar
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
-from exporters_beam.records import Batch, BlockRef, Chunk, Mark
+from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
 from exporters_beam.transforms.filters import KeyValueFilter
 from exporters_beam.transforms.steps import Decode
 
@@ -38,7 +38,7 @@ class SiftColumns(Decode):
         self._reads = first.component.reads if first else frozenset()
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
-        if isinstance(element, Mark):
+        if isinstance(element, Mark) or isinstance(element.data, Skipped):
             return super().process(element)
         try:
             return self._columns(element)

@@ -23,7 +23,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.reading import Places, Source
-from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position
+from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
 from exporters_beam.variables import hide, reveal
 
 BATCH_RECORDS = 1000
@@ -235,6 +235,10 @@ class Decode(Step):
                 self.count(f"{self._name}.dropped", self._dropped)
             self._read = self._dropped = 0
             return [self.end_range(element._replace(counts=()))]
+        if isinstance(element.data, Skipped):
+            self._read += element.data.records
+            self._dropped += element.data.records
+            return []
         try:
             if self._whole_lines is not None:
                 return self._rewritten(element)
