@@ -200,9 +200,11 @@ class Decode(Step):
         fields: frozenset[str] | None = None,
         lines: bool = False,
         grouper: Any = None,
+        complete: bool = False,
     ) -> None:
         super().__init__(filter_name, component, on_error)
         self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
+        self._complete = complete
 
     def setup(self) -> None:
         self._source = self._source.ready()
@@ -213,12 +215,13 @@ class Decode(Step):
         self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
         self._glance = None
         self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
-        if (self._whole_lines is None and self._lines) or (self._fields is not None and self._judge is not None):
+        judged = self._fields is not None and (self._judge is not None or self._complete)
+        if (self._whole_lines is None and self._lines) or judged:
             self._glance = self._source.deserializer.glance(self._fields)
         self._key: Any = None
         if self._lines and self._grouper is not None:
             self._key = ready(self._grouper).key
-        if self._glance is not None and self._judge is not None and self._key is None:
+        if self._glance is not None and self._judge is not None and self._key is None and not self._complete:
             fields = list(self._fields or ())
             if len(fields) == 1 and hasattr(self._source.deserializer, "glance_at"):
                 self._glance = self._source.deserializer.glance_at(fields[0])
@@ -276,14 +279,14 @@ class Decode(Step):
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
-            if self._key is not None:
+            if self._key is not None or self._complete:
                 chosen = list(compress(parts, flags))
         found: list[Any]
         if self._lines:
             keys = None if self._key is None else list(map(self._key, chosen))
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
-            records = records_of(texts)
+            records = chosen if self._complete else records_of(texts)
             if len(records) != len(texts):
                 raise ValueError("a line that was judged is not the line that was decoded")
             found = given(Batch(unit, number, numbers, records), [])
