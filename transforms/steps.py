@@ -13,7 +13,7 @@ import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -208,7 +208,8 @@ class Decode(Step):
 
     def setup(self) -> None:
         self._source = self._source.ready()
-        self._verdicts: Verdicts | None = None
+        self._verdicts: Answers | None = None
+        self._groups: Answers | None = None
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
@@ -221,11 +222,26 @@ class Decode(Step):
         self._key: Any = None
         if self._lines and self._grouper is not None:
             self._key = ready(self._grouper).key
-        if self._glance is not None and self._judge is not None and self._key is None and not self._complete:
-            fields = list(self._fields or ())
-            if len(fields) == 1 and hasattr(self._source.deserializer, "glance_at"):
-                self._glance = self._source.deserializer.glance_at(fields[0])
-                self._verdicts = Verdicts(fields[0], self._judge, getattr(self._component, "steady", False))
+        self._look_at_values()
+
+    def _look_at_values(self) -> None:
+        """Where filter and grouper look at one field each, these fields' values are all that is made of a record."""
+        deserializer = self._source.deserializer
+        if self._glance is None or self._complete or not self._fields or not hasattr(deserializer, "glance_at"):
+            return
+        fields = sorted(self._fields)
+        asked = [each for each in (self._component, self._grouper if self._key else None) if each is not None]
+        if any(len(each.reads) != 1 for each in asked):
+            return
+        self._glance = deserializer.glance_at(fields)
+        answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
+        for each, answer in zip(asked, answers, strict=True):
+            (field,) = each.reads
+            found = Answers(fields.index(field), field, answer, getattr(each, "steady", False))
+            if each is self._component:
+                self._verdicts = found
+            else:
+                self._groups = found
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -283,7 +299,7 @@ class Decode(Step):
                 chosen = list(compress(parts, flags))
         found: list[Any]
         if self._lines:
-            keys = None if self._key is None else list(map(self._key, chosen))
+            keys = None if self._key is None else self._keys(chosen)
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
             records = chosen if self._complete else records_of(texts)
@@ -293,6 +309,9 @@ class Decode(Step):
         self._read += len(parts)
         self._dropped += len(parts) - len(texts)
         return found
+
+    def _keys(self, parts: list[Any]) -> list[tuple[str, ...]]:
+        return list(map(self._key, parts)) if self._groups is None else self._groups.on(parts)
 
     def _again(self, chunk: Chunk) -> list[Any]:
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
@@ -345,36 +364,37 @@ class Decode(Step):
         return [Lines(alone.unit, alone.range, alone.numbers, line + b"\n", (len(line),), group)]
 
 
-class Verdicts(dict[str, Any]):
-    """What a filter says of records of which it looks at one field, by that field's value.
+class Answers(dict[Any, Any]):
+    """What a filter, or a grouper, says of records of which it looks at one field, by that field's value.
 
-    Where the filter is `steady`, always says the same of the same value, it is asked once for each text: most fields that
-    filters look at have few of them.
+    Where it is `steady`, always says the same of the same value, it is asked once for each text: most fields that filters
+    and groupers look at have few of them.
     """
 
     MOST = 10_000
-    """Texts that are remembered. Where there are more, a filter is hardly slower than looking one up."""
+    """Texts that are remembered. Where there are more, asking is hardly slower than looking one up."""
 
-    def __init__(self, field: str, judge: Callable[[Any], Any], steady: bool) -> None:
-        self._field, self._judge, self._steady = field, judge, steady
+    def __init__(self, index: int, field: str, ask: Callable[[Any], Any], steady: bool) -> None:
+        self._value_of = attrgetter(f"f{index}")
+        self._field, self._ask, self._steady = field, ask, steady
 
-    def on(self, values: list[Any]) -> list[Any]:
-        """The verdict on each value; MISSING stands for none. Raises what the filter raises."""
+    def on(self, parts: list[Any]) -> list[Any]:
+        """The answer for each of what `glance_at` gave. Raises what the component raises."""
         if self._steady and len(self) < self.MOST:
             try:
-                return list(map(self.__getitem__, values))
+                return list(map(self.__getitem__, map(self._value_of, parts)))
             except TypeError:  # Lists and mappings cannot be looked up.
                 pass
-        return list(map(self._of, values))
+        return list(map(self._of, map(self._value_of, parts)))
 
     def _of(self, value: Any) -> Any:
-        return self._judge({} if value is MISSING else {self._field: value})
+        return self._ask({} if value is MISSING else {self._field: value})
 
     def __missing__(self, value: Any) -> Any:
-        verdict = self._of(value)
+        answer = self._of(value)
         if value.__class__ is str:
-            self[value] = verdict
-        return verdict
+            self[value] = answer
+        return answer
 
 
 def handed_on(
