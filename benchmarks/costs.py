@@ -2,7 +2,7 @@
 
     python benchmarks/costs.py FOLDER     a folder of gzip files of JSON lines, such as run.py leaves in its work folder
 
-Each part is timed alone on the same chunks, so that their sum is a little less than an export takes. Medians of 5 rounds.
+Each part is timed alone, chunk by chunk, on what the part before it has just made. Medians of 5 rounds.
 """
 
 from __future__ import annotations
@@ -34,11 +34,9 @@ def main(folder: Path) -> None:
     gc.set_threshold(100_000, 20, 20)  # as in an export
     files = sorted(folder.iterdir())[:FILES]
     reading = JsonLinesDeserializer().for_glances()
-    chunks = [chunk for path in files for chunk, _, _ in reading.chunks(opened(path))]
-    texts = [chunk.text for chunk in chunks]
-    lines = sum(len(chunk.lines) for chunk in chunks)
-    batches = [reading.decode(text) for text in texts]
-    size = sum(map(len, texts)) / lines
+    chunks = [(len(chunk.lines), len(chunk.text)) for path in files for chunk, _, _ in reading.chunks(opened(path))]
+    lines = sum(count for count, _ in chunks)
+    size = sum(length for _, length in chunks) / lines
 
     regex = KeyValueRegexFilter(keys=({"name": "country", "value": "Spain|United K"},))
     glance = reading.glance_at(["country"])
@@ -51,20 +49,37 @@ def main(folder: Path) -> None:
     passing.setup()
     passing.start_bundle()
     form, table, gz = JsonFormat(), ParquetFormat(codec="zstd"), codec("gz")
-    written = [b"\n".join(form.format_all(batch)) for batch in batches]
+
+    def show(what: str, work: Callable[[Any], Any], before: Callable[[Any], Any] = lambda chunk: chunk) -> None:
+        """What `work` takes for what `before` makes of each chunk, as it comes."""
+        rounds = []
+        for _ in range(ROUNDS):
+            taken = 0.0
+            for path in files:
+                for chunk, _, _ in reading.chunks(opened(path)):
+                    given = before(chunk)
+                    begun = time.process_time()
+                    work(given)
+                    taken += time.process_time() - begun
+            rounds.append(taken)
+        tell(what, rounds)
+
+    def tell(what: str, rounds: list[float]) -> None:
+        print(f"{what:<40} {median(rounds) / lines * 1e6:.3f}", flush=True)
 
     print(f"records of {size:.0f} bytes of JSON; microseconds of CPU a record, median of {ROUNDS} rounds")
-    show("decompress gzip", lines, lambda path: exhaust(opened(path)), files)
-    show("cut into chunks and lines, beyond that", lines, lambda path: len(list(reading.chunks(opened(path)))), files,
-         less=lambda path: exhaust(opened(path)))  # fmt: skip
-    show("look at one field and judge it", lines, lambda chunk: answers.on(glance(chunk)[0]), chunks)
-    show("decode whole", lines, reading.decode, texts)
-    show("a step: nothing", lines, lambda batch: passing.batch(Batch(unit, 0, range(len(batch)), batch)), batches)
-    show("a step: one expression", lines, lambda batch: step.batch(Batch(unit, 0, range(len(batch)), batch)), batches)
-    show("write JSON", lines, form.format_all, batches)
-    show("of it orjson alone", lines, lambda batch: list(map(orjson.dumps, batch)), batches)
-    show("compress gzip", lines, gz.compress, written)
-    show("make columns (Parquet)", lines, table.encode, batches)
+    plain = [whole(exhausted, files) for _ in range(ROUNDS)]
+    tell("decompress gzip", plain)
+    cutting = [whole(lambda path: sum(1 for _ in reading.chunks(opened(path))), files) for _ in range(ROUNDS)]
+    tell("cut into chunks and lines", [both - less for both, less in zip(cutting, plain, strict=True)])
+    show("look at one field and judge it", lambda chunk: answers.on(glance(chunk)[0]))
+    show("decode whole", reading.decode)
+    show("a step: nothing", lambda batch: passing.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
+    show("a step: one expression", lambda batch: step.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
+    show("write JSON", form.format_all, reading.decode)
+    show("of it orjson alone", lambda batch: list(map(orjson.dumps, batch)), reading.decode)
+    show("compress gzip", gz.compress, lambda chunk: chunk.text)
+    show("make columns (Parquet)", table.encode, reading.decode)
 
 
 class Nothing:
@@ -78,22 +93,16 @@ def opened(path: Path) -> Any:
     return Auto().open(open(path, "rb"))
 
 
-def exhaust(stream: Any) -> int:
-    size = 0
-    while data := stream.read(256 << 10):
-        size += len(data)
-    return size
+def exhausted(path: Path) -> None:
+    stream = opened(path)
+    while stream.read(256 << 10):
+        pass
 
 
-def show(what: str, records: int, work: Callable[[Any], Any], parts: Iterable[Any], less: Any = None) -> None:
-    found = [timed(work, parts) - (timed(less, parts) if less else 0.0) for _ in range(ROUNDS)]
-    print(f"{what:<40} {median(found) / records * 1e6:.3f}", flush=True)
-
-
-def timed(work: Callable[[Any], Any], parts: Iterable[Any]) -> float:
+def whole(work: Callable[[Path], Any], files: Iterable[Path]) -> float:
     begun = time.process_time()
-    for part in parts:
-        work(part)
+    for path in files:
+        work(path)
     return time.process_time() - begun
 
 
