@@ -33,7 +33,7 @@ class AzureBlobWriter(RemoteWriter):
             filebase: 'dumps/%Y-%m-%d/part-'
     """
 
-    takes_copies: ClassVar[bool] = True
+    takes_copies: ClassVar[bool | str] = True
 
     container: str = option("name of the container", type="str", example="products")
     account_name: str | None = option("name of the account", type="str", default=None, env="EXPORTERS_AZUREWRITER_NAME")

@@ -25,8 +25,9 @@ class RemoteWriter(Connected, FileWriterOptions):
     """Options of every writer to a storage."""
 
     remote: ClassVar[bool] = True
-    takes_copies: ClassVar[bool] = False
-    """Whether objects of other storages may be copied there as they are: those of the old system are."""
+    takes_copies: ClassVar[bool | str] = False
+    """Whether objects of other storages may be copied there as they are: those of the old system are. A name: only those
+    that the reader of this name finds."""
 
     attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
 
