@@ -24,6 +24,8 @@ FS = {"name": "fs", "options": {"filebase": "out/p-"}}
         ("az://shop.products/d", "azure_blob", {"account_name": "shop", "container": "products", "prefix": "d"}),
         ("sftp://me@files:2222/~/dumps", "sftp", {"host": "files", "port": 2222, "sftp_user": "me", "path": "dumps"}),
         ("ftps://files/dumps/a%20b", "ftp", {"host": "files", "tls": True, "path": "/dumps/a b"}),
+        ("gdrive://root/dumps/a", "gdrive", {"folder_id": "root", "path": "dumps/a"}),
+        ("dropbox:///dumps/a", "dropbox", {"path": "dumps/a"}),
         ("https://example.org/a?b=1", "http", {"input": "https://example.org/a?b=1"}),
     ],
 )
@@ -49,6 +51,8 @@ def test_a_url_of_a_writer():
         ("http://files/x", "files cannot be delivered to a web server"),
         ("sftp://files:port/x", "no URL"),
         ("s3:///x", "bucket: it is empty"),
+        ("gdrive:///x", "folder_id: '' is no ID"),
+        ("dropbox://dumps/a", "write dropbox:///dumps/a"),
         ("other://files/x", "is no URL of a storage; known: az://"),
     ],
 )
