@@ -321,8 +321,13 @@ class Drive(Service):
         return 200, {}, self.shown(session["done"], session["fields"])
 
     def token(self, form: dict[str, list[str]]) -> dict[str, Any]:
-        found = self.refresh.get(form.get("refresh_token", [""])[0])
-        if found is None or form["grant_type"] != ["refresh_token"]:
+        if form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]:  # a service account
+            claims = form["assertion"][0].split(".")[1]
+            told = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+            found = self.refresh.get(f"{told['iss']} for {told.get('sub')}")
+        else:
+            found = self.refresh.get(form.get("refresh_token", [""])[0])
+        if found is None:
             raise Refused(400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})
         return {"access_token": found, "expires_in": 3600, "token_type": "Bearer"}
 
