@@ -156,63 +156,70 @@ class DropboxStorage(ClientStorage):
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """In one request, or in an upload session whose last request makes the file appear."""
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return self._sent(name, file, content)
+            except StorageError as error:
+                if attempt == self.attempts or not _is_lost(error):
+                    raise
+        raise AssertionError("attempts is at least 1")
+
+    def _sent(self, name: str, file: BinaryIO, content: Content) -> Stored:
         library = client("dropbox.files", WHAT, EXTRA)
-        mode = library.WriteMode.overwrite
+        mode, sent, hashed = library.WriteMode.overwrite, Sent(file), hashlib.sha256()
+        data, at, session = _next(sent, hashed), 0, ""
+        if content.size > CHUNK:
+            session = self._again(lambda: self.client.files_upload_session_start(b""), name, True).session_id
+            while at + len(data) < content.size and data:
+                self._in_session(name, session, data, at, self.client.files_upload_session_append_v2)
+                at, data = at + len(data), _next(sent, hashed)
+        sent.compare(self.url(name), content)
+        wanted = hashed.hexdigest()
+        if session:
+            commit = library.CommitInfo(path=_path(name), mode=mode, mute=True)
+            made = self._in_session(
+                name,
+                session,
+                data,
+                at,
+                lambda data, at: self.client.files_upload_session_finish(data, at, commit),
+                wanted,
+            )
+        else:
+            made = self._again(lambda: self.client.files_upload(data, _path(name), mode=mode, mute=True), name, True)
+        if made.content_hash != wanted:
+            raise StorageError("", f"{self.url(name)} did not arrive as it was sent: its content hash differs")
+        return arrived(self.url(name), _stored(name, made), content)
 
-        def send() -> Stored:
-            sent, hashed = Sent(file), hashlib.sha256()
-            data, at, session = _next(sent, hashed), 0, ""
-            if content.size > CHUNK:
-                session = self._again(lambda: self.client.files_upload_session_start(b""), name).session_id
-                while at + len(data) < content.size and data:
-                    self._append(name, data, library.UploadSessionCursor(session_id=session, offset=at))
-                    at, data = at + len(data), _next(sent, hashed)
-            sent.compare(self.url(name), content)
-            if session:
-                cursor = library.UploadSessionCursor(session_id=session, offset=at)
-                commit = library.CommitInfo(path=_path(name), mode=mode, mute=True)
-                last = data
-                made = self._finish(name, last, cursor, commit, hashed.hexdigest())
-            else:
-                upload = self.client.files_upload
-                made = self._again(lambda: upload(data, _path(name), mode=mode, mute=True), name, putting=True)
-            if made.content_hash != hashed.hexdigest():
-                raise StorageError("", f"{self.url(name)} did not arrive as it was sent: its content hash differs")
-            return arrived(self.url(name), _stored(name, made), content)
+    def _in_session(
+        self, name: str, session: str, data: bytes, at: int, act: Callable[[bytes, Any], Any], wanted: str = ""
+    ) -> Any:
+        """Send a piece, or what of it has not arrived yet. Where only the answer to the last one was lost, the session
+        is gone and the file is there: `wanted` is its content hash then."""
+        library, errors = client("dropbox.files", WHAT, EXTRA), client("dropbox.exceptions", WHAT, EXTRA)
+        start, tries = at, 0
 
-        return patiently(send, self.attempts if content.size > CHUNK else 1)
-
-    def _append(self, name: str, data: bytes, cursor: Any) -> None:
-        errors = client("dropbox.exceptions", WHAT, EXTRA)
-
-        def append() -> None:
-            try:
-                self.client.files_upload_session_append_v2(data, cursor)
-            except errors.ApiError as error:
-                if not (error.error.is_incorrect_offset()
-                        and error.error.get_incorrect_offset().correct_offset == cursor.offset + len(data)):  # fmt: skip
-                    raise  # Otherwise it had arrived, and only the answer was lost.
-
-        self._again(append, name, putting=True)
-
-    def _finish(self, name: str, data: bytes, cursor: Any, commit: Any, wanted: str) -> Any:
-        """The last request of a session. Where its answer was lost, the session is gone and the file is there."""
-        errors = client("dropbox.exceptions", WHAT, EXTRA)
-        tries = 0
-
-        def finish() -> Any:
-            nonlocal tries
+        def once() -> Any:
+            nonlocal start, tries
             tries += 1
-            try:
-                return self.client.files_upload_session_finish(data, cursor, commit)
-            except errors.ApiError as error:
-                if tries > 1 and _tags(error.error)[:1] == ["lookup_failed"]:
-                    found = self.client.files_get_metadata(commit.path)
-                    if getattr(found, "content_hash", "") == wanted:
-                        return found
-                raise
+            while True:
+                cursor = library.UploadSessionCursor(session_id=session, offset=start)
+                try:
+                    return act(data[start - at :], cursor)
+                except errors.ApiError as error:
+                    offset = _offset(error.error)
+                    if start < offset <= at + len(data):
+                        start = offset
+                        if wanted or start < at + len(data):
+                            continue
+                        return None
+                    if wanted and tries > 1 and _tags(error.error)[0] == "lookup_failed":
+                        found = self.client.files_get_metadata(_path(name))
+                        if getattr(found, "content_hash", "") == wanted:
+                            return found
+                    raise
 
-        return self._again(finish, name, putting=True)
+        return self._again(once, name, putting=True)
 
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy a file inside the Dropbox; None where it has to be streamed: from another one, or over a file."""
@@ -283,7 +290,7 @@ class DropboxStorage(ClientStorage):
             if tags[-1] in ("not_found", "not_folder", "not_file") and not putting:
                 raise NotThere("", f"there is no file {self.url(name)}") from error
             what = next((_SAYS[tag] for tag in tags if tag in _SAYS), "the server refused")
-            passing = "too_many_write_operations" in tags or tags[:1] == ["lookup_failed"]
+            passing = "too_many_write_operations" in tags
             raise StorageError("", f"{what} (the server said {'/'.join(tags)})", passing=passing) from error
         except errors.BadInputError as error:
             said = answer(str(error.message))
@@ -356,6 +363,19 @@ def _next(sent: Sent, hashed: Any) -> bytes:
 
 def _stored(name: str, found: Any) -> Stored:
     return Stored(name, int(found.size), found.rev, "", {"content_hash": found.content_hash or ""})
+
+
+def _is_lost(error: StorageError) -> bool:
+    """Whether the server no longer knows an upload session."""
+    tags = _tags(getattr(error.__cause__, "error", None))
+    return tags in (["not_found"], ["lookup_failed", "not_found"])
+
+
+def _offset(union: Any) -> int:
+    """Up to where the server has the bytes of a session, where it expected others; -1 where something else is wrong."""
+    while union is not None and getattr(union, "_tag", "") in ("lookup_failed", "incorrect_offset"):
+        union = union._value
+    return int(getattr(union, "correct_offset", -1))
 
 
 def _tags(union: Any) -> list[str]:

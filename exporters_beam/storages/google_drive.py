@@ -12,6 +12,7 @@ import posixpath
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class GoogleDriveStorage(ClientStorage):
         with self._answers(""):
             service = discovery.build_from_document(described, credentials=self._credentials())
             files = service.files()
+        weakref.finalize(self, service.close)
         wanted = "id,mimeType,driveId,capabilities(canAddChildren)"
         root = self._do(files.get(fileId=self.folder, fields=wanted, supportsAllDrives=True))
         if root["mimeType"] != FOLDER:

@@ -136,6 +136,7 @@ class Drive(Service):
         """Refresh tokens, and the access token that they get."""
         self.may_read_only: set[str] = set()
         self.page = 1000
+        self.searched: list[dict[str, str]] = []
         self._count = count(1)
         super().__init__()
 
@@ -218,6 +219,7 @@ class Drive(Service):
         return self.items[given]
 
     def list(self, _: str, query: dict[str, str], *__: Any) -> dict[str, Any]:
+        self.searched.append(query)
         wanted = query["q"]
         parents = set(re.findall(r"'([^']*)' in parents", wanted))
         for parent in parents:
@@ -407,7 +409,11 @@ class Dropbox(Service):
             raise Refused(401, {"error_summary": "expired_access_token/", "error": {".tag": "expired_access_token"}})
         if token not in self.accounts:
             raise Refused(401, {"error_summary": "invalid_access_token/", "error": {".tag": "invalid_access_token"}})
-        kind = "metadata.read" if route.name in ("get_metadata", "list_folder", "list_folder/continue") else "content.write"
+        kind = (
+            "metadata.read"
+            if route.name in ("get_metadata", "list_folder", "list_folder/continue")
+            else "content.write"
+        )
         scope = "files." + ("content.read" if route.name == "download" else kind)
         if token in self.scopes and scope not in self.scopes[token]:
             error = {".tag": "missing_scope", "required_scope": scope}

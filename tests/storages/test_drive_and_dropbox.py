@@ -13,7 +13,7 @@ import pytest
 import exporters_beam
 from exporters_beam.storages import Content, NotThere, StorageError, of_url
 
-from clouds import content_hash
+from clouds import Refused, content_hash
 from helpers import jsonl
 from places import SECRET, Place
 
@@ -89,6 +89,16 @@ def test_files_of_one_name_are_all_read_and_the_oldest_is_replaced(gdrive: Place
     assert len(report.files) == 3 and len({file["name"] for file in report.files}) == 3
     put(gdrive.storage(), "in/a.jl", b"new")
     assert [service.items[given].data for given in ids(gdrive, "a.jl")][:2] == [b"new", jsonl([{"n": 1}])]
+
+
+def test_a_shared_drive_is_searched_by_its_id(gdrive: Place):
+    service = gdrive.made
+    service.items[gdrive.options["folder_id"]].told["driveId"] = "a-drive"
+    put(gdrive.storage(), "out/a", b"1")
+    service.searched.clear()
+    assert [found.name for found in gdrive.storage().names("out")] == ["out/a"]
+    for query in service.searched:
+        assert (query["corpora"], query["driveId"], query["includeItemsFromAllDrives"]) == ("drive", "a-drive", "true")
 
 
 def test_two_workers_put_the_same_new_file_at_once(gdrive: Place, monkeypatch):
@@ -198,6 +208,22 @@ def test_credentials_of_exporters_0_6_18(gdrive: Place):
     assert listed.decode() == f"{hashlib.md5(data).hexdigest()} a/b/f-0000.jl.gz\n"
 
 
+def test_credentials_from_files_stay_references(gdrive: Place, tmp_path):
+    """What the file holds stands in no book, no manifest and no staged file, and in no file of Drive."""
+    given = gdrive.options["credentials"]
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/drive.json").write_text(json.dumps({"refresh_token": given["refresh_token"]}))
+    app = {"web": {name: given[name] for name in ("client_id", "client_secret", "token_uri")}}
+    (tmp_path / "keys/app.json").write_text(json.dumps(app))
+    for name, file in (("credentials", "drive"), ("client_secret", "app")):
+        gdrive.options[name] = f"${{secret:file:{tmp_path}/keys/{file}.json}}"
+    report = exporters_beam.run({"reader": RANDOM, "writer": gdrive.writer("out/p-")})
+    assert report.written == 10 and titles(gdrive, ids(gdrive, "out")[0]) == [".exporters", "p-0000.jl.gz"]
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.parent.name != "keys":
+            assert SECRET.encode() not in path.read_bytes()
+
+
 def test_a_service_account_acts_for_a_user(gdrive: Place):
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -232,6 +258,40 @@ def test_an_upload_session_goes_on_where_it_broke(dropbox: Place, monkeypatch, c
     appended = [asked for asked, _ in service.requests if asked.endswith("append_v2")]
     assert len(appended) == (3 if called == "append_v2" else 2)
     assert dropbox.storage().stat("out/a").metadata["content_hash"] == content_hash(DATA)
+
+
+@pytest.mark.parametrize("called", ["append", "finish"])
+def test_what_of_a_piece_has_arrived_is_not_sent_again(dropbox: Place, monkeypatch, called):
+    """The server takes a part of a piece, or all of it without making the file, and fails."""
+    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    act = getattr(type(dropbox.made), f"do_upload_session_{called}")
+
+    def fails(self, account, given, data, headers):
+        if not failed:
+            failed.append(data)
+            self.sessions[given.cursor.session_id]["data"] += data if called == "finish" else data[:100]
+            raise Refused(500, b"come again later")
+        return act(self, account, given, data, headers)
+
+    failed: list[bytes] = []
+    monkeypatch.setattr(type(dropbox.made), f"do_upload_session_{called}", fails)
+    put(dropbox.storage(), "out/a", DATA)
+    assert failed and dropbox.get("out/a") == DATA
+
+
+def test_a_session_that_the_server_has_lost_begins_again(dropbox: Place, monkeypatch):
+    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    act = type(dropbox.made).do_upload_session_finish
+
+    def loses(self, account, given, data, headers):
+        if not lost:
+            lost.append(self.sessions.pop(given.cursor.session_id))
+        return act(self, account, given, data, headers)
+
+    lost: list[dict] = []
+    monkeypatch.setattr(type(dropbox.made), "do_upload_session_finish", loses)
+    put(dropbox.storage(), "out/a", DATA)
+    assert lost and dropbox.get("out/a") == DATA
 
 
 def test_nothing_appears_before_the_last_piece(dropbox: Place, monkeypatch):
