@@ -104,18 +104,14 @@ class DropboxStorage(ClientStorage):
 
     def _below(self, folder: str) -> Iterator[Stored]:
         """Every file below a folder, in order of the whole path. The files of one folder are held."""
-        found: list[tuple[str, Stored | None]] = []
+        found: list[tuple[str, int, str]] = []
         for entry in self._listed(folder):
             name = posixpath.join(folder, entry.name)
-            if is_bookkeeping(name):
-                continue
-            if hasattr(entry, "rev"):
-                found.append((name, _stored(name, entry)))
-            else:
-                found.append((f"{name}/", None))
-        for name, stored in sorted(found, key=lambda pair: pair[0]):
-            if stored is not None:
-                yield stored
+            if not is_bookkeeping(name):
+                found.append((name, int(entry.size), entry.rev) if hasattr(entry, "rev") else (f"{name}/", 0, ""))
+        for name, size, rev in sorted(found):
+            if rev:
+                yield Stored(name, size, rev)
             else:
                 with suppress(NotThere):
                     yield from self._below(name[:-1])

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any, BinaryIO
 
 from exporters_beam.errors import ConfigError
@@ -58,6 +59,8 @@ BY_ID = "?id="
 
 MARK = "exporters_beam"
 """The property of a file that says which export has made it."""
+
+NOTHING: Mapping[str, str] = {}
 
 _making = threading.Lock()
 
@@ -221,22 +224,23 @@ class GoogleDriveStorage(ClientStorage):
 
     def _below(self, path: str, folders: list[str], plain: bool = True) -> Iterator[Stored]:
         """Every file below folders, in order of the whole path. The files of one folder are held."""
-        below: dict[str, list[dict[str, Any]]] = {}
+        below = []
         for each in self._list(f"({_in(folders)})"):
-            if each["mimeType"] == FOLDER or _is_file(each):
-                is_folder = each["mimeType"] == FOLDER
-                below.setdefault(each["name"] + "/" * is_folder, []).append(each)
-        for title in sorted(below):
-            name = posixpath.join(path, title)
-            found = sorted(below.pop(title), key=_age)
-            if is_bookkeeping(name.rstrip("/")):
+            is_folder = each["mimeType"] == FOLDER
+            if is_folder or _is_file(each):
+                title = each["name"] + "/" * is_folder
+                below.append((title, is_folder, each["createdTime"], each["id"], _stored("", each)))
+        below.sort(key=lambda each: each[:4])
+        for (title, is_folder), found in groupby(below, key=lambda each: each[:2]):
+            name = f"{path}/{title}" if path else title
+            if is_bookkeeping(name):
                 continue
-            if found[0]["mimeType"] == FOLDER:
-                yield from self._below(name[:-1], [each["id"] for each in found], plain and "/" not in title[:-1])
+            if is_folder:
+                yield from self._below(name[:-1], [each[3] for each in found], plain and "/" not in title[:-1])
                 continue
-            for n, each in enumerate(found):
+            for n, (_, _, _, given, stored) in enumerate(found):
                 clear = plain and not n and "/" not in title and BY_ID not in title
-                yield _stored(name if clear else f"{name}{BY_ID}{each['id']}", each)
+                yield stored._replace(name=name if clear else f"{name}{BY_ID}{given}")
 
     def stat(self, name: str) -> Stored:
         return _stored(name, self._found(name))
@@ -294,7 +298,10 @@ class GoogleDriveStorage(ClientStorage):
     def _send(self, start: Callable[[], Any], new: str = "") -> dict[str, Any]:
         """Upload a file; what breaks off goes on where the server is, or in a new upload where it has lost it."""
         errors = client("googleapiclient.errors", WHAT, EXTRA)
-        lost = client("httplib2", WHAT, EXTRA).HttpLib2Error
+        broken = (
+            client("httplib2", WHAT, EXTRA).HttpLib2Error, client("google.auth.exceptions", WHAT, EXTRA).TransportError,
+            http.client.HTTPException, ConnectionError, TimeoutError,
+        )  # fmt: skip
         request, failed, arrived_to = start(), 0, 0
         while True:
             try:
@@ -312,9 +319,9 @@ class GoogleDriveStorage(ClientStorage):
                 if failed >= self.attempts or not (gone or _may_pass(error)):
                     raise
                 if gone:
-                    request, arrived_to = start(), 0
+                    request = start()
                 _pause(failed, error.resp.get("retry-after", ""))
-            except (lost, http.client.HTTPException, ConnectionError, TimeoutError):
+            except broken:
                 failed += 1
                 if failed >= self.attempts:
                     raise
@@ -407,8 +414,8 @@ class GoogleDriveStorage(ClientStorage):
             raise StorageError(
                 "credentials", "none were given, and this machine has none of its own (application default credentials)"
             ) from error
-        except auth.TransportError as error:
-            raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error
+        except auth.TransportError as error:  # The client does not try again to get a token.
+            raise StorageError("host", f"the server cannot be reached ({answer(str(error))})", passing=True) from error
         except auth.GoogleAuthError as error:
             told = str(error.args[0]) if error.args else str(error)
             raise StorageError("credentials", f"the server does not take them ({answer(told)})") from error
@@ -499,8 +506,8 @@ def _age(found: Mapping[str, Any]) -> tuple[str, str]:
 
 def _stored(name: str, found: Mapping[str, Any]) -> Stored:
     md5 = found.get("md5Checksum", "")
-    metadata = {key: value for key, value in found.get("appProperties", {}).items() if key != MARK}
-    return Stored(name, int(found.get("size") or 0), f"{found['id']}:{md5}", md5, metadata)
+    told = {key: value for key, value in found.get("appProperties", {}).items() if key != MARK}
+    return Stored(name, int(found.get("size") or 0), f"{found['id']}:{md5}", md5, told or NOTHING)
 
 
 def _pause(attempt: int, wanted: str = "") -> None:

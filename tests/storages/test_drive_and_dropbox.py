@@ -78,6 +78,7 @@ def test_files_of_one_name_are_all_read_and_the_oldest_is_replaced(gdrive: Place
     folder = ids(gdrive, "in")[0]
     other = service.add("a.jl", [folder], jsonl([{"n": 1}]), mimeType="text/plain")
     slash = service.add("b/c.jl", [folder], jsonl([{"n": 2}]), mimeType="text/plain")
+    service.add("b", [folder], mimeType=service.FOLDER)
     service.add("a document", [folder], mimeType="application/vnd.google-apps.document")
     names = [found.name for found in gdrive.storage().names("in")]
     assert names == ["in/a.jl", f"in/a.jl?id={other}", f"in/b/c.jl?id={slash}"]
@@ -162,6 +163,22 @@ def test_an_upload_that_the_server_has_lost_begins_again(gdrive: Place, monkeypa
     monkeypatch.setattr(type(service), "session", loses)
     put(gdrive.storage(), "out/a", DATA)
     assert lost and gdrive.get("out/a") == DATA and len(ids(gdrive, "a")) == 1
+
+
+def test_an_upload_that_is_lost_again_and_again_fails(gdrive: Place, monkeypatch):
+    monkeypatch.setattr("exporters_beam.storages.google_drive.CHUNK", MIB)
+    monkeypatch.setattr("exporters_beam.storages.google_drive._pause", lambda *_: None)
+    act = type(gdrive.made).session
+
+    def loses(self, name, headers, body):
+        if headers.get("content-range", "").startswith("bytes 2097152-"):
+            self.sessions.pop(name, None)
+        return act(self, name, headers, body)
+
+    monkeypatch.setattr(type(gdrive.made), "session", loses)
+    with pytest.raises(StorageError, match="Upload session not found"):
+        put(gdrive.storage(), "out/a", DATA)
+    assert ids(gdrive, "a") == []
 
 
 def test_nothing_stays_that_arrived_otherwise(gdrive: Place):
