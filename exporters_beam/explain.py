@@ -84,7 +84,7 @@ def _component(name: str, component: Any) -> str:
 def _decisions(plan: Plan) -> Iterator[str]:
     if plan.copied:
         assert plan.names is not None
-        inside = type(plan.reader.storage) is type(plan.writer.storage) and hasattr(plan.writer.storage, "copy")
+        inside = hasattr(plan.writer.storage, "copy") and plan.writer.storage.beside(plan.reader.storage)
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
@@ -104,13 +104,17 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.filters_first:
         yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     pushed = plan.pushdown
-    if pushed.fields is not None and plan.filters_first:
+    if pushed.complete and pushed.fields is not None:
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded, since nothing else is looked at"
+    elif pushed.fields is not None and plan.filters_first:
         yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
     elif plan.columnar:
         read = "" if plan.columns is None else f", and {_named(plan.columns)} read"
         yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
     elif plan.filters_first:
         yield f"no pushdown: {pushed.why}"
+    if plan.skips:
+        yield "row groups are not read where their statistics say that the filter drops all they hold"
     if pushed.lines:
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
     for step in plan.steps:

@@ -40,12 +40,14 @@ class Pushdown:
     """What the first filter and the decoding share.
 
     `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
-    records that pass are handed on as the lines they are. `why` says what stands against the one and the other.
+    records that pass are handed on as the lines they are; with `complete` nothing else is ever looked at, so that nothing
+    else is decoded. `why` says what stands against it.
     """
 
     fields: frozenset[str] | None = None
     lines: bool = False
     why: str = ""
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class Plan:
                 return Pushdown(why="it is turned off")
             if self._hands_on_lines:
                 return Pushdown(lines=True)
+        if glances and self.needed is not None:
+            return Pushdown(self.needed, complete=True)
         filters = [self.steps[0].component] if self.filters_first else []
-        lines = glances and self._hands_on_lines
+        lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
         fields: set[str] = set()
         unproved = ""
@@ -113,10 +117,39 @@ class Plan:
         elif not self.spec.settings.pushdown:
             why = "it is turned off"
         elif not glances:
-            why = "only JSON lines can be decoded in part"
+            why = "only JSON lines and CSV can be decoded in part"
         else:
             why = unproved
         return Pushdown(None if why else frozenset(fields), lines, why)
+
+    @property
+    def needed(self) -> frozenset[str] | None:
+        """The top-level fields that the steps and the format look at; None for all, or where that cannot be proved. Dead
+        letters show whole records."""
+        fields: frozenset[str] | None = getattr(self.format, "needs", None)
+        if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
+            return None
+        judges = [step.component for step in self.steps if step.kind == "keep"]
+        if len(judges) < len(self.steps):
+            return None
+        for judge in [*judges, *([self.grouper] if self.grouper is not None else [])]:
+            reads = getattr(judge, "reads", None)
+            if reads is None:
+                return None
+            fields |= reads
+        return fields
+
+    @property
+    def skips(self) -> bool:
+        """Whether parts of a table are not read where its statistics say that the first filter drops all their records.
+        What could not be read of them is not noticed; where failed records become dead letters, it is."""
+        return (
+            self.spec.settings.pushdown
+            and not self.on_error.writes
+            and hasattr(self.deserializer, "skipping")
+            and self.filters_first
+            and hasattr(self.steps[0].component, "may_keep")
+        )
 
     @property
     def columnar(self) -> bool:

@@ -18,7 +18,7 @@ from exporters_beam.__main__ import main
 from exporters_beam.letters import OnError
 from exporters_beam.plan import make
 from exporters_beam.reading import Source
-from exporters_beam.records import Chunk, Line, Lines, Mark, Unit
+from exporters_beam.records import Batch, Chunk, Mark, Unit
 from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.reads import fields_read
@@ -76,28 +76,31 @@ def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: boo
     decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper)
     decode.setup()
     decode.start_bundle()
-    found = [*decode.process(Chunk(UNIT, 0, 0, data)), *decode.process(Mark(UNIT, 0, (), True))]
+    found = [*decode.process(Chunk(UNIT, 0, 0, data))]
+    if not any(isinstance(element, TaggedOutput) for element in found):  # nothing follows what ends the export
+        found += decode.process(Mark(UNIT, 0, (), True))
     decode.finish_bundle()
-    return [shown(element) for each in found for element in apart(each)]
+    return sorted(shown(element) for each in found for element in apart(each))  # lines of groups come group by group
 
 
 def apart(element: Any) -> list[Any]:
-    """Lines one by one."""
-    if isinstance(element, TaggedOutput) or not isinstance(element[1], Lines):
+    """Records, lines and failures one by one."""
+    if isinstance(element, (TaggedOutput, Mark)):
         return [element]
-    (unit, number, first), (numbers, text, sizes) = element
-    lines = text.split(b"\n")
-    assert lines.pop() == b"" and list(sizes) == [len(line) for line in lines] and first == numbers[0]
-    return [((unit, number, n), Line((), line)) for n, line in zip(numbers, lines, strict=True)]
+    if isinstance(element, Batch):
+        alone = [(n, "record", repr(record)) for n, record in zip(element.numbers, element.records, strict=True)]
+        return [*alone, *((failure.position[2], "failure", repr(failure)) for failure in element.failures)]
+    lines = element.text.split(b"\n")
+    assert lines.pop() == b"" and list(element.sizes) == [len(line) for line in lines]
+    return [(n, "line", element.group, line) for n, line in zip(element.numbers, lines, strict=True)]
 
 
 def shown(element: Any) -> Any:
     if isinstance(element, TaggedOutput):
-        return element.tag, repr(element.value)
-    position, record = element
-    if isinstance(record, Mark):
-        return position, record._replace(counts=tuple(sorted(record.counts)))
-    return position, type(record).__name__, repr(record)
+        return -2, element.tag, repr(element.value)
+    if isinstance(element, Mark):
+        return -1, repr(element._replace(counts=tuple(sorted(element.counts))))
+    return element
 
 
 @pytest.mark.parametrize("on_error", ON_ERROR)
@@ -192,6 +195,7 @@ SHAPES: dict[str, dict] = {
     "lines": {},
     "grouped lines": {"grouper": {"name": "file_key", "options": {"keys": ["b"]}}},
     "parquet": {"formatter": "parquet"},
+    "csv": {"formatter": {"name": "csv", "options": {"fields": ["n", "a"]}}, "on_error": "skip"},
     "limit": {"options": {"items_limit": 5}},
 }
 
@@ -214,12 +218,13 @@ def test_whole_exports_are_the_same_with_and_without(shape, tmp_path):
             "on_error": "dead_letter",
             **sections,
         })  # fmt: skip
-        letters = [
-            {**json.loads(line), "export": ""} for line in Path(report.dead_letters["name"]).read_bytes().splitlines()
-        ]
+        lines = Path(report.dead_letters["name"]).read_bytes().splitlines() if report.dead_letters else []
+        letters = [{**json.loads(line), "export": ""} for line in lines]
         found.append((report.counts, letters, {name: path.read_bytes() for name, path in visible(out).items()}))
     assert found[0] == found[1]
-    assert found[0][2] and [letter["number"] for letter in found[0][1]] == [4, 41, 71]
+    numbers = [] if sections.get("on_error") == "skip" else [4, 41, 71]
+    assert found[0][2] and [letter["number"] for letter in found[0][1]] == numbers
+    assert sum(n for name, n in found[0][0].items() if name.endswith(("skipped", "dead_lettered"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -259,14 +264,22 @@ def test_what_an_expression_reads(source, fields):
         ({"deserializer": "csv"}, None, True, ""),
         ({"deserializer": "csv", "exporter_options": {"pushdown": False}}, None, False, "it is turned off"),
         ({"deserializer": "csv", "grouper": {"name": "file_key", "options": {"keys": ["c"]}}}, None, False, "there is no"),
-        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}}, None, False, "there is no filter before"),
+        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}}, {"a"}, False, ""),
+        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}, "on_error": "dead_letter"}, None, False, "there is no"),
+        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}},
+          "filter": {"name": "key_value", "options": {"keys": [{"name": "b.c", "value": 1}]}},
+          "grouper": {"name": "file_key", "options": {"keys": ["d"]}}}, {"a", "b", "d"}, False, ""),
+        ({"formatter": {"name": "csv", "options": {"fields": ["a"]}},
+          "transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
         ({"formatter": {"name": "json", "options": {"reencode": True}}}, None, False, "there is no filter before"),
         ({"filter": {"name": "pythonexp", "options": {"python_expression": "len(item)"}}}, None, False,
          "what the filter reads of a record cannot be proved"),
         ({"filter": {"name": "python", "options": {"function": "json:loads"}}}, None, False, "what the filter reads"),
         ({"deserializer": "json", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
-         None, False, "only JSON lines can be decoded in part"),
+         None, False, "only JSON lines and CSV can be decoded in part"),
         ({"exporter_options": {"pushdown": False}}, None, True, "it is turned off"),
+        ({"deserializer": "csv", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
+         {"a"}, False, ""),
         ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"c"}, True, ""),
         ({"grouper": {"name": "python", "options": {"function": "json:loads", "values": 1}}}, None, False, "there is no"),
         ({"transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
@@ -311,4 +324,4 @@ def test_the_option_no_pushdown(tmp_path):
 def test_a_line_is_a_record_that_nothing_changes():
     data = b'{"a":1, "b":2}\n'
     found = sifted(data, None, True, None, True, OnError())
-    assert found[0] == ((UNIT, 0, 0), "Line", repr(Line((), b'{"a":1, "b":2}')))
+    assert found[1] == (0, "line", (), b'{"a":1, "b":2}')

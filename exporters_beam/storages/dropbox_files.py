@@ -217,9 +217,13 @@ class DropboxStorage(ClientStorage):
 
         return self._again(once, name, putting=True)
 
+    def beside(self, source: Storage) -> bool:
+        """Whether files of a storage can be copied here inside the service: those of the same user."""
+        return isinstance(source, DropboxStorage) and source._user == self._user
+
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy a file inside the Dropbox; None where it has to be streamed: from another one, or over a file."""
-        if not isinstance(source, DropboxStorage) or source._user != self._user:
+        if not (isinstance(source, DropboxStorage) and self.beside(source)):
             return None
         wanted = found.metadata.get("content_hash", "")
         errors = client("dropbox.exceptions", WHAT, EXTRA)

@@ -340,9 +340,13 @@ class GoogleDriveStorage(ClientStorage):
         self._trash(found.etag.partition(":")[0])
         return _stored(found.name, same[0])
 
+    def beside(self, source: Storage) -> bool:
+        """Whether files of a storage can be copied here inside the service: those of the same user."""
+        return isinstance(source, GoogleDriveStorage) and source._user == self._user
+
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy a file inside Drive; None where it has to be streamed: for another user, or over a file that is there."""
-        if not isinstance(source, GoogleDriveStorage) or source._user != self._user:
+        if not (isinstance(source, GoogleDriveStorage) and self.beside(source)):
             return None
         folder, title = posixpath.split(_clean(name))
         parent = self._make(folder)

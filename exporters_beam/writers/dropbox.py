@@ -18,8 +18,10 @@ class DropboxWriter(DropboxAccount, RemoteWriter):
     in the root of the Dropbox, or in the folder of the app where the token is for that. Beside the files only
     `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume` needs stay on
     this machine, in the folder of `staging`. Access tokens live four hours: give `refresh_token` and `app_key` for longer
-    exports. Where the server has too much to do the client waits as long as it says, five times in all. Needs the extra
-    `dropbox`.
+    exports. Where the server has too much to do the client waits as long as it says, five times in all.
+
+    The service does not tell capital letters from small ones: an export whose file names differ in nothing else fails,
+    naming two of them. Needs the extra `dropbox`.
 
     Example:
         writer:
@@ -30,6 +32,7 @@ class DropboxWriter(DropboxAccount, RemoteWriter):
     """
 
     takes_copies: ClassVar[bool | str] = "dropbox"
+    without_case: ClassVar[str] = "Dropbox"
 
     def __post_init__(self) -> None:
         super().__post_init__()

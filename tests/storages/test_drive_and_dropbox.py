@@ -352,6 +352,15 @@ def test_a_refresh_token_gets_access_tokens(dropbox: Place):
         assert stream.read() == b"4567"
 
 
+def test_names_that_are_one_in_dropbox_fail_the_export(dropbox: Place):
+    for n, group in enumerate(("us", "US")):
+        dropbox.put(f"in/{n}.jl", jsonl([{"group": group}]))
+    config = {"reader": dropbox.source("in"), "writer": dropbox.writer("out/{groups[0]}-"),
+              "grouper": {"name": "file_key", "options": {"keys": ["group"]}}}  # fmt: skip
+    with pytest.raises(exporters_beam.ExportError, match=r"are one file there.*Dropbox does not tell capital letters"):
+        exporters_beam.run(config)
+
+
 def test_the_old_config_with_the_token_of_the_environment(dropbox: Place, monkeypatch):
     monkeypatch.setenv("EXPORTERS_DROPBOXWRITER_TOKEN", dropbox.options["access_token"])
     config = {"reader": RANDOM, "writer": {
@@ -378,4 +387,5 @@ def test_copies_inside_the_service_send_nothing_through_this_machine(gdrive: Pla
         monkeypatch.undo()
         assert place.get("out/a") == b"1234"
         other = replace(storage, host=f"{storage.host}/")
+        assert storage.beside(storage) and not other.beside(storage)
         assert other.copy(storage, found, "out/b") is None
