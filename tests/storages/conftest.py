@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from places import *  # noqa: F403
+from s3_servers import *  # noqa: F403

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import re
 import shutil
 import socket
@@ -18,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +42,16 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> range:
+    """Ports one after the other, below those that the system gives to connections."""
+    for first in range(random.randrange(15_000, 30_000, count), 32_000, count):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return range(first, first + count)
+    raise AssertionError("there are no free ports")
 
 
 @contextmanager
@@ -114,6 +125,8 @@ class Place:
     options: dict[str, Any]
     reader: dict[str, Any] = field(default_factory=dict)
     made: Any = None
+    data_ports: range = range(0)
+    """Ports on which an FTP server takes connections for data."""
 
     def writer(self, filebase: str, **more: Any) -> dict[str, Any]:
         return {"name": self.kind, "options": {**self.options, "filebase": filebase, **more}}
@@ -290,11 +303,12 @@ import sys
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
-port, folder, password, certificate, missing = sys.argv[1:]
+port, folder, password, certificate, missing, first, after = sys.argv[1:]
 authorizer = DummyAuthorizer()
 authorizer.add_user("shop", password, folder, perm="elradfmwMT")
 handler = TLS_FTPHandler if certificate else FTPHandler
 handler.authorizer = authorizer
+handler.passive_ports = range(int(first), int(after))
 handler.proto_cmds = {name: about for name, about in handler.proto_cmds.items() if name not in missing.split()}
 if certificate:
     handler.certfile = certificate
@@ -306,13 +320,14 @@ FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 @contextmanager
 def ftp_server(folder: Path, certificate: str, missing: str = "") -> Iterator[Place]:
     pytest.importorskip("pyftpdlib", reason="get it with: pip install pyftpdlib pyopenssl")
-    port = free_port()
+    port, data = free_port(), free_ports(40)
     (folder / "data").mkdir()
-    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate, missing]
+    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate, missing,
+               str(data.start), str(data.stop)]  # fmt: skip
     with serving(command, greets(port, b"220"), folder / "log"):
         options = {"host": "127.0.0.1", "port": port, "ftp_user": "shop", "ftp_password": SECRET}
         yield Place("ftp", {**options, **({"tls": True, "ca_file": certificate} if certificate else {})},
-                    made=folder / "data")  # fmt: skip
+                    made=folder / "data", data_ports=data)  # fmt: skip
 
 
 def emptied(place: Place) -> Place:
@@ -354,7 +369,7 @@ def vsftpd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     base = tmp_path_factory.getbasetemp()
     for above in (folder, base, base.parent):  # Its user is another one; pytest's folders are for their owner only.
         above.chmod(0o755)
-    port = free_port()
+    port, data = free_port(), free_ports(40)
     (folder / "root/data").mkdir(parents=True)
     (folder / "root/data").chmod(0o777)
     certificate = self_signed(folder / "certificate.pem")
@@ -364,12 +379,13 @@ def vsftpd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         f"anon_umask=022\nanon_root={folder}/root\nanon_world_readable_only=NO\nssl_enable=YES\nallow_anon_ssl=YES\n"
         f"force_anon_logins_ssl=YES\nforce_anon_data_ssl=YES\nrequire_ssl_reuse=YES\nssl_tlsv1=YES\n"
         f"rsa_cert_file={certificate}\nutf8_filesystem=YES\nsecure_chroot_dir={folder}/empty\nmdtm_write=NO\n"
+        f"pasv_min_port={data.start}\npasv_max_port={data.stop - 1}\n"
         f"hide_ids=YES\nisolate=NO\nisolate_network=NO\nseccomp_sandbox=NO\n"
     )
     (folder / "empty").mkdir()
     with serving([command, str(folder / "config")], greets(port, b"220"), folder / "log"):
         options = {"host": "127.0.0.1", "port": port, "tls": True, "ca_file": str(certificate)}
-        yield Place("ftp", options, made=folder / "root/data")
+        yield Place("ftp", options, made=folder / "root/data", data_ports=data)
 
 
 @pytest.fixture
@@ -411,7 +427,10 @@ def self_signed(path: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(f"127.0.0.{n}")) for n in (1, 2)]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
