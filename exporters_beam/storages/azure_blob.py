@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     ClientStorage,
     Content,
     NotThere,
@@ -85,9 +86,14 @@ class AzureBlobStorage(ClientStorage):
         with self._answers(""):
             service = library.BlobServiceClient(
                 host, credential=credential, max_single_put_size=BLOCK, max_block_size=BLOCK,
-                retry_total=max(0, self.attempts - 1), connection_timeout=15,
+                retry_policy=self._retries(library), connection_timeout=15, read_timeout=SILENCE,
             )  # fmt: skip
             return service.get_container_client(self.container)
+
+    def _retries(self, library: Any) -> Any:
+        """Again after about 1, 3, 5 and 9 seconds."""
+        again = max(0, self.attempts - 1)
+        return library.ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, retry_total=again)
 
     def url(self, name: str) -> str:
         return f"az://{self.account}.{self.container}/{name}"

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     ClientStorage,
     Content,
     NotThere,
@@ -105,6 +106,7 @@ class S3Storage(ClientStorage):
             retries={"mode": "standard", "total_max_attempts": max(1, self.attempts)},
             s3={"addressing_style": "path" if self.host or "." in self.bucket else "auto"},
             connect_timeout=10,
+            read_timeout=SILENCE,
         )
         with self._answers(self.bucket):
             session = boto3.session.Session()

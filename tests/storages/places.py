@@ -518,12 +518,15 @@ class Cutting:
         self._listener.close()
 
 
+def port_of(place: Place) -> int:
+    found = place.options.get("port") or re.findall(r":(\d+)", place.options["host"])[0]
+    return int(found)
+
+
 @pytest.fixture
 def cutting(place: Place) -> Iterator[Cutting]:
     """The place behind a proxy that can break connections."""
-    old = (
-        int(place.options["port"]) if "port" in place.options else int(re.findall(r":(\d+)", place.options["host"])[0])
-    )
+    old = port_of(place)
     proxy = Cutting(old)
     options = dict(place.options)
     if "port" in options:
@@ -611,7 +614,7 @@ class Faulty:
 @pytest.fixture
 def faulty(place: Place) -> Iterator[Faulty]:
     """The place behind a proxy that answers some requests with errors."""
-    old = int(re.findall(r":(\d+)", place.options["host"])[0])
+    old = port_of(place)
     proxy = Faulty(old)
     place.options = {**place.options, "host": place.options["host"].replace(f":{old}", f":{proxy.port}")}
     yield proxy
