@@ -119,10 +119,18 @@ class AzureBlobStorage(ClientStorage):
 
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
         core = client("azure.core", WHAT, EXTRA)
+        asked = iter((True,))
+
+        def only_once(_: Any) -> None:
+            if not next(asked, False):
+                raise StorageError("", f"the connection broke between the bytes {start:,} and {stop:,}")
+
+        # The client reads what breaks off three times, whatever its retries are.
+        more = {"raw_request_hook": only_once} if self.attempts < 2 else {}
         with self._answers(found.name):
             blob = self.client.get_blob_client(found.name)
             data: bytes = blob.download_blob(
-                start, stop - start, etag=found.etag, match_condition=core.MatchConditions.IfNotModified
+                start, stop - start, etag=found.etag, match_condition=core.MatchConditions.IfNotModified, **more
             ).readall()
         return data
 
@@ -182,7 +190,7 @@ class AzureBlobStorage(ClientStorage):
             if code == "AuthorizationFailure" and "authenticate" in said:
                 code = "AuthenticationFailed"
             option, what = _TO_BLAME.get(
-                code, ("account_key" if error.status_code == 403 else "", "the server refused")
+                code, ("account_key" if error.status_code in (401, 403) else "", "the server refused")
             )
             what = what.format(container=self.container)
             raise StorageError(option, f"{what} (the server said {code or error.status_code}: {said})") from error

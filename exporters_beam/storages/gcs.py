@@ -222,7 +222,7 @@ class GcsStorage(ClientStorage):
             ) from error
         except auth.GoogleAuthError as error:
             raise StorageError("credentials", f"the server does not take them ({answer(str(error))})") from error
-        except OSError as error:
+        except (OSError, client("urllib3.exceptions", WHAT, EXTRA).HTTPError) as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error

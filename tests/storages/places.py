@@ -544,11 +544,16 @@ def cutting(place: Place) -> Iterator[Cutting]:
 
 
 class Faulty:
-    """An HTTP proxy before a server: for the next requests of a method it answers `status`, or passes the request on and
-    drops the connection instead of giving the answer (`status` 0)."""
+    """An HTTP proxy before a server: for the next requests of a method (any, where it is "") whose path has `where` in it
+    it answers `status`, or passes the request on and drops the connection instead of giving the answer (`status` 0).
+
+    With `every` it is each request of that number only. `seen` counts the requests that fit.
+    """
 
     def __init__(self, port: int) -> None:
         self.method, self.status, self.times, self.done = "PUT", 503, 0, 0
+        self.where, self.body, self.every, self.seen = "", b"come again later", 1, 0
+        self.lock = threading.Lock()
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -556,10 +561,14 @@ class Faulty:
 
             def answer(self) -> None:
                 body = self._body()
-                fails = self.command == faulty.method and faulty.done < faulty.times
-                faulty.done += fails
+                with faulty.lock:
+                    fits = faulty.method in ("", self.command) and faulty.where in self.path
+                    faulty.seen += fits
+                    fails = fits and faulty.done < faulty.times and faulty.seen % faulty.every == 0
+                    faulty.done += fails
                 if fails and faulty.status:
-                    self._give(faulty.status, [("Content-Type", "text/plain")], b"come again later")
+                    kind = "application/xml" if faulty.body.startswith(b"<") else "text/plain"
+                    self._give(faulty.status, [("Content-Type", kind)], faulty.body)
                     return
                 near = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
                 headers = {name: value for name, value in self.headers.items()
@@ -605,6 +614,12 @@ class Faulty:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def fail(self, method: str, where: str, status: int, times: int = 1, every: int = 1) -> None:
+        """From now on."""
+        with self.lock:
+            self.method, self.where, self.status, self.times, self.every = method, where, status, times, every
+            self.seen = self.done = 0
 
     def close(self) -> None:
         self.server.shutdown()

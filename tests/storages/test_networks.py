@@ -31,6 +31,13 @@ every = pytest.mark.parametrize("place", ["s3", "gcs", "azure_blob", "sftp", "ft
 
 FILES, PER_FILE = 4, 400
 
+SERVERS = {
+    "s3": "S3 (versitygw)", "versitygw": "S3 (versitygw)", "minio": "S3 (MinIO)", "gcs": "GCS (fake-gcs-server)",
+    "azure_blob": "Azure Blob (Azurite)", "sftp": "SFTP (OpenSSH)", "sshd": "SFTP (OpenSSH)", "ftp": "FTP (pyftpdlib)",
+    "vsftpd": "FTPS (vsftpd)",
+}  # fmt: skip
+"""How the table calls the places."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -161,7 +168,8 @@ def delivering(place: Place, reference: Reference, root: str = "", **sections: A
 
 
 def row_of(request: pytest.FixtureRequest, fault: str) -> Counted:
-    return TABLE.setdefault((request.node.callspec.params["place"], fault), Counted())
+    place = request.node.callspec.params["place"].removeprefix("own_")
+    return TABLE.setdefault((SERVERS[place], fault), Counted())
 
 
 @every

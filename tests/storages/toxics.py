@@ -160,6 +160,7 @@ class Restartable:
     ) -> None:
         self._given = command, ready, log, env
         self._stack = ExitStack()
+        self._timer = threading.Timer(0, self.start)
         self.killed = 0
         self.start()
 
@@ -176,9 +177,18 @@ class Restartable:
     def kill_and_start(self, after: float) -> None:
         """It is back after so many seconds."""
         self.kill()
-        threading.Timer(after, self.start).start()
+        self._timer = threading.Timer(after, self.start)
+        self._timer.start()
+
+    def back(self) -> None:
+        """Wait until it is back, or bring it back."""
+        if self._timer.ident is not None:
+            self._timer.join()
+        if self._process.poll() is not None:
+            self.start()
 
     def close(self) -> None:
+        self._timer.cancel()
         self._stack.close()
 
 
