@@ -221,14 +221,32 @@ class SftpStorage(FolderStorage):
             self.client.stat(folder)  # Another worker has made it just now.
 
     def _rename(self, old: str, new: str) -> None:
+        """A server without posix-rename, or that refuses it, does not replace: what stands under the name is moved aside
+        until the new file has it, and comes back where that fails."""
+        connection = self.client
         try:
-            self.client.posix_rename(old, new)
+            connection.posix_rename(old, new)
+            return
         except OSError as error:
-            if "unsupported" not in str(error).lower():
+            if error.errno != errno.EACCES and "unsupported" not in str(error).lower():
+                raise
+        aside = f"{old}.old"
+        try:
+            connection.rename(old, new)
+        except OSError:
+            if not modes.S_ISREG(connection.stat(new).st_mode or 0):  # Where there is nothing that is what is told.
                 raise
             with suppress(OSError):
-                self.client.remove(new)
-            self.client.rename(old, new)
+                connection.remove(aside)
+            connection.rename(new, aside)
+            try:
+                connection.rename(old, new)
+            except BaseException:
+                with suppress(Exception):
+                    connection.rename(aside, new)
+                raise
+        with suppress(OSError):
+            connection.remove(aside)
 
     def delete(self, name: str) -> None:
         def remove() -> None:

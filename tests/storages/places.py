@@ -6,6 +6,7 @@ Servers that are no Python packages are looked for on the PATH and in `$EXPORTER
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
 import random
@@ -261,11 +262,18 @@ class Sshd:
     options: dict[str, Any]
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+@contextmanager
+def ssh_server(folder: Path, more: str = "") -> Iterator[Sshd]:
+    """`more` are options of its program for files."""
+    command, options = sshd_command(folder, more)
+    with serving(command, greets(options["port"], b"SSH-2.0"), folder / "log"):
+        yield Sshd(options["port"], folder / "data", options)
+
+
+def sshd_command(folder: Path, more: str = "") -> tuple[list[str], dict[str, Any]]:
+    """How a server with its keys and data in a folder is started, and the options that reach it."""
     paramiko = pytest.importorskip("paramiko", reason="get it with: pip install 'exporters-beam[sftp]'")
     command = program("sshd", "apt-get install openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
     port = free_port()
     for name in ("host", "user"):
         paramiko.RSAKey.generate(2048).write_private_key_file(str(folder / name))
@@ -276,16 +284,20 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     (folder / "data").mkdir()
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp -d {folder}/data\n"
+        f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n"
+        f"Subsystem sftp internal-sftp -d {folder}/data {more}\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    with serving([command, "-D", "-e", "-f", str(folder / "config")], greets(port, b"SSH-2.0"), folder / "log"):
-        import getpass
+    options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
+               "private_key_file": str(folder / "user"), "known_hosts": str(folder / "known")}  # fmt: skip
+    return [command, "-D", "-e", "-f", str(folder / "config")], options
 
-        options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
-                   "private_key_file": str(folder / "user"), "known_hosts": str(folder / "known")}  # fmt: skip
-        yield Sshd(port, folder / "data", options)
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -612,6 +624,7 @@ class Faulty:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # A client that has gone is no news.
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

@@ -5,8 +5,6 @@ It is counted in the same table as what networks do.
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ from s3_servers import minio_environ
 from test_networks import base, delivered_once, delivering, finished, reference, row_of, run  # noqa: F401
 from toxics import Counted, Restartable, at_upload
 
-from places import FTP_SERVER, SECRET, Place, answers, free_port, free_ports, greets, program, s3_place
+from places import FTP_SERVER, SECRET, Place, answers, free_port, free_ports, greets, program, s3_place, sshd_command
 
 pytestmark = pytest.mark.servers
 
@@ -48,24 +46,8 @@ def own_minio(tmp_path: Path) -> Iterator[tuple[Restartable, Place]]:
 
 @pytest.fixture
 def own_sshd(tmp_path: Path) -> Iterator[tuple[Restartable, Place]]:
-    paramiko = pytest.importorskip("paramiko", reason="get it with: pip install 'exporters-beam[sftp]'")
-    port = free_port()
-    for name in ("host", "user"):
-        paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / name))
-    user, host = (paramiko.RSAKey(filename=str(tmp_path / name)) for name in ("user", "host"))
-    (tmp_path / "authorized").write_text(f"ssh-rsa {user.get_base64()}\n")
-    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} ssh-rsa {host.get_base64()}\n")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/authorized\nUsePAM no\n"
-        f"StrictModes no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp -d {tmp_path}/data\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    command = [program("sshd", "apt-get install openssh-server"), "-D", "-e", "-f", str(tmp_path / "config")]
-    server = Restartable(command, greets(port, b"SSH-2.0"), tmp_path / "log")
-    options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
-               "private_key_file": str(tmp_path / "user"), "known_hosts": str(tmp_path / "known")}  # fmt: skip
+    command, options = sshd_command(tmp_path)
+    server = Restartable(command, greets(options["port"], b"SSH-2.0"), tmp_path / "log")
     yield server, Place("sftp", options, made=tmp_path / "data")
     server.close()
 
