@@ -220,11 +220,7 @@ class FtpStorage(FolderStorage):
                     if there != content.size:  # The connection for data broke, and the server took it for the end.
                         text = f"of {content.size:,} bytes {there:,} have arrived"
                         raise StorageError("", text, passing=True)
-                    try:
-                        connection.rename(half_sent, name)
-                    except ftplib.error_perm:  # a server that does not replace
-                        connection.delete(name)
-                        connection.rename(half_sent, name)
+                    _rename(connection, half_sent, name)
                 except BaseException:
                     with suppress(Exception):
                         self._forget()  # An answer that is still to come would be taken for that of the next command.
@@ -324,6 +320,30 @@ class FtpServer(Connected):
     def connect(self) -> Storage:
         return FtpStorage(host=self.host, port=self.port, user=self.ftp_user, password=self.ftp_password, tls=self.tls,
                           ca_file=self.ca_file, attempts=self.attempts)  # fmt: skip
+
+
+def _rename(connection: ftplib.FTP, old: str, new: str) -> None:
+    """On a server that does not replace, what stands under the name is moved aside until the new file has it, and comes
+    back where that fails."""
+    aside = f"{old}.old"
+    try:
+        connection.rename(old, new)
+        return
+    except ftplib.error_perm as error:
+        try:
+            connection.size(new)
+        except ftplib.error_perm:
+            raise error from None  # There is no file: it was refused for another reason.
+    with suppress(ftplib.error_perm):
+        connection.delete(aside)
+    connection.rename(new, aside)
+    try:
+        connection.rename(old, new)
+    except BaseException:
+        with suppress(Exception):
+            connection.rename(aside, new)
+        raise
+    connection.delete(aside)
 
 
 class _Tls(ftplib.FTP_TLS):

@@ -312,7 +312,9 @@ def sftp(sshd: Sshd) -> Iterator[Place]:
 
 FTP_SERVER = """
 import sys
+import os
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS, FilesystemError
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 port, folder, password, certificate, missing, first, after = sys.argv[1:]
@@ -322,6 +324,13 @@ handler = TLS_FTPHandler if certificate else FTPHandler
 handler.authorizer = authorizer
 handler.passive_ports = range(int(first), int(after))
 handler.proto_cmds = {name: about for name, about in handler.proto_cmds.items() if name not in missing.split()}
+class Keeps(AbstractedFS):
+    def rename(self, src, dst):
+        if os.path.exists(dst):
+            raise FilesystemError("it is there")
+        super().rename(src, dst)
+if "REPLACING" in missing:
+    handler.abstracted_fs = Keeps
 if certificate:
     handler.certfile = certificate
     handler.tls_control_required = handler.tls_data_required = True
