@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,12 +45,13 @@ def manifest_checksum(manifest: Mapping[str, Any]) -> str:
 
 def manifest_text(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as it is written: a line for each unit and each file."""
-    text = bytearray(b"{")
+    text = io.BytesIO()
+    text.write(b"{")
     for n, (key, value) in enumerate(manifest.items()):
-        text += _json(key, before=",\n " if n else "\n ") + b": "
-        for piece in _entries(value, "[\n  ", ",\n  ", "\n ]"):
-            text += piece
-    return bytes(text + b"\n}")
+        text.write(_json(key, before=",\n " if n else "\n ") + b": ")
+        text.writelines(_entries(value, "[\n  ", ",\n  ", "\n ]"))
+    text.write(b"\n}")
+    return text.getvalue()
 
 
 def _entries(value: Any, begin: str, between: str, end: str, sort_keys: bool = False) -> Iterator[bytes]:
