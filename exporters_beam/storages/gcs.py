@@ -236,7 +236,8 @@ def _stored(blob: Any) -> Stored:
 
 
 def _said(error: Any) -> str:
-    return re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
+    text = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
+    return re.sub(r":? ?\('Request failed with status code', (\d+), .*\)$", r" (status \1)", text).strip()
 
 
 def _of_package(given: str) -> Any:

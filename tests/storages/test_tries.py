@@ -69,6 +69,7 @@ def test_an_upload_is_tried_once(place: Place, faulty: Faulty, run, status):
     code, told = run(to(place, exporter_options=ONCE))
     assert code == 1 and "cannot deliver" in told and place.storage().url("out/p-0000.jl.gz") in told
     assert (faulty.done, faulty.seen) == (1, 1)
+    assert "HTTPStatus" not in told
     assert run(to(place), "--resume") == (0, "")
     assert len(gzip.decompress(place.get("out/p-0000.jl.gz")).splitlines()) == len(RECORDS)
     assert [found.name for found in place.storage().names("")] == ["out/p-0000.jl.gz"]
