@@ -14,7 +14,7 @@ from exporters_beam.books import Books, sweep
 from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.letters import FILE, NAME
-from exporters_beam.manifest import check_ranges, manifest_checksum, unbalanced
+from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
@@ -39,13 +39,20 @@ class WriteManifest(beam.DoFn):
         tallies: dict[tuple[int, int], Mark] = {}
         listed: dict[int, Unit] = {}
         delivered: dict[str, DeliveredFile] = {}
-        for value in element[1]:
+        units: dict[Unit, Unit] = {}
+        counts: dict[Any, Any] = {}
+        for value in element[
+            1
+        ]:  # There may be very many, most of them alike: each unit and tuple of counts is held once.
             if isinstance(value, Mark):
-                tallies[value.unit.index, value.range] = value
+                unit = units.setdefault(value.unit, value.unit)
+                same = counts.setdefault(value.counts, value.counts)
+                tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last)
             elif isinstance(value, DeliveredFile):
                 delivered[value.name] = value
             elif isinstance(value, Unit):
-                listed[value.index] = value
+                listed[value.index] = units.setdefault(value, value)
+        del units, counts
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         if not self._delivery.limit:
@@ -55,7 +62,7 @@ class WriteManifest(beam.DoFn):
         if self._delivery.md5 and files:
             self._checksums(files)
         path = self._run.manifest
-        text = json.dumps(manifest, ensure_ascii=False, indent=1, default=repr).encode("utf-8", "backslashreplace")
+        text = manifest_text(manifest)
         if hasattr(self._delivery.writer, "finish") and self._delivery.names:
             self._delivery.writer.finish(text, self._delivery.names, self._run.export_id)
         with destination("cannot write the manifest", path):
@@ -84,12 +91,14 @@ class WriteManifest(beam.DoFn):
             "limit": self._delivery.limit,
             "sample": self._delivery.sample,
             "counts": counts,
-            "units": [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()],
-            "files": [file.as_dict() for file in files if file.name != "<result>"],
+            "units": [],
+            "files": [],
             **({"dead_letters": self._told_of(letters)} if letters else {}),
             **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
         }
         manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
+        manifest["units"] = [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()]
+        manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
         return {**manifest, "checksum": manifest_checksum(manifest)}
 
     def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:

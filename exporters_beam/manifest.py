@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exporters_beam.errors import DestinationError
@@ -32,10 +33,40 @@ def unbalanced(counts: Mapping[str, int], limit: int, sample: int, letters: int)
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """The checksum of a manifest, which stands in it."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    text = json.dumps(rest, sort_keys=True, ensure_ascii=False, default=repr)
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()  # group values may hold lone surrogates
+    """The checksum of a manifest, which stands in it: that of its JSON with sorted keys, entry by entry."""
+    digest = hashlib.sha256(b"{")
+    for n, key in enumerate(sorted(manifest.keys() - {"checksum"})):
+        digest.update(_json(key, before=", " if n else "") + b": ")
+        for piece in _entries(manifest[key], "[", ", ", "]", sort_keys=True):
+            digest.update(piece)
+    digest.update(b"}")
+    return digest.hexdigest()
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it is written: a line for each unit and each file."""
+    text = io.BytesIO()
+    text.write(b"{")
+    for n, (key, value) in enumerate(manifest.items()):
+        text.write(_json(key, before=",\n " if n else "\n ") + b": ")
+        text.writelines(_entries(value, "[\n  ", ",\n  ", "\n ]"))
+    text.write(b"\n}")
+    return text.getvalue()
+
+
+def _entries(value: Any, begin: str, between: str, end: str, sort_keys: bool = False) -> Iterator[bytes]:
+    """The JSON of a value; that of a list entry by entry, since there may be very many."""
+    if not isinstance(value, list) or not value:
+        yield _json(value, sort_keys)
+        return
+    for n, entry in enumerate(value):
+        yield _json(entry, sort_keys, between if n else begin)
+    yield end.encode()
+
+
+def _json(value: Any, sort_keys: bool = False, before: str = "") -> bytes:
+    text = before + json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, default=repr)
+    return text.encode("utf-8", "backslashreplace")  # group values may hold lone surrogates
 
 
 def check_ranges(listed: Mapping[int, Unit], tallies: Mapping[tuple[int, int], Mark]) -> None:

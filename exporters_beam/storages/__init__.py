@@ -24,6 +24,9 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """How often a read that breaks off is taken up again where it broke, before it fails."""
 
+SILENCE = 60.0
+"""Seconds without a byte after which a connection counts as broken."""
+
 PIECE = 8 << 20
 """Bytes of one request, where a file is read in several."""
 

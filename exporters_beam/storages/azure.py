@@ -14,6 +14,7 @@ from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     ClientStorage,
     Connected,
     NotThere,
@@ -107,7 +108,18 @@ class AzureStorage(ClientStorage):
             "increment_base": 2,
             "random_jitter_range": 1,
             "connection_timeout": 15,
+            "read_timeout": SILENCE,
         }
+
+    def _reading(self, start: int, stop: int) -> dict[str, Any]:
+        """What a download is asked with: the client reads what breaks off three times, whatever its retries are."""
+        asked = iter((True,))
+
+        def only_once(_: Any) -> None:
+            if not next(asked, False):
+                raise StorageError("", f"the connection broke between the bytes {start:,} and {stop:,}")
+
+        return {"raw_request_hook": only_once} if self.attempts < 2 else {}
 
     def beside(self, source: Storage) -> bool:
         """Whether what is in a storage can be copied here inside the service."""

@@ -60,7 +60,11 @@ class AzureBlobStorage(AzureStorage):
         with self._answers(found.name):
             blob = self.client.get_blob_client(found.name)
             data: bytes = blob.download_blob(
-                start, stop - start, etag=f'"{found.etag}"', match_condition=core.MatchConditions.IfNotModified
+                start,
+                stop - start,
+                etag=f'"{found.etag}"',
+                match_condition=core.MatchConditions.IfNotModified,
+                **self._reading(start, stop),
             ).readall()
         return data
 

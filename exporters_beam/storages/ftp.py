@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from exporters_beam.options import option
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     Connected,
     Content,
     NotThere,
@@ -81,6 +82,11 @@ class FtpStorage(FolderStorage):
         weakref.finalize(self, made.close)
         return made
 
+    def _forget(self) -> None:
+        made = self.__dict__.pop("_made", None)
+        if made is not None:
+            made.close()
+
     def _login(self) -> ftplib.FTP:
         with self._answers(""):
             if self.tls:
@@ -88,9 +94,9 @@ class FtpStorage(FolderStorage):
                     context = ssl.create_default_context(cafile=self.ca_file)
                 except OSError as error:
                     raise StorageError("ca_file", f"{self.ca_file} cannot be read: {error.strerror}") from error
-                made: ftplib.FTP = _Tls(context=context, timeout=60, encoding="utf-8")
+                made: ftplib.FTP = _Tls(context=context, timeout=SILENCE, encoding="utf-8")
             else:
-                made = ftplib.FTP(timeout=60, encoding="utf-8")
+                made = ftplib.FTP(timeout=SILENCE, encoding="utf-8")
             try:
                 made.connect(self.host, self.port)
                 made.login(self.user or "anonymous", self.password or "")
@@ -105,7 +111,7 @@ class FtpStorage(FolderStorage):
     def names(self, prefix: str) -> Iterator[Stored]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
         try:
-            found = self.stat(path) if path not in ("", "/") else None
+            found = patiently(lambda: self._stat(path), min(2, self.attempts)) if path not in ("", "/") else None
         except NotThere:
             found = None
         if found is not None:
@@ -115,16 +121,21 @@ class FtpStorage(FolderStorage):
 
     def _below(self, folder: str) -> Iterator[Stored]:
         """Every file below a folder, in order of the whole path."""
-        with self._answers(folder):
-            try:
-                entries = list(self._entries(folder))
-                self.client.voidcmd("TYPE I")  # Listing has left the connection in ASCII mode.
-            except ftplib.error_perm as error:
-                if str(error)[:3] in ("550", "450", "501"):  # there is no such folder
-                    return
-                raise
+
+        def ask() -> list[tuple[str, bool, Stored | None]]:
+            with self._answers(folder):
+                try:
+                    entries = list(self._entries(folder))
+                    self.client.voidcmd("TYPE I")  # Listing has left the connection in ASCII mode.
+                except ftplib.error_perm as error:
+                    if str(error)[:3] in ("550", "450", "501"):  # there is no such folder
+                        return []
+                    raise
+            return entries
+
         paths = [
-            (posixpath.join(folder, name) + ("/" if is_folder else ""), found) for name, is_folder, found in entries
+            (posixpath.join(folder, name) + ("/" if is_folder else ""), found)
+            for name, is_folder, found in patiently(ask, self.attempts)
         ]
         for path, found in sorted(paths, key=lambda pair: pair[0]):
             if is_bookkeeping(path.rstrip("/")):
@@ -166,6 +177,9 @@ class FtpStorage(FolderStorage):
                 yield name, True, None
 
     def stat(self, name: str) -> Stored:
+        return patiently(lambda: self._stat(name), self.attempts)
+
+    def _stat(self, name: str) -> Stored:
         with self._answers(name):
             connection = self.client
             size = connection.size(name)
@@ -176,7 +190,7 @@ class FtpStorage(FolderStorage):
         """Over a connection of its own, so that it may be left in the middle."""
 
         def fetch(start: int) -> Any:
-            if self.stat(found.name).etag != found.etag:
+            if self._stat(found.name).etag != found.etag:
                 raise changed(self.url(found.name))
             with self._answers(found.name):
                 connection = self._login()
@@ -202,17 +216,17 @@ class FtpStorage(FolderStorage):
                 try:
                     connection.storbinary(f"STOR {half_sent}", sent, BLOCK)
                     sent.compare(self.url(half_sent), content)
-                    arrived(self.url(half_sent), _stored(half_sent, connection.size(half_sent) or 0, ""), content)
-                    try:
-                        connection.rename(half_sent, name)
-                    except ftplib.error_perm:  # a server that does not replace
-                        connection.delete(name)
-                        connection.rename(half_sent, name)
+                    there = connection.size(half_sent) or 0
+                    if there != content.size:  # The connection for data broke, and the server took it for the end.
+                        text = f"of {content.size:,} bytes {there:,} have arrived"
+                        raise StorageError("", text, passing=True)
+                    _rename(connection, half_sent, name)
                 except BaseException:
                     with suppress(Exception):
+                        self._forget()  # An answer that is still to come would be taken for that of the next command.
                         self.client.delete(half_sent)
                     raise
-            return arrived(self.url(name), self.stat(name), content)
+            return arrived(self.url(name), self._stat(name), content)
 
         return patiently(send, self.attempts)
 
@@ -234,16 +248,33 @@ class FtpStorage(FolderStorage):
             connection.cwd(here)
 
     def delete(self, name: str) -> None:
-        with suppress(NotThere), self._answers(name):
-            self.client.delete(name)
+        def remove() -> None:
+            with self._answers(name):
+                self.client.delete(name)
+
+        with suppress(NotThere):
+            patiently(remove, self.attempts)
 
     def probe(self) -> None:
-        with self._answers(""):
-            self.client.pwd()
+        def look() -> None:
+            with self._answers(""):
+                self.client.pwd()
+
+        patiently(look, min(2, self.attempts))
 
     @contextmanager
     def _answers(self, name: str, writing: bool = False) -> Iterator[None]:
-        """Turns what ftplib raises into StorageError."""
+        """Turns what ftplib raises into StorageError. A connection that broke is not used again."""
+        try:
+            with self._told(name, writing):
+                yield
+        except StorageError as error:
+            if error.passing:
+                self._forget()
+            raise
+
+    @contextmanager
+    def _told(self, name: str, writing: bool) -> Iterator[None]:
         try:
             yield
         except StorageError:
@@ -260,7 +291,7 @@ class FtpStorage(FolderStorage):
             raise StorageError(
                 "ca_file", f"the certificate of {self.host} is not trusted: {error.verify_message}"
             ) from error
-        except (ftplib.error_temp, EOFError) as error:
+        except (ftplib.error_temp, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise StorageError(
                 "", f"the server broke off ({answer(str(error)) or 'it ended'})", passing=True
             ) from error
@@ -270,8 +301,7 @@ class FtpStorage(FolderStorage):
             ) from error
         except OSError as error:
             text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
-            passing = not isinstance(error, ConnectionRefusedError) and type(error).__name__ != "gaierror"
-            raise StorageError("host", text, passing=passing) from error
+            raise StorageError("host", text, passing=type(error).__name__ != "gaierror") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +320,30 @@ class FtpServer(Connected):
     def connect(self) -> Storage:
         return FtpStorage(host=self.host, port=self.port, user=self.ftp_user, password=self.ftp_password, tls=self.tls,
                           ca_file=self.ca_file, attempts=self.attempts)  # fmt: skip
+
+
+def _rename(connection: ftplib.FTP, old: str, new: str) -> None:
+    """On a server that does not replace, what stands under the name is moved aside until the new file has it, and comes
+    back where that fails."""
+    aside = f"{old}.old"
+    try:
+        connection.rename(old, new)
+        return
+    except ftplib.error_perm as error:
+        try:
+            connection.size(new)
+        except ftplib.error_perm:
+            raise error from None  # There is no file: it was refused for another reason.
+    with suppress(ftplib.error_perm):
+        connection.delete(aside)
+    connection.rename(new, aside)
+    try:
+        connection.rename(old, new)
+    except BaseException:
+        with suppress(Exception):
+            connection.rename(aside, new)
+        raise
+    connection.delete(aside)
 
 
 class _Tls(ftplib.FTP_TLS):

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     ClientStorage,
     Content,
     NotThere,
@@ -37,6 +38,9 @@ CHUNK = 32 << 20
 """Bytes of a request of a resumable upload; larger files are sent in several."""
 
 PAGE = 1000
+
+RETRY_SECONDS = 120.0
+"""How long the client tries a request again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +86,19 @@ class GcsStorage(ClientStorage):
 
     @property
     def _retry(self) -> Any:
-        """The client's own retries, for as long as they are wanted."""
-        return client("google.cloud.storage.retry", WHAT, EXTRA).DEFAULT_RETRY if self.attempts > 1 else None
+        """The client's own retries, where they are wanted."""
+        if self.attempts < 2:
+            return None
+        return client("google.cloud.storage.retry", WHAT, EXTRA).DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+
+    @property
+    def _patience(self) -> dict[str, Any]:
+        """What every call of the client is given."""
+        return {"retry": self._retry, "timeout": SILENCE}
 
     def names(self, prefix: str) -> Iterator[Stored]:
         with self._answers(""):
-            found = self.client.list_blobs(self.bucket, prefix=prefix, page_size=PAGE, retry=self._retry)
+            found = self.client.list_blobs(self.bucket, prefix=prefix, page_size=PAGE, **self._patience)
             pages = iter(found.pages)
         for blob in each_page(lambda: self._answers(""), pages):
             if not is_bookkeeping(blob.name) and not (blob.name.endswith("/") and not blob.size):
@@ -96,7 +107,7 @@ class GcsStorage(ClientStorage):
     def stat(self, name: str) -> Stored:
         with self._answers(name):
             blob = self.client.bucket(self.bucket).blob(name)
-            blob.reload(retry=self._retry)
+            blob.reload(**self._patience)
             return _stored(blob)
 
     def open(self, found: Stored) -> BinaryIO:
@@ -116,7 +127,7 @@ class GcsStorage(ClientStorage):
         """Some bytes of an object. Raises StorageError."""
         with self._answers(blob.name):
             try:
-                data: bytes = blob.download_as_bytes(start=start, end=stop - 1, raw_download=True, retry=self._retry)
+                data: bytes = blob.download_as_bytes(start=start, end=stop - 1, raw_download=True, **self._patience)
             except client("google.api_core.exceptions", WHAT, EXTRA).NotFound as error:
                 raise changed(self.url(blob.name)) from error
         return data
@@ -127,7 +138,7 @@ class GcsStorage(ClientStorage):
             blob = self.client.bucket(self.bucket).blob(name, chunk_size=CHUNK if content.size > CHUNK else None)
             blob.metadata = dict(content.metadata) or None
             file.seek(0)
-            blob.upload_from_file(file, size=content.size, checksum="crc32c", retry=self._retry)
+            blob.upload_from_file(file, size=content.size, checksum="crc32c", **self._patience)
             return arrived(self.url(name), _stored(blob), content)
 
     def beside(self, source: Storage) -> bool:
@@ -141,16 +152,19 @@ class GcsStorage(ClientStorage):
         errors = client("google.api_core.exceptions", WHAT, EXTRA)
         blob = self.client.bucket(source.bucket).blob(found.name, generation=int(found.etag))
         there, token = self.client.bucket(self.bucket).blob(name), None
-        try:
-            while True:  # Large objects between regions are copied in several requests.
-                token, _, _ = there.rewrite(blob, token=token, if_source_generation_match=int(found.etag))
-                if token is None:
-                    break
-            there.reload()
-        except (errors.Forbidden, errors.MethodNotImplemented, errors.BadRequest):
-            return None
-        except (errors.NotFound, errors.PreconditionFailed) as error:
-            raise changed(source.url(found.name)) from error
+        with self._answers(name):
+            try:
+                while True:  # Large objects between regions are copied in several requests.
+                    token, _, _ = there.rewrite(
+                        blob, token=token, if_source_generation_match=int(found.etag), **self._patience
+                    )
+                    if token is None:
+                        break
+                there.reload(**self._patience)
+            except (errors.Forbidden, errors.MethodNotImplemented, errors.BadRequest):
+                return None
+            except (errors.NotFound, errors.PreconditionFailed) as error:
+                raise changed(source.url(found.name)) from error
         copied = _stored(there)
         if copied.size != found.size or (found.md5 and copied.md5 and copied.md5 != found.md5):
             raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
@@ -159,7 +173,7 @@ class GcsStorage(ClientStorage):
     def delete(self, name: str) -> None:
         with self._answers(name):
             try:
-                self.client.bucket(self.bucket).blob(name).delete(retry=self._retry)
+                self.client.bucket(self.bucket).blob(name).delete(**self._patience)
             except client("google.api_core.exceptions", WHAT, EXTRA).NotFound:
                 return
 
@@ -168,7 +182,7 @@ class GcsStorage(ClientStorage):
         errors = client("google.api_core.exceptions", WHAT, EXTRA)
         try:
             with self._answers(""):
-                next(iter(self.client.list_blobs(self.bucket, max_results=1, retry=self._retry)), None)
+                next(iter(self.client.list_blobs(self.bucket, max_results=1, **self._patience)), None)
         except StorageError as error:
             if not isinstance(error.__cause__, errors.Forbidden):
                 raise
@@ -212,7 +226,7 @@ class GcsStorage(ClientStorage):
             ) from error
         except auth.GoogleAuthError as error:
             raise StorageError("credentials", f"the server does not take them ({answer(str(error))})") from error
-        except OSError as error:
+        except (OSError, client("urllib3.exceptions", WHAT, EXTRA).HTTPError) as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error
@@ -226,7 +240,8 @@ def _stored(blob: Any) -> Stored:
 
 
 def _said(error: Any) -> str:
-    return re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
+    text = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
+    return re.sub(r":? ?\('Request failed with status code', (\d+), .*\)$", r" (status \1)", text).strip()
 
 
 def _of_package(given: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     ClientStorage,
     Content,
     NotThere,
@@ -60,6 +61,7 @@ _TO_BLAME = {
     "ExpiredTokenException": ("aws_session_token", "the credentials have expired"),
     "InvalidToken": ("aws_session_token", "the server does not take this token"),
     "AccessDenied": ("bucket", "no permission in the bucket {bucket!r}"),
+    "401": ("aws_access_key_id", "the server does not take the credentials"),
     "403": ("bucket", "no permission in the bucket {bucket!r}"),
     "AllAccessDisabled": ("bucket", "no permission in the bucket {bucket!r}"),
     "PermanentRedirect": ("aws_region", "the bucket {bucket!r} is in another region"),
@@ -105,6 +107,7 @@ class S3Storage(ClientStorage):
             retries={"mode": "standard", "total_max_attempts": max(1, self.attempts)},
             s3={"addressing_style": "path" if self.host or "." in self.bucket else "auto"},
             connect_timeout=10,
+            read_timeout=SILENCE,
         )
         with self._answers(self.bucket):
             session = boto3.session.Session()
@@ -197,11 +200,21 @@ class S3Storage(ClientStorage):
                     ContentMD5=part.md5(),
                 )
                 parts.append({"PartNumber": len(parts) + 1, "ETag": sent["ETag"]})
-            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+            self._complete(place, upload, parts)
         except BaseException:
             with suppress(Exception):
                 self.client.abort_multipart_upload(**place, UploadId=upload)
             raise
+
+    def _complete(self, place: dict[str, Any], upload: str, parts: list[dict[str, Any]]) -> None:
+        """Where the answer got lost and the client asked again, there is no such upload any more, but the object."""
+        try:
+            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+        except client("botocore.exceptions", "the storage s3", "s3").ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
+                raise
+            if self.client.head_object(**place).get("ETag", "").strip('"') != _etag_of(parts):
+                raise
 
     def beside(self, source: Storage) -> bool:
         """Whether objects of a storage can be copied here inside the service."""
@@ -218,15 +231,19 @@ class S3Storage(ClientStorage):
         if found.etag:
             given["CopySourceIfMatch"] = f'"{found.etag}"'
         errors = client("botocore.exceptions", "the storage s3", "s3")
-        try:
-            if found.size > COPY_BYTES:
-                self._copy_in_parts(about, given, found)
-            else:
-                self.client.copy_object(**about, **given)
-        except errors.ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "PreconditionFailed":
-                raise changed(source.url(found.name)) from None
-            return None
+        with self._answers(name):
+            try:
+                if found.size > COPY_BYTES:
+                    self._copy_in_parts(about, given, found)
+                else:
+                    self.client.copy_object(**about, **given)
+            except errors.ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "PreconditionFailed":
+                    raise changed(source.url(found.name)) from None
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+                if status == 501 or (status < 500 and status not in (408, 429)):  # It is refused, not a fault.
+                    return None
+                raise
         there = self.stat(name)
         comparable = len(found.etag) == 32 and len(there.etag) == 32 and there.md5
         if there.size != found.size or (comparable and there.etag != found.etag):
@@ -244,7 +261,7 @@ class S3Storage(ClientStorage):
                 copied = self.client.upload_part_copy(**place, **given, UploadId=upload, PartNumber=len(parts) + 1,
                                                       CopySourceRange=f"bytes={start}-{stop - 1}")  # fmt: skip
                 parts.append({"PartNumber": len(parts) + 1, "ETag": copied["CopyPartResult"]["ETag"]})
-            self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+            self._complete(place, upload, parts)
         except BaseException:
             with suppress(Exception):
                 self.client.abort_multipart_upload(**place, UploadId=upload)
@@ -330,6 +347,15 @@ class Part(io.RawIOBase):
             digest.update(data)
         self.seek(0)
         return base64.b64encode(digest.digest()).decode()
+
+
+def _etag_of(parts: list[dict[str, Any]]) -> str:
+    """The ETag of an object that was uploaded in parts, where theirs are MD5s; "" where they are not."""
+    try:
+        digests = b"".join(bytes.fromhex(part["ETag"].strip('"')) for part in parts)
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
 def _endpoint(host: str | None) -> str | None:

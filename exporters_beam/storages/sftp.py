@@ -5,18 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import socket
 import stat as modes
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
 from exporters_beam.storages import (
     ATTEMPTS,
+    SILENCE,
     Connected,
     Content,
     NotThere,
@@ -40,8 +43,6 @@ WHAT, EXTRA = "the storage sftp", "sftp"
 
 REQUEST = 32768
 """Bytes of one request of the protocol; those of a piece are sent without waiting for answers in between."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +88,23 @@ class SftpStorage(FolderStorage):
         except Exception as error:  # paramiko has an exception of its own for each kind of wrong line
             why = getattr(error, "strerror", None) or "it is no file of known hosts"
             raise StorageError("known_hosts", f"{self.known_hosts} cannot be read: {why}") from error
+        wait = min(15.0, SILENCE)
         given = bool(self.password or self.private_key or self.private_key_file)
         with self._answers(""):
             ssh.connect(
                 self.host, self.port, self.user or None, self.password or None, pkey=self._key(paramiko),
-                key_filename=self.private_key_file, timeout=15, banner_timeout=15, auth_timeout=15,
+                key_filename=self.private_key_file, timeout=wait, banner_timeout=wait, auth_timeout=wait,
                 allow_agent=not given, look_for_keys=not given,
             )  # fmt: skip
-            connection = ssh.open_sftp()
+            connection = _opened(ssh)
         connection.ssh = ssh  # It lives as long as its files.
         weakref.finalize(self, ssh.close)
         return connection
+
+    def _forget(self) -> None:
+        made = self.__dict__.pop("_made", None)
+        if made is not None:
+            made.ssh.close()
 
     def _key(self, paramiko: Any) -> Any:
         import io
@@ -111,9 +118,13 @@ class SftpStorage(FolderStorage):
 
     def names(self, prefix: str) -> Iterator[Stored]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
-        try:
+
+        def look() -> Any:
             with self._answers(prefix):
-                found = self.client.stat(path or ".")
+                return self.client.stat(path or ".")
+
+        try:
+            found = patiently(look, min(2, self.attempts))
         except NotThere:
             return
         if modes.S_ISDIR(found.st_mode):
@@ -123,10 +134,13 @@ class SftpStorage(FolderStorage):
 
     def _below(self, folder: str) -> Iterator[Stored]:
         """Every file below a folder, in order of the whole path. Links to folders are not followed."""
-        with self._answers(folder):
-            entries = self.client.listdir_attr(folder or ".")
+
+        def ask() -> list[Any]:
+            with self._answers(folder):
+                return list(self.client.listdir_attr(folder or "."))
+
         paths = []
-        for entry in entries:
+        for entry in patiently(ask, self.attempts):
             path = posixpath.join(folder, entry.filename)
             mode = entry.st_mode or 0
             if modes.S_ISLNK(mode):
@@ -144,12 +158,15 @@ class SftpStorage(FolderStorage):
                 yield _stored(path, entry)
 
     def stat(self, name: str) -> Stored:
+        return patiently(lambda: self._stat(name), self.attempts)
+
+    def _stat(self, name: str) -> Stored:
         with self._answers(name):
             return _stored(name, self.client.stat(name))
 
     def open(self, found: Stored) -> BinaryIO:
         def fetch(start: int) -> Any:
-            if self.stat(found.name).etag != found.etag:
+            if self._stat(found.name).etag != found.etag:
                 raise changed(self.url(found.name))
             with self._answers(found.name):
                 file = self.client.open(found.name, "rb", bufsize=0)
@@ -185,7 +202,7 @@ class SftpStorage(FolderStorage):
                     raise
                 return arrived(self.url(name), _stored(name, self.client.stat(name)), content)
 
-        return self._patiently(send)
+        return patiently(send, self.attempts)
 
     def _make(self, folder: str) -> None:
         """Make a folder and those above it where they are not there."""
@@ -204,30 +221,57 @@ class SftpStorage(FolderStorage):
             self.client.stat(folder)  # Another worker has made it just now.
 
     def _rename(self, old: str, new: str) -> None:
+        """A server without posix-rename, or that refuses it, does not replace: what stands under the name is moved aside
+        until the new file has it, and comes back where that fails."""
+        connection = self.client
         try:
-            self.client.posix_rename(old, new)
+            connection.posix_rename(old, new)
+            return
         except OSError as error:
-            if "unsupported" not in str(error).lower():
+            if error.errno != errno.EACCES and "unsupported" not in str(error).lower():
+                raise
+        aside = f"{old}.old"
+        try:
+            connection.rename(old, new)
+        except OSError:
+            if not modes.S_ISREG(connection.stat(new).st_mode or 0):  # Where there is nothing that is what is told.
                 raise
             with suppress(OSError):
-                self.client.remove(new)
-            self.client.rename(old, new)
+                connection.remove(aside)
+            connection.rename(new, aside)
+            try:
+                connection.rename(old, new)
+            except BaseException:
+                with suppress(Exception):
+                    connection.rename(aside, new)
+                raise
+        with suppress(OSError):
+            connection.remove(aside)
 
     def delete(self, name: str) -> None:
-        with suppress(NotThere), self._answers(name):
-            self.client.remove(name)
+        def remove() -> None:
+            with self._answers(name):
+                self.client.remove(name)
+
+        with suppress(NotThere):
+            patiently(remove, self.attempts)
 
     def probe(self) -> None:
-        with self._answers(""):
-            self.client.stat(".")
-
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Again, over a new connection, where the one that there was broke."""
-        return patiently(act, self.attempts)
+        patiently(lambda: self._stat("."), min(2, self.attempts))
 
     @contextmanager
     def _answers(self, name: str) -> Iterator[None]:
-        """Turns what paramiko raises into StorageError."""
+        """Turns what paramiko raises into StorageError. A connection that broke is not used again."""
+        try:
+            with self._told(name):
+                yield
+        except StorageError as error:
+            if error.passing:
+                self._forget()
+            raise
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
         paramiko = client("paramiko", WHAT, EXTRA)
         try:
             yield
@@ -265,9 +309,9 @@ class SftpStorage(FolderStorage):
             if isinstance(error, (ConnectionError, TimeoutError, paramiko.ssh_exception.NoValidConnectionsError)) or (
                 error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH) or type(error).__name__ == "gaierror"
             ):
-                passing = not isinstance(error, paramiko.ssh_exception.NoValidConnectionsError)
-                text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
-                raise StorageError("host", text, passing=passing) from error
+                said = answer(str(error.strerror or error)) or "it does not answer"
+                text = f"the server {self.host}:{self.port} cannot be reached ({said})"
+                raise StorageError("host", text, passing=type(error).__name__ != "gaierror") from error
             raise StorageError("", f"the server refused ({answer(str(error.strerror or error))})") from error
 
 
@@ -291,6 +335,21 @@ class SftpServer(Connected):
             private_key=self.private_key, private_key_file=self.private_key_file, known_hosts=self.known_hosts,
             attempts=self.attempts,
         )  # fmt: skip
+
+
+def _opened(ssh: Any) -> Any:
+    """The connection for files, which ends when the server is silent. Opening it would wait without end."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        ssh.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
+    watch = threading.Timer(SILENCE, ssh.close)
+    watch.daemon = True
+    watch.start()
+    try:
+        connection = ssh.open_sftp()
+    finally:
+        watch.cancel()
+    connection.get_channel().settimeout(SILENCE)
+    return connection
 
 
 def _stored(name: str, found: Any) -> Stored:

@@ -6,8 +6,10 @@ Servers that are no Python packages are looked for on the PATH and in `$EXPORTER
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
+import random
 import re
 import shutil
 import socket
@@ -18,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +43,16 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def free_ports(count: int) -> range:
+    """Ports one after the other, below those that the system gives to connections."""
+    for first in range(random.randrange(15_000, 30_000, count), 32_000, count):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return range(first, first + count)
+    raise AssertionError("there are no free ports")
 
 
 @contextmanager
@@ -114,6 +126,8 @@ class Place:
     options: dict[str, Any]
     reader: dict[str, Any] = field(default_factory=dict)
     made: Any = None
+    data_ports: range = range(0)
+    """Ports on which an FTP server takes connections for data."""
 
     def writer(self, filebase: str, **more: Any) -> dict[str, Any]:
         return {"name": self.kind, "options": {**self.options, "filebase": filebase, **more}}
@@ -248,11 +262,18 @@ class Sshd:
     options: dict[str, Any]
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+@contextmanager
+def ssh_server(folder: Path, more: str = "") -> Iterator[Sshd]:
+    """`more` are options of its program for files."""
+    command, options = sshd_command(folder, more)
+    with serving(command, greets(options["port"], b"SSH-2.0"), folder / "log"):
+        yield Sshd(options["port"], folder / "data", options)
+
+
+def sshd_command(folder: Path, more: str = "") -> tuple[list[str], dict[str, Any]]:
+    """How a server with its keys and data in a folder is started, and the options that reach it."""
     paramiko = pytest.importorskip("paramiko", reason="get it with: pip install 'exporters-beam[sftp]'")
     command = program("sshd", "apt-get install openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
     port = free_port()
     for name in ("host", "user"):
         paramiko.RSAKey.generate(2048).write_private_key_file(str(folder / name))
@@ -263,16 +284,20 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     (folder / "data").mkdir()
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nSubsystem sftp internal-sftp -d {folder}/data\n"
+        f"StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n"
+        f"Subsystem sftp internal-sftp -d {folder}/data {more}\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    with serving([command, "-D", "-e", "-f", str(folder / "config")], greets(port, b"SSH-2.0"), folder / "log"):
-        import getpass
+    options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
+               "private_key_file": str(folder / "user"), "known_hosts": str(folder / "known")}  # fmt: skip
+    return [command, "-D", "-e", "-f", str(folder / "config")], options
 
-        options = {"host": "127.0.0.1", "port": port, "sftp_user": getpass.getuser(),
-                   "private_key_file": str(folder / "user"), "known_hosts": str(folder / "known")}  # fmt: skip
-        yield Sshd(port, folder / "data", options)
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -287,15 +312,25 @@ def sftp(sshd: Sshd) -> Iterator[Place]:
 
 FTP_SERVER = """
 import sys
+import os
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS, FilesystemError
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
-port, folder, password, certificate, missing = sys.argv[1:]
+port, folder, password, certificate, missing, first, after = sys.argv[1:]
 authorizer = DummyAuthorizer()
 authorizer.add_user("shop", password, folder, perm="elradfmwMT")
 handler = TLS_FTPHandler if certificate else FTPHandler
 handler.authorizer = authorizer
+handler.passive_ports = range(int(first), int(after))
 handler.proto_cmds = {name: about for name, about in handler.proto_cmds.items() if name not in missing.split()}
+class Keeps(AbstractedFS):
+    def rename(self, src, dst):
+        if os.path.exists(dst):
+            raise FilesystemError("it is there")
+        super().rename(src, dst)
+if "REPLACING" in missing:
+    handler.abstracted_fs = Keeps
 if certificate:
     handler.certfile = certificate
     handler.tls_control_required = handler.tls_data_required = True
@@ -306,13 +341,14 @@ FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 @contextmanager
 def ftp_server(folder: Path, certificate: str, missing: str = "") -> Iterator[Place]:
     pytest.importorskip("pyftpdlib", reason="get it with: pip install pyftpdlib pyopenssl")
-    port = free_port()
+    port, data = free_port(), free_ports(40)
     (folder / "data").mkdir()
-    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate, missing]
+    command = [sys.executable, "-c", FTP_SERVER, str(port), str(folder / "data"), SECRET, certificate, missing,
+               str(data.start), str(data.stop)]  # fmt: skip
     with serving(command, greets(port, b"220"), folder / "log"):
         options = {"host": "127.0.0.1", "port": port, "ftp_user": "shop", "ftp_password": SECRET}
         yield Place("ftp", {**options, **({"tls": True, "ca_file": certificate} if certificate else {})},
-                    made=folder / "data")  # fmt: skip
+                    made=folder / "data", data_ports=data)  # fmt: skip
 
 
 def emptied(place: Place) -> Place:
@@ -354,7 +390,7 @@ def vsftpd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     base = tmp_path_factory.getbasetemp()
     for above in (folder, base, base.parent):  # Its user is another one; pytest's folders are for their owner only.
         above.chmod(0o755)
-    port = free_port()
+    port, data = free_port(), free_ports(40)
     (folder / "root/data").mkdir(parents=True)
     (folder / "root/data").chmod(0o777)
     certificate = self_signed(folder / "certificate.pem")
@@ -364,12 +400,13 @@ def vsftpd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         f"anon_umask=022\nanon_root={folder}/root\nanon_world_readable_only=NO\nssl_enable=YES\nallow_anon_ssl=YES\n"
         f"force_anon_logins_ssl=YES\nforce_anon_data_ssl=YES\nrequire_ssl_reuse=YES\nssl_tlsv1=YES\n"
         f"rsa_cert_file={certificate}\nutf8_filesystem=YES\nsecure_chroot_dir={folder}/empty\nmdtm_write=NO\n"
+        f"pasv_min_port={data.start}\npasv_max_port={data.stop - 1}\n"
         f"hide_ids=YES\nisolate=NO\nisolate_network=NO\nseccomp_sandbox=NO\n"
     )
     (folder / "empty").mkdir()
     with serving([command, str(folder / "config")], greets(port, b"220"), folder / "log"):
         options = {"host": "127.0.0.1", "port": port, "tls": True, "ca_file": str(certificate)}
-        yield Place("ftp", options, made=folder / "root/data")
+        yield Place("ftp", options, made=folder / "root/data", data_ports=data)
 
 
 @pytest.fixture
@@ -411,7 +448,10 @@ def self_signed(path: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(f"127.0.0.{n}")) for n in (1, 2)]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -552,6 +592,11 @@ class Cutting:
         self._listener.close()
 
 
+def port_of(place: Place) -> int:
+    found = place.options.get("port") or re.findall(r":(\d+)", place.options["host"])[0]
+    return int(found)
+
+
 @pytest.fixture
 def cutting(place: Place) -> Iterator[Cutting]:
     """The place behind a proxy that can break connections. That of HDFS is before the datanode."""
@@ -566,9 +611,7 @@ def cutting(place: Place) -> Iterator[Cutting]:
         front.close()
         data.close()
         return
-    old = (
-        int(place.options["port"]) if "port" in place.options else int(re.findall(r":(\d+)", place.options["host"])[0])
-    )
+    old = port_of(place)
     proxy = Cutting(old)
     options = dict(place.options)
     if "port" in options:
@@ -586,13 +629,18 @@ def cutting(place: Place) -> Iterator[Cutting]:
 
 
 class Faulty:
-    """An HTTP proxy before a server: for the next requests of a method it answers `status`, or passes the request on and
-    drops the connection instead of giving the answer (`status` 0)."""
+    """An HTTP proxy before a server: for the next requests of a method (any, where it is "") whose path has `where` in it
+    it answers `status`, or passes the request on and drops the connection instead of giving the answer (`status` 0).
+
+    With `every` it is each request of that number only. `seen` counts the requests that fit.
+    """
 
     def __init__(self, port: int) -> None:
         self.method, self.status, self.times, self.done = "PUT", 503, 0, 0
         self.moved: dict[str, str] = {}
         """Parts of the addresses to which the server sends clients, and what stands there instead."""
+        self.where, self.body, self.every, self.seen = "", b"come again later", 1, 0
+        self.lock = threading.Lock()
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -600,10 +648,14 @@ class Faulty:
 
             def answer(self) -> None:
                 body = self._body()
-                fails = self.command == faulty.method and faulty.done < faulty.times
-                faulty.done += fails
+                with faulty.lock:
+                    fits = faulty.method in ("", self.command) and faulty.where in self.path
+                    faulty.seen += fits
+                    fails = fits and faulty.done < faulty.times and faulty.seen % faulty.every == 0
+                    faulty.done += fails
                 if fails and faulty.status:
-                    self._give(faulty.status, [("Content-Type", "text/plain")], b"come again later")
+                    kind = "application/xml" if faulty.body.startswith(b"<") else "text/plain"
+                    self._give(faulty.status, [("Content-Type", kind)], faulty.body)
                     return
                 near = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
                 headers = {name: value for name, value in self.headers.items()
@@ -649,8 +701,15 @@ class Faulty:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # A client that has gone is no news.
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def fail(self, method: str, where: str, status: int, times: int = 1, every: int = 1) -> None:
+        """From now on."""
+        with self.lock:
+            self.method, self.where, self.status, self.times, self.every = method, where, status, times, every
+            self.seen = self.done = 0
 
     def close(self) -> None:
         self.server.shutdown()
@@ -660,7 +719,7 @@ class Faulty:
 @pytest.fixture
 def faulty(place: Place) -> Iterator[Faulty]:
     """The place behind a proxy that answers some requests with errors."""
-    old = int(place.options.get("port") or re.findall(r":(\d+)", place.options["host"])[0])
+    old = port_of(place)
     proxy = Faulty(old)
     place.options = {**place.options, "host": place.options["host"].replace(f":{old}", f":{proxy.port}")}
     if "port" in place.options:

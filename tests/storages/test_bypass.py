@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import gzip
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -253,3 +258,38 @@ def test_a_copy_that_the_service_refuses_is_streamed(azurite, s3: Place):
     assert "objects are copied: streamed through this machine" in text(make(load(config)))
     elsewhere = {**source.source("in/"), "options": {**source.options, "account_name": "other", "prefix": "in/"}}
     assert "objects are copied: streamed through" in text(make(load({**config, "reader": elsewhere})))
+
+
+def peak(config: dict, folder: Path) -> int:
+    """The most memory that an export has taken, in MiB."""
+    (folder / "config.json").write_text(json.dumps(config))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "exporters_beam", "run", "config.json", "--quiet"]
+    process = subprocess.Popen(command, cwd=folder, env=environ)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss >> 10
+
+
+@servers
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_large_object_is_copied_in_little_memory(s3: Place, versitygw_data: Path, tmp_path: Path, streamed):
+    """256 MiB take hardly more than 1 MiB, inside the service and through this machine (to another name of the server)."""
+    to = replace(s3, options={**s3.options, "host": s3.options["host"].replace("127.0.0.1", "localhost")})
+    peaks = {}
+    for megabytes in (1, 256):
+        folder = versitygw_data / s3.options["bucket"] / f"in-{megabytes}"
+        folder.mkdir()
+        with (folder / "a.jl").open("wb") as file:
+            for n in range(megabytes):
+                file.write(json.dumps({"n": n}).encode().rjust((1 << 20) - 1) + b"\n")
+        config = {
+            "reader": s3.source(f"in-{megabytes}/"),
+            "writer": (to if streamed else s3).writer(f"out-{megabytes}/", compression="none"),
+            "decompressor": "none",
+        }
+        peaks[megabytes] = peak(config, tmp_path)
+        there = versitygw_data / s3.options["bucket"] / f"out-{megabytes}" / "a.jl"
+        assert filecmp.cmp(folder / "a.jl", there, shallow=False)
+    assert peaks[256] < 300 and peaks[256] - peaks[1] < 64, peaks

@@ -24,7 +24,7 @@ from places import Place
 pytestmark = pytest.mark.servers
 
 ROOT = Path(__file__).parent.parent.parent
-PLACES = ("s3", "moto", "gcs", "sftp", "ftp", "ftps", "old_ftp", "azure_blob", "azure_file", "hdfs",
+PLACES = ("s3", "moto", "minio", "s3proxy", "gcs", "sftp", "ftp", "ftps", "old_ftp", "azure_blob", "azure_file", "hdfs",
           "gdrive", "dropbox")  # fmt: skip
 every = pytest.mark.parametrize("place", PLACES, indirect=True)
 

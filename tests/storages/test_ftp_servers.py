@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ftplib
 import gzip
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import exporters_beam
+from exporters_beam.storages import StorageError
 
 from helpers import jsonl
-from places import Place
+from places import Place, ftp_server
 
 pytestmark = pytest.mark.servers
 
@@ -45,3 +50,34 @@ def test_a_connection_that_the_server_has_ended_is_made_again(ftp: Place):
     storage.client.sock.close()
     ftp.put("a", b"1")
     assert storage.stat("a").size == 1
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Place]:
+    """A server on which a rename replaces nothing."""
+    with ftp_server(tmp_path, "", "REPLACING") as place:
+        yield place
+
+
+def test_a_server_that_does_not_replace(keeping: Place, monkeypatch):
+    """Files are replaced all the same, and what was there comes back where that fails in the middle."""
+    keeping.put("out/a", b"first")
+    keeping.put("out/a", b"second")
+    assert keeping.get("out/a") == b"second"
+    rename, seen = ftplib.FTP.rename, []
+
+    def failing(self: Any, old: str, new: str) -> str:
+        seen.append(new)
+        if len(seen) == 3:
+            raise ftplib.error_perm("552 the disk is full")
+        return rename(self, old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ftplib.FTP, "rename", failing)
+        with pytest.raises(StorageError, match="the disk is full"):
+            keeping.put("out/a", b"third")
+    assert keeping.get("out/a") == b"second"
+    (keeping.made / "out" / "b").mkdir()
+    with pytest.raises(StorageError):
+        keeping.put("out/b", b"a folder is there")
+    assert sorted(path.name for path in (keeping.made / "out").iterdir()) == ["a", "b"]

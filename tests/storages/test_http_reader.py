@@ -131,6 +131,24 @@ def test_a_server_in_trouble_is_asked_again(web, read, monkeypatch):
     assert read("/a.jl") == RECORDS and len(pauses) == 1
 
 
+def test_without_retries_it_is_asked_once(web, tmp_path):
+    """One 503, or one answer that breaks off, ends the export."""
+    web.files["/a.jl"] = jsonl(RECORDS)
+    config = {
+        "reader": {"name": "http", "options": {"input": f"{web.url}/a.jl"}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/p-"}},
+        "exporter_options": {"disable_retries": True},
+    }
+    web.status = 503
+    with pytest.raises(SourceError, match="503"):
+        exporters_beam.run(config)
+    assert web.asked == [("HEAD", "")]
+    web.status, web.breaks = 0, 1
+    with pytest.raises(SourceError, match=r"/a\.jl: .*(ended|broke)"):
+        exporters_beam.run(config)
+    assert [method for method, _ in web.asked].count("GET") == 1
+
+
 def test_options_are_checked():
     for options, why in (
         ({"input": []}, "the list is empty"),
