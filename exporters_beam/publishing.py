@@ -181,6 +181,10 @@ class PublishFile(beam.DoFn):
             return bytes(self._delivery.format.separator.join(parts))
         return payload[starts[part.start] : starts[part.stop] - gap]
 
+    def teardown(self) -> None:
+        if hasattr(self, "_blocks"):
+            self._blocks.close()
+
     def finish_bundle(self) -> None:
         self._blocks.close()
 
