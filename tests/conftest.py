@@ -18,13 +18,15 @@ from servers import flink, prism  # noqa: F401
 def export(tmp_path: Path) -> Callable[..., Report]:
     """Runs an export to `tmp_path / "out"` on the local runner: export(reader, writer options…, filter=…, …)."""
 
-    def run(reader: Any, *, args: tuple[str, ...] = (), out: str = "out", **sections: Any) -> Report:
+    def run(
+        reader: Any, *, args: tuple[str, ...] = (), out: str = "out", workers: int | None = None, **sections: Any
+    ) -> Report:
         options = {"filebase": f"{tmp_path / out}/part-", **sections.pop("options", {})}
         config = {
             "reader": reader if isinstance(reader, dict) else {"name": "fs", "options": {"input": reader}},
             "writer": {"name": "fs", "options": options},
             **sections,
         }
-        return exporters_beam.run(config, beam_args=args)
+        return exporters_beam.run(config, beam_args=args, workers=workers)
 
     return run

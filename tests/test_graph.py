@@ -100,6 +100,9 @@ def test_two_worker_processes_deliver_the_same(folder, export, tmp_path, monkeyp
     args = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
     export(reader, grouper=grouper, out="two", args=args)
     assert everything(tmp_path / "two") == everything(tmp_path / "out")
+    report = export(reader, grouper=grouper, out="pieces", workers=2)
+    assert everything(tmp_path / "pieces") == everything(tmp_path / "out")
+    assert report.read == 4000
 
 
 def test_a_runner_that_leaves_input_unread_is_noticed(folder, export, tmp_path):
