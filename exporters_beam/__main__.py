@@ -300,8 +300,8 @@ def _template_build(args: argparse.Namespace) -> int:
 
 def _template_render(args: argparse.Namespace) -> int:
     from exporters_beam import template
-    from exporters_beam.dataflow import job_name
     from exporters_beam.plan import make
+    from exporters_beam.runners import job_name
 
     spec = _load(args.config, args.var)
     _warn(spec)

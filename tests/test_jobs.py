@@ -183,8 +183,15 @@ def test_nobody_there(capsys):
 
 
 def test_the_job_that_was_just_started_on_flink_is_found_by_its_name(service):
-    service.says("GET", "/jobs/overview", {"jobs": []}, {"jobs": [
-        {"jid": "a", "name": "products", "start-time": 1}, {"jid": "b", "name": "products", "start-time": 2},
-        {"jid": "c", "name": "other", "start-time": 3},
-    ]})  # fmt: skip
-    assert jobs.newest_on_flink(service.url, "products").id == "b"
+    here = [{"jid": "a", "name": "products", "state": "FINISHED"}, {"jid": "c", "name": "other", "state": "RUNNING"}]
+    new = {"jid": "b", "name": "products", "state": "RUNNING"}
+    service.says("GET", "/jobs/overview", {"jobs": here}, {"jobs": here}, {"jobs": [*here, new]})
+    before = jobs.on_flink(service.url, "products")
+    assert before == {"a": "FINISHED"}
+    assert jobs.started_on_flink(service.url, "products", before).id == "b"
+
+
+def test_a_job_that_never_comes_to_flink_says_why(service):
+    service.says("GET", "/jobs/overview", {"jobs": []})
+    with pytest.raises(ExportError, match="no jar"):
+        jobs.started_on_flink(service.url, "products", (), ended=lambda: "no jar")

@@ -144,7 +144,11 @@ def cluster() -> Iterator[str]:
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answers = {"/overview": {"slots-total": 2}, "/config": {"flink-version": "1.19.3"}}
+            answers = {
+                "/overview": {"slots-total": 2},
+                "/config": {"flink-version": "1.19.3"},
+                "/jobs/overview": {"jobs": [{"name": "running", "jid": "a", "state": "RUNNING"}]},
+            }
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answers[self.path]).encode())
@@ -176,6 +180,12 @@ def test_another_version_and_too_few_slots(cluster, tmp_path, capsys):
         tmp_path, capsys, master, "--flink_version=2.0"
     )
     assert "has 2 slots; give at most that" in said(tmp_path, capsys, master, "--parallelism=3")
+
+
+def test_an_export_does_not_run_twice_on_a_cluster(cluster, tmp_path, capsys):
+    text = said(tmp_path, capsys, f"--flink_master={cluster}", "--job_name=running")
+    assert f"runs on the Flink cluster at {cluster} already (running); wait for its end, or stop it with" in text
+    assert f"exporters-beam cancel 'http://{cluster}/#/job/a/overview'" in text
 
 
 def test_no_jar_no_java_no_job_server(tmp_path, capsys, monkeypatch):
@@ -239,7 +249,7 @@ def test_our_pool_starts_workers_and_ends_them(tmp_path):
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[4]
-        _workers(address, Books(str(tmp_path / "books"), "", True))
+        _workers(address, Books(str(tmp_path / "books"), "", True), ["json"], [])
     finally:
         process.terminate()
         assert process.wait(30) == 0
