@@ -9,7 +9,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,6 +89,16 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
         yield Decision("", str(problem), warning=True)
     for text in _warnings(plan, setup, worker, cloud, local, streaming):
         yield Decision("", text, warning=True)
+
+
+def make_folders(args: Sequence[str]) -> None:
+    """Folders of this machine to stage in, which Beam does not make: for a service that is not Google's."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+    cloud = PipelineOptions(list(args)).view_as(GoogleCloudOptions)
+    for folder in (cloud.temp_location, cloud.staging_location):
+        if folder and "://" not in folder and _is_localhost(cloud.dataflow_endpoint):
+            os.makedirs(folder, exist_ok=True)
 
 
 def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:

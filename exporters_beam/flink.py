@@ -41,6 +41,9 @@ use_data_stream_for_batch environment_expiration_millis
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_SECONDS = 10
 RETRIES = 4
+RETRY_SECONDS = 10
+"""Between tries. Many a cluster fails a try at once where a slot is missing: four tries in four seconds are no help."""
+
 START = "python templates/flink/cluster.py start"
 HERE = ("", "[local]", "[auto]")
 """Masters that mean: no cluster, Flink inside the job server."""
@@ -80,7 +83,7 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
         str(RETRIES),
         "a lost worker is replaced, a record at fault ends the export",
     )
-    chosen["execution_retry_delay"] = ("1000", "a second between tries")
+    chosen["execution_retry_delay"] = (str(RETRY_SECONDS * 1000), "so long a lost TaskManager may take to be replaced")
     for name, (value, why) in chosen.items():
         if name not in options:
             yield Decision(f"--{name}={value}" if value else f"--{name}", why)
@@ -342,6 +345,9 @@ def _workers(address: str, books: Books, modules: list[str], packages: list[str]
             os.remove(token)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "Error" in line] or done.stderr.splitlines()[-1:]
+        if "Failed to build package" in done.stderr:
+            raise DestinationError("--setup_file: Beam cannot make a package of its project; to see why, run in its folder: "
+                                   "python -m build --sdist --no-isolation")  # fmt: skip
         if "Error starting worker: " in (lines or [""])[-1]:
             raise DestinationError(
                 f"the pool at {address}: {lines[-1].partition('Error starting worker: ')[2].strip()[:400]}"

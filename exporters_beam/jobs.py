@@ -239,6 +239,13 @@ def on_flink(master: str, name: str) -> dict[str, str]:
     return {str(job["jid"]): str(job["state"]) for job in found if job["name"] == name}
 
 
+def cancel_on_flink(master: str, name: str) -> None:
+    """Stop Flink's jobs of a name that run. Raises ExportError."""
+    for job, state in on_flink(master, name).items():
+        if state not in ("FAILED", "CANCELED", "FINISHED"):
+            cancel(Job("flink", job, endpoint=flink_address(master)))
+
+
 def started_on_flink(master: str, name: str, before: Collection[str], wait: float = 120.0,
                      ended: Callable[[], str] = str) -> Job:  # fmt: skip
     """The job of this name that was not there before: Beam does not tell Flink's own id. Raises ExportError.

@@ -17,12 +17,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
+from exporters_beam import dataflow, jobs
 from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
-from exporters_beam.flink import PIECES, newest_checkpoint, prepare, sweep_checkpoints
+from exporters_beam.flink import HERE, PIECES, newest_checkpoint, prepare, sweep_checkpoints
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
-from exporters_beam.runners import LOCAL, Options, relative_paths, settled
+from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
@@ -178,6 +179,8 @@ def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
                       bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=resumed)  # fmt: skip
         else:
             run = elsewhere(plan, str(standard.runner), books, resumed)
+            if given.runner in DATAFLOW:
+                dataflow.make_folders(args)
         run = replace(run, progress=progress)
         try:
             if local and hasattr(plan.writer, "probe"):
@@ -187,7 +190,7 @@ def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
                 pipeline = beam.Pipeline(_watching(books) if processes else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
-                with _noted(result, flink):
+                with _noted(result, given if flink else None):
                     state = result.wait_until_finish()
                 if state is not None and str(state) != "DONE":
                     raise DestinationError(f"the runner ended the export as {state}")
@@ -316,14 +319,14 @@ def told(error: BaseException) -> ExportError:
 
 
 @contextmanager
-def _noted(result: Any, flink: bool) -> Iterator[None]:
+def _noted(result: Any, flink: Options | None) -> Iterator[None]:
     """Tell who stops waiting for a job on Dataflow that it goes on, and how it is stopped. A job on Flink is cancelled."""
     try:
         yield
     except KeyboardInterrupt:
-        if flink:
-            with suppress(Exception):
-                result.cancel()
+        if flink and flink.text("flink_master") not in HERE:
+            with suppress(ExportError):  # Beam's own way, over the job server, leaves the job to Flink (2.62).
+                jobs.cancel_on_flink(flink.text("flink_master"), flink.text("job_name"))
         elif hasattr(result, "job_id"):
             logging.getLogger(__name__).warning("the job %s goes on; exporters-beam cancel stops it", result.job_id())
         raise

@@ -22,13 +22,13 @@ from exporters_beam.spec import ExportSpec
 RUNNERS = {"local": "FnApiRunner", "flink": "FlinkRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
 """Runners by the names of profiles that do not say which one they mean."""
 
+DATAFLOW = ("dataflowrunner", "dataflow")
 LOCAL = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
 
 
 RULES = {
     "flinkrunner": "exporters_beam.flink:settle",
-    "dataflowrunner": "exporters_beam.dataflow:settle",
-    "dataflow": "exporters_beam.dataflow:settle",
+    **dict.fromkeys(DATAFLOW, "exporters_beam.dataflow:settle"),
 }
 """What chooses and refuses options, by runner."""
 

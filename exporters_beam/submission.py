@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporters_beam import jobs
+from exporters_beam import dataflow, jobs
 from exporters_beam.books import begun, with_the_dates_of
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.plan import Plan, make
 from exporters_beam.runner import check, elsewhere, finished, logger_of, on_flink, told
-from exporters_beam.runners import Options, settled
+from exporters_beam.runners import DATAFLOW, Options, settled
 from exporters_beam.spec import ExportSpec
 
-RUNNERS = {"flinkrunner": "FlinkRunner", "dataflowrunner": "DataflowRunner", "dataflow": "DataflowRunner"}
+RUNNERS = {"flinkrunner": "FlinkRunner", **dict.fromkeys(DATAFLOW, "DataflowRunner")}
 """Those that go on by themselves."""
 
 
@@ -58,6 +58,8 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     if runner == "FlinkRunner":
         args, resumed = on_flink(plan, args, books)
         before = set(jobs.on_flink(given.text("flink_master"), given.text("job_name")))
+    else:
+        dataflow.make_folders(args)
     result, options = _started(plan, args, elsewhere(plan, runner, books, resumed))
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 

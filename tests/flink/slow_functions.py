@@ -37,5 +37,5 @@ class Slow:
 
 
 def keep_slowly(record: dict[str, Any]) -> bool:
-    time.sleep(0.01)
+    time.sleep(0.005)
     return True

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from helpers import delivered, visible, write_gz
+from helpers import visible, write_gz
 from servers import ROOT, on_flink, python_path, run_export, start_export
 
 pytestmark = pytest.mark.flink
@@ -89,8 +89,12 @@ def test_a_plugin_that_the_workers_lack_comes_with_the_job(
     assert status == 0, said
     args = on_flink(flink, f"--extra_package={sdist}")
     if way == "setup_file":
-        shutil.copytree(PLUGIN, tmp_path / "plugin")
-        args = on_flink(flink, f"--setup_file={tmp_path / 'plugin' / 'pyproject.toml'}")
+        shutil.copytree(PLUGIN / "src", tmp_path / "plugin")
+        (tmp_path / "plugin" / "setup.py").write_text(
+            "from setuptools import setup\n"
+            "setup(name='exporters-beam-sample', version='1.0.0', packages=['exporters_beam_sample'])\n"
+        )
+        args = on_flink(flink, f"--setup_file={tmp_path / 'plugin' / 'setup.py'}")
     out = tmp_path / "there"
     status, said = run_export(path, "--var", f"out={out}", *args)
     assert status == 0, said
@@ -136,7 +140,9 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def slow(folder: Path) -> Path:
-    """An export of about 20 s."""
+    """An export that takes about 8 s, after it has been run here without what takes so long."""
+    status, said = run_export(config(folder))
+    assert status == 0, said
     return config(folder, filter={"name": "python", "options": {"function": "slow_functions:keep_slowly"}})
 
 
@@ -165,8 +171,6 @@ def test_a_submitted_job_is_asked_for_until_its_end(mode: str, flink: Any, tmp_p
 @pytest.mark.parametrize("mode", ["batch", "streaming"])
 def test_a_job_is_cancelled_with_nothing_half_delivered_and_gone_on_with(mode: str, flink: Any, tmp_path: Path) -> None:
     path, out = slow(tmp_path), tmp_path / "out"
-    status, said = run_export(path)
-    assert status == 0, said
     args = [
         "--var",
         f"out={out}",
@@ -214,12 +218,23 @@ def test_submit_does_not_take_workers_that_would_end_with_it(flink: Any, tmp_pat
     assert not (tmp_path / "local").exists()
 
 
-def test_a_drained_job_finishes_what_it_has(flink: Any, tmp_path: Path) -> None:
-    path, out = slow(tmp_path), tmp_path / "out"
-    job, place = submitted(path, "--var", f"out={out}", *on_flink(flink, "--streaming", "--checkpointing_interval=500"))
+def test_a_drained_job_finishes_what_it_has_with_a_savepoint(flink: Any, tmp_path: Path) -> None:
+    path, out, savepoints = slow(tmp_path), tmp_path / "out", tmp_path / "savepoints"
+    _, place = submitted(path, "--var", f"out={out}", *on_flink(flink, "--streaming", "--checkpointing_interval=500"))
     until(lambda: list(out.glob(".exporters/*/staged/*.segment")))
-    print(command("drain", place))
-    print(command("status", place, "--watch", "--every=1"))
-    print(flink.get(f"/jobs/{job}/checkpoints"))
-    print(sum(len(records) for records in delivered(out).values()))
+    assert command("drain", place, f"--savepoint_path=file://{savepoints}")[0] == 0
+    status, said = command("status", place, "--watch", "--every=1")
+    assert status == 0 and said.splitlines()[-1].endswith(": finished"), said
+    assert contents(out) == contents(tmp_path / "local") != {}
+    assert list(savepoints.glob("savepoint-*/_metadata"))
+
+
+def test_a_batch_job_is_not_drained(flink: Any, tmp_path: Path) -> None:
+    path, out = slow(tmp_path), tmp_path / "out"
+    job, place = submitted(path, "--var", f"out={out}", *on_flink(flink))
+    until(lambda: list(out.glob(".exporters/*/staged/*.part")))
+    status, said = command("drain", place)
+    print(status, said)
+    assert command("cancel", place)[0] == 0
+    until(lambda: flink.get(f"/jobs/{job}")["state"] == "CANCELED")
     raise AssertionError
