@@ -103,7 +103,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     delivery = delivery_of(plan, run, source)
     if plan.copied:
         return copies(plan, pipeline, run, source, delivery)
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
@@ -130,7 +131,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
     if plan.limit or plan.on_error.limited:
         blocks = _admitted(delivery, run, blocks, tallies)
-    delivered, manifest = deliver(delivery, run, pipeline, blocks, {"Tallies": tallies, "Units": units})
+    booked = {"Tallies": tallies, "Units": units, "Once": start}
+    delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
     for flow in (*flows, encoded[FAILED], manifest):
         flow.element_type = Flowing
     return Outputs(delivered, failed, manifest)
@@ -149,13 +151,18 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
 
 
 def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) -> Any:
-    """The manifest, from all that was delivered, tallied and listed."""
-    start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
+    """The manifest, from all that was delivered, tallied and listed.
+
+    `Once` is any single element, so that an export of nothing has a manifest too. It comes from the one Impulse there is:
+    Flink makes up names for sources, and takes one's checkpoint for the other's where there are two.
+    """
+    if "Once" not in booked:
+        booked = {**booked, "Once": pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)}
     return (
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
         tuple(
             flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
-            for name, flow in {**booked, "Once": start}.items()
+            for name, flow in booked.items()
         )
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)

@@ -23,6 +23,9 @@ CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 SECONDS = 30.0
 """How long a request may take."""
 
+DRAIN_LOOKS = 12
+"""How often, each quarter of a second, it is asked whether Flink refuses to drain a job."""
+
 TRIES = 5
 """How often in a row `watch` may find the service away before it gives up."""
 
@@ -229,7 +232,17 @@ def _flink_cancel(job: Job) -> None:
 
 def _flink_drain(job: Job, savepoints: str) -> None:
     body = {"drain": True, **({"targetDirectory": savepoints} if savepoints else {})}
-    _asked(job, "POST", f"{job.endpoint}/jobs/{quote(job.id, safe='')}/stop", body)
+    base = f"{job.endpoint}/jobs/{quote(job.id, safe='')}"
+    request = _asked(job, "POST", f"{base}/stop", body).get("request-id", "")
+    pause = threading.Event()
+    for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
+        found = _asked(job, "GET", f"{base}/savepoints/{quote(str(request), safe='')}")
+        if (found.get("status") or {}).get("id") == "COMPLETED":
+            cause = (found.get("operation") or {}).get("failure-cause")
+            if cause:
+                raise ExportError(f"Flink does not drain the job: {_of_flink(str(cause.get('stack-trace') or cause))}")
+            return
+        pause.wait(0.25)
 
 
 def on_flink(master: str, name: str) -> dict[str, str]:

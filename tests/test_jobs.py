@@ -117,16 +117,27 @@ def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys)
     service.says("PUT", PATH, {})
     service.says("PATCH", f"/jobs/{FLINK}", (202, {}))
     service.says("POST", f"/jobs/{FLINK}/stop", (202, {"request-id": "1"}))
+    under_way, done = ({"status": {"id": state}} for state in ("IN_PROGRESS", "COMPLETED"))
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", under_way, done)
     for runner in ("dataflow", "flink"):
         assert main(["cancel", *place(service, runner)]) == main(["drain", *place(service, runner)]) == 0
     assert main(["drain", *place(service, "flink"), "--savepoint_path=file:///savepoints"]) == 0
-    assert service.asked == [
+    assert [asked for asked in service.asked if asked[0] != "GET"] == [
         ("PUT", PATH, {"requestedState": "JOB_STATE_CANCELLED"}),
         ("PUT", PATH, {"requestedState": "JOB_STATE_DRAINING"}),
         ("PATCH", f"/jobs/{FLINK}?mode=cancel", None),
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True}),
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True, "targetDirectory": "file:///savepoints"}),
     ]
+    trace = (
+        "java.util.concurrent.CompletionException: x\nCaused by: java.lang.IllegalStateException: no checkpoints here"
+    )
+    refused = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trace}}}
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused)
+    assert main(["drain", *place(service, "flink")]) == 1
+    assert (
+        "Flink does not drain the job: java.lang.IllegalStateException: no checkpoints here" in capsys.readouterr().err
+    )
     assert main(["drain", *place(service, "dataflow"), "--savepoint_path=x"]) == 2
     assert "Dataflow has no savepoints" in capsys.readouterr().err
 
