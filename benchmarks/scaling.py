@@ -26,11 +26,12 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--work", type=Path, required=True, help="folder for inputs and outputs")
     asked.add_argument("--records", type=int, default=10_000_000)
+    asked.add_argument("--small", type=int, metavar="N", help="with --flink: the smaller size (default: a fifth)")
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--flink", action="store_true")
     given = asked.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    bench = Bench((given.records // 5, given.records), given.rounds, given.work.resolve())
+    bench = Bench((given.small or given.records // 5, given.records), given.rounds, given.work.resolve())
     if given.flink:
         ratios = [slope(bench, FLINK, n) for n in range(given.rounds)]
         print(f"Flink, parallelism 1, wall a record: {shown(ratios)} of local")

@@ -39,6 +39,7 @@ use_data_stream_for_batch environment_expiration_millis
 """Options of Beam's job server for Flink, which Beam for Python hands on without knowing them."""
 
 CHECKPOINTS = "checkpoints"
+OTHER_GRAPH = "of-a-resumed-run"
 CHECKPOINT_SECONDS = 10
 RETRIES = 4
 RETRY_SECONDS = 10
@@ -423,10 +424,19 @@ def _checkpoints(books: Books) -> str:
 def newest_checkpoint(books: Books) -> str:
     """The folder of the newest checkpoint that is whole; "" where there is none. Flink writes `_metadata` last."""
     found = []
+    if os.path.exists(os.path.join(_checkpoints(books), OTHER_GRAPH)):
+        return ""
     for folder, _, names in os.walk(_checkpoints(books)):
         if "_metadata" in names:
             found.append((os.stat(os.path.join(folder, "_metadata")).st_mtime_ns, folder))
     return max(found)[1] if found else ""
+
+
+def note_other_graph(books: Books) -> None:
+    """Say that the checkpoints from here on are of a run that takes in staged segments, whose graph no other run has."""
+    os.makedirs(_checkpoints(books), exist_ok=True)
+    with open(os.path.join(_checkpoints(books), OTHER_GRAPH), "w", encoding="utf-8"):
+        pass
 
 
 def sweep_checkpoints(books: Books) -> None:

@@ -174,10 +174,11 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
 def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
     """The graph of a bypass: list, copy, manifest."""
     assert plan.names is not None
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
     done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
-    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units}
+    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Once": start}
     if run.resumed.segments:
         paths = [segment.path for segment in run.resumed.segments]
         earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)

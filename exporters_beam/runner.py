@@ -20,7 +20,7 @@ from typing import Any
 from exporters_beam import dataflow, jobs
 from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
-from exporters_beam.flink import HERE, PIECES, newest_checkpoint, prepare, sweep_checkpoints
+from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
 from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
@@ -235,6 +235,8 @@ def on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Resu
     if not plan.spec.settings.resume:
         sweep_checkpoints(books)
     if not options.flag("streaming") or not checkpoint:
+        if options.flag("streaming") and books.resumed.segments:
+            note_other_graph(books)
         return args, books.resumed
     if "savepoint_path" in options:
         raise ConfigError("--savepoint_path: --resume goes on from the newest checkpoint; give one of the two")

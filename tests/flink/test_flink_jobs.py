@@ -197,6 +197,34 @@ def test_a_job_is_cancelled_with_nothing_half_delivered_and_gone_on_with(mode: s
     assert status == 1 and "the export is complete already" in said
 
 
+def test_a_job_is_gone_on_with_twice_without_and_with_a_checkpoint(flink: Any, tmp_path: Path) -> None:
+    path, out = slow(tmp_path), tmp_path / "out"
+
+    def stopped(seconds: int, *more: str) -> None:
+        """Submit the job and cancel it when it has staged something and, with a short interval, has a checkpoint."""
+        before = len(list(out.glob(".exporters/*/staged/*.segment")))
+        args = [
+            "--var",
+            f"out={out}",
+            *more,
+            *on_flink(flink, "--streaming", f"--checkpointing_interval={seconds * 1000}"),
+        ]
+        _, place = submitted(path, *args)
+        until(lambda: len(list(out.glob(".exporters/*/staged/*.segment"))) > before)
+        if seconds == 1:
+            until(lambda: list(out.glob(".exporters/*/checkpoints/*/chk-*/_metadata")))
+        assert command("cancel", place)[0] == 0
+        status, said = command("status", place, "--watch", "--every=1")
+        assert status == 1 and said.splitlines()[-1].endswith(": canceled"), said
+
+    stopped(600)
+    stopped(1, "--resume")
+    args = ["--var", f"out={out}", *on_flink(flink, "--streaming")]
+    status, said = run_export(path, "--resume", *args)
+    assert status == 0, said
+    assert contents(out) == contents(tmp_path / "local") != {}
+
+
 def test_an_interrupted_run_cancels_its_job(flink: Any, tmp_path: Path) -> None:
     path, out = slow(tmp_path), tmp_path / "out"
     process = start_export(path, "--var", f"out={out}", *on_flink(flink))
