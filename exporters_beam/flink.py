@@ -89,8 +89,8 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
         if name not in options:
             yield Decision(f"--{name}={value}" if value else f"--{name}", why)
     if not streaming:
-        yield Decision("batch", "no checkpoints: Flink begins again when a worker is lost; --resume goes on with what "
-                                "was committed")  # fmt: skip
+        yield Decision("batch", "no checkpoints: when a worker is lost Flink begins again, as often as the cluster's "
+                                "restart-strategy says (by default never); --resume goes on with what was committed")  # fmt: skip
     if "parallelism" not in options:
         yield Decision("parallelism", "as many as the cluster has slots; asked for when the export starts")
 
