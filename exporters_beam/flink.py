@@ -20,7 +20,7 @@ from typing import Any
 from exporters_beam.books import Books, books_of
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.plan import Plan, sections_of
-from exporters_beam.runners import Decision, Options, job_name, missing_packages, parsed, unknown
+from exporters_beam.runners import Decision, Options, job_name, missing_packages, parsed, relative_paths, unknown
 
 OPTIONS = tuple(
     """
@@ -90,7 +90,8 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
             yield Decision(f"--{name}={value}" if value else f"--{name}", why)
     if not streaming:
         yield Decision("batch", "no checkpoints: when a worker is lost Flink begins again, as often as the cluster's "
-                                "restart-strategy says (by default never); --resume goes on with what was committed")  # fmt: skip
+                                "restart-strategy says (by default never); --resume goes on with what was "
+                                "committed")  # fmt: skip
     if "parallelism" not in options:
         yield Decision("parallelism", "as many as the cluster has slots; asked for when the export starts")
 
@@ -231,7 +232,8 @@ def prepare(plan: Plan, given: list[str], books: Books) -> list[str]:
         and pool
         and (_is_here(options) or not _of_localhost(pool))
     ):
-        _workers(pool, books, _modules(plan), _of_packages(options))
+        folder = os.getcwd() if relative_paths(plan) else ""
+        _workers(pool, books, folder, _modules(plan), _of_packages(options))
     elif options.text("environment_type").upper() == "DOCKER" and _is_here(options):
         _docker(options)
     return [*given, *more]
@@ -319,7 +321,7 @@ INSTALL_SECONDS = 300
 """So long pip may take to install packages that come with the job."""
 
 
-def _workers(address: str, books: Books, modules: list[str], packages: list[str]) -> None:
+def _workers(address: str, books: Books, folder: str, modules: list[str], packages: list[str]) -> None:
     """Have the pool start a worker, with the job's packages, and ask it what it has and what it sees.
 
     A pool elsewhere is not asked.
@@ -335,7 +337,7 @@ def _workers(address: str, books: Books, modules: list[str], packages: list[str]
         pass
     advice = f"start the pool with: {POOL} --port {port}, in an environment where exporters-beam is installed"
     try:
-        asks = [sys.executable, "-m", "exporters_beam.probe", address, token, ",".join(modules), *packages]
+        asks = [sys.executable, "-m", "exporters_beam.probe", address, token, folder, ",".join(modules), *packages]
         seconds = PROBE_SECONDS + INSTALL_SECONDS * bool(packages)
         done = subprocess.run(asks, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:

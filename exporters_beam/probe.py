@@ -1,4 +1,4 @@
-"""Asks a worker of a pool what it has and sees: `python -m exporters_beam.probe HOST:PORT FILE MODULES [OPTIONS]`.
+"""Asks a worker of a pool what it has and sees: `python -m exporters_beam.probe HOST:PORT FILE FOLDER MODULES [OPTIONS]`.
 
 It runs a pipeline of one element on a worker that the pool starts, as a real export would, with the packages that the
 options bring. What the worker says is printed as JSON; what goes wrong is on standard error. It is a process of its own
@@ -13,16 +13,21 @@ import os
 import sys
 
 
-def look(asked: tuple[str, str]) -> None:
-    """On the worker: which versions, whether it sees the file and can write beside it, and which modules it lacks."""
+def look(asked: tuple[str, str, str]) -> None:
+    """On the worker: which versions, whether it sees the file and can write beside it, and which modules it lacks.
+
+    Modules are looked for from the folder that the export's workers go to, where there is one.
+    """
     from apache_beam.metrics import Metrics
 
     from exporters_beam import __version__
 
-    path, modules = asked
+    path, folder, modules = asked
+    if os.path.isdir(folder):
+        os.chdir(folder)
     sees = os.path.exists(path) and os.access(os.path.dirname(path), os.W_OK)
     missing = [name for name in modules.split(",") if name and not _there(name)]
-    told = {"version": __version__, "python": list(sys.version_info[:2]), "sees": sees, "folder": os.getcwd(),
+    told = {"version": __version__, "python": list(sys.version_info[:2]), "sees": sees,
             "missing": missing}  # fmt: skip
     Metrics.string_set("probe", "told").add(json.dumps(told))
 
@@ -35,7 +40,7 @@ def _there(module: str) -> bool:
     return True
 
 
-def main(address: str, path: str, modules: str, *packages: str) -> None:
+def main(address: str, path: str, folder: str, modules: str, *packages: str) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -51,7 +56,7 @@ def main(address: str, path: str, modules: str, *packages: str) -> None:
     environment = ExternalEnvironment(address, capabilities=python_sdk_capabilities(),
                                       artifacts=python_sdk_dependencies(options) if packages else ())  # fmt: skip
     pipeline = beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
-    pipeline | beam.Create([(path, modules)], reshuffle=False) | beam.Map(probe.look)
+    pipeline | beam.Create([(path, folder, modules)], reshuffle=False) | beam.Map(probe.look)
     found = pipeline.run().metrics().query()["string_sets"]
     told = {key: value for metric in found for text in metric.result for key, value in json.loads(text).items()}
     print(json.dumps({**told, "ours": __version__}), flush=True)

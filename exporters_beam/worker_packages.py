@@ -53,7 +53,12 @@ class Environments:
         with grpc.insecure_channel(provision) as channel:
             stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
             asked = beam_provision_api_pb2.GetProvisionInfoRequest()
-            info = stub.GetProvisionInfo(asked, timeout=SECONDS, metadata=told).info
+            try:
+                info = stub.GetProvisionInfo(asked, timeout=SECONDS, metadata=told).info
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.UNIMPLEMENTED:  # A runner that brings no packages.
+                    return sys.executable
+                raise
         names = {_staged_name(artifact) for artifact in info.dependencies}
         if not names & {REQUIREMENTS, EXTRA, WORKFLOW}:
             return sys.executable

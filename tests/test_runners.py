@@ -288,7 +288,7 @@ def test_our_pool_starts_workers_and_ends_them(tmp_path):
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[4]
-        _workers(address, Books(str(tmp_path / "books"), "", True), ["json"], [])
+        _workers(address, Books(str(tmp_path / "books"), "", True), "", ["json"], [])
     finally:
         process.terminate()
         assert process.wait(30) == 0
