@@ -17,7 +17,7 @@ from statistics import median
 
 from run import EXPORT, Bench
 
-TWO = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+ONE, TWO = ("--workers=1",), ("--workers=2",)
 FLINK = ("--runner=FlinkRunner", "--flink_master=localhost:8081", "--job_endpoint=localhost:8099",
          "--environment_type=EXTERNAL", "--environment_config=localhost:50000", "--parallelism=1")  # fmt: skip
 
@@ -38,7 +38,7 @@ def main() -> None:
         return
     ratios = []
     for n in range(given.rounds):
-        sides = {"one": (), "two": TWO}
+        sides = {"one": ONE, "two": TWO}
         walls = {}
         for side in sides if n % 2 == 0 else reversed(sides):
             walls[side] = wall(bench, given.records, sides[side])

@@ -46,16 +46,18 @@ def run(
     variables: Mapping[str, Any] | None = None,
     beam_args: Sequence[str] = (),
     progress: bool = False,
+    workers: int | None = None,
 ) -> Report:
     """Run an export and wait for its end.
 
     `variables` override the config's `vars`. `beam_args` are Beam's options, e.g. ["--runner=FlinkRunner"]; without a
-    runner it runs on this machine. Raises ConfigError when the config is wrong, and another ExportError when the export
-    failed; nothing half-written has then a final name.
+    runner it runs on this machine, in so many processes as `workers` says: by default one for each core where the input
+    stands in large files here, else in this one. Raises ConfigError when the config is wrong, and another ExportError when
+    the export failed; nothing half-written has then a final name.
     """
     from exporters_beam import runner, spec
 
-    return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress)
+    return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress, workers=workers)
 
 
 def replay(

@@ -118,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
+    run.add_argument("--workers", metavar="N", type=int, help="processes on this machine; by default one for each core for "
+                     "large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
@@ -251,7 +253,8 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
 
     beam_args = _beam_args(spec, args)
     try:
-        report = run(spec, beam_args, progress=not args.quiet and sys.stderr.isatty())
+        watched = not args.quiet and sys.stderr.isatty()
+        report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None))
     except ExportError as error:
         _write_report(args.report, Report("failed", error=str(error)))
         raise

@@ -14,7 +14,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -23,10 +24,10 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.compressions import Codec
 from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, TooManyFailed, counted, set_aside, staged
 from exporters_beam.naming import FileNames
-from exporters_beam.records import BlockRef, Failure, Line, Lines, Mark, Position
+from exporters_beam.records import Batch, BlockRef, Failure, Lines, Mark, Position
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, in_order
-from exporters_beam.transforms.steps import Step, ready
+from exporters_beam.transforms.steps import Step, ready, taken_up
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -86,13 +87,13 @@ class Delivery:
 class _Block:
     """The records of one group that are waiting to be staged."""
 
-    __slots__ = ("draws", "first", "ordinals", "parts", "positions", "size", "sizes", "text")
+    __slots__ = ("draws", "first", "numbers", "ordinals", "parts", "size", "sizes", "text")
 
     def __init__(self, first: Position) -> None:
         self.first, self.size = first, 0
         self.text, self.sizes = bytearray(), array("I")  # Where nothing is chosen later: it keeps memory in one piece.
         self.parts: list[Any] = []
-        self.positions: list[Position] = []
+        self.numbers: list[int] = []
         self.ordinals: list[int] = []
         self.draws: list[int] = []
 
@@ -113,8 +114,7 @@ class EncodeBlocks(Step):
         self._delivery = replace(self._delivery, format=ready(self._delivery.format))
         self._key = self._grouper.key if self._grouper is not None else None
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
-        self._text = None if self._delivery.table or self._delivery.chooses else self._delivery.format.format
-        self._wait = self._row if self._delivery.table and not self._delivery.chooses else self._other
+        self._texts = getattr(self._delivery.format, "format_all", None)
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -123,7 +123,7 @@ class EncodeBlocks(Step):
     def start_bundle(self) -> None:
         super().start_bundle()
         self._begin()
-        self._aside: list[bytes] = []
+        self._aside: list[tuple[int, bytes]] = []
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
 
@@ -132,126 +132,155 @@ class EncodeBlocks(Step):
         self._marks: list[Mark] = []
         self._begun = time.monotonic()
 
-    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
-        position, record = element
-        if record.__class__ is not dict:
-            if record.__class__ is Line:
-                return self._add(position, *record)
-            if record.__class__ is Lines:
-                return self._add_lines(position, record)
-            if record.__class__ is Mark:
-                return self._end(position, record)
-            if record.__class__ is Failure:
-                if record.step not in (GROUPER, FORMATTER):
-                    return self._set_aside(record)
-                record = record.record
-        step = GROUPER
-        try:
-            group = () if self._key is None else self._key(record)
-            step = FORMATTER
-            if self._text is None:
-                return self._wait(position, group, record)
-            data = self._text(record)
-        except Exception as error:
-            return self.failed(position, record, error, step)
-        return self._add(position, group, data)
+    def process(self, element: Any) -> Iterable[Any]:
+        if element.__class__ is Batch:
+            return self.batch(element)
+        if element.__class__ is Lines:
+            return self._add_text(*element)
+        return self._end(element)
 
-    def _add(self, position: Position, group: tuple[str, ...], data: bytes) -> Iterable[Any]:
-        block = self._blocks.get(group)
-        if block is None:
-            block = self._blocks[group] = _Block(position)
-        text = block.text
-        text += data
-        text += self._separator
-        block.sizes.append(len(data))
-        self._kept += 1
-        if len(text) >= self._limit:
-            del self._blocks[group]
-            return self._stage(group, block)
-        return ()
+    def batch(self, batch: Batch) -> list[Any]:
+        if batch.failures:
+            batch = taken_up(batch, GROUPER, FORMATTER)
+            for failure in batch.failures:
+                self._set_aside(failure)
+        groups, batch, emitted = self._grouped(batch)
+        if self._delivery.table:
+            return [*emitted, *self._add_records(batch, groups, batch.records)]
+        texts, groups, batch, failed = self._formatted(batch, groups)
+        emitted = sorted(emitted + failed, key=_number_of)[:1]  # The first record that fails ends the export.
+        if self._delivery.chooses:
+            return [*emitted, *self._add_records(batch, groups, texts)]
+        if not texts:
+            return emitted
+        if groups is None:
+            text = self._separator.join((*texts, b""))
+            return [*emitted, *self._add_text(batch.unit, batch.range, batch.numbers, text, list(map(len, texts)))]
+        return [*emitted, *self._add_each(batch, groups, texts)]
 
-    def _add_lines(self, position: Position, lines: Lines) -> Iterable[Any]:
-        """What `_add` does for each line: blocks end behind the same records."""
-        unit, number, _ = position
-        numbers, text, sizes = lines
-        ends = [0, *accumulate(map(self._gap.__add__, sizes))]
+    def _grouped(self, batch: Batch) -> tuple[list[tuple[str, ...]] | None, Batch, list[Any]]:
+        """The group of each record, None where there is but one, and the batch without those that have none."""
+        if self._key is None:
+            return None, batch, []
+        return self.each(self._key, batch, GROUPER)
+
+    def _formatted(
+        self, batch: Batch, groups: list[tuple[str, ...]] | None
+    ) -> tuple[list[bytes], list[tuple[str, ...]] | None, Batch, list[Any]]:
+        """Each record as text, with the groups and the batch without those that cannot be written."""
+        if self._texts is not None:
+            try:
+                return self._texts(batch.records), groups, batch, []
+            except Exception:  # Some record is at fault: one after the other.
+                pass
+        write, records = self._delivery.format.format, batch.records
+        if groups is None:
+            texts, batch, emitted = self.each(write, batch, FORMATTER)
+            return texts, None, batch, emitted
+        pairs = batch._replace(records=list(zip(groups, records, strict=True)))
+        found, batch, emitted = self.each(lambda pair: (pair[0], write(pair[1])), pairs, FORMATTER, records.__getitem__)
+        return [text for _, text in found], [group for group, _ in found], batch, emitted
+
+    def _add_each(self, batch: Batch, groups: list[tuple[str, ...]], texts: list[bytes]) -> list[Any]:
+        """Texts of different groups. A group's block is staged behind the record with which it is full."""
+        staged: list[Any] = []
+        blocks, separator, limit = self._blocks, self._separator, self._limit
+        self._kept += len(texts)
+        for number, group, data in zip(batch.numbers, groups, texts):  # noqa: B905 (the hottest loop of grouped exports)
+            block = blocks.get(group)
+            if block is None:
+                block = blocks[group] = _Block((batch.unit, batch.range, number))
+            text = block.text
+            text += data
+            text += separator
+            block.sizes.append(len(data))
+            if len(text) >= limit:
+                del blocks[group]
+                staged += self._stage(group, block)
+        return staged
+
+    def _add_text(
+        self,
+        unit: Any,
+        number: int,
+        numbers: Sequence[int],
+        text: bytes,
+        sizes: Sequence[int],
+        group: tuple[str, ...] = (),
+    ) -> list[Any]:
+        """What `_add_each` does, for texts of one group that stand one behind the other."""
         staged: list[Any] = []
         at, count = 0, len(sizes)
         self._kept += count
+        block = self._blocks.get(group)
+        if block is not None and len(block.text) + len(text) < self._limit:
+            block.text += text
+            block.sizes.extend(sizes)
+            return staged
+        ends = [0, *accumulate(map(self._gap.__add__, sizes))]
         while at < count:
-            block = self._blocks.get(())
+            block = self._blocks.get(group)
             if block is None:
-                block = self._blocks[()] = _Block((unit, number, numbers[at]))
+                block = self._blocks[group] = _Block((unit, number, numbers[at]))
             full = ends[at] + self._limit - len(block.text)
             stop = min(count, bisect_left(ends, full, at + 1))
             block.text += memoryview(text)[ends[at] : ends[stop]]
             block.sizes.extend(sizes[at:stop])
             at = stop
             if len(block.text) >= self._limit:
-                del self._blocks[()]
-                staged += self._stage((), block)
+                del self._blocks[group]
+                staged += self._stage(group, block)
         return staged
 
-    def _row(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
-        """Tables: what `process` does for text."""
-        block = self._blocks.get(group)
-        if block is None:
-            block = self._blocks[group] = _Block(position)
-        block.parts.append(record)
-        block.positions.append(position)
-        self._kept += 1
-        if len(block.parts) >= self._limit:
-            del self._blocks[group]
-            return self._stage(group, block)
-        return ()
-
-    def _other(self, position: Position, group: tuple[str, ...], record: Any) -> Iterable[Any]:
-        """Limits and samples, also of tables: what `process` does for text, with more to remember."""
-        limit, sample = self._delivery.limit, self._delivery.sample
-        if limit and self._kept >= limit:
-            self.count("over_limit")
-            return ()
-        part = record if self._delivery.table else self._delivery.format.format(record)
-        block = self._blocks.get(group)
-        if block is None:
-            block = self._blocks[group] = _Block(position)
-        block.parts.append(part)
-        if self._delivery.table:
-            block.positions.append(position)
-        if limit:
-            block.ordinals.append(self._kept)
-        if sample:
-            block.draws.append(_draw(self._delivery.seed, position, len(block.parts)))
-        self._kept += 1
-        block.size += 1 if self._delivery.table else len(part) + self._gap
-        if block.size >= self._limit and not sample:
-            del self._blocks[group]
-            return self._stage(group, block)
-        return ()
+    def _add_records(self, batch: Batch, groups: list[tuple[str, ...]] | None, parts: Sequence[Any]) -> list[Any]:
+        """Rows of tables, and whatever a limit or a sample chooses from: what `_add_each` does, with more to remember."""
+        staged: list[Any] = []
+        limit, sample, table = self._delivery.limit, self._delivery.sample, self._delivery.table
+        for number, group, part in zip(batch.numbers, repeat(()) if groups is None else groups, parts):  # noqa: B905
+            if limit and self._kept >= limit:
+                self.count("over_limit")
+                continue
+            block = self._blocks.get(group)
+            if block is None:
+                block = self._blocks[group] = _Block((batch.unit, batch.range, number))
+            block.parts.append(part)
+            block.numbers.append(number)
+            if limit:
+                block.ordinals.append(self._kept)
+            if sample:
+                block.draws.append(_draw(self._delivery.seed, (batch.unit, batch.range, number), len(block.parts)))
+            self._kept += 1
+            block.size += 1 if table else len(part) + self._gap
+            if block.size >= self._limit and not sample:
+                del self._blocks[group]
+                staged += self._stage(group, block)
+        return staged
 
     def give(self, failure: Failure) -> list[Any]:
         if self._on_error.action(failure.step) != DEAD_LETTER:
             return super().give(failure)
         self.count(counted(failure.step, DEAD_LETTER))
-        return self._set_aside(failure)
-
-    def _set_aside(self, failure: Failure) -> list[Any]:
-        self._aside.append(staged(failure))
+        self._set_aside(failure)
         return []
 
+    def _set_aside(self, failure: Failure) -> None:
+        self._aside.append((failure.position[2], staged(failure)))
+
     def _stage_letters(self, mark: Mark) -> list[Any]:
-        lines, self._aside = self._aside, []
+        """In the order of their records, at whichever step they failed."""
+        lines = [line for _, line in sorted(self._aside, key=itemgetter(0))]
+        self._aside = []
         if not lines:
             return []
         ref = BlockRef("", 0, sum(map(len, lines)), 0, len(lines), len(lines), False, (mark.unit, mark.range, 0), 0)
         return [(GROUP, pickle.dumps(self._segment.add(None, b"".join(lines), list(map(len, lines)), ref), 5))]
 
-    def _end(self, position: Position, mark: Mark) -> list[Any]:
+    def _end(self, mark: Mark) -> list[Any]:
         found: list[Any] = []
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))
         self._blocks = {}
-        first = self._aside[:1]
+        first = [line for _, line in sorted(self._aside, key=itemgetter(0))[:1]]
         found.extend(self._stage_letters(mark))
         self.count("kept", self._kept)
         if self._delivery.limit:
@@ -284,7 +313,7 @@ class EncodeBlocks(Step):
             smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sample])
             block.parts = [block.parts[i] for i in smallest]
             block.draws = [block.draws[i] for i in smallest]
-            block.positions = [block.positions[i] for i in smallest] if block.positions else []
+            block.numbers = [block.numbers[i] for i in smallest]
         schema = b""
         failures: list[Any] = []
         if self._delivery.table:
@@ -317,9 +346,10 @@ class EncodeBlocks(Step):
                 return (*self._delivery.format.encode(block.parts), failures)
             except Exception as error:
                 at, reason = self._culprit(block.parts, error)
-                failures += self.failed(block.positions[at], block.parts[at], reason, FORMATTER)
+                position = (*block.first[:2], block.numbers[at])
+                failures += self.failed(position, block.parts[at], reason, FORMATTER)
                 self._kept -= 1
-                for members in (block.parts, block.positions, block.ordinals, block.draws):
+                for members in (block.parts, block.numbers, block.ordinals, block.draws):
                     if members:
                         del members[at]
         return b"", b"", failures
@@ -345,6 +375,11 @@ class EncodeBlocks(Step):
     def teardown(self) -> None:
         if hasattr(self, "_segment"):
             self._segment.abandon()
+
+
+def _number_of(failed: TaggedOutput) -> int:
+    number: int = failed.value.position[2]
+    return number
 
 
 def group_key(group: tuple[str, ...] | None) -> bytes:

@@ -84,7 +84,7 @@ def _component(name: str, component: Any) -> str:
 def _decisions(plan: Plan) -> Iterator[str]:
     if plan.copied:
         assert plan.names is not None
-        inside = type(plan.reader.storage) is type(plan.writer.storage) and hasattr(plan.writer.storage, "copy")
+        inside = hasattr(plan.writer.storage, "copy") and plan.writer.storage.beside(plan.reader.storage)
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
@@ -111,6 +111,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
     elif plan.filters_first:
         yield f"no pushdown: {pushed.why}"
+    if plan.skips:
+        yield "row groups are not read where their statistics say that the filter drops all they hold"
     if pushed.lines:
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
     for step in plan.steps:

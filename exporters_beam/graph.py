@@ -40,7 +40,7 @@ KeyedBytes = tuple[bytes, bytes]
 
 
 class Flowing:
-    """The element type of records on their way from step to step, and of what tells of them; see `FlowingCoder`."""
+    """The element type of batches on their way from step to step, and of what tells of them; see `FlowingCoder`."""
 
 
 class FlowingCoder(coders.Coder):
@@ -80,6 +80,10 @@ def source_of(plan: Plan) -> Source:
     if plan.columnar:
         judged = frozenset[str]().union(*(step.component.reads for step in plan.steps))
         deserializer = deserializer.in_columns(plan.columns, judged)
+    if plan.skips:
+        deserializer = deserializer.skipping(plan.steps[0].component.may_keep)
+    elif plan.pushdown.fields is not None and hasattr(deserializer, "for_glances"):
+        deserializer = deserializer.for_glances()
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 
@@ -190,7 +194,7 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
-    """The records of the source with their positions and marks, and what could not be decoded."""
+    """The records of the source in batches, with marks, and what could not be decoded."""
     enough = Enough(run.staging, plan.limit) if plan.limit else None
     if enough is None:
         if run.pieces:

@@ -97,7 +97,7 @@ class Plan:
             if self._hands_on_lines:
                 return Pushdown(lines=True)
         filters = [self.steps[0].component] if self.filters_first else []
-        lines = glances and self._hands_on_lines
+        lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
         fields: set[str] = set()
         unproved = ""
@@ -113,10 +113,22 @@ class Plan:
         elif not self.spec.settings.pushdown:
             why = "it is turned off"
         elif not glances:
-            why = "only JSON lines can be decoded in part"
+            why = "only JSON lines and CSV can be decoded in part"
         else:
             why = unproved
         return Pushdown(None if why else frozenset(fields), lines, why)
+
+    @property
+    def skips(self) -> bool:
+        """Whether parts of a table are not read where its statistics say that the first filter drops all their records.
+        What could not be read of them is not noticed; where failed records become dead letters, it is."""
+        return (
+            self.spec.settings.pushdown
+            and not self.on_error.writes
+            and hasattr(self.deserializer, "skipping")
+            and self.filters_first
+            and hasattr(self.steps[0].component, "may_keep")
+        )
 
     @property
     def columnar(self) -> bool:

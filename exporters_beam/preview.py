@@ -82,7 +82,8 @@ def first(source: Source, failing: _Failing) -> Iterator[tuple[Position, Any]]:
             if found is None or isinstance(found, Mark):
                 continue
             try:
-                decoded: Any = source.decode(found)
+                records = enumerate(source.records(found), found.first)
+                decoded: Any = [((unit, found.range, number), record) for number, record in records]
             except Exception:
                 decoded = ((position, record) for position, record, _ in source.decode_each(found))
             for position, record in decoded:

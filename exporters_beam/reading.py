@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count, repeat
+from itertools import chain
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -181,14 +181,8 @@ class Source:
         """The records of a chunk. Raises anything where one cannot be decoded."""
         return chunk.data if self.deserializer is None else self.deserializer.decode(chunk.data)
 
-    def decode(self, chunk: Chunk) -> list[tuple[Position, Record]]:
-        """The records of a chunk with their positions. Raises anything where one cannot be decoded."""
-        unit, number, first, _ = chunk
-        records = self.records(chunk)
-        return list(zip(zip(repeat(unit), repeat(number), count(first)), records))  # noqa: B905
-
     def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record | Failure, Any]]:
-        """The same one by one, each with what it was decoded from, for a chunk that `decode` could not decode as a whole."""
+        """The same one by one with their positions and what they were decoded from, where the chunk has one at fault."""
         unit, number, first, data = chunk
         for n, record, raw in self.deserializer.decode_each(data):
             position = (unit, number, first + n)

@@ -43,6 +43,20 @@ class Chunk(NamedTuple):
     data: Any
 
 
+class Skipped(NamedTuple):
+    """The data of a chunk that was not read, since what is known of it says that the first filter drops all its records."""
+
+    records: int
+
+
+class Known(NamedTuple):
+    """What a file says of a column in a part of it: the smallest and largest value, and whether some may be null."""
+
+    least: Any
+    most: Any
+    nulls: bool
+
+
 class Mark(NamedTuple):
     """The end of a range: it follows the range's last record in the same stream.
 
@@ -57,25 +71,31 @@ class Mark(NamedTuple):
     last: bool = False
 
 
-Element = tuple[Position, "Record | Mark"]
-"""What steps receive and emit: a record or the mark that ends its range."""
+class Batch(NamedTuple):
+    """Records of one range, in input order: what flows from step to step. One element for many records costs the runner
+    what one for each would cost.
 
+    `numbers` says where in the range each record came from; records that one record became have the same. `failures`
+    are those of the batch that failed a step and are set aside, on their way to the encoder.
+    """
 
-class Line(NamedTuple):
-    """A record that nothing changes, as the line of JSON it came in, and its group."""
-
-    group: tuple[str, ...]
-    text: bytes
+    unit: Unit
+    range: int
+    numbers: Sequence[int]
+    records: Sequence[Any]
+    failures: tuple[Failure, ...] = ()
 
 
 class Lines(NamedTuple):
-    """Records of one range that nothing changes, as lines of JSON: their numbers in the range, the lines with a line feed
-    behind each, and how long each is without it. They are of no group. One element for a chunk costs less than one for
-    each record."""
+    """Records of one range and one group that nothing changes, as lines of JSON: their numbers in the range, the lines
+    with a line feed behind each, and how long each is without it."""
 
+    unit: Unit
+    range: int
     numbers: Sequence[int]
     text: bytes
     sizes: Sequence[int]
+    group: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):
@@ -86,6 +106,10 @@ class Failure(NamedTuple):
     step: str
     message: str
     record: Any
+
+
+Element = Batch | Lines | Mark
+"""What steps receive and emit: in the order of the range, its mark last."""
 
 
 class BlockRef(NamedTuple):

@@ -21,6 +21,7 @@ from exporters_beam import dataflow, jobs
 from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
+from exporters_beam.local import processes
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
 from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
@@ -28,16 +29,23 @@ from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
 from exporters_beam.variables import hide
+from exporters_beam.worker_process import StandBy, stand_by
 
 BUNDLE_SECONDS = 10.0
 """On the local runner a bundle is closed at the end of a range after so long; what it read is then committed."""
 
+FEW_RANGES = 2
+"""Ranges of a large unit that one of several worker processes reads at a time."""
 
-def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = False) -> Report:
+
+def run(
+    spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = False, workers: int | None = None
+) -> Report:
     """Run an export and wait for its end. Raises ConfigError, or another ExportError when the export failed.
 
     `beam_args` are Beam's own options; without `--runner`, or with `--runner=DirectRunner`, it runs on this machine.
-    With `progress` a line on standard error is kept up to date.
+    With `progress` a line on standard error is kept up to date. `workers` is the number of processes on this machine; None:
+    what `local.processes` finds worth it.
     """
     plan = make(spec)
     log = logger_of(spec)
@@ -54,7 +62,7 @@ def run(spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = Fal
         done = finished(plan) if spec.settings.resume or plan.replays else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
-        manifest = done or _execute(plan, args, progress)
+        manifest = done or _execute(plan, args, progress, workers)
     except ExportError as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
@@ -155,7 +163,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))
 
 
-def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
+def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -> dict[str, Any]:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
@@ -164,7 +172,13 @@ def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
 
     given = Options(args)
     local, flink = given.runner in LOCAL, given.runner == "flinkrunner"
-    with opened(plan, plan.spec.settings.resume) as books:
+    if workers is not None and not local:
+        raise ConfigError(f"--workers: it is for exports on this machine; {given.text('runner')} has its own options")
+    count = processes(plan, given, workers) if local else 0
+    if count > 1:
+        logger_of(plan.spec).info("%d worker processes", count)
+        args = [*args, "--direct_running_mode=multi_processing", f"--direct_num_workers={count}"]
+    with stand_by(count) as standing, opened(plan, plan.spec.settings.resume) as books:
         resumed = books.resumed
         if flink:
             args, resumed = on_flink(plan, args, books)
@@ -176,7 +190,8 @@ def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
         alone = local and options.view_as(DirectOptions).direct_num_workers == 1
         if local:
             run = Run(plan.export_id, books.staging, books.scratch, books.folder, _about(plan, "local"),
-                      bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=resumed)  # fmt: skip
+                      bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=resumed,
+                      pieces=FEW_RANGES if count > 1 else 0)  # fmt: skip
         else:
             run = elsewhere(plan, str(standard.runner), books, resumed)
             if given.runner in DATAFLOW:
@@ -186,8 +201,8 @@ def _execute(plan: Plan, args: list[str], progress: bool) -> dict[str, Any]:
             if local and hasattr(plan.writer, "probe"):
                 ready(plan.writer).probe()
             with _collector(local), _watched(run, progress):
-                processes = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
-                pipeline = beam.Pipeline(_watching(books) if processes else None, options)
+                several = local and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+                pipeline = beam.Pipeline(_watching(books, standing) if several else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
                 with _noted(result, given if flink else None):
@@ -251,13 +266,13 @@ def _first_unit(plan: Plan) -> str:
     return str(unit.name) if unit else ""
 
 
-def _watching(books: Books) -> Any:
+def _watching(books: Books, standing: list[StandBy]) -> Any:
     """The local runner that notices when a worker process dies; None with a Beam for which it was not made."""
     try:
         from exporters_beam.workers import Runner
     except ImportError:
         return None
-    return Runner(resumable=lambda: books.lasting and has_segments(books))
+    return Runner(lambda: books.lasting and has_segments(books), standing)
 
 
 def finished(plan: Plan) -> dict[str, Any] | None:

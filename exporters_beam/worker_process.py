@@ -1,30 +1,132 @@
 """One worker process of the local runner: Beam's own, that ends at once when its launcher is gone, however that ended.
 
-Started by `workers` as `python -m exporters_beam.worker_process FD`, where FD is the end of a pipe to read from.
+Started by `workers` as `python -m exporters_beam.worker_process FD`, where FD is the end of a pipe to read from; or forked
+from the launcher before that does anything else (`stand_by`), with all that takes seconds to import imported already.
 """
 
 from __future__ import annotations
 
+import gc
+import json
 import logging
 import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 
 def main() -> None:
-    threading.Thread(target=_follow, args=(int(sys.argv[1]),), daemon=True).start()
+    _work(int(sys.argv[1]))
+
+
+def _work(launcher: int) -> None:
+    threading.Thread(target=_follow, args=(launcher,), daemon=True).start()
     # What is logged here the launcher gets, and tells; without a handler Beam would put it on standard error as well.
     logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.runners.worker import sdk_worker_main
 
+    gc.freeze()  # Fewer passes of the garbage collector: what is here stays, and records hold no cycles.
+    gc.set_threshold(100_000, 20, 20)
     sdk_worker_main.main(sys.argv)
 
 
 def _follow(launcher: int) -> None:
-    """Nothing is ever written into this pipe: reading ends when the launcher's side is closed, by whatever."""
+    """Nothing more is ever written into this pipe: reading ends when the launcher's side is closed, by whatever."""
     os.read(launcher, 1)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StandBy:
+    """A forked worker process that waits to be told, by `begin`, where to work. The rest is as in `subprocess.Popen`."""
+
+    def __init__(self, others: list[StandBy]) -> None:
+        theirs, self._pipe = os.pipe()
+        self._ended = threading.Lock()
+        self.begun = False
+        self.pid = os.fork()
+        if self.pid == 0:
+            for pipe in [self._pipe, *(other._pipe for other in others)]:
+                os.close(pipe)
+            _forked(theirs)
+        os.close(theirs)
+
+    def begin(self, environment: Mapping[str, str]) -> None:
+        self.begun = True
+        with suppress(BrokenPipeError), open(self._pipe, "wb", closefd=False) as pipe:
+            pipe.write(json.dumps(dict(environment)).encode() + b"\n")
+
+    def wait(self) -> int:
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        with self._ended:
+            self.pid = 0
+            os.close(self._pipe)
+        return code
+
+    def kill(self) -> None:
+        with self._ended:
+            if self.pid:
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _forked(pipe: int) -> NoReturn:
+    status = 1
+    try:
+        os.setsid()  # Out of reach of the terminal's Ctrl-C: the launcher ends its workers.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        with open(pipe, "rb", buffering=0, closefd=False) as told:
+            line = told.readline()
+        if line:
+            os.environ.clear()
+            os.environ.update(json.loads(line))
+            for logger in (logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)):
+                logger.handlers.clear()
+            _work(pipe)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stderr.flush()
+        os._exit(status)
+
+
+@contextmanager
+def stand_by(count: int) -> Iterator[list[StandBy]]:
+    """So many worker processes, forked now; none where a fork would not be safe. What was not begun ends with the block."""
+    standing: list[StandBy] = []
+    if count > 1 and may_fork():
+        from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
+
+        for _ in range(count):
+            standing.append(StandBy(standing))
+    every = list(standing)
+    try:
+        yield standing
+    finally:
+        for process in every:
+            if not process.begun:
+                process.kill()
+                process.wait()
+
+
+def may_fork() -> bool:
+    """Whether this process has no thread that a fork could leave in the middle of something: none of Python's, and none
+    of gRPC's, which give themselves names."""
+    if not sys.platform.startswith("linux") or threading.active_count() > 1:
+        return False
+    try:
+        names = set()
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/comm", encoding="utf-8") as file:
+                names.add(file.read())
+    except OSError:
+        return False
+    return len(names) == 1
 
 
 if __name__ == "__main__":

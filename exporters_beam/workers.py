@@ -37,6 +37,7 @@ from apache_beam.utils import thread_pool_executor
 from google.protobuf import json_format, text_format
 
 from exporters_beam.errors import DestinationError
+from exporters_beam.worker_process import StandBy
 
 KIND = "exporters_beam:env:worker_process:v1"
 TIDY_SECONDS = 5.0
@@ -49,12 +50,14 @@ _numbers = itertools.count(1)
 class Runner(FnApiRunner):
     """FnApiRunner on worker processes; its run raises DestinationError when one of them ends too early.
 
-    `resumable` says whether something was committed that another run can go on with.
+    `resumable` says whether something was committed that another run can go on with, `standing` are worker processes that
+    stand by.
     """
 
-    def __init__(self, resumable: Callable[[], bool]) -> None:
+    def __init__(self, resumable: Callable[[], bool], standing: list[StandBy]) -> None:
         super().__init__()
         self._resumable = resumable
+        self.standing = standing
         self._name = b"%d" % next(_numbers)
         self._workers: list[WorkerProcess] = []
         self._lock = threading.Lock()
@@ -148,22 +151,30 @@ class WorkerProcess(GrpcWorkerHandler):
         self._run.start(self, {**os.environ, **told})
 
     def spawn(self, environment: dict[str, str]) -> None:
-        """In a session of its own, out of reach of the terminal's Ctrl-C: the launcher ends its workers."""
-        theirs, self._alive = os.pipe()
-        try:
-            command = [sys.executable, "-m", "exporters_beam.worker_process", str(theirs)]
-            self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs], start_new_session=True)
-        except BaseException:
-            os.close(self._alive)
-            raise
-        finally:
-            os.close(theirs)
+        """One that stands by, else a new one, in a session of its own, out of reach of the terminal's Ctrl-C: the launcher
+        ends its workers."""
+        self._process: StandBy | subprocess.Popen[bytes]
+        self._alive: int | None = None
+        if self._run.standing:
+            self._process = self._run.standing.pop()
+            self._process.begin(environment)
+        else:
+            theirs, self._alive = os.pipe()
+            try:
+                command = [sys.executable, "-m", "exporters_beam.worker_process", str(theirs)]
+                self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs], start_new_session=True)
+            except BaseException:
+                os.close(self._alive)
+                raise
+            finally:
+                os.close(theirs)
         self._thread = threading.Thread(target=self._wait, name="exporters_beam worker", daemon=True)
         self._thread.start()
 
     def _wait(self) -> None:
         code = self._process.wait()
-        os.close(self._alive)
+        if self._alive is not None:
+            os.close(self._alive)
         self._logging.stop(0)
         if self._wanted:
             self._run.lose(code, ready=getattr(self.control_conn, "_input", self) is not None)
@@ -195,7 +206,7 @@ def _why(code: int, ready: bool, resumable: bool) -> str:
         what = f"ended (exit status {code})"
     else:
         return f"a worker process ended before it could start working (exit status {code}); what it said stands above"
-    again = f"run again{' with --resume' if resumable else ''}, or with fewer workers (--direct_num_workers)"
+    again = f"run again{' with --resume' if resumable else ''}, or with fewer workers (--workers)"
     return f"a worker process {what}; nothing half-written has a final name; {again}"
 
 

@@ -19,12 +19,12 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.graph import Flowing, KeyedBytes, build, deliver, delivery_of, read, source_of
 from exporters_beam.plan import Plan, make
 from exporters_beam.reading import Places
-from exporters_beam.records import Failure, Mark, Position, Unit
+from exporters_beam.records import Batch, Failure, Mark, Unit
 from exporters_beam.runner import check
 from exporters_beam.runs import Run
 from exporters_beam.spec import load
 from exporters_beam.staging import Staging
-from exporters_beam.transforms.steps import FAILED, FailedRecord, FailTheExport, explain, ready
+from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, FailedRecord, FailTheExport, explain, ready
 
 TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
@@ -267,13 +267,14 @@ class _Plain(beam.DoFn):
     def __init__(self, fields: Fields | None) -> None:
         self._fields = fields
 
-    def process(self, element: tuple[Position, Any]) -> Iterator[Any]:
-        position, record = element
-        if not isinstance(record, Mark):
+    def process(self, element: Batch | Mark) -> Iterator[Any]:
+        if isinstance(element, Mark):
+            return
+        for number, record in zip(element.numbers, element.records, strict=True):
             try:
                 yield record if self._fields is None else row_of(record, self._fields)
             except RecordError as error:
-                raise RecordError(f"{position[0].name}: record {position[2] + 1}: {error}") from None
+                raise RecordError(f"{element.unit.name}: record {number + 1}: {error}") from None
 
 
 class _Apply(beam.DoFn):
@@ -305,14 +306,15 @@ class _Part(beam.DoFn):
 
 
 class _InOrder(beam.DoFn):
-    """A part's records in order, with positions and the mark at their end, as the writer takes them."""
+    """A part's records in order and the mark at their end, as the writer takes them."""
 
-    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[Position, Any]]:
+    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[Batch | Mark]:
         unit = Unit(part[0], f"part {part[0]} of the records")
         texts = sorted(part[1])
-        for n, text in enumerate(texts):
-            yield (unit, 0, n), json.loads(text)
-        yield (unit, 0, -1), Mark(unit, 0, (("read", len(texts)),), True)
+        for at in range(0, len(texts), BATCH_RECORDS):
+            records = list(map(json.loads, texts[at : at + BATCH_RECORDS]))
+            yield Batch(unit, 0, range(at, at + len(records)), records)
+        yield Mark(unit, 0, (("read", len(texts)),), True)
 
 
 class _Fail(beam.DoFn):

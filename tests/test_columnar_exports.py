@@ -95,6 +95,10 @@ CASES: dict[str, dict[str, Any]] = {
     "regex": {"filter": {"name": "key_value_regex", "options": {"keys": [{"name": "town", "value": "L|東"}]}}},
     "number as text": {"filter": {"name": "key_value_regex", "options": {"keys": [{"name": "price", "value": "-"}]}}},
     "not a number": {"filter": equal("price", 0)},
+    "one row group": {"filter": equal("id", 77)},
+    "few row groups": {"filter": equal("id", [3, 149.0, True, "x"], operator="in")},
+    "no row group": {"filter": equal("id", -1)},
+    "numbers in a text": {"filter": equal("id", "77")},
     "nested": {"filter": equal("seller.n", [1, 2, 3], operator="in")},
     "list": {"filter": equal("tags", "a", operator="contains")},
     "decimal": {"filter": {"name": "pythonexp", "options": {"python_expression": "(item['cost'] or 0) > 1"}}},
@@ -169,13 +173,11 @@ def test_columns_stay_columns(tmp_path: Path) -> None:
     sift.start_bundle()
     unit = next(iter(reading.units()))
     found = [e for _, chunk, _ in reading.events(unit, (0, 4)) if isinstance(chunk, Chunk) for e in sift.process(chunk)]
-    assert found and {type(what) for _, what in found} == {Columns}
+    assert found and {type(what) for what in found} == {Columns}
     towns = pq.read_table(source / "0.parquet")["town"].to_pylist()
-    numbers = [
-        position[2] - int(what.numbers[0]) + int(n) + 40 * position[1] for position, what in found for n in what.numbers
-    ]
+    numbers = [what.chunk.first + int(n) + 40 * what.chunk.range for what in found for n in what.numbers]
     assert numbers == [n for n, town in enumerate(towns) if town == "Leeds"]
-    for _, what in found:
+    for what in found:
         assert plan.format.encode_columns(what.batch)
 
 
@@ -200,3 +202,30 @@ def test_only_needed_columns_are_read_and_explain_says_so(tmp_path: Path) -> Non
 def test_where_records_are_looked_at_they_are_records(sections: dict[str, Any], tmp_path: Path) -> None:
     out = "{groups[0]}" if "grouper" in sections else "out"
     assert not make(spec.load(config(tmp_path, tmp_path / out, True, **sections))).columnar
+
+
+@pytest.mark.parametrize("formatter", ["parquet", "json"])
+def test_row_groups_that_hold_nothing_to_keep_are_not_read(formatter: str, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    path = source / "0.parquet"
+    pq.write_table(pa.table({"id": range(1000), "t": ["x" * 50] * 1000}), path, row_group_size=100)
+    data = bytearray(path.read_bytes())
+    about = pq.ParquetFile(path).metadata.row_group(3)
+    at = about.column(0).data_page_offset or 0
+    data[at : at + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    found = {}
+    for wanted in (250, 333):
+        settings = config(source, tmp_path / f"out{wanted}", True, filter=equal("id", wanted))
+        settings["exporter_options"]["formatter"] = {"name": formatter}
+        try:
+            found[wanted] = exporters_beam.run(settings).counts
+        except ExportError as error:
+            found[wanted] = str(error)
+    assert (found[250]["read"], found[250]["filter_before.dropped"], found[250]["kept"]) == (1000, 999, 1)
+    assert "damaged in row group 3" in found[333]
+    assert "row groups are not read where" in explain.text(make(spec.load(settings)))
+    settings["exporter_options"]["pushdown"] = False
+    with pytest.raises(ExportError, match="damaged in row group 3"):
+        exporters_beam.run({**settings, "filter": equal("id", 250)})

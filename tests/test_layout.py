@@ -26,7 +26,7 @@ LAYERS = (
     ("__main__", "__init__", "probe"),
     ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner", "worker_pool"),
-    ("worker_packages",),
+    ("worker_packages", "local"),
     ("dataflow", "flink", "runners"),
     ("graph", "workers"),
     ("closing", "copying", "publishing", "transforms.columnar"),
@@ -181,6 +181,7 @@ def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
         "google.cloud.storage",
         "paramiko",
         "azure.storage",
+        "hdfs",
     )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.spec, exporters_beam.plan\n"

@@ -18,7 +18,7 @@ from exporters_beam.__main__ import main
 from exporters_beam.letters import OnError
 from exporters_beam.plan import make
 from exporters_beam.reading import Source
-from exporters_beam.records import Chunk, Line, Lines, Mark, Unit
+from exporters_beam.records import Batch, Chunk, Mark, Unit
 from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.reads import fields_read
@@ -76,28 +76,31 @@ def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: boo
     decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper)
     decode.setup()
     decode.start_bundle()
-    found = [*decode.process(Chunk(UNIT, 0, 0, data)), *decode.process(Mark(UNIT, 0, (), True))]
+    found = [*decode.process(Chunk(UNIT, 0, 0, data))]
+    if not any(isinstance(element, TaggedOutput) for element in found):  # nothing follows what ends the export
+        found += decode.process(Mark(UNIT, 0, (), True))
     decode.finish_bundle()
-    return [shown(element) for each in found for element in apart(each)]
+    return sorted(shown(element) for each in found for element in apart(each))  # lines of groups come group by group
 
 
 def apart(element: Any) -> list[Any]:
-    """Lines one by one."""
-    if isinstance(element, TaggedOutput) or not isinstance(element[1], Lines):
+    """Records, lines and failures one by one."""
+    if isinstance(element, (TaggedOutput, Mark)):
         return [element]
-    (unit, number, first), (numbers, text, sizes) = element
-    lines = text.split(b"\n")
-    assert lines.pop() == b"" and list(sizes) == [len(line) for line in lines] and first == numbers[0]
-    return [((unit, number, n), Line((), line)) for n, line in zip(numbers, lines, strict=True)]
+    if isinstance(element, Batch):
+        alone = [(n, "record", repr(record)) for n, record in zip(element.numbers, element.records, strict=True)]
+        return [*alone, *((failure.position[2], "failure", repr(failure)) for failure in element.failures)]
+    lines = element.text.split(b"\n")
+    assert lines.pop() == b"" and list(element.sizes) == [len(line) for line in lines]
+    return [(n, "line", element.group, line) for n, line in zip(element.numbers, lines, strict=True)]
 
 
 def shown(element: Any) -> Any:
     if isinstance(element, TaggedOutput):
-        return element.tag, repr(element.value)
-    position, record = element
-    if isinstance(record, Mark):
-        return position, record._replace(counts=tuple(sorted(record.counts)))
-    return position, type(record).__name__, repr(record)
+        return -2, element.tag, repr(element.value)
+    if isinstance(element, Mark):
+        return -1, repr(element._replace(counts=tuple(sorted(element.counts))))
+    return element
 
 
 @pytest.mark.parametrize("on_error", ON_ERROR)
@@ -265,8 +268,10 @@ def test_what_an_expression_reads(source, fields):
          "what the filter reads of a record cannot be proved"),
         ({"filter": {"name": "python", "options": {"function": "json:loads"}}}, None, False, "what the filter reads"),
         ({"deserializer": "json", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
-         None, False, "only JSON lines can be decoded in part"),
+         None, False, "only JSON lines and CSV can be decoded in part"),
         ({"exporter_options": {"pushdown": False}}, None, True, "it is turned off"),
+        ({"deserializer": "csv", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
+         {"a"}, False, ""),
         ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"c"}, True, ""),
         ({"grouper": {"name": "python", "options": {"function": "json:loads", "values": 1}}}, None, False, "there is no"),
         ({"transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
@@ -311,4 +316,4 @@ def test_the_option_no_pushdown(tmp_path):
 def test_a_line_is_a_record_that_nothing_changes():
     data = b'{"a":1, "b":2}\n'
     found = sifted(data, None, True, None, True, OnError())
-    assert found[0] == ((UNIT, 0, 0), "Line", repr(Line((), b'{"a":1, "b":2}')))
+    assert found[1] == (0, "line", (), b'{"a":1, "b":2}')

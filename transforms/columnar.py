@@ -1,6 +1,6 @@
 """From Parquet to Parquet where nothing but a filter looks at records: columns are sifted and staged as they are.
 
-The elements between the two ParDos here are (position, `Columns`), one for each chunk of the source. What cannot be
+The elements between the two ParDos here are `Columns`, one for each chunk of the source. What cannot be
 judged or staged as columns takes the way over records, chunk by chunk, so that counts, failures and delivered files are
 the same.
 """
@@ -17,7 +17,7 @@ from exporters_beam.delivery import EncodeBlocks, group_key
 from exporters_beam.formats import columnar
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
-from exporters_beam.records import BlockRef, Chunk, Mark, Position
+from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
 from exporters_beam.transforms.filters import KeyValueFilter
 from exporters_beam.transforms.steps import Decode
 
@@ -25,9 +25,9 @@ from exporters_beam.transforms.steps import Decode
 class Columns(NamedTuple):
     """The records of a chunk that were kept: their numbers in it, their columns, and the chunk as it was read."""
 
+    chunk: Chunk
     numbers: Any
     batch: Any
-    data: Any
 
 
 class SiftColumns(Decode):
@@ -38,7 +38,7 @@ class SiftColumns(Decode):
         self._reads = first.component.reads if first else frozenset()
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
-        if isinstance(element, Mark):
+        if isinstance(element, Mark) or isinstance(element.data, Skipped):
             return super().process(element)
         try:
             return self._columns(element)
@@ -46,8 +46,7 @@ class SiftColumns(Decode):
             return list(chain.from_iterable(map(super().process, _pieces(element))))
 
     def _columns(self, chunk: Chunk) -> list[Any]:
-        unit, number, first, data = chunk
-        batch = unpack(data)
+        batch = unpack(chunk.data)
         kept = columnar.checked(batch)
         numbers: Any = range(batch.num_rows)
         if self._keep is not None:
@@ -58,7 +57,7 @@ class SiftColumns(Decode):
         self._dropped += batch.num_rows - kept.num_rows
         if not kept.num_rows:
             return []
-        return [((unit, number, first + int(numbers[0])), Columns(numbers, kept, data))]
+        return [Columns(chunk, numbers, kept)]
 
     def _mask(self, batch: Any) -> Any:
         """Which rows the filter keeps: it is asked for each row, or for each text that is in the column."""
@@ -100,12 +99,12 @@ class EncodeColumns(EncodeBlocks):
         super().__init__(*args)
         self._deserializer = deserializer
 
-    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
-        if element[1].__class__ is Columns:
-            return self._columns(*element)
+    def process(self, element: Any) -> Iterable[Any]:
+        if element.__class__ is Columns:
+            return self._columns(element)
         return super().process(element)
 
-    def _columns(self, position: Position, columns: Columns) -> list[Any]:
+    def _columns(self, columns: Columns) -> list[Any]:
         found: list[Any] = []
         waiting = self._blocks.pop((), None)  # Records that came before.
         if waiting is not None:
@@ -113,21 +112,22 @@ class EncodeColumns(EncodeBlocks):
         try:
             payload, schema = self._delivery.format.encode_columns(columns.batch)
         except Exception:
-            for element in self._records(position, columns):
-                found += super().process(element)
+            for batch in self._batches(columns):
+                found += super().process(batch)
             return found
         count = columns.batch.num_rows
         size = len(payload)
+        unit, number, first, _ = columns.chunk
+        position = (unit, number, first + int(columns.numbers[0]))
         ref = BlockRef("", 0, size, size, count, count, False, position, self._number, schema)
         ref = self._segment.add((), payload, array("I", bytes(4 * count)), ref)
         self._number += 1
         self._kept += count
         return [*found, (group_key(()), pickle.dumps(ref, 5))]
 
-    def _records(self, position: Position, columns: Columns) -> Iterator[tuple[Position, Any]]:
-        unit, number, first = position
-        start = first - int(columns.numbers[0])
+    def _batches(self, columns: Columns) -> Iterator[Batch]:
+        unit, number, first, data = columns.chunk
         for at in range(0, len(columns.numbers), CHUNK_ROWS):
             numbers = list(map(int, columns.numbers[at : at + CHUNK_ROWS]))
-            records = self._deserializer.decode(pack(unpack(columns.data).take(numbers)))
-            yield from zip(((unit, number, start + n) for n in numbers), records, strict=True)
+            records = self._deserializer.decode(pack(unpack(data).take(numbers)))
+            yield Batch(unit, number, [first + n for n in numbers], records)

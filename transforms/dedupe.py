@@ -10,15 +10,15 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.letters import OnError
-from exporters_beam.records import Failure, Mark, Position, Unit
+from exporters_beam.records import Batch, Failure, Mark
 from exporters_beam.transforms.dupe import DupeFilter
-from exporters_beam.transforms.steps import FAILED, Step
+from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up
 
 KeyedBytes = tuple[bytes, bytes]
 
 
 class Dedupe(beam.PTransform):
-    """(position, record or mark) → the same without the duplicates, in whole ranges, each followed by its mark.
+    """Batches and marks → the same without the duplicates, in whole ranges, each followed by its mark.
 
     First only keys and positions are shuffled, to find the positions that lose; then the records and the losers meet
     by range. What comes out of a range is in order.
@@ -60,34 +60,31 @@ class _Key(Step):
         self._last: Any = None
         self._n = 0
 
-    def process(self, element: tuple[Position, Any]) -> Iterator[Any]:
-        position, record = element
-        unit, number = position[:2]
-        place = pickle.dumps((unit.index, number))
-        if record.__class__ is Mark:
-            yield place, pickle.dumps(("mark", (unit, self.end_range(record))))
+    def process(self, element: Any) -> Iterator[Any]:
+        place = element.unit.index, element.range
+        key = pickle.dumps(place)
+        if element.__class__ is Mark:
+            yield key, pickle.dumps(("mark", self.end_range(element)))
             return
-        self._n = self._n + 1 if position == self._last else 0
-        self._last = position
-        at = (position[2], self._n)
-        if record.__class__ is Failure:
-            if record.step != self._name:
-                yield place, pickle.dumps(("record", (at, record)), 5)
-                return
-            record = record.record
-        try:
-            key = self._component.key(record)
-            packed = pickle.dumps(("record", (at, record)), 5)
-        except Exception as error:
-            for given in self.failed(position, record, error):
-                if isinstance(given, TaggedOutput):
-                    yield given
-                else:
-                    yield place, pickle.dumps(("record", (at, given[1])), 5)
-            return
-        yield place, packed
-        if key is not None:
-            yield TaggedOutput("keys", (key, pickle.dumps((unit.index, number, *at))))
+        batch = taken_up(element, self._name)
+        pairs = batch._replace(records=list(zip(self._places(*place, batch.numbers), batch.records, strict=True)))
+        found, left, emitted = self.each(self._keyed, pairs, "", batch.records.__getitem__)
+        yield from emitted
+        for failure in left.failures:
+            yield key, pickle.dumps(("failure", failure), 5)
+        for at, own, packed in found:
+            yield key, packed
+            if own is not None:
+                yield TaggedOutput("keys", (own, pickle.dumps((*place, *at))))
+
+    def _places(self, unit: int, number: int, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+        for n in numbers:
+            self._n = self._n + 1 if (unit, number, n) == self._last else 0
+            self._last = unit, number, n
+            yield n, self._n
+
+    def _keyed(self, pair: tuple[tuple[int, int], Any]) -> tuple[tuple[int, int], Any, bytes]:
+        return pair[0], self._component.key(pair[1]), pickle.dumps(("record", pair), 5)
 
 
 class _Losers(beam.DoFn):
@@ -110,7 +107,7 @@ class _Survivors(beam.DoFn):
         number = pickle.loads(element[0])[1]
         records: dict[tuple[int, int], Any] = {}
         losers = set()
-        unit: Unit | None = None
+        failures: list[Failure] = []
         mark: Mark | None = None
         for value in element[1]:
             kind, what = pickle.loads(value)
@@ -118,13 +115,19 @@ class _Survivors(beam.DoFn):
                 records[what[0]] = what[1]
             elif kind == "loser":
                 losers.add(what)
+            elif kind == "failure":
+                failures.append(what)
             else:
-                unit, mark = what
-        if mark is None or unit is None:
+                mark = what
+        if mark is None:
             raise RuntimeError(f"range {number} reached the filter dupe without its end mark")
-        for at in sorted(records.keys() - losers):
-            yield (unit, number, at[0]), records[at]
+        kept = sorted(records.keys() - losers)
+        for start in range(0, len(kept), BATCH_RECORDS):
+            ats = kept[start : start + BATCH_RECORDS]
+            yield Batch(mark.unit, number, [at[0] for at in ats], [records[at] for at in ats])
+        if failures:
+            yield Batch(mark.unit, number, (), (), tuple(failures))
         dropped = len(records.keys() & losers)
         if dropped:
             mark = mark._replace(counts=(*mark.counts, (f"{self._name}.duplicates", dropped)))
-        yield (unit, number, -1), mark
+        yield mark

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
-from exporters_beam.records import MISSING, Record, lookup
+from exporters_beam.records import MISSING, Known, Record, lookup
 from exporters_beam.registry import did_you_mean
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
@@ -105,6 +105,17 @@ def _match(expected: Any, n: int) -> Check:
     return matches
 
 
+def _may_hold(wanted: Sequence[Any] | None, known: Known) -> bool:
+    """Whether one of these values may be in a column. Only texts are compared with texts, and numbers with numbers."""
+    kinds = (str,) if isinstance(known.least, str) else (int, float)
+    for value in (None,) if wanted is None else wanted:
+        if wanted is None or not isinstance(value, kinds):
+            return True
+        if known.least <= value <= known.most:
+            return True
+    return False
+
+
 def _reach(record: Any, path: tuple[str, ...]) -> Any:
     """What `lookup` gives, faster for mappings that are plain dictionaries."""
     value = record
@@ -169,6 +180,7 @@ class KeyValueFilter:
 
     kind: ClassVar[str] = "filter"
     regex: ClassVar[bool] = False
+    steady: ClassVar[bool] = True
 
     keys: tuple[dict[str, Any], ...] = option(
         "conditions, all of which have to hold", type="dict_list", example=[{"name": "country", "value": "Spain"}]
@@ -191,6 +203,22 @@ class KeyValueFilter:
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that decide."""
         return frozenset(self._reads)
+
+    def may_keep(self, known: Mapping[str, Known]) -> bool:
+        """Whether it keeps any record of which this is known: false only where a condition cannot hold."""
+        return all(
+            len(path) > 1 or path[0] not in known or _may_hold(self._wanted(n), known[path[0]])
+            for n, (path, _) in enumerate(_conditions(self.keys, self.nested_field_separator, self.regex))
+        )
+
+    def _wanted(self, n: int) -> Sequence[Any] | None:
+        """The values that a condition wants, None where it does not name them."""
+        operator, value = self.keys[n].get("operator") or "==", self.keys[n]["value"]
+        if self.regex or operator not in ("==", "in"):
+            return None
+        if operator == "in":
+            return value if isinstance(value, (list, tuple)) else None
+        return (value,)
 
     @property
     def judge(self) -> Callable[[Record], Any]:
@@ -263,6 +291,11 @@ class PythonexpFilter:
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expression looks at; None for all. What `imports` do with them, nobody knows."""
         return None if self.imports else fields_read(self.python_expression)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is sure to say the same of equal records."""
+        return not re.search("random|now|today|time|uuid", self.python_expression)
 
     @property
     def judge(self) -> Callable[[Record], Any]:

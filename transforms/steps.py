@@ -1,17 +1,19 @@
 """The ParDos between reading and staging: decode, keep, map. Each applies one component to each record.
 
-Elements are (position, record) and, after the last record of a range, (position, mark). A step adds to the mark what it
-did to the range's records. A record that fails goes to the output `failed`, which ends the export; where `on_error` says
-so it is dropped, or becomes a (position, failure) that later steps pass on: the encoder stages it as a dead letter. A
-failure that comes to the step it names is a dead letter sent in again: the step takes its record.
+Elements are batches of records and, after the last batch of a range, its mark. A step adds to the mark what it did to the
+range's records. A record that fails goes to the output `failed`, which ends the export; where `on_error` says so it is
+dropped, or set aside in its batch as a failure that later steps pass on: the encoder stages it as a dead letter. A failure
+that comes to the step it names is a dead letter sent in again: the step takes its record.
 """
 
 from __future__ import annotations
 
 import marshal
 import pickle
-from collections.abc import Iterable
-from itertools import compress, count, repeat
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -21,8 +23,11 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.reading import Places, Source
-from exporters_beam.records import Chunk, Failure, Line, Lines, Mark, Position, Unit
+from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
 from exporters_beam.variables import hide, reveal
+
+BATCH_RECORDS = 1000
+"""So many records at least end a batch where one record can become many."""
 
 DESERIALIZER = "deserializer"
 
@@ -31,10 +36,6 @@ FAILED = "failed"
 
 NAMESPACE = "exporters"
 """The namespace of the metrics of an export."""
-
-
-PASSING: tuple[Any, ...] = (Mark, Failure)
-"""What is no record: it flows beside them. Almost all records are of the class dict, so that is asked first."""
 
 
 class Step(beam.DoFn):
@@ -50,6 +51,45 @@ class Step(beam.DoFn):
         self._tally: dict[str, int] = {}
         self._totals: dict[str, int] = {}
 
+    def process(self, element: Any) -> Iterable[Any]:
+        if element.__class__ is Batch:
+            return self.batch(taken_up(element, self._name) if element.failures else element)
+        if element.__class__ is Mark:
+            return [self.end_range(element)]
+        return [element]
+
+    def batch(self, batch: Batch) -> Iterable[Any]:
+        """What becomes of the records of a batch, as elements."""
+        raise NotImplementedError
+
+    def each(
+        self, work: Callable[[Any], Any], batch: Batch, step: str = "", before: Callable[[int], Any] | None = None
+    ) -> tuple[list[Any], Batch, list[Any]]:
+        """What `work` makes of each record, the batch without those it fails for, and what to emit for these.
+
+        `before` gives a record, by its index, as it was before `work` had it.
+        """
+        records = batch.records
+        left = iter(records)
+        results: list[Any] = []
+        lost: list[tuple[int, Exception]] = []
+        while len(results) + len(lost) < len(records):
+            try:
+                results.extend(map(work, left))  # What was made before an exception stays in the list.
+                if len(results) + len(lost) < len(records):
+                    raise RuntimeError("StopIteration")  # It came from the component; `map` took it for its own end.
+            except Exception as problem:
+                lost.append((len(results) + len(lost), problem))
+        if not lost:
+            return results, batch, []
+        emitted: list[Any] = []
+        aside: list[Failure] = []
+        for index, error in lost:
+            record = records[index] if before is None else before(index)
+            for given in self.failed((batch.unit, batch.range, batch.numbers[index]), record, error, step):
+                (aside if given.__class__ is Failure else emitted).append(given)
+        return results, without(batch, [index for index, _ in lost], aside), emitted
+
     def count(self, name: str, n: int = 1) -> None:
         self._tally[name] = self._tally.get(name, 0) + n
 
@@ -62,7 +102,7 @@ class Step(beam.DoFn):
         return mark
 
     def failed(self, position: Position, record: Any, error: Exception, step: str = "") -> list[Any]:
-        """What to emit for a record that failed this step."""
+        """What to emit, or to set aside, for a record that failed this step."""
         return self.give(Failure(position, position[0].name, step or self._name, explain(error), record))
 
     def give(self, failure: Failure) -> list[Any]:
@@ -71,11 +111,56 @@ class Step(beam.DoFn):
             self.count(FAILED)
             return [TaggedOutput(FAILED, failure)]
         self.count(counted(failure.step, action))
-        return [] if action == SKIP else [(failure.position, failure)]
+        return [] if action == SKIP else [failure]
 
     def finish_bundle(self) -> None:
         for name, n in self._totals.items():
             Metrics.counter(NAMESPACE, name).inc(n)
+
+
+def taken_up(batch: Batch, *steps: str) -> Batch:
+    """The batch with the records of its failures that enter at one of these steps: dead letters sent in again."""
+    entering = [failure for failure in batch.failures if failure.step in steps]
+    if not entering:
+        return batch
+    found = [*zip(batch.numbers, batch.records, strict=True), *((f.position[2], f.record) for f in entering)]
+    found.sort(key=itemgetter(0))
+    return batch._replace(
+        numbers=[number for number, _ in found],
+        records=[record for _, record in found],
+        failures=tuple(failure for failure in batch.failures if failure.step not in steps),
+    )
+
+
+def without(batch: Batch, lost: list[int], aside: Iterable[Failure] = ()) -> Batch:
+    """The batch without the records at these indices, which are set aside as failures, or not at all."""
+    return batch._replace(
+        numbers=omitting(batch.numbers, lost),
+        records=omitting(batch.records, lost),
+        failures=(*batch.failures, *aside),
+    )
+
+
+def omitting(values: Sequence[Any], lost: list[int]) -> list[Any]:
+    """The values but for those at these indices, which are in order."""
+    found: list[Any] = []
+    at = 0
+    for index in lost:
+        found += values[at:index]
+        at = index + 1
+    found += values[at:]
+    return found
+
+
+def given(batch: Batch, emitted: list[Any]) -> list[Any]:
+    """What a step emits: its batch, unless nothing is left of it. Where a failure ends the export, only what came before
+    it, so that the first record that fails, at whichever step, is the one that is told."""
+    if emitted:
+        number = emitted[0].value.position[2]
+        end = bisect_left(batch.numbers, number)
+        before = tuple(failure for failure in batch.failures if failure.position[2] < number)
+        batch = batch._replace(numbers=batch.numbers[:end], records=batch.records[:end], failures=before)
+    return [*([batch] if batch.records or batch.failures else []), *emitted[:1]]
 
 
 def ready(component: Any) -> Any:
@@ -100,10 +185,10 @@ def explain(error: Exception) -> str:
 
 
 class Decode(Step):
-    """Chunks into records with their positions and, where the export begins with a filter, only those it keeps.
+    """Chunks into batches of records and, where the export begins with a filter, only of those it keeps.
 
-    Most records of a filtered export go no further than this loop; as elements of their own they would cost more on
-    the way to the filter than the filter itself. Counts and failures are the filter's all the same.
+    What a filter drops need not be decoded whole, nor become part of a batch. Counts and failures are the filter's all
+    the same.
     """
 
     def __init__(
@@ -121,6 +206,7 @@ class Decode(Step):
 
     def setup(self) -> None:
         self._source = self._source.ready()
+        self._verdicts: Verdicts | None = None
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
@@ -130,8 +216,13 @@ class Decode(Step):
         if (self._whole_lines is None and self._lines) or (self._fields is not None and self._judge is not None):
             self._glance = self._source.deserializer.glance(self._fields)
         self._key: Any = None
-        if self._lines:
-            self._key = ready(self._grouper).key if self._grouper is not None else _no_group
+        if self._lines and self._grouper is not None:
+            self._key = ready(self._grouper).key
+        if self._glance is not None and self._judge is not None and self._key is None:
+            fields = list(self._fields or ())
+            if len(fields) == 1 and hasattr(self._source.deserializer, "glance_at"):
+                self._glance = self._source.deserializer.glance_at(fields[0])
+                self._verdicts = Verdicts(fields[0], self._judge, getattr(self._component, "steady", False))
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -139,91 +230,79 @@ class Decode(Step):
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if isinstance(element, Mark):
-            mark = element
             self.count("read", self._read)
             if self._dropped:
                 self.count(f"{self._name}.dropped", self._dropped)
             self._read = self._dropped = 0
-            return [((mark.unit, mark.range, -1), self.end_range(mark._replace(counts=())))]
+            return [self.end_range(element._replace(counts=()))]
+        if isinstance(element.data, Skipped):
+            self._read += element.data.records
+            self._dropped += element.data.records
+            return []
         try:
             if self._whole_lines is not None:
-                text = self._whole_lines(element.data)
-                *sizes, _ = map(len, text.split(b"\n"))
-                self._read += len(sizes)
-                numbers = range(element.first, element.first + len(sizes))
-                return [((element.unit, element.range, element.first), Lines(numbers, text, sizes))]
+                return self._rewritten(element)
             if self._glance is not None:
                 return self._sifted(element)
-            if self._keep is None:
-                decoded = self._source.decode(element)
-                self._read += len(decoded)
-                return self._again(decoded) if self._source.letters else decoded
             records = self._source.records(element)
         except Exception:
             return self._each(element)
+        if self._source.letters:
+            return self._again(element)
         self._read += len(records)
         unit, number, first, _ = element
-        return self._kept(unit, number, zip(count(first), records))
+        batch = Batch(unit, number, range(first, first + len(records)), records)
+        return given(batch, []) if self._keep is None else self.batch(batch)
 
-    def _sifted(self, chunk: Chunk) -> Iterable[Any]:
+    def batch(self, batch: Batch) -> list[Any]:
+        """The records that the filter keeps."""
+        kept, dropped, emitted = sifted(self, self._keep, batch)
+        self._dropped += dropped
+        return given(kept, emitted)
+
+    def _rewritten(self, chunk: Chunk) -> list[Any]:
+        """All records, as lines that the deserializer makes of them. Raises anything where one is at fault."""
+        text = self._whole_lines(chunk.data)  # type: ignore[misc]
+        *sizes, _ = map(len, text.split(b"\n"))
+        self._read += len(sizes)
+        return [Lines(chunk.unit, chunk.range, range(chunk.first, chunk.first + len(sizes)), text, sizes)]
+
+    def _sifted(self, chunk: Chunk) -> list[Any]:
         """The records that the filter keeps, judged before they are decoded whole. Raises anything where one is at fault."""
         unit, number, first, data = chunk
-        parts, lines = self._glance(data)  # type: ignore[misc]
-        found: Iterable[Any]
-        if self._judge is None:
-            positions: Iterable[Any] = zip(repeat(unit), repeat(number), count(first))
-            chosen, texts = parts, lines
+        parts, lines, records_of = self._glance(data)  # type: ignore[misc]
+        numbers: Sequence[int] = range(first, first + len(parts))
+        texts, chosen = lines, parts
+        if self._judge is not None:
+            flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
+            numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
+            if self._key is not None:
+                chosen = list(compress(parts, flags))
+        found: list[Any]
+        if self._lines:
+            keys = None if self._key is None else list(map(self._key, chosen))
+            found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
-            flags = list(map(self._judge, parts))
-            positions = compress(zip(repeat(unit), repeat(number), count(first)), flags)
-            texts = list(compress(lines, flags))
-            chosen = list(compress(parts, flags)) if self._lines else []
-        if self._lines and self._grouper is None:
-            numbers = count(first) if self._judge is None else compress(count(first), flags)
-            found = _together(chunk, numbers, list(map(bytes.strip, texts)))
-        elif self._lines:
-            handed_on = map(Line, map(self._key, chosen), map(bytes.strip, texts))
-            found = list(zip(positions, handed_on))  # noqa: B905 (positions may have no end)
-        else:
-            records = self._source.deserializer.decode(b"\n".join(texts)) if texts else ()
-            found = list(zip(positions, records))  # noqa: B905
-            if len(found) != len(texts):
+            records = records_of(texts)
+            if len(records) != len(texts):
                 raise ValueError("a line that was judged is not the line that was decoded")
+            found = given(Batch(unit, number, numbers, records), [])
         self._read += len(parts)
         self._dropped += len(parts) - len(texts)
         return found
 
-    def _again(self, letters: list[tuple[Position, Any]]) -> list[Any]:
+    def _again(self, chunk: Chunk) -> list[Any]:
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
         from exporters_beam.formats.json_lines import parse
 
-        found: list[Any] = []
-        for position, letter in letters:
-            if letter.step != DESERIALIZER or isinstance(letter.record, dict):
-                found.append((position, letter.record if letter.step == DESERIALIZER else letter))
-                continue
-            text = letter.record.encode() if isinstance(letter.record, str) else letter.record
-            try:
-                found.append((position, parse(text)))
-            except Exception as error:
-                found += self.failed(position, letter.record, error, DESERIALIZER)
-        return found
+        self._read += len(chunk.data)
+        batch = taken_up(Batch(chunk.unit, chunk.range, (), (), tuple(chunk.data)), DESERIALIZER)
 
-    def _kept(self, unit: Unit, number: int, records: Iterable[tuple[int, Any]]) -> list[Any]:
-        keep: Any = self._keep
-        kept: list[Any] = []
-        seen = failed = 0
-        for n, record in records:
-            seen += 1
-            try:
-                if keep is None or keep(record):
-                    kept.append(((unit, number, n), record))
-            except Exception as error:
-                given = self.failed((unit, number, n), record, error)
-                failed += 1 - len(given)
-                kept += given
-        self._dropped += seen - len(kept) - failed
-        return kept
+        def decoded(record: Any) -> Any:
+            return record if isinstance(record, dict) else parse(record.encode() if isinstance(record, str) else record)
+
+        records, batch, emitted = self.each(decoded, batch, DESERIALIZER)
+        return given(batch._replace(records=records), emitted)
 
     def _each(self, chunk: Chunk) -> list[Any]:
         """One record after the other: a chunk in which some are at fault."""
@@ -231,142 +310,193 @@ class Decode(Step):
         for (unit, number, n), record, raw in self._source.decode_each(chunk):
             self._read += 1
             if isinstance(record, Failure):
-                found += self.give(record)
-                continue
-            kept = self._kept(unit, number, ((n, record),))
-            if self._lines and self._whole_lines is None:
-                kept = [element for given in kept for element in self._handed_on(given, raw)]
+                kept = [Batch(unit, number, (), (), (each,)) if each.__class__ is Failure else each
+                        for each in self.give(record)]  # fmt: skip
+            else:
+                alone = Batch(unit, number, (n,), (record,))
+                kept = [alone] if self._keep is None else self.batch(alone)
+                if (
+                    self._lines
+                    and self._whole_lines is None
+                    and kept
+                    and kept[0].__class__ is Batch
+                    and kept[0].records
+                ):
+                    kept = self._line(alone, raw)
             found += kept
+            if kept and kept[-1].__class__ is TaggedOutput:
+                break  # It ends the export.
         return found
 
-    def _handed_on(self, given: Any, raw: bytes) -> list[Any]:
+    def _line(self, alone: Batch, raw: bytes) -> list[Any]:
         """A kept record as its line, where that is sound; else as it is."""
         from exporters_beam.formats.json_lines import is_sound
 
-        if isinstance(given, TaggedOutput) or given[1].__class__ is not dict or not is_sound(raw):
-            return [given]
+        if not is_sound(raw):
+            return [alone]
+        line = raw.strip()
         try:
-            return [(given[0], Line(self._key(given[1]), raw.strip()))]
+            group = () if self._key is None else self._key(alone.records[0])
         except Exception:
-            return [given]  # the encoder meets the same error, and deals with it
+            return [alone]  # the encoder meets the same error, and deals with it
+        return [Lines(alone.unit, alone.range, alone.numbers, line + b"\n", (len(line),), group)]
 
 
-def _together(chunk: Chunk, numbers: Iterable[int], lines: list[bytes]) -> list[Any]:
-    """Lines of a chunk that are of no group, as one element."""
-    if not lines:
-        return []
-    chosen = [number for number, _ in zip(numbers, lines)]  # noqa: B905 (numbers may have no end)
-    text = b"\n".join((*lines, b""))
-    return [((chunk.unit, chunk.range, chosen[0]), Lines(chosen, text, list(map(len, lines))))]
+class Verdicts(dict[str, Any]):
+    """What a filter says of records of which it looks at one field, by that field's value.
+
+    Where the filter is `steady`, always says the same of the same value, it is asked once for each text: most fields that
+    filters look at have few of them.
+    """
+
+    MOST = 10_000
+    """Texts that are remembered. Where there are more, a filter is hardly slower than looking one up."""
+
+    def __init__(self, field: str, judge: Callable[[Any], Any], steady: bool) -> None:
+        self._field, self._judge, self._steady = field, judge, steady
+
+    def on(self, values: list[Any]) -> list[Any]:
+        """The verdict on each value; MISSING stands for none. Raises what the filter raises."""
+        if self._steady and len(self) < self.MOST:
+            try:
+                return list(map(self.__getitem__, values))
+            except TypeError:  # Lists and mappings cannot be looked up.
+                pass
+        return list(map(self._of, values))
+
+    def _of(self, value: Any) -> Any:
+        return self._judge({} if value is MISSING else {self._field: value})
+
+    def __missing__(self, value: Any) -> Any:
+        verdict = self._of(value)
+        if value.__class__ is str:
+            self[value] = verdict
+        return verdict
 
 
-def _no_group(record: Any) -> tuple[str, ...]:
-    return ()
+def handed_on(
+    chunk: Chunk, numbers: Sequence[int], lines: list[bytes], keys: list[tuple[str, ...]] | None
+) -> Iterator[Lines]:
+    """Lines of a chunk, those of each group together."""
+    groups: dict[tuple[str, ...], tuple[list[int], list[bytes]]] = {}
+    if keys is None:
+        groups[()] = list(numbers), lines
+    else:
+        for number, line, key in zip(numbers, lines, keys, strict=True):
+            found = groups.get(key)
+            if found is None:
+                found = groups[key] = [], []
+            found[0].append(number)
+            found[1].append(line)
+    for group, (members, texts) in groups.items():
+        if texts:
+            yield Lines(chunk.unit, chunk.range, members, b"\n".join((*texts, b"")), list(map(len, texts)), group)
+
+
+def sifted(step: Step, keep: Any, batch: Batch) -> tuple[Batch, int, list[Any]]:
+    """The batch with what a filter keeps, how many records it drops, and what to emit for those that fail it."""
+    flags, left, emitted = step.each(keep, batch)
+    try:
+        kept = list(compress(left.records, flags))
+    except Exception:  # There are values whose truth is an error.
+        flags, left, more = step.each(lambda record: bool(keep(record)), left)
+        kept, emitted = list(compress(left.records, flags)), emitted + more
+    return left._replace(numbers=list(compress(left.numbers, flags)), records=kept), len(flags) - len(kept), emitted
 
 
 class Keep(Step):
     """A filter: the records for which `keep` says yes."""
 
-    def setup(self) -> None:
-        super().setup()
-        self._keep = self._component.keep
-
-    def start_bundle(self) -> None:
-        super().start_bundle()
-        self._dropped = 0
-
-    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
-        record = element[1]
-        if record.__class__ is not dict and record.__class__ in PASSING:
-            if record.__class__ is Mark:
-                return self._end(element[0], record)
-            if record.step != self._name:
-                return [element]
-            element = (element[0], record.record)
-            record = record.record
-        try:
-            if self._keep(record):
-                return [element]
-        except Exception as error:
-            return self.failed(element[0], record, error)
-        self._dropped += 1
-        return ()
-
-    def _end(self, position: Position, mark: Mark) -> list[Any]:
-        if self._dropped:
-            self.count(f"{self._name}.dropped", self._dropped)
-            self._dropped = 0
-        return [(position, self.end_range(mark))]
+    def batch(self, batch: Batch) -> list[Any]:
+        kept, dropped, emitted = sifted(self, self._component.keep, batch)
+        if dropped:
+            self.count(f"{self._name}.dropped", dropped)
+        return given(kept, emitted)
 
 
 class Map(Step):
     """A transform with `map`: one record in, one out.
 
     A transform may change the record it is given, and fail half-way. Where failed records become dead letters they must
-    be as they came, or a replay would change them twice: so each is copied before, which takes a fraction of what
-    decoding it took.
+    be as they came, or a replay would change them twice: so they are copied before, which takes a fraction of what
+    decoding them took.
     """
 
     def setup(self) -> None:
         super().setup()
-        self._map = self._component.map
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
-    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
-        position, record = element
-        if record.__class__ is not dict and record.__class__ in PASSING:
-            if record.__class__ is Mark:
-                return [(position, self.end_range(record))]
-            if record.step != self._name:
-                return [element]
-            record = record.record
-        before = _copy(record) if self._copies else None
-        try:
-            return [(position, self._map(record))]
-        except Exception as error:
-            return self.failed(position, _original(before, record), error)
+    def batch(self, batch: Batch) -> list[Any]:
+        before = copied(batch.records) if self._copies else None
+        records, batch, emitted = self.each(self._component.map, batch, before=before)
+        return given(batch._replace(records=records), emitted)
 
 
 class FlatMap(Step):
-    """A transform with `flat_map`: any number of records out. All carry the position of the one they came from."""
+    """A transform with `flat_map`: any number of records out. All carry the number of the one they came from."""
 
     def setup(self) -> None:
         super().setup()
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
-    def process(self, element: tuple[Position, Any]) -> Iterable[Any]:
-        position, record = element
-        if record.__class__ is not dict and record.__class__ in PASSING:
-            if record.__class__ is Mark:
-                return [(position, self.end_range(record))]
-            if record.step != self._name:
-                return [element]
-            record = record.record
-        before = _copy(record) if self._copies else None
-        try:
-            results = [(position, result) for result in self._component.flat_map(record)]
-        except Exception as error:
-            return self.failed(position, _original(before, record), error)
-        if len(results) != 1:
-            self.count(
-                f"{self._name}.added" if results else f"{self._name}.dropped", len(results) - 1 if results else 1
-            )
-        return results
+    def batch(self, batch: Batch) -> Iterator[Any]:
+        before = copied(batch.records) if self._copies else None
+        numbers: list[int] = []
+        records: list[Any] = []
+        failures = list(batch.failures)
+        for index, (number, record) in enumerate(zip(batch.numbers, batch.records, strict=True)):
+            try:
+                found = list(self._component.flat_map(record))
+            except Exception as error:
+                original = record if before is None else before(index)
+                for each in self.failed((batch.unit, batch.range, number), original, error):
+                    if each.__class__ is not Failure:
+                        yield from given(batch._replace(numbers=numbers, records=records), [each])
+                        return
+                    failures.append(each)
+                continue
+            if len(found) != 1:
+                self.count(f"{self._name}.added" if found else f"{self._name}.dropped", len(found) - 1 if found else 1)
+            numbers += [number] * len(found)
+            records += found
+            if len(records) >= BATCH_RECORDS:
+                yield batch._replace(numbers=numbers, records=records, failures=tuple(failures))
+                numbers, records, failures = [], [], []
+        yield from given(batch._replace(numbers=numbers, records=records, failures=tuple(failures)), [])
+
+
+def copied(records: Sequence[Any]) -> Callable[[int], Any]:
+    """A function that gives each record, by its index, as it is now, also when it has been changed."""
+    try:
+        together = marshal.dumps(list(records))
+    except ValueError:  # dates, decimals
+        alone = [_copy(record) for record in records]
+    else:
+        loaded: list[Any] = []
+
+        def from_all(index: int) -> Any:
+            if not loaded:
+                loaded.extend(marshal.loads(together))
+            return loaded[index]
+
+        return from_all
+
+    def from_its_own(index: int) -> Any:
+        made = alone[index]
+        return records[index] if made is None else made[0](made[1])
+
+    return from_its_own
 
 
 def _copy(record: Any) -> tuple[Any, bytes] | None:
     """A record as bytes, with what makes a record of them again; None for what cannot be copied."""
     try:
         return marshal.loads, marshal.dumps(record)
-    except ValueError:  # dates, decimals
+    except ValueError:
         try:
             return pickle.loads, pickle.dumps(record, 5)
         except Exception:
             return None
-
-
-def _original(before: tuple[Any, bytes] | None, record: Any) -> Any:
-    return record if before is None else before[0](before[1])
 
 
 class FailTheExport(beam.DoFn):

@@ -169,7 +169,7 @@ class CsvDeserializer:
             return [_record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
-    def glance_rows(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], list[Any], _Maker]]:
+    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], list[Any], _Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, and what makes records of rows.
 
         So rows can be judged before records are made of them. Where rows are not plain it gives whole records for both.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,7 +15,7 @@ from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
 from exporters_beam.options import option
-from exporters_beam.records import Record
+from exporters_beam.records import Known, Record, Skipped
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
 """A chunk has at most so many records, and about so many bytes."""
@@ -54,6 +54,7 @@ class ParquetDeserializer:
     _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
     _opened: Any = field(init=False, repr=False, compare=False, default=None)
     _judged: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    _may_keep: Any = field(init=False, repr=False, compare=False, default=None)
 
     def in_columns(self, only: frozenset[str] | None, judged: frozenset[str] = frozenset()) -> ParquetDeserializer:
         """One whose chunks do not become records: they are larger, and hold `only` these top-level columns. Texts of
@@ -62,6 +63,14 @@ class ParquetDeserializer:
         object.__setattr__(copy, "_judged", judged)
         object.__setattr__(copy, "_larger", 8)
         object.__setattr__(copy, "_only", only)
+        return copy
+
+    def skipping(self, may_keep: Callable[[Mapping[str, Known]], bool]) -> ParquetDeserializer:
+        """One that reads no row group of which it knows, by the file's statistics, that nothing is kept."""
+        copy = replace(self)
+        for name in ("_larger", "_only", "_judged"):
+            object.__setattr__(copy, name, getattr(self, name))
+        object.__setattr__(copy, "_may_keep", may_keep)
         return copy
 
     def row_groups(self, stream: BinaryIO) -> int:
@@ -175,6 +184,9 @@ class ParquetDeserializer:
             if values != about.num_rows and not column.max_repetition_level:
                 raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
                                   f"and its column {column.path} {values}")  # fmt: skip
+        if self._may_keep is not None and about.num_rows and not self._may_keep(_known(file, about)):
+            yield Skipped(about.num_rows), about.num_rows, 0
+            return
         size = about.total_byte_size
         if self._larger > 1 and paths is not None:
             columns = (about.column(i) for i in range(about.num_columns) if file.schema.column(i).path in paths)
@@ -189,6 +201,44 @@ class ParquetDeserializer:
                     done += piece.num_rows
             if done != about.num_rows:
                 raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
+
+
+def _known(file: Any, about: Any) -> dict[str, Known]:
+    """What a row group's statistics say of its top-level columns of texts and numbers."""
+    found: dict[str, Known] = {}
+    for i in range(about.num_columns):
+        column = file.schema.column(i)
+        plain = column.path == column.name and not column.max_repetition_level
+        type_ = file.schema_arrow.field(column.name).type if plain else None
+        if str(type_) not in _ORDERED:
+            continue
+        statistics = about.column(i).statistics
+        if statistics is None or not statistics.has_min_max or not statistics.has_null_count:
+            continue
+        least, most = statistics.min, statistics.max
+        if isinstance(least, bytes) or isinstance(most, bytes):
+            continue
+        found[column.name] = Known(least, most, statistics.null_count > 0)
+    return found
+
+
+_ORDERED = frozenset(
+    [
+        "string",
+        "large_string",
+        "float",
+        "double",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ]
+)
+"""Arrow types whose values, smallest and largest ones are ordered as Python orders them."""
 
 
 @lru_cache(maxsize=1)

@@ -11,11 +11,12 @@ from exporters_beam.naming import expand_dates
 from exporters_beam.options import option
 from exporters_beam.readers.remote import RemoteReader, as_tuple
 from exporters_beam.storages import Storage
+from exporters_beam.storages.azure import AzureAccount
 from exporters_beam.storages.azure_blob import AzureBlobStorage
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureBlobReader(RemoteReader):
+class AzureBlobReader(AzureAccount, RemoteReader):
     """Read the blobs of a container of Azure Blob Storage, in the order of their names.
 
     `prefix` is one or several beginnings of names (empty: the whole container); % directives in them are the date of
@@ -29,10 +30,6 @@ class AzureBlobReader(RemoteReader):
     """
 
     container: str = option("name of the container", type="str", example="products")
-    account_name: str | None = option("name of the account", type="str", default=None, env="EXPORTERS_AZUREWRITER_NAME")
-    account_key: str | None = option("its key", type="str", default=None, env="EXPORTERS_AZUREWRITER_KEY", secret=True)
-    sas_token: str | None = option("shared access signature, instead of the key", type="str", default=None, secret=True)
-    host: str | None = option("address of the account, where it is another than Azure's own", type="str", default=None)
     prefix: Any = option("beginnings of the names to read, one or several", type="str|str_list", default="")
     now: str = field(default="", repr=False, compare=False)
 
@@ -41,8 +38,7 @@ class AzureBlobReader(RemoteReader):
         return replace(self, now=now.isoformat())
 
     def connect(self) -> Storage:
-        return AzureBlobStorage(container=self.container, account=self.account_name, key=self.account_key,
-                                sas_token=self.sas_token, host=self.host, attempts=self.attempts)  # fmt: skip
+        return AzureBlobStorage(container=self.container, **self.access())
 
     def places(self) -> Iterable[str]:
         now = datetime.fromisoformat(self.now) if self.now else datetime.now()

@@ -33,6 +33,7 @@ class FsReader:
     """
 
     kind: ClassVar[str] = "reader"
+    on_this_machine: ClassVar[bool] = True
 
     input: Any = option(
         "a file, a mapping with dir or dir_pointer, or a list of both", type="str|dict|list", example={"dir": "data"}

@@ -335,9 +335,11 @@ def is_url(name: str) -> bool:
 
 SCHEMES = {
     "az": "exporters_beam.storages.azure_blob:AzureBlobStorage",
+    "azfile": "exporters_beam.storages.azure_file:AzureFileStorage",
     "ftp": "exporters_beam.storages.ftp:FtpStorage",
     "ftps": "exporters_beam.storages.ftp:FtpStorage",
     "gs": "exporters_beam.storages.gcs:GcsStorage",
+    "hdfs": "exporters_beam.storages.hdfs:HdfsStorage",
     "http": "exporters_beam.storages.http:HttpStorage",
     "https": "exporters_beam.storages.http:HttpStorage",
     "s3": "exporters_beam.storages.s3:S3Storage",

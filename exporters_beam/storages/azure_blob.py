@@ -3,94 +3,46 @@
 from __future__ import annotations
 
 import binascii
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, BinaryIO
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar
 
-from exporters_beam.errors import ConfigError
 from exporters_beam.storages import (
-    ATTEMPTS,
-    ClientStorage,
     Content,
     NotThere,
-    Pieces,
-    Ranged,
     Storage,
-    StorageError,
     Stored,
-    answer,
     arrived,
-    buffered,
     changed,
-    client,
     each_page,
     is_bookkeeping,
     patiently,
 )
-
-WHAT, EXTRA = "the storage azure_blob", "azure"
+from exporters_beam.storages.azure import AzureStorage, etag_of, md5_of
 
 BLOCK = 32 << 20
 """Larger files are sent in blocks of this size, which appear together when the last has arrived."""
 
-_TO_BLAME = {
-    "AuthenticationFailed": ("account_key", "the server does not take the key"),
-    "NoAuthenticationInformation": ("account_key", "the server wants a key"),
-    "InvalidAuthenticationInfo": ("account_key", "the server does not take the key"),
-    "AuthorizationFailure": ("container", "no permission in the container {container!r}"),
-    "AuthorizationPermissionMismatch": ("container", "no permission in the container {container!r}"),
-    "ContainerNotFound": ("container", "there is no container {container!r}"),
-    "ContainerBeingDeleted": ("container", "the container {container!r} is being deleted"),
-    "InvalidResourceName": ("container", "{container!r} is no name of a container"),
-    "ResourceNotFound": ("account_name", "there is no such account or container"),
-}
-"""Error codes of the service: the option that is to blame, and what is wrong."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class AzureBlobStorage(ClientStorage):
+class AzureBlobStorage(AzureStorage):
     """One container of an account."""
 
-    container: str
-    account: str | None = None
-    key: str | None = field(default=None, repr=False)
-    sas_token: str | None = field(default=None, repr=False)
-    host: str | None = None
-    attempts: int = ATTEMPTS
+    scheme: ClassVar[str] = "az"
+    service: ClassVar[str] = "blob"
+    extra: ClassVar[str] = "azure"
+    place: ClassVar[str] = "container"
 
-    @classmethod
-    def of_url(cls, url: str) -> tuple[Storage, str]:
-        container, _, name = url.removeprefix("az://").partition("/")
-        account, _, container = container.rpartition(".")
-        environ = os.environ
-        return cls(
-            container=container,
-            account=account or environ.get("EXPORTERS_AZUREWRITER_NAME"),
-            key=environ.get("EXPORTERS_AZUREWRITER_KEY"),
-            host=environ.get("AZURE_STORAGE_BLOB_ENDPOINT"),
-        ), name
+    container: str
 
     def _connect(self) -> Any:
         """The client of the container."""
-        library = client("azure.storage.blob", WHAT, EXTRA)
-        if not self.account:
-            raise StorageError("account_name", "it is missing; give it, or EXPORTERS_AZUREWRITER_NAME")
-        if not (self.key or self.sas_token):
-            raise StorageError("account_key", "it is missing; give it, sas_token, or EXPORTERS_AZUREWRITER_KEY")
-        host = self.host or f"https://{self.account}.blob.core.windows.net"
-        credential: Any = {"account_name": self.account, "account_key": self.key} if self.key else self.sas_token
+        library = self._library("azure.storage.blob")
+        access = self._access()
         with self._answers(""):
-            service = library.BlobServiceClient(
-                host, credential=credential, max_single_put_size=BLOCK, max_block_size=BLOCK,
-                retry_total=max(0, self.attempts - 1), connection_timeout=15,
-            )  # fmt: skip
+            service = library.BlobServiceClient(**access, max_single_put_size=BLOCK, max_block_size=BLOCK)
             return service.get_container_client(self.container)
-
-    def url(self, name: str) -> str:
-        return f"az://{self.account}.{self.container}/{name}"
 
     def names(self, prefix: str) -> Iterator[Stored]:
         with self._answers(""):
@@ -103,26 +55,18 @@ class AzureBlobStorage(ClientStorage):
         with self._answers(name):
             return _stored(self.client.get_blob_client(name).get_blob_properties())
 
-    def open(self, found: Stored) -> BinaryIO:
-        errors = client("azure.core.exceptions", WHAT, EXTRA)
-        broken = (errors.ServiceRequestError, errors.ServiceResponseError, ConnectionError)
-        fetch = partial(Pieces, size=found.size)
-        return buffered(
-            Ranged(found.size, lambda start: fetch(partial(self._piece, found), start), broken, self.attempts)
-        )
-
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
-        core = client("azure.core", WHAT, EXTRA)
+        core = self._library("azure.core")
         with self._answers(found.name):
             blob = self.client.get_blob_client(found.name)
             data: bytes = blob.download_blob(
-                start, stop - start, etag=found.etag, match_condition=core.MatchConditions.IfNotModified
+                start, stop - start, etag=f'"{found.etag}"', match_condition=core.MatchConditions.IfNotModified
             ).readall()
         return data
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """In one request, or in blocks that appear together. The server checks the MD5 of each."""
-        library = client("azure.storage.blob", WHAT, EXTRA)
+        library = self._library("azure.storage.blob")
         settings = library.ContentSettings(content_md5=bytearray(binascii.unhexlify(content.md5)))
 
         def send() -> None:
@@ -140,59 +84,28 @@ class AzureBlobStorage(ClientStorage):
         with suppress(NotThere), self._answers(name):
             self.client.get_blob_client(name).delete_blob()
 
-    def probe(self) -> None:
-        """Make the container where it is not there, as the old system did."""
-        errors = client("azure.core.exceptions", WHAT, EXTRA)
-        with self._answers(""):
+    def _create(self) -> None:
+        self.client.create_container()
+
+    def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
+        """Copy a blob inside the account; None where that cannot be done and it has to be streamed."""
+        if not (isinstance(source, AzureBlobStorage) and self.beside(source)):
+            return None
+        errors, core = self._library("azure.core.exceptions"), self._library("azure.core")
+        blob = self.client.get_blob_client(name)
+        with self._answers(name, putting=True):
             try:
-                self.client.create_container()
-            except errors.ResourceExistsError:
-                return
+                blob.start_copy_from_url(
+                    source.client.get_blob_client(found.name).url, source_etag=f'"{found.etag}"',
+                    source_match_condition=core.MatchConditions.IfNotModified,
+                )  # fmt: skip
+                there = self._copied(blob.get_blob_properties, found, source)
             except errors.HttpResponseError as error:
-                if not _code(error).startswith("AuthorizationP"):
-                    raise  # A key that may not make containers may still put blobs there.
-
-    @contextmanager
-    def _answers(self, name: str, putting: bool = False) -> Iterator[None]:
-        """Turns what the client raises into StorageError."""
-        errors = client("azure.core.exceptions", WHAT, EXTRA)
-        try:
-            yield
-        except (StorageError, ConfigError):
-            raise
-        except errors.HttpResponseError as error:
-            code = _code(error)
-            said = answer(str(error.reason or ""))
-            if code == "BlobNotFound" or (
-                error.status_code == 404 and name and not putting and not code.startswith("Co")
-            ):
-                raise NotThere("", f"there is no blob {self.url(name)}") from error
-            if error.status_code == 412:
-                raise changed(self.url(name)) from error
-            if error.status_code == 429:  # which the client does not try again
-                raise StorageError("", f"the server has too much to do (it said 429: {said})", passing=True) from error
-            if error.status_code is None:
-                raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
-            if code == "AuthorizationFailure" and "authenticate" in said:
-                code = "AuthenticationFailed"
-            option, what = _TO_BLAME.get(
-                code, ("account_key" if error.status_code == 403 else "", "the server refused")
-            )
-            what = what.format(container=self.container)
-            raise StorageError(option, f"{what} (the server said {code or error.status_code}: {said})") from error
-        except (errors.ServiceRequestError, errors.ServiceResponseError) as error:
-            raise StorageError("host", f"the server cannot be reached ({answer(str(error))})") from error
-        except errors.AzureError as error:
-            raise StorageError("", answer(str(error))) from error
-        except (ValueError, TypeError) as error:  # binascii.Error is one
-            raise StorageError("account_key", f"it is no key of an account ({answer(str(error))})") from error
-
-
-def _code(error: Any) -> str:
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
+                if error.status_code == 412:
+                    raise changed(source.url(found.name)) from error
+                return None
+        return there and _stored(there)
 
 
 def _stored(blob: Any) -> Stored:
-    md5 = bytes(blob.content_settings.content_md5 or b"").hex()
-    return Stored(blob.name, int(blob.size or 0), blob.etag.strip('"') if blob.etag else "", md5, blob.metadata or {})
+    return Stored(blob.name, int(blob.size or 0), etag_of(blob), md5_of(blob), blob.metadata or {})

@@ -130,9 +130,13 @@ class GcsStorage(ClientStorage):
             blob.upload_from_file(file, size=content.size, checksum="crc32c", retry=self._retry)
             return arrived(self.url(name), _stored(blob), content)
 
+    def beside(self, source: Storage) -> bool:
+        """Whether objects of a storage can be copied here inside the service."""
+        return isinstance(source, GcsStorage) and source.host == self.host
+
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy an object inside the service; None where that cannot be done and it has to be streamed."""
-        if not isinstance(source, GcsStorage) or source.host != self.host:
+        if not (isinstance(source, GcsStorage) and self.beside(source)):
             return None
         errors = client("google.api_core.exceptions", WHAT, EXTRA)
         blob = self.client.bucket(source.bucket).blob(found.name, generation=int(found.etag))

@@ -203,9 +203,13 @@ class S3Storage(ClientStorage):
                 self.client.abort_multipart_upload(**place, UploadId=upload)
             raise
 
+    def beside(self, source: Storage) -> bool:
+        """Whether objects of a storage can be copied here inside the service."""
+        return isinstance(source, S3Storage) and source.host == self.host
+
     def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
         """Copy an object inside the service; None where that cannot be done and it has to be streamed."""
-        if not isinstance(source, S3Storage) or source.host != self.host:
+        if not (isinstance(source, S3Storage) and self.beside(source)):
             return None
         more = {"ACL": self.acl, "ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key,
                 "StorageClass": self.storage_class}  # fmt: skip

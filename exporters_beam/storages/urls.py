@@ -30,10 +30,13 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
     if scheme in ("s3", "gs"):
         bucket, _, path = url.partition("://")[2].partition("/")
         return {"s3": "s3", "gs": "gcs"}[scheme], {"bucket": bucket, where: path}
-    if scheme == "az":
+    if scheme in ("az", "azfile"):
         place, _, path = url.partition("://")[2].partition("/")
-        account, _, container = place.rpartition(".")
-        return "azure_blob", {"container": container, where: path, **({"account_name": account} if account else {})}
+        account, _, place = place.rpartition(".")
+        name, option = {"az": ("azure_blob", "container"), "azfile": ("azure_file", "share")}[scheme]
+        if name == "azure_file" and kind == "reader":
+            where = "path"
+        return name, {option: place, where: path, **({"account_name": account} if account else {})}
     return _server(kind, scheme, url)
 
 
@@ -45,7 +48,7 @@ def _server(kind: str, scheme: str, url: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"name: this is no URL: {error}") from None
     if parts.password is not None:
         raise ConfigError("name: the URL has a password in it; give it as an option, e.g. ${secret:env:PASSWORD}")
-    name = "sftp" if scheme == "sftp" else "ftp"
+    name = "ftp" if scheme == "ftps" else scheme
     path = unquote(parts.path)
     options: dict[str, Any] = {"host": parts.hostname or "", {"reader": "path", "writer": "filebase"}[kind]: path}
     if path.startswith("/~/"):

@@ -9,12 +9,13 @@ from typing import ClassVar
 from exporters_beam.options import option
 from exporters_beam.records import PlannedFile
 from exporters_beam.storages import Storage
+from exporters_beam.storages.azure import AzureAccount
 from exporters_beam.storages.azure_blob import AzureBlobStorage
 from exporters_beam.writers.remote import RemoteWriter
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureBlobWriter(RemoteWriter):
+class AzureBlobWriter(AzureAccount, RemoteWriter):
     """Deliver files to a container of Azure Blob Storage, which is made where it is not there.
 
     A file is built on the worker and uploaded, in blocks where it is larger than 32 MiB. It appears whole or not at all;
@@ -36,16 +37,11 @@ class AzureBlobWriter(RemoteWriter):
     takes_copies: ClassVar[bool] = True
 
     container: str = option("name of the container", type="str", example="products")
-    account_name: str | None = option("name of the account", type="str", default=None, env="EXPORTERS_AZUREWRITER_NAME")
-    account_key: str | None = option("its key", type="str", default=None, env="EXPORTERS_AZUREWRITER_KEY", secret=True)
-    sas_token: str | None = option("shared access signature, instead of the key", type="str", default=None, secret=True)
-    host: str | None = option("address of the account, where it is another than Azure's own", type="str", default=None)
     filebase: str = option("folder and name of the files, with % dates, {groups[0]} and {file_number}", type="str",
                            default="%Y-%m-%dT%H%M%S-")  # fmt: skip
 
     def connect(self) -> Storage:
-        return AzureBlobStorage(container=self.container, account=self.account_name, key=self.account_key,
-                                sas_token=self.sas_token, host=self.host, attempts=self.attempts)  # fmt: skip
+        return AzureBlobStorage(container=self.container, **self.access())
 
     def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
         return {"total": str(file.records)} if file.records >= 0 else {}

@@ -66,7 +66,7 @@ def pieces(source: Source, unit: Unit, start: int = 0) -> Iterator[tuple[int, li
     """(range, records) of every chunk, (range, None) for every mark."""
     for number, found, _ in source.events(unit, (start, source.span(unit)[1])):
         if isinstance(found, Chunk):
-            yield number, [record for _, record in source.decode(found)]
+            yield number, source.records(found)
         else:
             yield number, None
 

@@ -685,7 +685,7 @@ def worker_killed(suite: Suite, tally: Tally) -> None:
             out, asked = folder / "out", asked_for(folder, shape)
             done = by_itself(asked, strike)
             if done.code:
-                one_sentence(done, "a worker process was killed (signal 9", "--direct_num_workers")
+                one_sentence(done, "a worker process was killed (signal 9", "--workers")
                 suite.half_way(out, shape, small=False)
                 suite.recover(tally, asked, by_itself)
             suite.whole(tally, out, shape, small=False)

@@ -70,7 +70,7 @@ def command(
     """`exporters-beam run` with two workers: its exit status and what it says on standard error."""
     (tmp_path / "export.json").write_text(json.dumps(asked))
     process = subprocess.Popen(
-        [sys.executable, "-m", "exporters_beam", "run", str(tmp_path / "export.json"), *more, *TWO_WORKERS],
+        [sys.executable, "-m", "exporters_beam", "run", str(tmp_path / "export.json"), *more, "--workers=2"],
         stderr=subprocess.PIPE, text=True, env=environment(tmp_path),
     )  # fmt: skip
     try:
@@ -125,7 +125,7 @@ def test_a_killed_worker_fails_the_run_soon_and_it_is_finished_afterwards(event,
     assert code == 1
     assert said == (
         "error: a worker process was killed (signal 9, often: out of memory); nothing half-written has a final name; "
-        f"run again{' with --resume' if resume else ''}, or with fewer workers (--direct_num_workers)\n"
+        f"run again{' with --resume' if resume else ''}, or with fewer workers (--workers)\n"
     )
     code, said = command(tmp_path, config(folder, out), *resume)
     assert code == 0, said

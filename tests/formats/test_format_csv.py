@@ -45,14 +45,14 @@ def read(data: bytes, **options: Any) -> list[Any]:
         if not any(isinstance(record, Exception) for record in records):
             assert deserializer.decode(chunk) == records
             for fields in (frozenset(), frozenset({"a", "y", "b, c"})):
-                parts, rows, make = deserializer.glance_rows(fields)(chunk)
+                parts, rows, make = deserializer.glance(fields)(chunk)
                 whole = [{name: value for name, value in record.items() if name in fields} for record in records]
                 assert parts in (whole, records)
                 assert make(rows) == records
                 assert make(rows[1::2]) == records[1::2]
             assert deserializer.json_lines(chunk) == b"".join(JsonFormat().format(record) + b"\n" for record in records)
         else:
-            for decode in (deserializer.decode, deserializer.json_lines, deserializer.glance_rows(frozenset({"a"}))):
+            for decode in (deserializer.decode, deserializer.json_lines, deserializer.glance(frozenset({"a"}))):
                 with pytest.raises(RecordError):
                     decode(chunk)
         found += records

@@ -123,7 +123,7 @@ class Place:
 
     @property
     def where(self) -> str:
-        return "path" if self.kind in ("sftp", "ftp") else "prefix"
+        return "path" if self.kind in ("sftp", "ftp", "azure_file", "hdfs") else "prefix"
 
     def storage(self) -> Any:
         from exporters_beam.registry import find, load
@@ -444,6 +444,10 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def azure_blob(azurite: str) -> Place:
+    return azure_place(azurite)
+
+
+def azure_place(azurite: str) -> Place:
     options = {"container": f"container-{next(_count)}", "account_name": "devstoreaccount1", "account_key": AZURITE_KEY,
                "host": azurite}  # fmt: skip
     place = Place("azure_blob", options)
@@ -501,7 +505,18 @@ class Cutting:
 
 @pytest.fixture
 def cutting(place: Place) -> Iterator[Cutting]:
-    """The place behind a proxy that can break connections."""
+    """The place behind a proxy that can break connections. That of HDFS is before the datanode."""
+    if place.kind == "hdfs":
+        from hdfs_cluster import datanode_port
+
+        port = datanode_port(place.options["port"])
+        data, front = Cutting(port), Faulty(place.options["port"])
+        front.moved = {f":{port}/": f":{data.port}/"}
+        place.options = {**place.options, "port": front.port}
+        yield data
+        front.close()
+        data.close()
+        return
     old = (
         int(place.options["port"]) if "port" in place.options else int(re.findall(r":(\d+)", place.options["host"])[0])
     )
@@ -527,6 +542,8 @@ class Faulty:
 
     def __init__(self, port: int) -> None:
         self.method, self.status, self.times, self.done = "PUT", 503, 0, 0
+        self.moved: dict[str, str] = {}
+        """Parts of the addresses to which the server sends clients, and what stands there instead."""
         faulty = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -566,6 +583,8 @@ class Faulty:
             def _give(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
                 self.send_response_only(status)
                 for name, value in headers:
+                    for old, new in faulty.moved.items() if name.lower() == "location" else ():
+                        value = value.replace(old, new)
                     if name.lower() not in ("transfer-encoding", "content-length", "connection"):
                         self.send_header(name, value)
                 told = {name.lower(): value for name, value in headers}
@@ -592,8 +611,10 @@ class Faulty:
 @pytest.fixture
 def faulty(place: Place) -> Iterator[Faulty]:
     """The place behind a proxy that answers some requests with errors."""
-    old = int(re.findall(r":(\d+)", place.options["host"])[0])
+    old = int(place.options.get("port") or re.findall(r":(\d+)", place.options["host"])[0])
     proxy = Faulty(old)
     place.options = {**place.options, "host": place.options["host"].replace(f":{old}", f":{proxy.port}")}
+    if "port" in place.options:
+        place.options["port"] = proxy.port
     yield proxy
     proxy.close()

@@ -12,10 +12,12 @@ import exporters_beam
 from exporters_beam.explain import text
 from exporters_beam.plan import make
 from exporters_beam.spec import load
+from exporters_beam.storages import StorageError
+from exporters_beam.storages.azure_blob import AzureBlobStorage
 from exporters_beam.verify import verify
 
 from helpers import jsonl
-from places import Place
+from places import AZURITE_KEY, Place, azure_place
 
 servers = pytest.mark.servers
 
@@ -96,7 +98,9 @@ def copied(reader: Place, writer: Place, **sections):
 
 @servers
 @pytest.mark.parametrize(("reader", "writer"), [("moto", "moto"), ("s3", "s3"), ("gcs", "gcs"), ("s3", "gcs"),
-                                                ("gcs", "moto"), ("sftp", "s3"), ("s3", "azure_blob")])  # fmt: skip
+                                                ("gcs", "moto"), ("sftp", "s3"), ("s3", "azure_blob"), ("s3", "azure_file"),
+                                                ("azure_file", "azure_blob"), ("hdfs", "azure_file"),
+                                                ("azure_blob", "azure_blob")])  # fmt: skip
 def test_objects_are_copied_with_their_names(reader, writer, request):
     source, to = request.getfixturevalue(reader), request.getfixturevalue(writer)
     objects = filled(source)
@@ -181,3 +185,59 @@ def test_what_arrives_otherwise_is_noticed(s3: Place, gcs: Place, monkeypatch):
     with pytest.raises(exporters_beam.ExportError, match=r"MD5|truncated|ended"):
         copied(s3, gcs)
     assert not list(gcs.storage().names("copy/of-a"))
+
+
+@servers
+def test_blobs_are_copied_from_container_to_container_inside_the_account(azurite, request, monkeypatch):
+    """Nothing comes through this machine but what is not gzip, and the metadata goes with the blobs."""
+    source, to = (azure_place(azurite) for _ in range(2))
+    random = {"name": "random", "options": {"number_of_items": 1000}}
+    exporters_beam.run({"reader": random, "writer": source.writer("in/p-", items_per_buffer_write=300)})
+    config = {"reader": source.source("in/"), "writer": to.writer("copy/")}
+    assert "inside the service where that is allowed" in text(make(load(config)))
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.storages.azure_blob.AzureBlobStorage.open", None)
+        patch.setattr("exporters_beam.storages.azure_blob.AzureBlobStorage.put", put_small)
+        report = exporters_beam.run(config)
+    assert [file["records"] for file in report.files] == [300, 300, 300, 100]
+    for n in range(4):
+        assert to.get(f"copy/p-000{n}.jl.gz") == source.get(f"in/p-000{n}.jl.gz")
+    assert verify(report.manifest, to.storage())[0] == []
+
+
+def put_small(self, name, file, content, put=AzureBlobStorage.put):
+    assert ".exporters/" in name, "it was streamed"
+    return put(self, name, file, content)
+
+
+@servers
+def test_a_blob_that_changed_since_it_was_listed_is_not_copied(azurite):
+    source, to = (azure_place(azurite) for _ in range(2))
+    source.put("a.jl.gz", b"first")
+    found = source.storage().stat("a.jl.gz")
+    source.put("a.jl.gz", b"second")
+    with pytest.raises(StorageError, match="changed while the export ran"):
+        to.storage().copy(source.storage(), found, "b.jl.gz")
+    assert to.storage().copy(source.storage(), source.storage().stat("a.jl.gz"), "b.jl.gz").size == 6
+    assert to.get("b.jl.gz") == b"second"
+
+
+@servers
+def test_a_copy_that_the_service_refuses_is_streamed(azurite, s3: Place):
+    """A shared access signature of the one container opens no other one."""
+    blob = pytest.importorskip("azure.storage.blob")
+    source, to = (azure_place(azurite) for _ in range(2))
+    objects = filled(source)
+    from datetime import datetime, timedelta, timezone
+
+    until = datetime.now(timezone.utc) + timedelta(hours=1)
+    token = blob.generate_container_sas("devstoreaccount1", to.options["container"], account_key=AZURITE_KEY,
+                                        permission="rwdlac", expiry=until)  # fmt: skip
+    to.options = {**to.options, "account_key": None, "sas_token": token}
+    report = copied(source, to)
+    assert len(report.files) == 4 and to.get("copy/of-a.jl.gz") == objects["a.jl.gz"]
+    assert token.rpartition("sig=")[2] not in Path(report.manifest).read_text()
+    config = {"reader": s3.source("in/"), "writer": to.writer("copy/")}
+    assert "objects are copied: streamed through this machine" in text(make(load(config)))
+    elsewhere = {**source.source("in/"), "options": {**source.options, "account_name": "other", "prefix": "in/"}}
+    assert "objects are copied: streamed through" in text(make(load({**config, "reader": elsewhere})))

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = 40
 
 
-@pytest.mark.parametrize("place", ["s3", "gcs", "sftp", "ftp", "azure_blob"], indirect=True)
+@pytest.mark.parametrize("place", ["s3", "gcs", "sftp", "ftp", "azure_blob", "azure_file", "hdfs"], indirect=True)
 def test_killed_while_delivering_and_resumed(place: Place, tmp_path):
     """The same files as of an undisturbed run, and nothing besides: no half-sent file stays behind under another name."""
     (tmp_path / "in.jl").write_bytes(jsonl([{"_key": n, "text": str(n) * 9} for n in range(FILES * 50)]))
@@ -58,6 +58,7 @@ def test_killed_while_delivering_and_resumed(place: Place, tmp_path):
     if place.kind in ("sftp", "ftp"):
         folder = place.made.folder if place.kind == "sftp" else place.made
         assert not list(folder.rglob("*.part"))
+    assert not [found.name for found in storage.names("") if found.name.endswith(".part")]
 
 
 def delivered(storage) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from exporters_beam import registry
 from exporters_beam.__main__ import main
 
+from hdfs_cluster import asked, rpc_port
 from places import SECRET, Place, free_port
 
 pytestmark = pytest.mark.servers
@@ -140,17 +141,20 @@ def test_sftp(run, sftp: Place, monkeypatch):
     refused(run(writer=sftp.writer("/proc/no/a-")), "cannot deliver", "/proc/no")
 
 
-@pytest.mark.parametrize(("name", "module"), [("s3", "boto3"), ("gcs", "google.cloud.storage"), ("sftp", "paramiko")])
+@pytest.mark.parametrize(("name", "module"), [("s3", "boto3"), ("gcs", "google.cloud.storage"), ("sftp", "paramiko"),
+                                              ("azure_file", "azure.storage.fileshare"), ("hdfs", "hdfs")])  # fmt: skip
 def test_a_missing_package_is_named(name, module, run, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
-    options = {"s3": {"bucket": "b"}, "gcs": {"bucket": "b", "project": "p"}, "sftp": {"host": "h"}}[name]
-    assert registry.find("writer", name).extra == name
+    options = {"s3": {"bucket": "b"}, "gcs": {"bucket": "b", "project": "p"}, "sftp": {"host": "h"}, "hdfs": {"host": "h"},
+               "azure_file": {"share": "s", "account_name": "a", "account_key": "aw=="}}[name]  # fmt: skip
+    extra = name.replace("_", "-")
+    assert registry.find("writer", name).extra == extra
     status, told = run(writer={"name": name, "options": {**options, "filebase": "out/a-"}})
-    assert status == 2 and f'pip install "exporters-beam[{name}]"' in told
-    where = {"path": "in"} if name == "sftp" else {}
+    assert status == 2 and f'pip install "exporters-beam[{extra}]"' in told
+    where = {"path": "in"} if name in ("sftp", "hdfs") else {}
     options.pop("project", None)
     status, told = run(reader={"name": name, "options": {**options, **where}})
-    assert status == 2 and f'pip install "exporters-beam[{name}]"' in told
+    assert status == 2 and f'pip install "exporters-beam[{extra}]"' in told
     assert main(["validate", "config.json"]) == 0
 
 
@@ -236,3 +240,55 @@ def test_azure(run, azure_blob: Place):
                 exporter_options={"disable_retries": True}), "option host", "cannot be reached")  # fmt: skip
     nothing = changed(section, account_key=None)
     refused(run(writer=nothing), "option account_key", "it is missing")
+
+
+def test_azure_files(run, azure_file: Place):
+    service, section = azure_file.made, azure_file.writer("out/a-")
+    for wrong in ("d3Jvbmcga2V5IG9mIHRoZSBhY2NvdW50", "no base64"):
+        found = run(writer=changed(section, account_key=wrong))
+        refused(found, "option account_key")
+        assert wrong not in found[1]
+        refused(run(reader=changed(azure_file.source("in"), account_key=wrong)), "option account_key")
+    assert "AuthenticationFailed" in run(writer=changed(section, account_key="d3Jvbmcga2V5"))[1]
+    found = run(writer=changed(section, account_key=None, sas_token=f"sv=1&sig={SECRET}"))
+    refused(found, "option account_key", "AuthenticationFailed")
+    refused(run(writer=changed(section, account_key=None)), "option account_key", "it is missing")
+    refused(run(writer=changed(section, account_name=None)), "option account_name", "it is missing")
+    refused(run(reader=changed(azure_file.source("in"), share="nowhere")), "option share", "'nowhere'", "ShareNotFound")
+    refused(run(reader=azure_file.source("nowhere")), "option path", "there is nothing at", "nowhere")
+    refused(run(writer=changed(section, host=f"http://127.0.0.1:{free_port()}/shop"),
+                exporter_options={"disable_retries": True}), "option host", "cannot be reached")  # fmt: skip
+    service.forbidden = "AuthorizationFailure"
+    refused(run(writer=section), "option share", "no permission in the share 'products'", "AuthorizationFailure")
+    refused(run(reader=azure_file.source("in")), "option share", "no permission", "AuthorizationFailure")
+    service.forbidden = "AuthorizationPermissionMismatch"
+    refused(run(writer=section), "option share", "no permission", "AuthorizationPermissionMismatch")
+    service.forbidden = ""
+    refused(run(writer=changed(section, share="No Name")), "option share", "'No Name' is no name of a share")
+    refused(run(writer=changed(section, filebase="out/a:b-")), "cannot deliver", "InvalidResourceName")
+    assert all(told.endswith("contains invalid characters.") for told in service.wrong) and len(service.wrong) >= 2
+    service.wrong.clear()
+
+
+def test_hdfs(run, hdfs: Place):
+    section = hdfs.writer("out/a-")
+    refused(run(writer=changed(section, filebase="/mine/a-")), "option hdfs_user", "Permission denied: user=shop")
+    refused(run(writer=changed(section, hdfs_user="nobody")), "option hdfs_user", "Permission denied: user=nobody")
+    hdfs.put("in/a.jl", b"{}")
+    forbidden = changed(hdfs.source("/user/shop/in/a.jl"), hdfs_user="nobody")
+    asked(hdfs.made, "PUT", "/user/shop/in", "op=SETPERMISSION&permission=700")
+    refused(run(reader=forbidden), "option hdfs_user", "Permission denied: user=nobody")
+    refused(run(reader=changed(hdfs.source("/user/shop/in"), hdfs_user="nobody")), "option hdfs_user", "denied")
+    refused(run(reader=hdfs.source("nowhere")), "option path", "there is nothing at", "nowhere")
+    refused(run(writer=changed(section, port=free_port())), "option host", "cannot be reached", "refused")
+    refused(run(writer=changed(section, port=rpc_port(hdfs.made))), "option port", "Hadoop's own protocol", "9870")
+    refused(run(writer=changed(section, filebase="in/a.jl/b-")), "cannot deliver", "is not a directory")
+    refused(run(writer=changed(section, filebase="in/a:b-")), "cannot deliver", "Invalid path name")
+    refused(run(writer=changed(section, filebase="in/#LATEST/b-")), "cannot deliver", "#LATEST")
+    with Answers(401, "{}") as url:
+        port = int(url.rpartition(":")[2])
+        refused(run(writer=changed(section, port=port)), "option hdfs_user", "Kerberos")
+    with Answers(503, "{}") as url:
+        port = int(url.rpartition(":")[2])
+        once = {"disable_retries": True}
+        refused(run(writer=changed(section, port=port), exporter_options=once), "too much to do", "503")

@@ -9,6 +9,7 @@ from exporters_beam import ConfigError
 from exporters_beam.spec import load
 from exporters_beam.storages import of_url
 from exporters_beam.storages.ftp import FtpStorage
+from exporters_beam.storages.hdfs import HdfsStorage
 from exporters_beam.storages.sftp import SftpStorage
 
 from places import Place
@@ -23,6 +24,9 @@ FS = {"name": "fs", "options": {"filebase": "out/p-"}}
         ("gs://products", "gcs", {"bucket": "products", "prefix": ""}),
         ("az://shop.products/d", "azure_blob", {"account_name": "shop", "container": "products", "prefix": "d"}),
         ("sftp://me@files:2222/~/dumps", "sftp", {"host": "files", "port": 2222, "sftp_user": "me", "path": "dumps"}),
+        ("azfile://shop.products/d", "azure_file", {"account_name": "shop", "share": "products", "path": "d"}),
+        ("hdfs://me@names/~/dumps", "hdfs", {"host": "names", "port": 9870, "hdfs_user": "me", "path": "dumps"}),
+        ("hdfs://names:14000/dumps", "hdfs", {"host": "names", "port": 14000, "path": "/dumps"}),
         ("ftps://files/dumps/a%20b", "ftp", {"host": "files", "tls": True, "path": "/dumps/a b"}),
         ("https://example.org/a?b=1", "http", {"input": "https://example.org/a?b=1"}),
     ],
@@ -33,6 +37,14 @@ def test_a_url_is_a_section(url, name, options):
         assert reader.entry.name == name
         assert {key: getattr(reader.component, key) for key in options} == options
     assert reader.component.pattern == "gz"
+
+
+def test_urls_of_azure_files_go_in_and_out_again(monkeypatch):
+    monkeypatch.setenv("EXPORTERS_AZUREWRITER_NAME", "shop")
+    for url in ("azfile://shop.products/a/é 50% #1.gz", "azfile://products/a/é 50% #1.gz"):
+        storage, name = of_url(url)
+        assert name == "a/é 50% #1.gz" and storage.url(name) == "azfile://shop.products/a/é 50% #1.gz"
+    assert storage.name("azfile://shop.other/a") is None
 
 
 def test_a_url_of_a_writer():
@@ -57,7 +69,7 @@ def test_what_a_url_cannot_say(url, why):
         load({"reader": "random", "writer": url})
 
 
-@pytest.mark.parametrize("kind", [SftpStorage, FtpStorage])
+@pytest.mark.parametrize("kind", [SftpStorage, FtpStorage, HdfsStorage])
 @pytest.mark.parametrize("name", ["a/b.gz", "/a/b.gz", "é/50% #1?.gz"])
 def test_names_go_into_urls_and_out_again(kind, name):
     storage = kind(host="files")
@@ -66,6 +78,7 @@ def test_names_go_into_urls_and_out_again(kind, name):
     found, again = of_url(url)
     assert again == name and found.url(name) == url
     assert kind(host="other").name(url) is None
+    assert of_url(HdfsStorage(host="One,two").url(name))[1] == name
 
 
 @pytest.mark.servers

@@ -1,0 +1,98 @@
+"""How many processes an export on this machine gets, and that they are ready at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporters_beam import local, spec
+from exporters_beam.__main__ import main
+from exporters_beam.errors import ConfigError
+from exporters_beam.plan import make
+from exporters_beam.runners import Options
+
+from helpers import visible, write_gz
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(local, "cores", lambda: 2)
+    monkeypatch.setattr(local, "ENOUGH", 1000)
+    monkeypatch.setattr(local, "PART", 600)
+
+
+def config(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "reader": {"name": "fs", "options": {"input": {"dir": str(tmp_path / "in")}}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-"}},
+        **more,
+    }
+
+
+def made(tmp_path: Path, sizes: dict[str, int], **more: Any) -> Any:
+    (tmp_path / "in").mkdir()
+    for name, size in sizes.items():
+        (tmp_path / "in" / name).write_bytes(b"x" * size)
+    return make(spec.load(config(tmp_path, **more)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "more", "expected"),
+    [
+        ({"a.jl.gz": 600, "b.jl.gz": 600}, {}, 2),
+        ({"a.jl.gz": 400, "b.jl.gz": 400}, {}, 1),
+        ({"a.jl.gz": 5000}, {}, 1),
+        ({"a.jl": 5000}, {}, 2),
+        ({"a.csv": 5000}, {"deserializer": "csv"}, 1),
+        ({"a.jl": 5000}, {"writer": {"name": "fs", "options": {"filebase": "o/", "items_limit": 3}}}, 1),
+        ({"a.jl": 5000}, {"writer": "console"}, 1),
+        ({}, {}, 1),
+    ],
+)
+def test_large_inputs_that_can_be_divided_get_all_cores(two_cores, tmp_path, sizes, more, expected):
+    assert local.processes(made(tmp_path, sizes, **more), Options([]), None) == expected
+
+
+def test_what_is_asked_for_wins(two_cores, tmp_path):
+    plan = made(tmp_path, {"a.jl": 5000})
+    assert local.processes(plan, Options([]), 1) == 1
+    assert local.processes(plan, Options([]), 3) == 3
+    assert local.processes(plan, Options(["--direct_num_workers=2"]), None) == 0
+    with pytest.raises(ConfigError, match=r"--workers: .* so does --direct_num_workers; give one of the two"):
+        local.processes(plan, Options(["--direct_num_workers=2"]), 2)
+    with pytest.raises(ConfigError, match="--workers: 0 processes cannot run an export; give 1 or more"):
+        local.processes(plan, Options([]), 0)
+
+
+def test_workers_and_another_runner_do_not_go_together(tmp_path, capsys):
+    path = tmp_path / "export.json"
+    (tmp_path / "in").mkdir()
+    path.write_text(json.dumps(config(tmp_path)))
+    assert main(["run", str(path), "--workers=2", "--runner=PrismRunner"]) == 2
+    assert "--workers: it is for exports on this machine; PrismRunner has its own options" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux only")
+def test_two_processes_of_the_command_line_deliver_the_same(tmp_path):
+    records = [{"id": n, "g": "abc"[n % 3], "t": "x" * 90} for n in range(1000)]
+    for n in range(4):
+        write_gz(tmp_path / "in" / f"{n}.jl.gz", records)
+    told = {"name": "pythonexp", "options": {"python_expressions": ["item.update(twice=item['id'] * 2)"]}}
+    (tmp_path / "export.json").write_text(json.dumps(config(tmp_path, transform=told)))
+    delivered = []
+    for workers in (1, 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "exporters_beam", "run", str(tmp_path / "export.json"), f"--workers={workers}"],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert ("2 worker processes" in done.stderr) == (workers == 2)
+        assert "4,000" in done.stderr
+        delivered.append({name: path.read_bytes() for name, path in visible(tmp_path / "out").items()})
+    assert delivered[0] == delivered[1]
