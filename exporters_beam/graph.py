@@ -201,8 +201,12 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
             units = units | "Cut" >> beam.ParDo(ListPieces(source, run.pieces, run.resumed))
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8
-    reading = ReadPieces if run.pieces and not enough else ReadChunks
-    chunks = units | "reader" >> beam.ParDo(reading(source, run.bundle_seconds, enough, pieces, run.resumed))
+    reader = ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed)
+    if run.pieces and not enough:
+        # What a dedupe lets through depends on all records: then nothing that was staged counts.
+        again = None if any(step.kind == "dedupe" for step in plan.steps) else run
+        reader = ReadPieces(source, run.bundle_seconds, enough, pieces, run.resumed, run=again)
+    chunks = units | "reader" >> beam.ParDo(reader)
     chunks.element_type = Flowing
     decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     return decoded["records"], decoded[FAILED]

@@ -237,6 +237,7 @@ def elsewhere(plan: Plan, runner: str, books: Books, resumed: Resumed) -> Run:
         pieces=PIECES if flink else 0,
         folder=os.getcwd() if relative_paths(plan) else "",
         sees=_first_unit(plan) if flink else "",
+        again=flink,
     )
 
 

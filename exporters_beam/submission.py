@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters_beam import dataflow, jobs
-from exporters_beam.books import begun, with_the_dates_of
+from exporters_beam.books import begun, segments_in, with_the_dates_of
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.plan import Plan, make
 from exporters_beam.runner import check, elsewhere, finished, logger_of, on_flink, told
@@ -54,13 +54,14 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
         if done is not None:
             raise ExportError(f"the export is complete already ({done['manifest']}); nothing was started")
     books = begun(plan, resume)
+    left = frozenset() if resume else frozenset(segments_in(books))
     resumed, before = books.resumed, set[str]()
     if runner == "FlinkRunner":
         args, resumed = on_flink(plan, args, books)
         before = set(jobs.on_flink(given.text("flink_master"), given.text("job_name")))
     else:
         dataflow.make_folders(args)
-    result, options = _started(plan, args, elsewhere(plan, runner, books, resumed))
+    result, options = _started(plan, args, replace(elsewhere(plan, runner, books, resumed), left=left))
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
     cloud = options.view_as(GoogleCloudOptions)

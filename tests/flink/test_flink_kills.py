@@ -182,7 +182,9 @@ def test_task_manager_killed(
     tries.append(found)
     assert (found.lost, found.duplicated) == (0, 0)
     assert contents(out) == files
-    if mode == "streaming":  # In batch Flink begins again.
+    if mode == "batch":  # There what a slot has read is committed every 10 s, and a unit takes one.
+        assert found.redone <= 12
+    else:
         assert found.redone <= 1
     until(lambda: flink.task_managers() == 2)
 
