@@ -55,7 +55,7 @@ def shown(ratios: list[float]) -> str:
 
 def slope(bench: Bench, args: tuple[str, ...], number: int) -> float:
     """Wall seconds a record with these options over those without, start-up apart."""
-    sides: dict[str, tuple[str, ...]] = {"other": args, "local": ()}
+    sides: dict[str, tuple[str, ...]] = {"other": args, "local": ONE}
     found = {}
     for side in sides if number % 2 == 0 else reversed(sides):
         small, large = (wall(bench, records, sides[side]) for records in bench.sizes)
