@@ -60,8 +60,6 @@ def polars(job: str, source: Path, target: Path) -> None:
         data = igzip.decompress(path.read_bytes())
         if job == "lines":
             frame = pl.DataFrame({"line": data.decode().splitlines()})
-            read = pl.struct(country=pl.Utf8, group=pl.Utf8) if hasattr(pl, "none") else None
-            del read
             seen = frame.with_columns(
                 pl.col("line").str.json_path_match("$.country").alias("country"),
                 pl.col("line").str.json_path_match("$.group").alias("group"),

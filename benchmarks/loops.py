@@ -2,6 +2,7 @@
 
     python benchmarks/loops.py plain INPUT OUTPUT      JSON lines gz → filter → computed field → JSON lines gz
     python benchmarks/loops.py grouped INPUT OUTPUT    the same, one file for each of the 50 values of `group`
+    python benchmarks/loops.py lines INPUT OUTPUT      filter and group only: the line is written as it came
     python benchmarks/loops.py parquet INPUT OUTPUT    the same as plain, to Parquet with zstd
     python benchmarks/loops.py csv INPUT OUTPUT        CSV gz → JSON lines gz
     python benchmarks/loops.py columns INPUT OUTPUT    Parquet → filter on a column, 5 of 20 kept → Parquet with zstd
@@ -73,6 +74,24 @@ def grouped(source: Path, target: Path) -> None:
         out.close()
 
 
+def lines(source: Path, target: Path) -> None:
+    loads, kept = orjson.loads, KEPT
+    files: dict[str, BinaryIO] = {}
+    for path in sorted(source.iterdir()):
+        with read(path) as text:
+            for line in text:
+                record = loads(line)
+                country = record.get("country")
+                if country is not None and kept(country):
+                    group = record["group"]
+                    out = files.get(group)
+                    if out is None:
+                        out = files[group] = create(target / group / "part-0000.jl.gz")
+                    out.write(line)
+    for out in files.values():
+        out.close()
+
+
 def parquet(source: Path, target: Path) -> None:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
@@ -126,7 +145,7 @@ def columns(source: Path, target: Path) -> None:
         out.close()
 
 
-JOBS = {"plain": plain, "grouped": grouped, "parquet": parquet, "csv": csv_to_json, "columns": columns}
+JOBS = {"plain": plain, "grouped": grouped, "lines": lines, "parquet": parquet, "csv": csv_to_json, "columns": columns}
 
 if __name__ == "__main__":
     job, source, target = sys.argv[1:]

@@ -2,8 +2,8 @@
 
     python benchmarks/others.py beam INPUT OUTPUT     Beam's ReadFromText and WriteToText, with orjson between them
 
-`SYSTEMS` makes ready and starts each of them: Beam as above, Beam YAML in an environment of its own, and exporters
-0.6.18 where there is a Python 2.7.
+`SYSTEMS` makes ready and starts each of them: Beam as above, Beam YAML and the engines of engines.py in environments of
+their own, and exporters 0.6.18 where there is a Python 2.7.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ RUN_LEGACY = "import sys, exporters; exporters.BasicExporter.from_file_configura
 
 
 class Other(NamedTuple):
-    """Another system. `command(input, output)` starts its export; `input` is the kind of input it can read.
+    """Another system. `command(job, input, output)` starts its export; `input` is the kind of input it can read, `jobs`
+    what it can do of the benchmark's.
 
-    `same_records` is false where the system changes values (Beam YAML writes nested ones as Python text), so that
-    only their number can be compared.
+    `same_records` is false where the system changes values (Beam YAML writes nested ones as Python text, numbers are
+    written otherwise), so that only their number can be compared. `fast` ones are measured at the sizes of the export.
     """
 
-    command: Callable[[Path, Path], list[str]]
+    command: Callable[[str, Path, Path], list[str]]
     input: str = "jl"
     same_records: bool = True
     env: Mapping[str, str] | None = None
+    jobs: tuple[str, ...] = ("plain",)
+    fast: bool = False
 
 
 class NotHere(Exception):
@@ -43,7 +46,7 @@ class NotHere(Exception):
 
 def beam(work: Path) -> Other:
     """The functions below, with the Beam that is installed here."""
-    return Other(lambda source, target: [sys.executable, __file__, "beam", str(source), str(target)])
+    return Other(lambda job, source, target: [sys.executable, __file__, "beam", str(source), str(target)])
 
 
 def beam_yaml(work: Path) -> Other:
@@ -53,7 +56,7 @@ def beam_yaml(work: Path) -> Other:
         install([sys.executable, "-m", "venv", str(work / "beam-yaml")])
     install([str(python), "-m", "pip", "install", "-q", f"apache-beam[yaml]=={version('apache-beam')}"])
 
-    def command(source: Path, target: Path) -> list[str]:
+    def command(job: str, source: Path, target: Path) -> list[str]:
         places = json.dumps({"input": str(source), "output": str(target)})
         return [str(python), "-m", "apache_beam.yaml.main", "--runner=FnApiRunner",
                 f"--yaml_pipeline_file={PIPELINE}", f"--jinja_variables={places}"]  # fmt: skip
@@ -67,7 +70,7 @@ def legacy(work: Path) -> Other:
     if not folder.exists():
         install([python, "-m", "pip", "install", "-q", "--target", str(folder), LEGACY])
 
-    def command(source: Path, target: Path) -> list[str]:
+    def command(job: str, source: Path, target: Path) -> list[str]:
         config = work / "exporters-0.6.18.json"
         config.write_text(json.dumps(legacy_config(source, target, work / "exporters-0.6.18-state"), indent=2))
         return [python, "-c", RUN_LEGACY, str(config)]
@@ -75,10 +78,27 @@ def legacy(work: Path) -> Other:
     return Other(command, env={**os.environ, "PYTHONPATH": str(folder)})
 
 
+def engine(name: str) -> Callable[[Path], Other]:
+    """One of engines.py, the newest release, in `work`/engines."""
+
+    def ready(work: Path) -> Other:
+        python = work / "engines" / "bin" / "python"
+        if not python.exists():
+            install([sys.executable, "-m", "venv", str(work / "engines")])
+        install([str(python), "-m", "pip", "install", "-q", name, "orjson", "isal"])
+        program = str(Path(__file__).with_name("engines.py"))
+        return Other(lambda job, source, target: [str(python), program, name, job, str(source), str(target)],
+                     same_records=False, jobs=("plain",) if name == "dlt" else ("plain", "grouped", "lines"),
+                     fast=name != "dlt")  # fmt: skip
+
+    return ready
+
+
 SYSTEMS: dict[str, Callable[[Path], Other]] = {
     "Beam ReadFromText/WriteToText": beam,
     "Beam YAML": beam_yaml,
     "exporters 0.6.18, Python 2.7": legacy,
+    **{name: engine(name) for name in ("chdb", "polars", "duckdb", "dlt")},
 }
 
 

@@ -17,7 +17,8 @@ NO_STORAGES = "reader and writer are not two storages"
 def why_not_copied(spec: ExportSpec) -> str:
     """Why an export is not a copy of objects; "" where it is one. It depends on the config alone."""
     reader, writer = spec.reader.component, spec.writer.component
-    if not (hasattr(reader, "stored") and getattr(writer, "takes_copies", False)):
+    takes = getattr(writer, "takes_copies", False)
+    if not (hasattr(reader, "stored") and takes in (True, spec.reader.entry.name)):
         return NO_STORAGES
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"

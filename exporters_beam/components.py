@@ -79,8 +79,8 @@ class Deserializer(Component, Protocol):
 class Filter(Component, Protocol):
     """A filter may have a property `reads`, the top-level fields that decide, as a frozenset of names (None: all). `keep`
     then has to give the same for a record that holds only these fields, and to change nothing; where the export begins
-    with such a filter, it is asked before records are decoded whole. A grouper may have the same. `steady` says that the
-    filter always says the same of equal records, so that it need not be asked again."""
+    with such a filter, it is asked before records are decoded whole. A grouper may have the same. `steady` says that they
+    always say the same of equal records, so that they need not be asked again."""
 
     def keep(self, record: Record) -> Any:
         """True (or truthy) for records to keep. Raises RecordError where the record cannot be judged."""

@@ -104,7 +104,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.filters_first:
         yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     pushed = plan.pushdown
-    if pushed.fields is not None and plan.filters_first:
+    if pushed.complete and pushed.fields is not None:
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded, since nothing else is looked at"
+    elif pushed.fields is not None and plan.filters_first:
         yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
     elif plan.columnar:
         read = "" if plan.columns is None else f", and {_named(plan.columns)} read"

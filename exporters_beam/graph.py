@@ -241,7 +241,7 @@ def _decoder(plan: Plan, source: Source) -> Decode:
     if plan.columnar:
         return SiftColumns(source, first, plan.on_error)
     return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
-                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper)  # fmt: skip
+                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper, plan.pushdown.complete)  # fmt: skip
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> Any:

@@ -40,12 +40,14 @@ class Pushdown:
     """What the first filter and the decoding share.
 
     `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
-    records that pass are handed on as the lines they are. `why` says what stands against the one and the other.
+    records that pass are handed on as the lines they are; with `complete` nothing else is ever looked at, so that nothing
+    else is decoded. `why` says what stands against it.
     """
 
     fields: frozenset[str] | None = None
     lines: bool = False
     why: str = ""
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Plan:
                 return Pushdown(why="it is turned off")
             if self._hands_on_lines:
                 return Pushdown(lines=True)
+        if glances and self.needed is not None:
+            return Pushdown(self.needed, complete=True)
         filters = [self.steps[0].component] if self.filters_first else []
         lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
@@ -117,6 +121,23 @@ class Plan:
         else:
             why = unproved
         return Pushdown(None if why else frozenset(fields), lines, why)
+
+    @property
+    def needed(self) -> frozenset[str] | None:
+        """The top-level fields that the steps and the format look at; None for all, or where that cannot be proved. Dead
+        letters show whole records."""
+        fields: frozenset[str] | None = getattr(self.format, "needs", None)
+        if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
+            return None
+        judges = [step.component for step in self.steps if step.kind == "keep"]
+        if len(judges) < len(self.steps):
+            return None
+        for judge in [*judges, *([self.grouper] if self.grouper is not None else [])]:
+            reads = getattr(judge, "reads", None)
+            if reads is None:
+                return None
+            fields |= reads
+        return fields
 
     @property
     def skips(self) -> bool:

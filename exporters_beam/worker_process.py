@@ -116,17 +116,17 @@ def stand_by(count: int) -> Iterator[list[StandBy]]:
 
 def may_fork() -> bool:
     """Whether this process has no thread that a fork could leave in the middle of something: none of Python's, and none
-    of gRPC's, which give themselves names."""
+    of gRPC's, which give themselves names. What Arrow's allocator has in the background is made for forks."""
     if not sys.platform.startswith("linux") or threading.active_count() > 1:
         return False
     try:
         names = set()
         for thread in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{thread}/comm", encoding="utf-8") as file:
-                names.add(file.read())
+                names.add(file.read().strip())
     except OSError:
         return False
-    return len(names) == 1
+    return len(names - {"jemalloc_bg_thd"}) == 1
 
 
 if __name__ == "__main__":

@@ -83,13 +83,16 @@ def test_two_processes_of_the_command_line_deliver_the_same(tmp_path):
     records = [{"id": n, "g": "abc"[n % 3], "t": "x" * 90} for n in range(1000)]
     for n in range(4):
         write_gz(tmp_path / "in" / f"{n}.jl.gz", records)
-    told = {"name": "pythonexp", "options": {"python_expressions": ["item.update(twice=item['id'] * 2)"]}}
-    (tmp_path / "export.json").write_text(json.dumps(config(tmp_path, transform=told)))
+    # A worker that was started, not forked, would have other arguments than the program that the user started.
+    (tmp_path / "arguments.py").write_text("import sys\ndef told(item):\n    return 'run' in sys.argv or sys.exit(9)\n")
+    forked = {"name": "python", "options": {"function": "arguments:told"}}
+    (tmp_path / "export.json").write_text(json.dumps(config(tmp_path, filter_before=forked)))
     delivered = []
     for workers in (1, 2):
+        path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "exporters_beam", "run", str(tmp_path / "export.json"), f"--workers={workers}"],
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert ("2 worker processes" in done.stderr) == (workers == 2)

@@ -16,7 +16,7 @@ from exporters_beam.records import MISSING, Known, Record, lookup
 from exporters_beam.registry import did_you_mean
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
-from exporters_beam.transforms.reads import fields_read
+from exporters_beam.transforms.reads import fields_read, is_steady
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +295,7 @@ class PythonexpFilter:
     @property
     def steady(self) -> bool:
         """Whether it is sure to say the same of equal records."""
-        return not re.search("random|now|today|time|uuid", self.python_expression)
+        return is_steady(self.python_expression)
 
     @property
     def judge(self) -> Callable[[Record], Any]:

@@ -15,7 +15,7 @@ from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
-from exporters_beam.transforms.reads import fields_read
+from exporters_beam.transforms.reads import fields_read, is_steady
 
 UNKNOWN = "unknown"
 """The group of records that have no value."""
@@ -76,6 +76,7 @@ class FileKeyGrouper:
     """
 
     kind: ClassVar[str] = "grouper"
+    steady: ClassVar[bool] = True
 
     keys: tuple[str, ...] = option("fields, or paths with dots", type="str_list", example=["country"])
     _paths: Any = field(init=False, repr=False, compare=False, default=())
@@ -134,6 +135,11 @@ class PythonExpGrouper:
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expressions look at; None for all."""
         return fields_read(*self.python_expressions)
+
+    @property
+    def steady(self) -> bool:
+        """Whether they are sure to say the same of equal records."""
+        return is_steady(*self.python_expressions)
 
     def key(self, record: Record) -> tuple[str, ...]:
         return tuple([as_text(evaluate(record)) for evaluate in self._evaluate])

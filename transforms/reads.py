@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 _CHANGING = {
     *(
@@ -48,6 +49,15 @@ def fields_read(*sources: str) -> frozenset[str] | None:
                     return None
                 found.add(name)
     return frozenset(found)
+
+
+def is_steady(*sources: str) -> bool:
+    """Whether these expressions are sure to say the same of equal records: chance and the clock do not.
+
+    >>> is_steady("item['a'] > 1"), is_steady("random.random() < 0.1"), is_steady("item['at'] < datetime.now()")
+    (True, False, False)
+    """
+    return not any(re.search("random|now|today|time|uuid", source) for source in sources)
 
 
 def _field(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> str | None:

@@ -13,7 +13,7 @@ import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -200,29 +200,48 @@ class Decode(Step):
         fields: frozenset[str] | None = None,
         lines: bool = False,
         grouper: Any = None,
+        complete: bool = False,
     ) -> None:
         super().__init__(filter_name, component, on_error)
         self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
+        self._complete = complete
 
     def setup(self) -> None:
         self._source = self._source.ready()
-        self._verdicts: Verdicts | None = None
+        self._verdicts: Answers | None = None
+        self._groups: Answers | None = None
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
         self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
         self._glance = None
         self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
-        if (self._whole_lines is None and self._lines) or (self._fields is not None and self._judge is not None):
+        judged = self._fields is not None and (self._judge is not None or self._complete)
+        if (self._whole_lines is None and self._lines) or judged:
             self._glance = self._source.deserializer.glance(self._fields)
         self._key: Any = None
         if self._lines and self._grouper is not None:
             self._key = ready(self._grouper).key
-        if self._glance is not None and self._judge is not None and self._key is None:
-            fields = list(self._fields or ())
-            if len(fields) == 1 and hasattr(self._source.deserializer, "glance_at"):
-                self._glance = self._source.deserializer.glance_at(fields[0])
-                self._verdicts = Verdicts(fields[0], self._judge, getattr(self._component, "steady", False))
+        self._look_at_values()
+
+    def _look_at_values(self) -> None:
+        """Where filter and grouper look at one field each, these fields' values are all that is made of a record."""
+        deserializer = self._source.deserializer
+        if self._glance is None or self._complete or not self._fields or not hasattr(deserializer, "glance_at"):
+            return
+        fields = sorted(self._fields)
+        asked = [each for each in (self._component, self._grouper if self._key else None) if each is not None]
+        if any(len(each.reads) != 1 for each in asked):
+            return
+        self._glance = deserializer.glance_at(fields)
+        answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
+        for each, answer in zip(asked, answers, strict=True):
+            (field,) = each.reads
+            found = Answers(fields.index(field), field, answer, getattr(each, "steady", False))
+            if each is self._component:
+                self._verdicts = found
+            else:
+                self._groups = found
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -276,20 +295,23 @@ class Decode(Step):
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
-            if self._key is not None:
+            if self._key is not None or self._complete:
                 chosen = list(compress(parts, flags))
         found: list[Any]
         if self._lines:
-            keys = None if self._key is None else list(map(self._key, chosen))
+            keys = None if self._key is None else self._keys(chosen)
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
-            records = records_of(texts)
+            records = chosen if self._complete else records_of(texts)
             if len(records) != len(texts):
                 raise ValueError("a line that was judged is not the line that was decoded")
             found = given(Batch(unit, number, numbers, records), [])
         self._read += len(parts)
         self._dropped += len(parts) - len(texts)
         return found
+
+    def _keys(self, parts: list[Any]) -> list[tuple[str, ...]]:
+        return list(map(self._key, parts)) if self._groups is None else self._groups.on(parts)
 
     def _again(self, chunk: Chunk) -> list[Any]:
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
@@ -342,36 +364,37 @@ class Decode(Step):
         return [Lines(alone.unit, alone.range, alone.numbers, line + b"\n", (len(line),), group)]
 
 
-class Verdicts(dict[str, Any]):
-    """What a filter says of records of which it looks at one field, by that field's value.
+class Answers(dict[Any, Any]):
+    """What a filter, or a grouper, says of records of which it looks at one field, by that field's value.
 
-    Where the filter is `steady`, always says the same of the same value, it is asked once for each text: most fields that
-    filters look at have few of them.
+    Where it is `steady`, always says the same of the same value, it is asked once for each text: most fields that filters
+    and groupers look at have few of them.
     """
 
     MOST = 10_000
-    """Texts that are remembered. Where there are more, a filter is hardly slower than looking one up."""
+    """Texts that are remembered. Where there are more, asking is hardly slower than looking one up."""
 
-    def __init__(self, field: str, judge: Callable[[Any], Any], steady: bool) -> None:
-        self._field, self._judge, self._steady = field, judge, steady
+    def __init__(self, index: int, field: str, ask: Callable[[Any], Any], steady: bool) -> None:
+        self._value_of = attrgetter(f"f{index}")
+        self._field, self._ask, self._steady = field, ask, steady
 
-    def on(self, values: list[Any]) -> list[Any]:
-        """The verdict on each value; MISSING stands for none. Raises what the filter raises."""
+    def on(self, parts: list[Any]) -> list[Any]:
+        """The answer for each of what `glance_at` gave. Raises what the component raises."""
         if self._steady and len(self) < self.MOST:
             try:
-                return list(map(self.__getitem__, values))
+                return list(map(self.__getitem__, map(self._value_of, parts)))
             except TypeError:  # Lists and mappings cannot be looked up.
                 pass
-        return list(map(self._of, values))
+        return list(map(self._of, map(self._value_of, parts)))
 
     def _of(self, value: Any) -> Any:
-        return self._judge({} if value is MISSING else {self._field: value})
+        return self._ask({} if value is MISSING else {self._field: value})
 
     def __missing__(self, value: Any) -> Any:
-        verdict = self._of(value)
+        answer = self._of(value)
         if value.__class__ is str:
-            self[value] = verdict
-        return verdict
+            self[value] = answer
+        return answer
 
 
 def handed_on(

@@ -537,6 +537,11 @@ class CsvFormat:
             return b""
         return cast(bytes, _row(self.delimiter)(self._columns)) + b"\n"
 
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The fields that files will have."""
+        return frozenset(self._columns)
+
     def format(self, record: Record) -> bytes:
         try:
             values = [*map(record.get, self._columns)]

@@ -19,7 +19,6 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from itertools import accumulate, repeat
-from operator import attrgetter
 from typing import Any, BinaryIO, ClassVar, NamedTuple, TypedDict, cast
 from uuid import UUID
 
@@ -129,11 +128,13 @@ class JsonLinesDeserializer:
         """
         return self._glance(_all_of if fields is None else _decoder_of(fields))
 
-    def glance_at(self, field: str) -> Glance:
-        """`glance` for one field: its values in place of records, MISSING where a record has none."""
-        one = msgspec.defstruct("one", [("value", Any, MISSING)], rename={"value": field}, gc=False)
-        decode, value_of = msgspec.json.Decoder(one).decode_lines, attrgetter("value")
-        return self._glance(lambda data: list(map(value_of, decode(data))))
+    def glance_at(self, fields: Sequence[str]) -> Glance:
+        """`glance` that gives no records but objects, with the value of the first field as f0 and so on; MISSING where a
+        record has none."""
+        names = [f"f{n}" for n in range(len(fields))]
+        values: list[Any] = [(name, Any, MISSING) for name in names]
+        seen = msgspec.defstruct("seen", values, rename=dict(zip(names, fields, strict=True)), gc=False)
+        return self._glance(msgspec.json.Decoder(seen).decode_lines)
 
     def _glance(self, decode: Callable[[bytes], list[Any]]) -> Glance:
         def records_of(lines: list[bytes]) -> list[Record]:

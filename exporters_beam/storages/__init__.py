@@ -336,8 +336,10 @@ def is_url(name: str) -> bool:
 SCHEMES = {
     "az": "exporters_beam.storages.azure_blob:AzureBlobStorage",
     "azfile": "exporters_beam.storages.azure_file:AzureFileStorage",
+    "dropbox": "exporters_beam.storages.dropbox_files:DropboxStorage",
     "ftp": "exporters_beam.storages.ftp:FtpStorage",
     "ftps": "exporters_beam.storages.ftp:FtpStorage",
+    "gdrive": "exporters_beam.storages.google_drive:GoogleDriveStorage",
     "gs": "exporters_beam.storages.gcs:GcsStorage",
     "hdfs": "exporters_beam.storages.hdfs:HdfsStorage",
     "http": "exporters_beam.storages.http:HttpStorage",

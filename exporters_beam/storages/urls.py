@@ -30,6 +30,14 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
     if scheme in ("s3", "gs"):
         bucket, _, path = url.partition("://")[2].partition("/")
         return {"s3": "s3", "gs": "gcs"}[scheme], {"bucket": bucket, where: path}
+    if scheme == "gdrive":
+        folder, _, path = url.partition("://")[2].partition("/")
+        return "gdrive", {"folder_id": folder, {"reader": "path", "writer": "filebase"}[kind]: path}
+    if scheme == "dropbox":
+        path = url.partition("://")[2]
+        if not path.startswith("/"):
+            raise ConfigError(f"name: {url} names no Dropbox: the token does; write dropbox:///{path}")
+        return "dropbox", {{"reader": "path", "writer": "filebase"}[kind]: path[1:]}
     if scheme in ("az", "azfile"):
         place, _, path = url.partition("://")[2].partition("/")
         account, _, place = place.rpartition(".")

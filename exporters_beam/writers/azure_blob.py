@@ -34,7 +34,7 @@ class AzureBlobWriter(AzureAccount, RemoteWriter):
             filebase: 'dumps/%Y-%m-%d/part-'
     """
 
-    takes_copies: ClassVar[bool] = True
+    takes_copies: ClassVar[bool | str] = True
 
     container: str = option("name of the container", type="str", example="products")
     filebase: str = option("folder and name of the files, with % dates, {groups[0]} and {file_number}", type="str",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from exporters_beam.errors import DestinationError
-from exporters_beam.naming import FileNames
 from exporters_beam.options import option
 from exporters_beam.records import PlannedFile
 from exporters_beam.storages import Storage
@@ -39,7 +36,8 @@ class AzureFileWriter(AzureAccount, RemoteWriter):
             filebase: 'dumps/%Y-%m-%d/part-'
     """
 
-    takes_copies: ClassVar[bool] = True
+    takes_copies: ClassVar[bool | str] = True
+    without_case: ClassVar[str] = "Azure Files"
 
     share: str = option("name of the share", type="str", example="products")
 
@@ -51,14 +49,3 @@ class AzureFileWriter(AzureAccount, RemoteWriter):
 
     def listed_as(self, url: str) -> str:
         return self.storage.name(url) or url
-
-    def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
-        seen: dict[str, str] = {}
-        for file in json.loads(manifest)["files"]:
-            other = seen.setdefault(file["name"].lower(), file["name"])
-            if other != file["name"]:
-                raise DestinationError(
-                    f"option filebase: {other} and {file['name']} are one file there, and only one of them was kept: "
-                    "Azure Files does not tell capital letters from small ones"
-                )
-        super().finish(manifest, names, export_id)

@@ -31,7 +31,7 @@ class GcsWriter(RemoteWriter):
           options: {project: shop, bucket: products, filebase: 'dumps/%Y-%m-%d/part-'}
     """
 
-    takes_copies: ClassVar[bool] = True
+    takes_copies: ClassVar[bool | str] = True
 
     project: str = option("project of the bucket", type="str", example="shop")
     bucket: str = option("name of the bucket; gs://name/ is taken too", type="str", example="products")

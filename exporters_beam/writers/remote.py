@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -25,8 +26,12 @@ class RemoteWriter(Connected, FileWriterOptions):
     """Options of every writer to a storage."""
 
     remote: ClassVar[bool] = True
-    takes_copies: ClassVar[bool] = False
-    """Whether objects of other storages may be copied there as they are: those of the old system are."""
+    takes_copies: ClassVar[bool | str] = False
+    """Whether objects of other storages may be copied there as they are: those of the old system are. A name: only those
+    that the reader of this name finds."""
+
+    without_case: ClassVar[str] = ""
+    """The service, where it does not tell capital letters from small ones."""
 
     attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
 
@@ -88,6 +93,14 @@ class RemoteWriter(Connected, FileWriterOptions):
 
     def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
         """Put the manifest beside what was delivered: the last thing, which says that all is there."""
+        seen: dict[str, str] = {}
+        for file in json.loads(manifest)["files"] if self.without_case else ():
+            other = seen.setdefault(file["name"].lower(), file["name"])
+            if other != file["name"]:
+                raise DestinationError(
+                    f"option filebase: {other} and {file['name']} are one file there, and only one of them was kept: "
+                    f"{self.without_case} does not tell capital letters from small ones"
+                )
         root = "" if names.root == "." else f"{names.root.rstrip('/')}/"
         self.put(f"{root}.exporters/{export_id}/manifest.json", manifest)
 

@@ -34,7 +34,7 @@ class S3Writer(RemoteWriter):
           options: {bucket: products, filebase: 'dumps/%Y-%m-%d/part-', save_pointer: dumps/LAST}
     """
 
-    takes_copies: ClassVar[bool] = True
+    takes_copies: ClassVar[bool | str] = True
 
     bucket: str = option("name of the bucket; s3://name/ is taken too", type="str", example="products")
     aws_access_key_id: str | None = option("key; without it the environment or profile is asked", type="str",

@@ -123,7 +123,7 @@ class Place:
 
     @property
     def where(self) -> str:
-        return "path" if self.kind in ("sftp", "ftp", "azure_file", "hdfs") else "prefix"
+        return "path" if self.kind in ("sftp", "ftp", "azure_file", "hdfs", "gdrive", "dropbox") else "prefix"
 
     def storage(self) -> Any:
         from exporters_beam.registry import find, load
@@ -453,6 +453,55 @@ def azure_place(azurite: str) -> Place:
     place = Place("azure_blob", options)
     place.storage().probe()
     return place
+
+
+# Google Drive and Dropbox: services of our own, since none can be installed
+
+
+@pytest.fixture(scope="session")
+def drive_service() -> Iterator[Any]:
+    pytest.importorskip("googleapiclient", reason="get it with: pip install 'exporters-beam[gdrive]'")
+    from clouds import Drive
+
+    service = Drive()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def gdrive(drive_service: Any) -> Place:
+    """A user of its own for each test."""
+    token = f"{SECRET}-{next(_count)}"
+    root = drive_service.user(token)
+    drive_service.faults.clear()
+    drive_service.page = 1000
+    return Place("gdrive", {"credentials": drive_credentials(drive_service, token), "folder_id": root,
+                            "host": drive_service.url}, made=drive_service)  # fmt: skip
+
+
+def drive_credentials(service: Any, token: str) -> dict[str, Any]:
+    return {"refresh_token": f"{token}-again", "client_id": "app", "client_secret": "of-the-app",
+            "token_uri": f"{service.url}/token"}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def dropbox_service() -> Iterator[Any]:
+    pytest.importorskip("dropbox", reason="get it with: pip install 'exporters-beam[dropbox]'")
+    from clouds import Dropbox
+
+    service = Dropbox()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def dropbox(dropbox_service: Any) -> Place:
+    """A user of its own for each test."""
+    token = f"{SECRET}-{next(_count)}"
+    dropbox_service.user(token)
+    dropbox_service.faults.clear()
+    dropbox_service.page = 2000
+    return Place("dropbox", {"access_token": token, "host": dropbox_service.url}, made=dropbox_service)
 
 
 # Faults

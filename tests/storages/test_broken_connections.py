@@ -18,9 +18,12 @@ from places import Cutting, Faulty, Place
 
 pytestmark = pytest.mark.servers
 
-every = pytest.mark.parametrize("place", ["s3", "gcs", "sftp", "azure_blob", "azure_file", "hdfs"], indirect=True)
+every = pytest.mark.parametrize(
+    "place", ["s3", "gcs", "sftp", "azure_blob", "azure_file", "hdfs", "gdrive", "dropbox"], indirect=True
+)
 
-over_http = pytest.mark.parametrize("place", ["s3", "gcs", "azure_blob", "azure_file", "hdfs"], indirect=True)
+over_http = pytest.mark.parametrize("place", [
+    "s3", "gcs", "azure_blob", "azure_file", "hdfs", "gdrive", "dropbox"], indirect=True)  # fmt: skip
 
 DATA = random.Random(1).randbytes(3 << 20)
 CONTENT = Content(len(DATA), hashlib.md5(DATA).hexdigest(), token="t")
@@ -85,7 +88,7 @@ def test_an_upload_whose_answer_is_an_error_or_never_comes(place: Place, faulty:
     """503, 429, and a connection that is reset after the upload was applied: it is put once more, and stands there once."""
     storage = place.storage()
     storage.probe()
-    faulty.method, faulty.status, faulty.times = "POST" if place.kind == "gcs" else "PUT", status, 1
+    faulty.method, faulty.status, faulty.times = "POST" if place.kind in ("gcs", "dropbox") else "PUT", status, 1
     storage.put("out/a", io.BytesIO(DATA[:100_000]), Content(100_000, hashlib.md5(DATA[:100_000]).hexdigest()))
     assert faulty.done == 1
     assert place.get("out/a") == DATA[:100_000]
@@ -98,7 +101,7 @@ def test_reading_whose_answer_is_an_error_or_never_comes(place: Place, faulty: F
     place.put("in/a", DATA)
     storage = place.storage()
     found = storage.stat("in/a")
-    faulty.method, faulty.status, faulty.times = "GET", status, 2
+    faulty.method, faulty.status, faulty.times = "POST" if place.kind == "dropbox" else "GET", status, 2
     with storage.open(found) as stream:
         assert stream.read() == DATA
     assert faulty.done == 2 and [found.name for found in storage.names("in/")] == ["in/a"]

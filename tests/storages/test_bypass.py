@@ -76,6 +76,17 @@ def test_the_old_writers_that_took_no_copies_take_none():
     assert not made.copied and "bypass" not in text(made)
 
 
+@pytest.mark.parametrize("name", ["gdrive", "dropbox"])
+def test_drive_and_dropbox_take_copies_of_their_own_only(name):
+    to = {"name": name, "options": {"filebase": "out/"}}
+    made = make(load({"reader": {"name": name, "options": {"path": "in"}}, "writer": to}))
+    assert made.copied and "inside the service" in text(made)
+    assert not make(load({"reader": S3, "writer": to})).copied
+    assert make(
+        load({"reader": {"name": name, "options": {"path": "in"}}, "writer": {"name": "s3", "options": TO_S3}})
+    ).copied
+
+
 RECORDS = [{"_key": n} for n in range(100)]
 
 
@@ -100,7 +111,8 @@ def copied(reader: Place, writer: Place, **sections):
 @pytest.mark.parametrize(("reader", "writer"), [("moto", "moto"), ("s3", "s3"), ("gcs", "gcs"), ("s3", "gcs"),
                                                 ("gcs", "moto"), ("sftp", "s3"), ("s3", "azure_blob"), ("s3", "azure_file"),
                                                 ("azure_file", "azure_blob"), ("hdfs", "azure_file"),
-                                                ("azure_blob", "azure_blob")])  # fmt: skip
+                                                ("azure_blob", "azure_blob"), ("gdrive", "gdrive"),
+                                                ("dropbox", "dropbox")])  # fmt: skip
 def test_objects_are_copied_with_their_names(reader, writer, request):
     source, to = request.getfixturevalue(reader), request.getfixturevalue(writer)
     objects = filled(source)

@@ -25,7 +25,9 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = 40
 
 
-@pytest.mark.parametrize("place", ["s3", "gcs", "sftp", "ftp", "azure_blob", "azure_file", "hdfs"], indirect=True)
+@pytest.mark.parametrize(
+    "place", ["s3", "gcs", "sftp", "ftp", "azure_blob", "azure_file", "hdfs", "gdrive", "dropbox"], indirect=True
+)
 def test_killed_while_delivering_and_resumed(place: Place, tmp_path):
     """The same files as of an undisturbed run, and nothing besides: no half-sent file stays behind under another name."""
     (tmp_path / "in.jl").write_bytes(jsonl([{"_key": n, "text": str(n) * 9} for n in range(FILES * 50)]))

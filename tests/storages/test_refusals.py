@@ -142,16 +142,18 @@ def test_sftp(run, sftp: Place, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "module"), [("s3", "boto3"), ("gcs", "google.cloud.storage"), ("sftp", "paramiko"),
-                                              ("azure_file", "azure.storage.fileshare"), ("hdfs", "hdfs")])  # fmt: skip
+                                              ("azure_file", "azure.storage.fileshare"), ("hdfs", "hdfs"),
+                                              ("gdrive", "googleapiclient.discovery"), ("dropbox", "dropbox")])  # fmt: skip
 def test_a_missing_package_is_named(name, module, run, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
     options = {"s3": {"bucket": "b"}, "gcs": {"bucket": "b", "project": "p"}, "sftp": {"host": "h"}, "hdfs": {"host": "h"},
-               "azure_file": {"share": "s", "account_name": "a", "account_key": "aw=="}}[name]  # fmt: skip
+               "azure_file": {"share": "s", "account_name": "a", "account_key": "aw=="},
+               "gdrive": {}, "dropbox": {"access_token": "t"}}[name]  # fmt: skip
     extra = name.replace("_", "-")
     assert registry.find("writer", name).extra == extra
     status, told = run(writer={"name": name, "options": {**options, "filebase": "out/a-"}})
     assert status == 2 and f'pip install "exporters-beam[{extra}]"' in told
-    where = {"path": "in"} if name in ("sftp", "hdfs") else {}
+    where = {"path": "in"} if name in ("sftp", "hdfs", "gdrive", "dropbox") else {}
     options.pop("project", None)
     status, told = run(reader={"name": name, "options": {**options, **where}})
     assert status == 2 and f'pip install "exporters-beam[{extra}]"' in told
@@ -292,3 +294,71 @@ def test_hdfs(run, hdfs: Place):
         port = int(url.rpartition(":")[2])
         once = {"disable_retries": True}
         refused(run(writer=changed(section, port=port), exporter_options=once), "too much to do", "503")
+
+
+def test_gdrive(run, gdrive: Place, monkeypatch, tmp_path):
+    section, source = gdrive.writer("out/a-"), gdrive.source("in/")
+    refused(run(writer=changed(section, folder_id="nowhere")), "option folder_id", "'nowhere'", "notFound")
+    refused(run(reader=changed(source, folder_id="nowhere")), "option folder_id", "'nowhere'", "notFound")
+    refused(run(reader=source), "option path", "there is nothing at", "/in/")
+    for wrong in ({"token": f"{SECRET}-of-another"},
+                  {**gdrive.options["credentials"], "refresh_token": f"{SECRET}-of-another"}):  # fmt: skip
+        refused(run(writer=changed(section, credentials=wrong)), "option credentials", "does not take them")
+        refused(run(reader=changed(source, credentials=wrong)), "option credentials", "does not take them")
+    refused(run(writer=changed(section, credentials="{")), "option credentials", "no JSON object")
+    gdrive.made.may_read_only.add(gdrive.options["folder_id"])
+    refused(run(writer=section), "option folder_id", "no permission")
+    nowhere = changed(section, host=f"http://127.0.0.1:{free_port()}")
+    refused(run(writer=nowhere, exporter_options={"disable_retries": True}), "option host", "cannot be reached")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    refused(run(writer=changed(section, credentials=None)), "option credentials", "none were given")
+
+
+def test_gdrive_no_permission_in_a_folder_below(run, gdrive: Place):
+    gdrive.put("out/x", b"1")
+    service = gdrive.made
+    below = next(given for given, item in service.items.items()
+                 if item.told["name"] == "out" and item.parents == [gdrive.options["folder_id"]])  # fmt: skip
+    service.may_read_only.add(below)
+    refused(run(writer=gdrive.writer("out/a-")), "option folder_id", "no permission", "insufficientFilePermissions")
+
+
+def test_gdrive_options(run, gdrive: Place):
+    section = gdrive.writer("out/a-")
+    for options, why in (
+        ({"credentials": {"type": "service_account", "client_email": "a@b"}}, "credentials: this is no key"),
+        ({"credentials": {"client_id": "a"}}, "credentials: they are neither of a user"),
+        ({"credentials": {"refresh_token": SECRET}}, "client_secret: it is missing"),
+        ({"folder_id": "a/b"}, "folder_id: 'a/b' is no ID"),
+    ):
+        status, told = run(writer=changed(section, **options))
+        assert status == 2 and why in told
+
+
+def test_dropbox(run, dropbox: Place):
+    section, source = dropbox.writer("out/a-"), dropbox.source("in/")
+    service, token = dropbox.made, dropbox.options["access_token"]
+    for changes, option in (
+        ({"access_token": f"{SECRET}-of-another"}, "access_token"),
+        ({"access_token": None, "refresh_token": f"{SECRET}-of-another", "app_key": "app"}, "refresh_token"),
+    ):
+        refused(run(writer=changed(section, **changes)), f"option {option}", "invalid_access_token")
+        refused(run(reader=changed(source, **changes)), f"option {option}", "invalid_access_token")
+    refused(run(reader=source), "option path", "there is nothing at dropbox:///in/")
+    refused(run(writer=changed(section, access_token=None)), "option access_token", "it is missing")
+    refused(run(writer=changed(section, access_token=f"{SECRET}\n")), "option access_token", "it is no token")
+    nowhere = changed(section, host=f"http://127.0.0.1:{free_port()}")
+    refused(run(writer=nowhere, exporter_options={"disable_retries": True}), "option host", "cannot be reached")
+    service.scopes[token] = {"files.metadata.read"}
+    refused(run(writer=section), "option access_token", "no permission", "files.content.write")
+    service.scopes[token] = set()
+    refused(run(reader=source), "option access_token", "no permission", "files.metadata.read")
+    del service.scopes[token]
+    service.accounts[token].full = True
+    refused(run(writer=section), "the Dropbox is full", "path/insufficient_space")
+    service.expired.add(token)
+    refused(run(writer=section), "option access_token", "expired_access_token")
+    status, told = run(writer=changed(section, access_token=None, refresh_token=SECRET))
+    assert status == 2 and "app_key: it is missing" in told

@@ -28,6 +28,8 @@ FS = {"name": "fs", "options": {"filebase": "out/p-"}}
         ("hdfs://me@names/~/dumps", "hdfs", {"host": "names", "port": 9870, "hdfs_user": "me", "path": "dumps"}),
         ("hdfs://names:14000/dumps", "hdfs", {"host": "names", "port": 14000, "path": "/dumps"}),
         ("ftps://files/dumps/a%20b", "ftp", {"host": "files", "tls": True, "path": "/dumps/a b"}),
+        ("gdrive://root/dumps/a", "gdrive", {"folder_id": "root", "path": "dumps/a"}),
+        ("dropbox:///dumps/a", "dropbox", {"path": "dumps/a"}),
         ("https://example.org/a?b=1", "http", {"input": "https://example.org/a?b=1"}),
     ],
 )
@@ -61,6 +63,8 @@ def test_a_url_of_a_writer():
         ("http://files/x", "files cannot be delivered to a web server"),
         ("sftp://files:port/x", "no URL"),
         ("s3:///x", "bucket: it is empty"),
+        ("gdrive:///x", "folder_id: '' is no ID"),
+        ("dropbox://dumps/a", "write dropbox:///dumps/a"),
         ("other://files/x", "is no URL of a storage; known: az://"),
     ],
 )

@@ -1,0 +1,41 @@
+"""Files of a Dropbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from exporters_beam.options import option
+from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.storages.dropbox_files import DropboxAccount
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropboxReader(DropboxAccount, RemoteReader):
+    """Read files of a Dropbox, in the order of their paths.
+
+    `path` is a file or a folder (every file below it), or several; paths begin in the root of the Dropbox, or in the folder
+    of the app where the token is for that. `pattern` chooses among the paths. Where nothing at all is found the export
+    fails, unless `allow_empty` is given. A file that is replaced while the export runs ends it. Access tokens live four
+    hours: give `refresh_token` and `app_key` for longer exports. Needs the extra `dropbox`.
+
+    Example:
+        reader:
+          name: dropbox
+          options: {access_token: '${secret:env:DROPBOX_TOKEN}', path: dumps}
+    """
+
+    place_option: ClassVar[str] = "path"
+
+    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_place()
+
+    def places(self) -> Iterable[str]:
+        return as_tuple(self.path)
+
+    def covers(self, place: str, other: str) -> bool:
+        return in_folder(place, other)
