@@ -112,7 +112,7 @@ class Trace:
             max(
                 len(again & {u for u, p, what, _ in self.lines if (p, what) == (process, "begins")}) for process in old
             ),
-            min(at for _, process, _, at in self.lines if process not in old) - killed,
+            min((at for _, process, _, at in self.lines if process not in old), default=killed) - killed,
         )
 
 
