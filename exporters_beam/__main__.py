@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
     submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
     submit.add_argument("--runner", metavar="R", help="the Beam runner: DataflowRunner or FlinkRunner")
+    submit.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
     add_variables(submit)
     submit.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     submit.set_defaults(quiet=False)
@@ -303,8 +304,8 @@ def _template_build(args: argparse.Namespace) -> int:
 
 def _template_render(args: argparse.Namespace) -> int:
     from exporters_beam import template
-    from exporters_beam.dataflow import job_name
     from exporters_beam.plan import make
+    from exporters_beam.runners import job_name
 
     spec = _load(args.config, args.var)
     _warn(spec)

@@ -268,9 +268,14 @@ def _write_about(plan: Plan, books: Books) -> None:
         os.replace(path + ".part", path)
 
 
+def segments_in(books: Books) -> list[str]:
+    """The names of what has been committed."""
+    return [name for name in _of(books) if name.endswith(SUFFIX)]
+
+
 def has_segments(books: Books) -> bool:
     """Has anything been committed that a run can go on with?"""
-    return any(name.endswith(SUFFIX) for name in _of(books))
+    return bool(segments_in(books))
 
 
 def _of(books: Books) -> dict[str, bool]:

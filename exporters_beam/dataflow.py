@@ -1,6 +1,6 @@
 """What an export on Dataflow needs before anything starts: a place to stage, a name, labels, and our package for the workers.
 
-`settled` looks at Beam's options, completes them, and refuses those with which the job could not work.
+`settle` looks at Beam's options, completes them, and refuses those with which the job could not work.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +16,9 @@ from urllib.parse import urlsplit
 from exporters_beam.books import destination_of, place_of
 from exporters_beam.errors import ConfigError, MissingExtra, Problem
 from exporters_beam.options import options_of
-from exporters_beam.plan import Plan
-from exporters_beam.spec import ExportSpec, Section
+from exporters_beam.plan import Plan, sections_of
+from exporters_beam.runners import Decision, Options, job_name, missing_packages
+from exporters_beam.spec import ExportSpec
 from exporters_beam.variables import Secret
 
 OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
@@ -30,16 +30,14 @@ NO_PACKAGE = (
 )
 
 
-def asked_for(beam_args: Sequence[str]) -> bool:
-    """Whether Beam's options name Dataflow's runner."""
-    given = list(beam_args)
-    named = [given[at + 1] for at, arg in enumerate(given[:-1]) if arg == "--runner"]
-    named += [arg.partition("=")[2] for arg in given if arg.startswith("--runner=")]
-    return bool(named) and named[-1].rpartition(".")[2].lower() in ("dataflowrunner", "dataflow")
+STREAMING = (
+    "--streaming: Dataflow tries a record that fails for ever, where a batch job ends after four tries; leave it out, or say "
+    "in `on_error` what becomes of such records"
+)
 
 
-def settled(plan: Plan, beam_args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Beam's options completed for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
+def settle(plan: Plan, options: Options) -> Iterator[Decision]:
+    """What is chosen for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
     if not _installed("google.cloud.dataflow", "google.cloud.storage"):
         raise MissingExtra("--runner=DataflowRunner", "dataflow")
     from apache_beam.options.pipeline_options import (
@@ -51,9 +49,9 @@ def settled(plan: Plan, beam_args: Sequence[str]) -> tuple[list[str], list[str]]
         WorkerOptions,
     )
 
-    options = PipelineOptions(list(beam_args))
-    cloud, setup, worker = (options.view_as(kind) for kind in (GoogleCloudOptions, SetupOptions, WorkerOptions))
-    streaming = options.view_as(StandardOptions).streaming
+    beam = PipelineOptions(options.given)
+    cloud, setup, worker = (beam.view_as(kind) for kind in (GoogleCloudOptions, SetupOptions, WorkerOptions))
+    streaming = beam.view_as(StandardOptions).streaming
     local = _is_localhost(cloud.dataflow_endpoint)
     region = cloud.region or _region(local)
     problems: list[Problem | str] = [*_cloud(cloud, local, region), *_package(setup, worker)]
@@ -62,49 +60,45 @@ def settled(plan: Plan, beam_args: Sequence[str]) -> tuple[list[str], list[str]]
     if cloud.update and not (streaming and cloud.job_name):
         problems.append("--update: only a streaming job can be updated, and it is found by its name; "
                         "add --streaming and --job_name=NAME")  # fmt: skip
-    if cloud.template_location and options.view_as(DebugOptions).dataflow_job_file:
+    if cloud.template_location and beam.view_as(DebugOptions).dataflow_job_file:
         problems.append("--dataflow_job_file and --template_location: give one of them")
     if worker.num_workers and worker.max_num_workers and worker.num_workers > worker.max_num_workers:
         problems.append(f"--num_workers: {worker.num_workers} cannot exceed max_num_workers, {worker.max_num_workers}")
-    problems += _by_beam(options)
+    problems += _by_beam(beam)
     problems += _paths(plan)
-    warnings = []
-    for problem in literal_secrets(plan.spec):
-        if cloud.template_location:
-            problems.append(problem)
-        else:
-            warnings.append(str(problem))
+    secrets = list(literal_secrets(plan.spec))
+    if cloud.template_location:
+        problems += secrets
     if problems:
         raise ConfigError(*problems)
-    warnings += _warnings(plan, setup, worker, cloud, local)
-    staging = cloud.temp_location or cloud.staging_location
-    for folder in (staging, cloud.staging_location):
-        if local and folder and "://" not in folder:
+    labels = {label.partition("=")[0] for label in cloud.labels or ()}
+    for name, value, why in (("exporters-beam", _version(), "which version made the job"),
+                             ("export", plan.export_id, "which export it is")):  # fmt: skip
+        if name not in labels:
+            yield Decision(f"--labels={name}={value}", why)
+    if not cloud.job_name:
+        yield Decision(f"--job_name={job_name(plan)}", "Dataflow refuses a second job of this name while the first one runs, "
+                                                       "so an export does not run twice at a time")  # fmt: skip
+    if not cloud.region:
+        yield Decision(f"--region={region}", "what CLOUDSDK_COMPUTE_REGION or gcloud say")
+    if not cloud.temp_location:
+        yield Decision(f"--temp_location={cloud.staging_location}", "where --staging_location is")
+    if setup.setup_file and not os.path.isabs(setup.setup_file):
+        yield Decision(f"--setup_file={os.path.abspath(setup.setup_file)}", "Beam goes to its folder")
+    for problem in secrets:
+        yield Decision("", str(problem), warning=True)
+    for text in _warnings(plan, setup, worker, cloud, local, streaming):
+        yield Decision("", text, warning=True)
+
+
+def make_folders(args: Sequence[str]) -> None:
+    """Folders of this machine to stage in, which Beam does not make: for a service that is not Google's."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+    cloud = PipelineOptions(list(args)).view_as(GoogleCloudOptions)
+    for folder in (cloud.temp_location, cloud.staging_location):
+        if folder and "://" not in folder and _is_localhost(cloud.dataflow_endpoint):
             os.makedirs(folder, exist_ok=True)
-    ours = [f"--labels=exporters-beam={_version()}", f"--labels=export={plan.export_id}"]
-    more = [
-        *([] if cloud.job_name else [f"--job_name={job_name(plan)}"]),
-        *([] if cloud.region else [f"--region={region}"]),
-        *([] if cloud.temp_location else [f"--temp_location={staging}"]),
-        *(
-            [f"--setup_file={os.path.abspath(setup.setup_file)}"] if setup.setup_file else []
-        ),  # Beam goes to its folder.
-    ]
-    return [*ours, *beam_args, *more], warnings
-
-
-def job_name(plan: Plan) -> str:
-    """A name that Dataflow takes: the config's label, name or file, and the beginning of the export's id.
-
-    Dataflow refuses a job while another one of the same name runs, so an export does not run twice at a time.
-    """
-    document = plan.spec.document
-    told = next((str(document[key]) for key in ("label", "name") if document.get(key)), "")
-    told = told or os.path.splitext(os.path.basename(plan.spec.file))[0]
-    plain = unicodedata.normalize("NFKD", told).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    slug = slug if slug[:1].isalpha() else f"export-{slug}".strip("-")
-    return f"{slug[:54].rstrip('-')}-{plan.export_id[:8]}"
 
 
 def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
@@ -117,15 +111,6 @@ def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
                 yield spec.problem(
                     (*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}"
                 )
-
-
-def sections_of(spec: ExportSpec) -> Iterator[Section]:
-    """The sections whose components go to the workers."""
-    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
-                 "writer", "formatter", "write_buffer"):  # fmt: skip
-        section = getattr(spec, name)
-        if section is not None:
-            yield section
 
 
 def _installed(*modules: str) -> bool:
@@ -197,39 +182,27 @@ def _package(setup: Any, worker: Any) -> Iterator[str]:
     location = setup.sdk_location
     if image and location not in ("default", "container") and "://" not in location and not os.path.exists(location):
         yield f"--sdk_location: there is no file {location!r}; with --sdk_container_image write --sdk_location=container"
+    missing = list(missing_packages(setup))
+    yield from missing
     if setup.setup_file is not None:
-        reason = _no_setup_file(setup.setup_file)
-        if reason:
-            yield f"--setup_file: {reason}"
         found = True
-    for path in setup.extra_packages or ():
-        if not re.search(r"\.(tar|tar\.gz|whl|zip)$", path):
-            yield f"--extra_package: {path!r} is no package; give an sdist (.tar.gz) or a wheel (.whl)"
-        elif "://" not in path and not os.path.isfile(path):
-            yield f"--extra_package: there is no file {path!r}; make it with: python -m build"
-        found = found or bool(OUR_PACKAGE.match(os.path.basename(path)))
+        if not missing and not _brings_us(setup.setup_file):
+            yield (f"--setup_file: the project of {setup.setup_file!r} does not ask for exporters-beam; add it to its "
+                   "dependencies")  # fmt: skip
+    found = found or any(OUR_PACKAGE.match(os.path.basename(path)) for path in setup.extra_packages or ())
     if setup.requirements_file is not None:
-        if not os.path.isfile(setup.requirements_file):
-            yield f"--requirements_file: there is no file {setup.requirements_file!r}"
-        else:
-            found = found or _names_us(setup.requirements_file)
-    if not found:
+        found = found or not os.path.isfile(setup.requirements_file) or _names_us(setup.requirements_file)
+    if not found and not missing:
         yield NO_PACKAGE
 
 
-def _no_setup_file(path: str) -> str:
-    """Why the workers cannot get this package by a setup file; empty where they can."""
-    if os.path.basename(path) not in ("setup.py", "pyproject.toml"):
-        return f"{path!r} is neither a setup.py nor a pyproject.toml"
-    if not os.path.isfile(path):
-        return f"there is no file {path!r}"
-    folder = os.path.dirname(os.path.abspath(path))
+def _brings_us(setup_file: str) -> bool:
+    """Whether workers that install this project have our package then."""
+    folder = os.path.dirname(os.path.abspath(setup_file))
     if os.path.isfile(os.path.join(folder, "exporters_beam", "__init__.py")):
-        return ""
+        return True
     beside = [os.path.join(folder, name) for name in ("setup.py", "setup.cfg", "pyproject.toml", "requirements.txt")]
-    if any(os.path.isfile(other) and _names_us(other) for other in beside):
-        return ""
-    return f"the project of {path!r} does not ask for exporters-beam; add it to its dependencies"
+    return any(os.path.isfile(other) and _names_us(other) for other in beside)
 
 
 def _names_us(path: str) -> bool:
@@ -274,7 +247,9 @@ def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield (*spec.reader.path, "options", "input"), str(value)
 
 
-def _warnings(plan: Plan, setup: Any, worker: Any, cloud: Any, local: bool) -> Iterator[str]:
+def _warnings(plan: Plan, setup: Any, worker: Any, cloud: Any, local: bool, streaming: bool) -> Iterator[str]:
+    if streaming and not plan.on_error.actions:
+        yield STREAMING
     installs = setup.setup_file or setup.extra_packages or setup.requirements_file
     if worker.use_public_ips is False and installs:
         yield ("--no_use_public_ips: workers without a public address install packages only through Cloud NAT or a mirror "

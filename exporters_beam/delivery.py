@@ -26,7 +26,7 @@ from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, T
 from exporters_beam.naming import FileNames
 from exporters_beam.records import Batch, BlockRef, Failure, Lines, Mark, Position
 from exporters_beam.runs import Progress, Run
-from exporters_beam.staging import Blocks, Segment, Staging, in_order
+from exporters_beam.staging import Blocks, Segment, Staging, blocks_of, in_order
 from exporters_beam.transforms.steps import Step, ready, taken_up
 
 BLOCK_BYTES = 1 << 20
@@ -276,6 +276,9 @@ class EncodeBlocks(Step):
         return [(GROUP, pickle.dumps(self._segment.add(None, b"".join(lines), list(map(len, lines)), ref), 5))]
 
     def _end(self, mark: Mark) -> list[Any]:
+        if mark.staged:
+            refs, mark = blocks_of(mark.staged, mark)
+            return [*((group_key(group), pickle.dumps(ref, 5)) for group, ref in refs), TaggedOutput(TALLIES, mark)]
         found: list[Any] = []
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))

@@ -19,8 +19,8 @@ from typing import Any
 
 from exporters_beam.books import Books, books_of
 from exporters_beam.errors import ConfigError, DestinationError
-from exporters_beam.plan import Plan
-from exporters_beam.runners import Decision, Options, unknown
+from exporters_beam.plan import Plan, sections_of
+from exporters_beam.runners import Decision, Options, job_name, missing_packages, parsed, relative_paths, unknown
 
 OPTIONS = tuple(
     """
@@ -39,8 +39,12 @@ use_data_stream_for_batch environment_expiration_millis
 """Options of Beam's job server for Flink, which Beam for Python hands on without knowing them."""
 
 CHECKPOINTS = "checkpoints"
+OTHER_GRAPH = "of-a-resumed-run"
 CHECKPOINT_SECONDS = 10
 RETRIES = 4
+RETRY_SECONDS = 10
+"""Between tries. Many a cluster fails a try at once where a slot is missing: four tries in four seconds are no help."""
+
 START = "python templates/flink/cluster.py start"
 HERE = ("", "[local]", "[auto]")
 """Masters that mean: no cluster, Flink inside the job server."""
@@ -51,6 +55,8 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
     unknown(options, OPTIONS)
     streaming = options.flag("streaming")
     _refuse(options, streaming)
+    if "job_name" not in options:
+        yield Decision(f"--job_name={job_name(plan)}", "what Flink calls the job; while it runs there is no second")
     yield Decision("no deferring", "Flink loses what a reader hands back, so each piece is read in one go")
     yield Decision("pieces", f"large files that can be entered in the middle are cut into pieces of {PIECES * 16} MiB, "
                              "which go to all workers")  # fmt: skip
@@ -78,13 +84,14 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
         str(RETRIES),
         "a lost worker is replaced, a record at fault ends the export",
     )
-    chosen["execution_retry_delay"] = ("1000", "a second between tries")
+    chosen["execution_retry_delay"] = (str(RETRY_SECONDS * 1000), "so long a lost TaskManager may take to be replaced")
     for name, (value, why) in chosen.items():
         if name not in options:
             yield Decision(f"--{name}={value}" if value else f"--{name}", why)
     if not streaming:
-        yield Decision("batch", "no checkpoints: Flink begins again when a worker is lost; --resume goes on with what "
-                                "was committed")  # fmt: skip
+        yield Decision("batch", "no checkpoints: when a worker is lost Flink begins again, as often as the cluster's "
+                                "restart-strategy says (by default never); --resume goes on with what was "
+                                "committed")  # fmt: skip
     if "parallelism" not in options:
         yield Decision("parallelism", "as many as the cluster has slots; asked for when the export starts")
 
@@ -140,8 +147,31 @@ def _refuse(options: Options, streaming: bool) -> None:
         raise ConfigError(f"--environment_type=LOOPBACK: the workers would be here, where {options.text('flink_master')} "
                           "does not reach them; use EXTERNAL, or DOCKER")  # fmt: skip
     master = options.text("flink_master")
+    from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+    problems = list(missing_packages(PipelineOptions(_of_packages(options)).view_as(SetupOptions)))
+    if problems:
+        raise ConfigError(*problems)
     if master not in HERE and not _address(master)[1]:
         raise ConfigError(f"--flink_master: {master!r} has no port; give HOST:PORT of Flink's REST interface")
+
+
+PACKAGES = ("extra_package", "extra_packages", "setup_file", "requirements_file", "requirements_cache")
+
+
+def _of_packages(options: Options) -> list[str]:
+    """Those of the options that bring packages to the workers."""
+    given = parsed(options.given)
+    return [f"--{name}={value}" for name in PACKAGES for value in given.get(name, ()) if value]
+
+
+def _modules(plan: Plan) -> list[str]:
+    """Modules outside of this package that the config's components come from."""
+    found = set()
+    for section in sections_of(plan.spec):
+        found.add(type(section.component).__module__)
+        found.add(str(getattr(section.component, "function", "")).partition(":")[0])
+    return sorted(name for name in found if name and name.partition(".")[0] != "exporters_beam")
 
 
 def _interval(plan: Plan) -> int:
@@ -202,12 +232,21 @@ def prepare(plan: Plan, given: list[str], books: Books) -> list[str]:
         and pool
         and (_is_here(options) or not _of_localhost(pool))
     ):
-        _workers(pool, books)
+        folder = os.getcwd() if relative_paths(plan) else ""
+        _workers(pool, books, folder, _modules(plan), _of_packages(options))
+    elif options.text("environment_type").upper() == "DOCKER" and _is_here(options):
+        _docker(options)
     return [*given, *more]
 
 
 def _of_the_cluster(options: Options, master: str) -> Iterator[str]:
     overview, config = _ask(master, "/overview"), _ask(master, "/config")
+    name = options.text("job_name")
+    for job in _ask(master, "/jobs/overview").get("jobs", ()):
+        if job["name"] == name and job["state"] not in ("FAILED", "CANCELED", "FINISHED"):
+            page = f"http://{master.rpartition('/')[2]}/#/job/{job['jid']}/overview"
+            raise DestinationError(f"this export runs on the Flink cluster at {master} already ({job['state'].lower()}); wait "
+                                   f"for its end, or stop it with: exporters-beam cancel '{page}'")  # fmt: skip
     slots, version = int(overview.get("slots-total", 0)), str(config.get("flink-version", ""))
     if not slots:
         raise DestinationError(f"the Flink cluster at {master} has no TaskManager; start one and run again")
@@ -277,10 +316,16 @@ def _job_server(options: Options) -> None:
 
 
 POOL = "python -m exporters_beam.worker_pool"
+PROBE_SECONDS = 20
+INSTALL_SECONDS = 300
+"""So long pip may take to install packages that come with the job."""
 
 
-def _workers(address: str, books: Books) -> None:
-    """Have the pool start a worker and ask it what it has and what it sees. A pool elsewhere is not asked."""
+def _workers(address: str, books: Books, folder: str, modules: list[str], packages: list[str]) -> None:
+    """Have the pool start a worker, with the job's packages, and ask it what it has and what it sees.
+
+    A pool elsewhere is not asked.
+    """
     port = _address(address)[1]
     if not port:
         raise DestinationError(f"--environment_config: {address!r} has no port; give HOST:PORT of a pool of workers")
@@ -292,8 +337,9 @@ def _workers(address: str, books: Books) -> None:
         pass
     advice = f"start the pool with: {POOL} --port {port}, in an environment where exporters-beam is installed"
     try:
-        done = subprocess.run([sys.executable, "-m", "exporters_beam.probe", address, token], capture_output=True,
-                              text=True, timeout=20)  # fmt: skip
+        asks = [sys.executable, "-m", "exporters_beam.probe", address, token, folder, ",".join(modules), *packages]
+        seconds = PROBE_SECONDS + INSTALL_SECONDS * bool(packages)
+        done = subprocess.run(asks, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise DestinationError(f"the workers of the pool at {address} do not start: its `python` is likely to lack "
                                f"apache_beam; {advice}") from None  # fmt: skip
@@ -302,6 +348,13 @@ def _workers(address: str, books: Books) -> None:
             os.remove(token)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "Error" in line] or done.stderr.splitlines()[-1:]
+        if "Failed to build package" in done.stderr:
+            raise DestinationError("--setup_file: Beam cannot make a package of its project; to see why, run in its folder: "
+                                   "python -m build --sdist --no-isolation")  # fmt: skip
+        if "Error starting worker: " in (lines or [""])[-1]:
+            raise DestinationError(
+                f"the pool at {address}: {lines[-1].partition('Error starting worker: ')[2].strip()[:400]}"
+            )
         if "No module named 'exporters_beam" in done.stderr:
             raise DestinationError(f"the workers of the pool at {address} have no package exporters_beam; {advice}")
         raise DestinationError(
@@ -315,9 +368,52 @@ def _workers(address: str, books: Books) -> None:
         theirs = ".".join(map(str, found["python"]))
         raise DestinationError(f"the workers of the pool at {address} run Python {theirs}, and this is "
                                f"{sys.version_info[0]}.{sys.version_info[1]}; {advice}")  # fmt: skip
+    if found["missing"]:
+        remedy = "; the pool is one that does not install what comes with a job: " + advice
+        if not packages:
+            remedy = "; install it there, or bring it with --extra_package=FILE.tar.gz or --setup_file=FOLDER/setup.py"
+        raise DestinationError(f"the workers of the pool at {address} do not have the module {found['missing'][0]}, which the "
+                               f"config uses{remedy}")  # fmt: skip
     if not found["sees"]:
         raise DestinationError(f"the workers of the pool at {address} do not see the staging folder {books.folder}; give a "
                                "folder that is mounted there too, as `staging`")  # fmt: skip
+
+
+def _docker(options: Options) -> None:
+    """Flink is told to start workers as containers on this machine: look whether it can."""
+    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, WorkerOptions
+    from apache_beam.transforms.environments import DockerEnvironment
+
+    names = ("environment_type", "environment_config", "environment_options", "sdk_container_image",
+             "worker_harness_container_image")  # fmt: skip
+    given = parsed(options.given)
+    beam = PipelineOptions([f"--{name}={value}" for name in names for value in given.get(name, ()) if value])
+    image = beam.view_as(PortableOptions).environment_config or beam.view_as(WorkerOptions).sdk_container_image
+    image = image or DockerEnvironment.default_docker_image()
+    other = "or use --environment_type=EXTERNAL, or LOOPBACK"
+    if shutil.which("docker") is None:
+        raise DestinationError(f"--environment_type=DOCKER: there is no docker on this machine; install it, {other}")
+
+    def said(*command: str) -> tuple[int, str]:
+        try:
+            done = subprocess.run(
+                ["docker", *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
+            )
+        except subprocess.TimeoutExpired:
+            return 1, "it did not answer for 10 s"
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return done.returncode, lines[-1][:300] if lines else ""
+
+    failed, why = said("version", "--format", "{{.Server.Version}}")
+    if failed:
+        raise DestinationError(
+            f"--environment_type=DOCKER: docker does not work here ({why}); start its daemon, {other}"
+        )
+    if said("image", "inspect", image)[0]:
+        failed, why = said("manifest", "inspect", image)
+        if failed:
+            raise DestinationError(f"--environment_type=DOCKER: there is no image {image} here, and it cannot be fetched "
+                                   f"({why}); make one with templates/dataflow/Dockerfile, {other}")  # fmt: skip
 
 
 # Checkpoints
@@ -330,10 +426,19 @@ def _checkpoints(books: Books) -> str:
 def newest_checkpoint(books: Books) -> str:
     """The folder of the newest checkpoint that is whole; "" where there is none. Flink writes `_metadata` last."""
     found = []
+    if os.path.exists(os.path.join(_checkpoints(books), OTHER_GRAPH)):
+        return ""
     for folder, _, names in os.walk(_checkpoints(books)):
         if "_metadata" in names:
             found.append((os.stat(os.path.join(folder, "_metadata")).st_mtime_ns, folder))
     return max(found)[1] if found else ""
+
+
+def note_other_graph(books: Books) -> None:
+    """Say that the checkpoints from here on are of a run that takes in staged segments, whose graph no other run has."""
+    os.makedirs(_checkpoints(books), exist_ok=True)
+    with open(os.path.join(_checkpoints(books), OTHER_GRAPH), "w", encoding="utf-8"):
+        pass
 
 
 def sweep_checkpoints(books: Books) -> None:

@@ -107,7 +107,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     delivery = delivery_of(plan, run, source)
     if plan.copied:
         return copies(plan, pipeline, run, source, delivery)
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
@@ -134,7 +135,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
     if plan.limit or plan.on_error.limited:
         blocks = _admitted(delivery, run, blocks, tallies)
-    delivered, manifest = deliver(delivery, run, pipeline, blocks, {"Tallies": tallies, "Units": units})
+    booked = {"Tallies": tallies, "Units": units, "Once": start}
+    delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
     for flow in (*flows, encoded[FAILED], manifest):
         flow.element_type = Flowing
     return Outputs(delivered, failed, manifest)
@@ -153,13 +155,18 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
 
 
 def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) -> Any:
-    """The manifest, from all that was delivered, tallied and listed."""
-    start = pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)
+    """The manifest, from all that was delivered, tallied and listed.
+
+    `Once` is any single element, so that an export of nothing has a manifest too. It comes from the one Impulse there is:
+    Flink makes up names for sources, and takes one's checkpoint for the other's where there are two.
+    """
+    if "Once" not in booked:
+        booked = {**booked, "Once": pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)}
     return (
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
         tuple(
             flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
-            for name, flow in {**booked, "Once": start}.items()
+            for name, flow in booked.items()
         )
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)
@@ -171,10 +178,11 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
 def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
     """The graph of a bypass: list, copy, manifest."""
     assert plan.names is not None
-    units = pipeline | "Impulse" >> beam.Impulse() | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
     copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
     done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
-    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units}
+    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Once": start}
     if run.resumed.segments:
         paths = [segment.path for segment in run.resumed.segments]
         earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)
@@ -193,8 +201,12 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
             units = units | "Cut" >> beam.ParDo(ListPieces(source, run.pieces, run.resumed))
         units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
     pieces = 0 if enough else 8
-    reading = ReadPieces if run.pieces and not enough else ReadChunks
-    chunks = units | "reader" >> beam.ParDo(reading(source, run.bundle_seconds, enough, pieces, run.resumed))
+    reader = ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed)
+    if run.pieces and not enough:
+        # What a dedupe lets through depends on all records: then nothing that was staged counts.
+        again = None if any(step.kind == "dedupe" for step in plan.steps) else run
+        reader = ReadPieces(source, run.bundle_seconds, enough, pieces, run.resumed, run=again)
+    chunks = units | "reader" >> beam.ParDo(reader)
     chunks.element_type = Flowing
     decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
     return decoded["records"], decoded[FAILED]

@@ -11,7 +11,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -22,6 +22,9 @@ DATAFLOW = "https://dataflow.googleapis.com"
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 SECONDS = 30.0
 """How long a request may take."""
+
+DRAIN_LOOKS = 12
+"""How often, each quarter of a second, it is asked whether Flink refuses to drain a job."""
 
 TRIES = 5
 """How often in a row `watch` may find the service away before it gives up."""
@@ -92,7 +95,7 @@ def job_at(
             return Job("dataflow", rest.group(3), rest.group(1), rest.group(2), base, no_auth)
         raise ConfigError(f"JOB: {place!r} is the address of no job; give what submit printed, or the job's id")
     if flink:
-        return Job("flink", place, endpoint=_flink_address(flink))
+        return Job("flink", place, endpoint=flink_address(flink))
     if project and region:
         return Job("dataflow", place, project, region, endpoint, no_auth)
     raise ConfigError("JOB: say where the job is: give the address that submit printed, or add --project=PROJECT "
@@ -229,23 +232,53 @@ def _flink_cancel(job: Job) -> None:
 
 def _flink_drain(job: Job, savepoints: str) -> None:
     body = {"drain": True, **({"targetDirectory": savepoints} if savepoints else {})}
-    _asked(job, "POST", f"{job.endpoint}/jobs/{quote(job.id, safe='')}/stop", body)
-
-
-def newest_on_flink(master: str, name: str, wait: float = 20.0) -> Job:
-    """The job that has just been started under a name: Beam does not tell Flink's own id. Raises ExportError."""
-    address = _flink_address(master)
-    probe = Job("flink", "", endpoint=address)
+    base = f"{job.endpoint}/jobs/{quote(job.id, safe='')}"
+    request = _asked(job, "POST", f"{base}/stop", body).get("request-id", "")
     pause = threading.Event()
-    for _ in range(max(1, int(wait * 2))):
-        jobs = [job for job in _asked(probe, "GET", f"{address}/jobs/overview").get("jobs", ()) if job["name"] == name]
-        if jobs:
-            return Job("flink", str(max(jobs, key=lambda job: int(job.get("start-time", 0)))["jid"]), endpoint=address)
-        pause.wait(0.5)
-    raise ExportError(f"Flink at {address} shows no job named {name!r}; look there whether it was started")
+    for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
+        found = _asked(job, "GET", f"{base}/savepoints/{quote(str(request), safe='')}")
+        if (found.get("status") or {}).get("id") == "COMPLETED":
+            cause = (found.get("operation") or {}).get("failure-cause")
+            if cause:
+                raise ExportError(f"Flink does not drain the job: {_of_flink(str(cause.get('stack-trace') or cause))}")
+            return
+        pause.wait(0.25)
 
 
-def _flink_address(master: str) -> str:
+def on_flink(master: str, name: str) -> dict[str, str]:
+    """Flink's jobs of a name, with their states. Raises ConfigError, ExportError."""
+    address = flink_address(master)
+    found = _asked(Job("flink", "", endpoint=address), "GET", f"{address}/jobs/overview").get("jobs", ())
+    return {str(job["jid"]): str(job["state"]) for job in found if job["name"] == name}
+
+
+def cancel_on_flink(master: str, name: str) -> None:
+    """Stop Flink's jobs of a name that run. Raises ExportError."""
+    for job, state in on_flink(master, name).items():
+        if state not in ("FAILED", "CANCELED", "FINISHED"):
+            cancel(Job("flink", job, endpoint=flink_address(master)))
+
+
+def started_on_flink(master: str, name: str, before: Collection[str], wait: float = 120.0,
+                     ended: Callable[[], str] = str) -> Job:  # fmt: skip
+    """The job of this name that was not there before: Beam does not tell Flink's own id. Raises ExportError.
+
+    `ended` says why the job will not appear any more; "" as long as it may.
+    """
+    pause = threading.Event()
+    for _ in range(max(1, int(wait * 4))):
+        new = [job for job in on_flink(master, name) if job not in before]
+        if new:
+            return Job("flink", new[0], endpoint=flink_address(master))
+        if why := ended():
+            raise ExportError(why)
+        pause.wait(0.25)
+    raise ExportError(
+        f"Flink at {master} shows no job named {name!r} after {wait:.0f} s; look there whether it was started"
+    )
+
+
+def flink_address(master: str) -> str:
     if master.startswith("["):
         raise ConfigError(
             f"--flink_master: {master} is a cluster inside this process; give HOST:PORT of one that stays"

@@ -365,3 +365,12 @@ def _without_secrets(section: Section) -> dict[str, Any]:
 
 def _without_name(message: str) -> str:
     return message.partition(": ")[2] or message
+
+
+def sections_of(spec: ExportSpec) -> Iterator[Section]:
+    """The sections whose components go to the workers."""
+    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
+                 "writer", "formatter", "write_buffer"):  # fmt: skip
+        section = getattr(spec, name)
+        if section is not None:
+            yield section

@@ -20,7 +20,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
 from exporters_beam.runs import Run, enter
-from exporters_beam.staging import Resumed
+from exporters_beam.staging import Resumed, staged_ranges
 from exporters_beam.variables import reveal
 
 RANGE_BYTES = 16 << 20
@@ -448,7 +448,34 @@ class ListPieces(beam.DoFn):
 
 
 class ReadPieces(ReadChunks):
-    """`ReadChunks` over what `ListPieces` gives."""
+    """`ReadChunks` over what `ListPieces` gives.
+
+    Where the runner begins again by itself (`run.again`), ranges that this run has staged by then are not read again: their
+    marks say where they stand.
+    """
+
+    def __init__(self, *args: Any, run: Run | None = None) -> None:
+        super().__init__(*args)
+        self._run = run
+        self._staged: dict[Unit, dict[int, Mark]] | None = None
+
+    def _events(self, unit: Unit, span: Span) -> Iterator[Event]:
+        if self._run is None or not self._run.again:
+            return super()._events(unit, span)
+        if self._staged is None:
+            self._staged = staged_ranges(self._run.staging.folder, self._run.left)
+        staged = {n: mark for n, mark in self._staged.get(unit, {}).items() if (unit.index, n) not in self._covered}
+        return self._with_staged(unit, span, staged) if staged else super()._events(unit, span)
+
+    def _with_staged(self, unit: Unit, span: Span, staged: dict[int, Mark]) -> Iterator[Event]:
+        start, stop = span
+        end = stop if stop >= 0 else next((n + 1 for n, mark in staged.items() if mark.last), start)
+        if end > start and all(number in staged for number in range(start, end)):
+            yield from ((number, staged[number], 0) for number in range(start, end))  # It need not even be opened.
+            return
+        covered = self._covered | {(unit.index, number) for number in staged}
+        for number, found, records in self._ready.events(unit, span, covered):
+            yield (number, staged[number], 0) if found is None and number in staged else (number, found, records)
 
     def initial_restriction(self, piece: Any) -> Span:
         return (piece[1][0], piece[1][1])
@@ -461,3 +488,6 @@ class ReadPieces(ReadChunks):
 
     def process(self, piece: Any, tracker: Any = beam.DoFn.RestrictionParam()) -> Iterator[Chunk | Mark]:  # noqa: B008
         return super().process(piece[0], tracker)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_staged": None}

@@ -62,13 +62,15 @@ class Mark(NamedTuple):
 
     Every step passes it on. `counts` is a tuple of (name, number) pairs, to which each step adds what it did to the
     records of this range: `read`, `filtered_before`, `failed`, … So the figures of a range are committed together
-    with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range.
+    with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range. `staged` is the
+    segment that holds this range already: then no record of it was read, and the encoder gives what stands there.
     """
 
     unit: Unit
     range: int
     counts: tuple[tuple[str, int], ...] = ()
     last: bool = False
+    staged: str = ""
 
 
 class Batch(NamedTuple):

@@ -12,18 +12,19 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from exporters_beam import dataflow
+from exporters_beam import dataflow, jobs
 from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
-from exporters_beam.flink import PIECES, newest_checkpoint, prepare, sweep_checkpoints
+from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
 from exporters_beam.plan import Plan, make
 from exporters_beam.report import Report, human
-from exporters_beam.runners import LOCAL, Options, relative_paths, settled
+from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
@@ -51,9 +52,8 @@ def run(
     if spec.settings.resume:
         plan = with_the_dates_of(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
-    if dataflow.asked_for(beam_args):
-        beam_args, more = dataflow.settled(plan, beam_args)
-        warnings += more
+    args, decisions = settled(plan, beam_args)
+    warnings += [str(decision) for decision in decisions if decision.warning]
     for warning in warnings:
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
@@ -62,7 +62,7 @@ def run(
         done = finished(plan) if spec.settings.resume or plan.replays else None
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
-        manifest = done or _execute(plan, beam_args, progress, workers)
+        manifest = done or _execute(plan, args, progress, workers)
     except ExportError as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
@@ -163,16 +163,15 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))
 
 
-def _execute(plan: Plan, beam_args: Sequence[str], progress: bool, workers: int | None) -> dict[str, Any]:
+def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -> dict[str, Any]:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     from exporters_beam.graph import build
     from exporters_beam.transforms.steps import ready
 
-    given = Options(beam_args)
+    given = Options(args)
     local, flink = given.runner in LOCAL, given.runner == "flinkrunner"
-    args, _ = settled(plan, beam_args)
     if workers is not None and not local:
         raise ConfigError(f"--workers: it is for exports on this machine; {given.text('runner')} has its own options")
     count = processes(plan, given, workers) if local else 0
@@ -182,29 +181,22 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool, workers: int 
     with stand_by(count) as standing, opened(plan, plan.spec.settings.resume) as books:
         resumed = books.resumed
         if flink:
-            args, resumed = _on_flink(plan, args, books)
+            args, resumed = on_flink(plan, args, books)
         options = PipelineOptions(args)
         standard = options.view_as(StandardOptions)
         if local:
             standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
         # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
         alone = local and options.view_as(DirectOptions).direct_num_workers == 1
-        run = Run(
-            export_id=plan.export_id,
-            staging=books.staging if local else Staging(os.path.abspath(books.staging.folder)),
-            scratch=books.scratch if local else os.path.abspath(books.scratch),
-            books=books.folder if local else os.path.abspath(books.folder),
-            about=(
-                ("runner", "local" if local else str(standard.runner)),
-                *((("bypassed", True),) if plan.copied else ()),
-            ),
-            bundle_seconds=BUNDLE_SECONDS if alone else None,
-            progress=progress,
-            resumed=resumed,
-            pieces=PIECES if flink else FEW_RANGES if count > 1 else 0,
-            folder=os.getcwd() if not local and relative_paths(plan) else "",
-            sees=_first_unit(plan) if flink else "",
-        )
+        if local:
+            run = Run(plan.export_id, books.staging, books.scratch, books.folder, _about(plan, "local"),
+                      bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=resumed,
+                      pieces=FEW_RANGES if count > 1 else 0)  # fmt: skip
+        else:
+            run = elsewhere(plan, str(standard.runner), books, resumed)
+            if given.runner in DATAFLOW:
+                dataflow.make_folders(args)
+        run = replace(run, progress=progress)
         try:
             if local and hasattr(plan.writer, "probe"):
                 ready(plan.writer).probe()
@@ -213,7 +205,7 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool, workers: int 
                 pipeline = beam.Pipeline(_watching(books, standing) if several else None, options)
                 build(plan, pipeline, run)
                 result = pipeline.run()
-                with _noted(result):
+                with _noted(result, given if flink else None):
                     state = result.wait_until_finish()
                 if state is not None and str(state) != "DONE":
                     raise DestinationError(f"the runner ended the export as {state}")
@@ -228,7 +220,28 @@ def _execute(plan: Plan, beam_args: Sequence[str], progress: bool, workers: int 
                 "resumed": resumed.records}  # fmt: skip
 
 
-def _on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Resumed]:
+def _about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
+    return ("runner", runner), *((("bypassed", True),) if plan.copied else ())
+
+
+def elsewhere(plan: Plan, runner: str, books: Books, resumed: Resumed) -> Run:
+    """A run whose workers are not this process, and perhaps on other machines."""
+    flink = runner.rpartition(".")[2].lower() == "flinkrunner"
+    return Run(
+        export_id=plan.export_id,
+        staging=Staging(os.path.abspath(books.staging.folder)),
+        scratch=os.path.abspath(books.scratch),
+        books=os.path.abspath(books.folder),
+        about=_about(plan, runner),
+        resumed=resumed,
+        pieces=PIECES if flink else 0,
+        folder=os.getcwd() if relative_paths(plan) else "",
+        sees=_first_unit(plan) if flink else "",
+        again=flink,
+    )
+
+
+def on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Resumed]:
     """Look at the cluster and, with `--resume`, for the newest checkpoint. Raises DestinationError, ConfigError."""
     args = prepare(plan, args, books)
     options = Options(args)
@@ -238,6 +251,8 @@ def _on_flink(plan: Plan, args: list[str], books: Books) -> tuple[list[str], Res
     if not plan.spec.settings.resume:
         sweep_checkpoints(books)
     if not options.flag("streaming") or not checkpoint:
+        if options.flag("streaming") and books.resumed.segments:
+            note_other_graph(books)
         return args, books.resumed
     if "savepoint_path" in options:
         raise ConfigError("--savepoint_path: --resume goes on from the newest checkpoint; give one of the two")
@@ -322,12 +337,15 @@ def told(error: BaseException) -> ExportError:
 
 
 @contextmanager
-def _noted(result: Any) -> Iterator[None]:
-    """Tell who stops waiting for a job on Dataflow that it goes on, and how it is stopped."""
+def _noted(result: Any, flink: Options | None) -> Iterator[None]:
+    """Tell who stops waiting for a job on Dataflow that it goes on, and how it is stopped. A job on Flink is cancelled."""
     try:
         yield
     except KeyboardInterrupt:
-        if hasattr(result, "job_id"):
+        if flink and flink.text("flink_master") not in HERE:
+            with suppress(ExportError):  # Beam's own way, over the job server, leaves the job to Flink (2.62).
+                jobs.cancel_on_flink(flink.text("flink_master"), flink.text("job_name"))
+        elif hasattr(result, "job_id"):
             logging.getLogger(__name__).warning("the job %s goes on; exporters-beam cancel stops it", result.job_id())
         raise
 

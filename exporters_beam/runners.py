@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -20,22 +22,27 @@ from exporters_beam.spec import ExportSpec
 RUNNERS = {"local": "FnApiRunner", "flink": "FlinkRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
 """Runners by the names of profiles that do not say which one they mean."""
 
+DATAFLOW = ("dataflowrunner", "dataflow")
 LOCAL = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
 
 
-RULES = {"flinkrunner": "exporters_beam.flink:settle"}
+RULES = {
+    "flinkrunner": "exporters_beam.flink:settle",
+    **dict.fromkeys(DATAFLOW, "exporters_beam.dataflow:settle"),
+}
 """What chooses and refuses options, by runner."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Something that was chosen for a runner: the option, where it is one, and why."""
+    """Something that was chosen for a runner: the option, where it is one, and why. A warning is told at every run."""
 
     option: str
     why: str
+    warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.option}: {self.why}"
+        return f"{self.option}: {self.why}" if self.option else self.why
 
 
 class Options:
@@ -143,7 +150,7 @@ def settled(plan: Plan, given: Sequence[str]) -> tuple[list[str], list[Decision]
         return options.given, []
     module, _, name = RULES[options.runner].partition(":")
     decisions: list[Decision] = list(getattr(importlib.import_module(module), name)(plan, options))
-    chosen = [decision.option for decision in decisions if decision.option.startswith("--")]
+    chosen = [d.option for d in decisions if d.option.startswith("--") and not d.warning]
     return options.given + chosen, decisions
 
 
@@ -177,3 +184,34 @@ def relative_paths(plan: Plan) -> list[str]:
     for place in given if isinstance(given, (list, tuple)) else (given,):
         found += [place] if isinstance(place, str) else [place[k] for k in ("dir", "dir_pointer") if k in place]
     return [path for path in found if not os.path.isabs(path)]
+
+
+def job_name(plan: Plan) -> str:
+    """A name for the job: the config's label, name or file, and the beginning of the export's id.
+
+    Dataflow refuses a job while another one of the same name runs, and on Flink we do, so an export does not run twice
+    at a time. Small letters, digits and hyphens are what Dataflow takes.
+    """
+    document = plan.spec.document
+    told = next((str(document[key]) for key in ("label", "name") if document.get(key)), "")
+    told = told or os.path.splitext(os.path.basename(plan.spec.file))[0]
+    plain = unicodedata.normalize("NFKD", told).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    slug = slug if slug[:1].isalpha() else f"export-{slug}".strip("-")
+    return f"{slug[:54].rstrip('-')}-{plan.export_id[:8]}"
+
+
+def missing_packages(setup: Any) -> Iterator[str]:
+    """What is wrong with the packages for workers that Beam's SetupOptions name."""
+    if setup.setup_file is not None:
+        if os.path.basename(setup.setup_file) not in ("setup.py", "pyproject.toml"):
+            yield f"--setup_file: {setup.setup_file!r} is neither a setup.py nor a pyproject.toml"
+        elif not os.path.isfile(setup.setup_file):
+            yield f"--setup_file: there is no file {setup.setup_file!r}"
+    for path in setup.extra_packages or ():
+        if not re.search(r"\.(tar|tar\.gz|whl|zip)$", path):
+            yield f"--extra_package: {path!r} is no package; give an sdist (.tar.gz) or a wheel (.whl)"
+        elif "://" not in path and not os.path.isfile(path):
+            yield f"--extra_package: there is no file {path!r}; make it with: python -m build"
+    if setup.requirements_file is not None and not os.path.isfile(setup.requirements_file):
+        yield f"--requirements_file: there is no file {setup.requirements_file!r}"

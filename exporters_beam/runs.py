@@ -19,7 +19,8 @@ class Run:
 
     `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
     Where workers are elsewhere, `pieces` is of how many ranges large units are cut into, `folder` the one that relative
-    paths of the config begin in, and `sees` a unit that the launcher has seen.
+    paths of the config begin in, and `sees` a unit that the launcher has seen. `again` says that the runner begins again by
+    itself: what this run has staged by then is taken in, all but the segments that were `left` by another.
     """
 
     export_id: str
@@ -33,6 +34,8 @@ class Run:
     pieces: int = 0
     folder: str = ""
     sees: str = ""
+    again: bool = False
+    left: frozenset[str] = frozenset()
 
     @property
     def manifest(self) -> str:

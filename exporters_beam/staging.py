@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from exporters_beam.errors import DestinationError
@@ -235,6 +236,38 @@ def read_segment(path: str) -> Committed | None:
     except (zlib.error, ValueError, KeyError, TypeError, IndexError):
         return None
     return Committed(path, tuple(blocks), marks)
+
+
+def staged_ranges(folder: str, left: frozenset[str]) -> dict[Unit, dict[int, Mark]]:
+    """What stands in a staging folder, by unit and range, all but segments `left` by others."""
+    found: dict[Unit, dict[int, Mark]] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return found
+    for name in names:
+        if name.endswith(SUFFIX) and name not in left and is_ours(folder, name):
+            path = os.path.join(folder, name)
+            segment = read_segment(path)
+            for mark in segment.marks if segment else ():
+                found.setdefault(mark.unit, {})[mark.range] = Mark(mark.unit, mark.range, (), mark.last, path)
+    return found
+
+
+def blocks_of(path: str, mark: Mark) -> tuple[list[tuple[Group, BlockRef]], Mark]:
+    """The blocks of a mark's range in a segment, and the mark that stands there. Raises DestinationError."""
+    segment = _latest(path)
+    place = (mark.unit.index, mark.range)
+    marks = [each for each in segment.marks if (each.unit.index, each.range) == place] if segment else []
+    if segment is None or not marks:
+        raise DestinationError(f"the staged segment {path} was damaged after it was written; run without --resume")
+    return [(group, ref) for group, ref in segment.blocks if (ref.first[0].index, ref.first[1]) == place], marks[0]
+
+
+@lru_cache(1)
+def _latest(path: str) -> Committed | None:
+    """One segment holds many ranges, which are asked for one after the other."""
+    return read_segment(path)
 
 
 class Blocks:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters_beam import dataflow, jobs
-from exporters_beam.books import begun, with_the_dates_of
+from exporters_beam.books import begun, segments_in, with_the_dates_of
 from exporters_beam.errors import ConfigError, ExportError
-from exporters_beam.plan import make
-from exporters_beam.runner import check, finished, logger_of, told
-from exporters_beam.runs import Run
+from exporters_beam.plan import Plan, make
+from exporters_beam.runner import check, elsewhere, finished, logger_of, on_flink, told
+from exporters_beam.runners import DATAFLOW, Options, settled
 from exporters_beam.spec import ExportSpec
+
+RUNNERS = {"flinkrunner": "FlinkRunner", **dict.fromkeys(DATAFLOW, "DataflowRunner")}
+"""Those that go on by themselves."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,21 @@ class Submitted:
 def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     """Start an export and give its job. Raises ConfigError before anything starts, ExportError when it cannot start."""
     plan, log = make(spec), logger_of(spec)
-    on_dataflow = dataflow.asked_for(beam_args)
-    if not (on_dataflow or _runner(beam_args) in ("flinkrunner", "portablerunner")):
+    runner = RUNNERS.get(Options(beam_args).runner)
+    if runner is None:
         raise ConfigError("--runner: submit needs a runner that goes on by itself; give --runner=DataflowRunner or "
                           "--runner=FlinkRunner, or use exporters-beam run")  # fmt: skip
-    args, warnings = dataflow.settled(plan, beam_args) if on_dataflow else (list(beam_args), [])
-    template = _value(args, "--template_location")
+    args, decisions = settled(plan, beam_args)
+    given = Options(args)
+    template = given.text("template_location")
     resume = spec.settings.resume
     if resume and template:
         raise ConfigError(
             "--resume: a template is launched again and again; submit without --template_location to resume"
         )
+    if runner == "FlinkRunner":
+        _refuse_what_ends_with_us(given)
+    warnings = [str(decision) for decision in decisions if decision.warning]
     for warning in (*(str(problem) for problem in spec.warnings), *_checked(spec), *warnings):
         log.warning(warning)
     if resume:
@@ -47,36 +54,61 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
         if done is not None:
             raise ExportError(f"the export is complete already ({done['manifest']}); nothing was started")
     books = begun(plan, resume)
-    run = Run(
-        export_id=plan.export_id,
-        staging=books.staging,
-        scratch=books.scratch,
-        books=books.folder,
-        about=(("runner", "DataflowRunner" if on_dataflow else "FlinkRunner"),),
-        resumed=books.resumed,
-    )
+    left = frozenset() if resume else frozenset(segments_in(books))
+    resumed, before = books.resumed, set[str]()
+    if runner == "FlinkRunner":
+        args, resumed = on_flink(plan, args, books)
+        before = set(jobs.on_flink(given.text("flink_master"), given.text("job_name")))
+    else:
+        dataflow.make_folders(args)
+    result, options = _started(plan, args, replace(elsewhere(plan, runner, books, resumed), left=left))
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    cloud = options.view_as(GoogleCloudOptions)
+    if template:
+        return Submitted("", template, cloud.job_name)
+    if runner == "DataflowRunner":
+        job = jobs.Job("dataflow", result.job_id(), cloud.project, cloud.region, cloud.dataflow_endpoint, cloud.no_auth)
+    else:
+        job = jobs.started_on_flink(given.text("flink_master"), cloud.job_name, before, ended=lambda: _why(result))
+    return Submitted(job.id, job.place, cloud.job_name)
+
+
+def _started(plan: Plan, args: Sequence[str], run: Any) -> tuple[Any, Any]:
+    """What Beam gives for the job, and the options as it read them. Raises ConfigError, ExportError."""
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+    from apache_beam.options.pipeline_options import PipelineOptions
 
     from exporters_beam.graph import build
 
+    options = PipelineOptions(list(args))
     try:
-        options = PipelineOptions(args)
         pipeline = beam.Pipeline(options=options)
         build(plan, pipeline, run)
-        result = pipeline.run()
+        return pipeline.run(), options
     except ConfigError:
         raise
     except Exception as error:
         raise told(error) from None
-    cloud = options.view_as(GoogleCloudOptions)
-    if template:
-        return Submitted("", template, cloud.job_name)
-    if on_dataflow:
-        job = jobs.Job("dataflow", result.job_id(), cloud.project, cloud.region, cloud.dataflow_endpoint, cloud.no_auth)
-    else:
-        job = jobs.newest_on_flink(_value(args, "--flink_master"), str(cloud.job_name or ""))
-    return Submitted(job.id, job.place, cloud.job_name)
+
+
+def _refuse_what_ends_with_us(given: Options) -> None:
+    """On Flink: workers in this process, a cluster in it, or its job server, which Flink asks for the workers' packages."""
+    if given.text("environment_type").upper() == "LOOPBACK":
+        raise ConfigError("--environment_type=LOOPBACK: the workers would end with submit, which does not wait; give "
+                          "--environment_type=EXTERNAL --environment_config=HOST:PORT, or use exporters-beam run")  # fmt: skip
+    jobs.flink_address(given.text("flink_master"))
+
+
+def _why(result: Any) -> str:
+    """Why a job that was given to Beam's job server never comes to Flink; "" as long as it may."""
+    if result.state not in ("FAILED", "CANCELLED"):
+        return ""
+    try:
+        result.wait_until_finish()
+    except Exception as error:
+        return str(told(error))
+    return f"Beam's job server ended the job as {result.state}"
 
 
 def _checked(spec: ExportSpec) -> list[str]:
@@ -85,14 +117,3 @@ def _checked(spec: ExportSpec) -> list[str]:
         return list(check(spec))
     except ConfigError as error:
         return [f"{problem} (here; it has to be where the workers are)" for problem in error.problems]
-
-
-def _runner(args: Sequence[str]) -> str:
-    return _value(args, "--runner").rpartition(".")[2].lower()
-
-
-def _value(args: Sequence[str], name: str) -> str:
-    """The value of one of Beam's options, the last one given; empty where it is not there."""
-    given: list[Any] = [args[at + 1] for at, arg in enumerate(args[:-1]) if arg == name]
-    given += [arg.partition("=")[2] for arg in args if arg.startswith(f"{name}=")]
-    return str(given[-1]) if given else ""

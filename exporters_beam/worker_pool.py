@@ -3,6 +3,7 @@
 Beam's own pool starts whatever `python` is first in PATH, and knows its workers by ids that TaskManagers of one
 machine give twice ("1-1"): the first to be stopped takes the other's worker with it, and that job then waits for ever
 (Beam 2.77). This one starts the Python it runs in, and stops a worker only where its id says which one is meant.
+Packages that come with a job (`--extra_package`, `--setup_file`, `--requirements_file`) are installed for its workers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
+from exporters_beam.worker_packages import CannotInstall, Environments
+
 WORKER = (
     "import sys; from apache_beam.runners.worker.sdk_worker import SdkHarness; "
     "SdkHarness(sys.argv[1], worker_id=sys.argv[2], state_cache_size=0, data_buffer_time_limit_ms=-1).run()"
@@ -29,12 +32,23 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._workers: dict[str, list[subprocess.Popen[bytes]]] = {}
+        self._environments = Environments()
 
     def StartWorker(self, request: Any, context: Any) -> Any:
+        python = sys.executable
         try:
-            worker = subprocess.Popen([sys.executable, "-c", WORKER, request.control_endpoint.url, request.worker_id])
+            if request.provision_endpoint.url:
+                python = self._environments.python_for(
+                    request.worker_id, request.provision_endpoint.url, request.artifact_endpoint.url
+                )
+            worker = subprocess.Popen([python, "-c", WORKER, request.control_endpoint.url, request.worker_id])
+        except CannotInstall as error:
+            return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+        except grpc.RpcError as error:
+            why = f"the packages of the job cannot be fetched: {error.details() or error.code()}"
+            return beam_fn_api_pb2.StartWorkerResponse(error=why)
         except OSError as error:
-            return beam_fn_api_pb2.StartWorkerResponse(error=f"cannot start {sys.executable}: {error.strerror}")
+            return beam_fn_api_pb2.StartWorkerResponse(error=f"cannot start {python}: {error.strerror}")
         with self._lock:
             self._workers.setdefault(request.worker_id, []).append(worker)
         threading.Thread(target=self._wait, args=(request.worker_id, worker), daemon=True).start()
@@ -54,6 +68,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             workers = [worker for others in self._workers.values() for worker in others]
         for worker in workers:
             _end(worker)
+        self._environments.close()
 
     def _wait(self, name: str, worker: subprocess.Popen[bytes]) -> None:
         worker.wait()

@@ -71,7 +71,8 @@ def on_flink(cluster: Any, *more: str) -> list[str]:
 def start_export(config: Path, *args: str) -> subprocess.Popen[str]:
     """`exporters-beam run CONFIG …` as a process of its own."""
     command = [sys.executable, "-m", "exporters_beam", "run", str(config), *args]
-    env = {**os.environ, "PYTHONPATH": python_path()}
+    path = os.pathsep.join(filter(None, (python_path(), os.environ.get("EXPORTERS_BEAM_TEST_PATH"))))
+    env = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 

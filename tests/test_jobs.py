@@ -117,16 +117,27 @@ def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys)
     service.says("PUT", PATH, {})
     service.says("PATCH", f"/jobs/{FLINK}", (202, {}))
     service.says("POST", f"/jobs/{FLINK}/stop", (202, {"request-id": "1"}))
+    under_way, done = ({"status": {"id": state}} for state in ("IN_PROGRESS", "COMPLETED"))
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", under_way, done)
     for runner in ("dataflow", "flink"):
         assert main(["cancel", *place(service, runner)]) == main(["drain", *place(service, runner)]) == 0
     assert main(["drain", *place(service, "flink"), "--savepoint_path=file:///savepoints"]) == 0
-    assert service.asked == [
+    assert [asked for asked in service.asked if asked[0] != "GET"] == [
         ("PUT", PATH, {"requestedState": "JOB_STATE_CANCELLED"}),
         ("PUT", PATH, {"requestedState": "JOB_STATE_DRAINING"}),
         ("PATCH", f"/jobs/{FLINK}?mode=cancel", None),
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True}),
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True, "targetDirectory": "file:///savepoints"}),
     ]
+    trace = (
+        "java.util.concurrent.CompletionException: x\nCaused by: java.lang.IllegalStateException: no checkpoints here"
+    )
+    refused = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trace}}}
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused)
+    assert main(["drain", *place(service, "flink")]) == 1
+    assert (
+        "Flink does not drain the job: java.lang.IllegalStateException: no checkpoints here" in capsys.readouterr().err
+    )
     assert main(["drain", *place(service, "dataflow"), "--savepoint_path=x"]) == 2
     assert "Dataflow has no savepoints" in capsys.readouterr().err
 
@@ -183,8 +194,15 @@ def test_nobody_there(capsys):
 
 
 def test_the_job_that_was_just_started_on_flink_is_found_by_its_name(service):
-    service.says("GET", "/jobs/overview", {"jobs": []}, {"jobs": [
-        {"jid": "a", "name": "products", "start-time": 1}, {"jid": "b", "name": "products", "start-time": 2},
-        {"jid": "c", "name": "other", "start-time": 3},
-    ]})  # fmt: skip
-    assert jobs.newest_on_flink(service.url, "products").id == "b"
+    here = [{"jid": "a", "name": "products", "state": "FINISHED"}, {"jid": "c", "name": "other", "state": "RUNNING"}]
+    new = {"jid": "b", "name": "products", "state": "RUNNING"}
+    service.says("GET", "/jobs/overview", {"jobs": here}, {"jobs": here}, {"jobs": [*here, new]})
+    before = jobs.on_flink(service.url, "products")
+    assert before == {"a": "FINISHED"}
+    assert jobs.started_on_flink(service.url, "products", before).id == "b"
+
+
+def test_a_job_that_never_comes_to_flink_says_why(service):
+    service.says("GET", "/jobs/overview", {"jobs": []})
+    with pytest.raises(ExportError, match="no jar"):
+        jobs.started_on_flink(service.url, "products", (), ended=lambda: "no jar")

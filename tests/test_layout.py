@@ -26,7 +26,7 @@ LAYERS = (
     ("__main__", "__init__", "probe"),
     ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner", "worker_pool"),
-    ("local",),
+    ("worker_packages", "local"),
     ("dataflow", "flink", "runners"),
     ("graph", "workers"),
     ("closing", "copying", "publishing", "transforms.columnar"),
@@ -55,7 +55,8 @@ The registry stands low because it names components by strings and imports none 
 
 BEAM = {"closing", "copying", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe",
         "reading", "runner", "runners", "submission", "template",
-        "transforms.dedupe", "transforms.steps", "worker_pool", "worker_process", "workers", "yaml_provider"}  # fmt: skip
+        "transforms.dedupe", "transforms.steps", "worker_packages",
+        "worker_pool", "worker_process", "workers", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""
 
 LATE = {"dataflow", "flink", "runner", "runners", "submission", "template"}

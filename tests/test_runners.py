@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -113,6 +114,10 @@ def test_explain_tells_what_is_chosen_and_why(tmp_path, capsys):
         (["--flink_master=localhost"], "has no port"),
         (["--checkpoint_interval=5"], 'did you mean "checkpointing_interval"'),
         (["--flink_version=0.9"], "invalid choice"),
+        (["--extra_package=gone.tar.gz"], "there is no file 'gone.tar.gz'; make it with: python -m build"),
+        (["--extra_package=plugin"], "'plugin' is no package; give an sdist"),
+        (["--setup_file=gone/setup.py"], "there is no file 'gone/setup.py'"),
+        (["--requirements_file=gone.txt"], "there is no file 'gone.txt'"),
         (["surplus", "--streaming"], "surplus: Beam's options begin with --"),
     ],
 )
@@ -126,7 +131,10 @@ def test_what_would_lose_data_or_cannot_work_is_refused(args, message, tmp_path,
 
 
 def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What is said, within 30 s and with exit status 1, before anything starts."""
+    started = time.monotonic()
     assert main(["run", written(tmp_path), "--runner=FlinkRunner", *args]) == 1
+    assert time.monotonic() - started < 30
     assert not (tmp_path / "out").exists()
     return capsys.readouterr().err
 
@@ -144,7 +152,11 @@ def cluster() -> Iterator[str]:
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answers = {"/overview": {"slots-total": 2}, "/config": {"flink-version": "1.19.3"}}
+            answers = {
+                "/overview": {"slots-total": 2},
+                "/config": {"flink-version": "1.19.3"},
+                "/jobs/overview": {"jobs": [{"name": "running", "jid": "a", "state": "RUNNING"}]},
+            }
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answers[self.path]).encode())
@@ -178,6 +190,12 @@ def test_another_version_and_too_few_slots(cluster, tmp_path, capsys):
     assert "has 2 slots; give at most that" in said(tmp_path, capsys, master, "--parallelism=3")
 
 
+def test_an_export_does_not_run_twice_on_a_cluster(cluster, tmp_path, capsys):
+    text = said(tmp_path, capsys, f"--flink_master={cluster}", "--job_name=running")
+    assert f"runs on the Flink cluster at {cluster} already (running); wait for its end, or stop it with" in text
+    assert f"exporters-beam cancel 'http://{cluster}/#/job/a/overview'" in text
+
+
 def test_no_jar_no_java_no_job_server(tmp_path, capsys, monkeypatch):
     if shutil.which("java"):
         assert "there is no file gone.jar" in said(tmp_path, capsys, "--flink_job_server_jar=gone.jar")
@@ -194,6 +212,37 @@ def test_no_pool_of_workers(port, tmp_path, capsys):
     assert f"no pool of workers listens at --environment_config=localhost:{pool} (Connection refused)" in said(
         tmp_path, capsys, f"--job_endpoint=localhost:{port}", "--environment_type=EXTERNAL",
         f"--environment_config=localhost:{pool}")  # fmt: skip
+
+
+DOCKER = """#!/bin/sh
+case "$1 $2" in
+  "version --format") echo 28.0 ;;
+  "image inspect") echo "Error: No such image: $3" >&2; exit 1 ;;
+  "manifest inspect") echo "no such manifest: $3" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_no_docker_no_daemon_no_image(port, tmp_path, capsys, monkeypatch):
+    args = [
+        f"--job_endpoint=localhost:{port}",
+        "--environment_type=DOCKER",
+        "--environment_config=registry.example/exports:1",
+    ]
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode:
+        text = said(tmp_path, capsys, *args)
+        assert "--environment_type=DOCKER: docker does not work here (" in text and "start its daemon" in text
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "--environment_type=DOCKER: there is no docker on this machine; install it" in said(tmp_path, capsys, *args)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    text = said(tmp_path, capsys, *args)
+    assert (
+        "there is no image registry.example/exports:1 here, and it cannot be fetched (no such manifest: registry"
+        in text
+    )
+    assert "make one with templates/dataflow/Dockerfile, or use --environment_type=EXTERNAL" in text
 
 
 HIDES = """
@@ -239,7 +288,7 @@ def test_our_pool_starts_workers_and_ends_them(tmp_path):
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[4]
-        _workers(address, Books(str(tmp_path / "books"), "", True))
+        _workers(address, Books(str(tmp_path / "books"), "", True), "", ["json"], [])
     finally:
         process.terminate()
         assert process.wait(30) == 0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from exporters_beam import dataflow
 from exporters_beam.__main__ import main
 
 
@@ -41,9 +40,9 @@ def test_submit_needs_a_runner_that_goes_on_by_itself(runner, config, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_runner_is_known_by_each_of_its_names():
-    for args in (["--runner=DataflowRunner"], ["--runner", "dataflow"], ["--runner=x", "--runner=DataflowRunner"],
-                 ["--runner=apache_beam.runners.dataflow.dataflow_runner.DataflowRunner"]):  # fmt: skip
-        assert dataflow.asked_for(args)
-    for args in ([], ["--runner=FlinkRunner"], ["--runner"], ["--project=DataflowRunner"]):
-        assert not dataflow.asked_for(args)
+def test_submit_refuses_workers_that_would_end_with_it(config, tmp_path, capsys):
+    assert main(["submit", config, "--runner=FlinkRunner", "--flink_master=localhost:1"]) == 2
+    assert "--environment_type=LOOPBACK: the workers would end with submit" in capsys.readouterr().err
+    assert main(["submit", config, "--runner=FlinkRunner", "--environment_type=DOCKER"]) == 2
+    assert "--flink_master: '' is no address; write HOST:PORT" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

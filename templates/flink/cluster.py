@@ -73,9 +73,14 @@ web.tmpdir: {folder}/tmp
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 10
 restart-strategy.fixed-delay.delay: 1 s
+resourcemanager.standalone.start-up-time: 86400000
 heartbeat.interval: 1000
 heartbeat.timeout: 10000
 """
+
+
+# start-up-time (a day): a job waits for the slots of a TaskManager that is being replaced. By default Flink does so for the
+# first five minutes of a cluster only; after them each try fails at once.
 
 
 class Unable(Exception):

@@ -21,10 +21,10 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from exporters_beam import dataflow
 from exporters_beam.__main__ import main
 from exporters_beam.errors import ConfigError
 from exporters_beam.plan import make
+from exporters_beam.runners import job_name, settled
 from exporters_beam.spec import load
 
 from helpers import visible, write_gz
@@ -95,6 +95,32 @@ def test_a_job_delivers_the_same_files_as_a_local_run(service, tmp_path, capsys,
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["runner"] == "DataflowRunner" and report["counts"]["read"] == 600
     assert main(["verify", report["manifest"]]) == 0
+
+
+def test_a_streaming_job_delivers_the_same_files(service, tmp_path, capsys, caplog):
+    for out in ("here", "there"):
+        config(tmp_path, out)
+    assert main(["run", str(tmp_path / "here.yaml"), "--quiet"]) == 0
+    assert (
+        main(["run", str(tmp_path / "there.yaml"), "--report", str(tmp_path / "r.json"), *service.args, "--streaming"])
+        == 0
+    )
+    assert contents(tmp_path / "here") == contents(tmp_path / "there") != {}
+    assert service.request["type"] in ("JOB_TYPE_STREAMING", 2)
+    assert "Dataflow tries a record that fails for ever" in caplog.text
+    assert json.loads((tmp_path / "r.json").read_text())["counts"]["read"] == 600
+
+
+def test_explain_tells_what_is_chosen_and_asks_nobody(service, tmp_path, capsys):
+    path = config(tmp_path, "out")
+    assert main(["explain", str(path), *service.args, "--streaming"]) == 0
+    told, plan = capsys.readouterr().out, make(load(path))
+    assert f"- --job_name=products-urun-co-{plan.export_id[:8]}: Dataflow refuses a second job of this name" in told
+    assert f"- --labels=export={plan.export_id}: which export it is\n" in told
+    assert "- --streaming: Dataflow tries a record that fails for ever" in told
+    assert service.asked == [] and not (tmp_path / "staged").exists() and not (tmp_path / "out").exists()
+    assert main(["explain", str(path), *without_image(service)]) == 2
+    assert "--sdk_container_image=IMAGE" in capsys.readouterr().err
 
 
 def test_everything_that_is_asked_for_stands_in_the_request(service, tmp_path):
@@ -296,7 +322,7 @@ def refused(service: Dataflow, path: Path, *args: str, without: str = "") -> str
     """What is said, in a sentence, before anything is asked for or staged."""
     given = [arg for arg in service.args if not (without and arg.startswith(without))]
     with pytest.raises(ConfigError) as error:
-        dataflow.settled(make(load(path)), [*given, *args])
+        settled(make(load(path)), [*given, *args])
     (problem,) = error.value.problems
     assert service.asked == [] and not (service.folder / "staged").exists()
     return str(problem)
@@ -331,10 +357,10 @@ def test_options_that_cannot_work_are_refused_before_anything_starts(service, tm
 def test_a_staging_place_that_is_no_bucket_is_refused_for_the_real_service(service, tmp_path):
     args = ["--dataflow_endpoint=https://dataflow.googleapis.com"]
     with pytest.raises(ConfigError) as error:
-        dataflow.settled(make(load(config(tmp_path, "out"))), [*service.args, *args])
+        settled(make(load(config(tmp_path, "out"))), [*service.args, *args])
     assert "is no folder of a bucket; write gs://BUCKET/FOLDER" in text(error) and "--no_auth" in text(error)
     with pytest.raises(ConfigError, match="write localhost instead of"):
-        dataflow.settled(make(load(config(tmp_path, "out"))), [*service.args, "--dataflow_endpoint=http://127.0.0.1:1"])
+        settled(make(load(config(tmp_path, "out"))), [*service.args, "--dataflow_endpoint=http://127.0.0.1:1"])
 
 
 def test_paths_have_to_be_whole(service, tmp_path):
@@ -356,5 +382,5 @@ def test_the_command_line_exits_with_2_and_one_sentence(service, tmp_path, capsy
 
 def test_names_of_jobs_are_names_for_dataflow(tmp_path):
     for label in ("", "9 lives", "Ünïcode — 名前", "x" * 200, "-a-", "日本"):
-        name = dataflow.job_name(make(load({**yaml.safe_load(config(tmp_path, "out").read_text()), "label": label})))
+        name = job_name(make(load({**yaml.safe_load(config(tmp_path, "out").read_text()), "label": label})))
         assert len(name) <= 63 and name[0].isalpha() and name.isascii() and name == name.lower().strip("-")
