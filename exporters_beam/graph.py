@@ -265,7 +265,7 @@ class _Rebalanced(beam.PTransform):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self._needed = bool(run.pieces)
+        self._needed = run.again
 
     def expand(self, flow: Any) -> Any:
         if not self._needed:

@@ -32,7 +32,7 @@ def read(src: Source, spans=None) -> list[tuple[tuple[int, int], dict]]:
         for span in spans or [src.span(unit)]:
             for _, chunk, _ in src.events(unit, span):
                 if not isinstance(chunk, Mark):
-                    found += [(p[1:], record) for p, record in src.decode(chunk)]
+                    found += [((chunk.range, n), record) for n, record in enumerate(src.records(chunk), chunk.first)]
     return found
 
 
@@ -92,7 +92,8 @@ def test_record_numbers_count_from_one_in_the_file(file):
     numbers = []
     for _, chunk, _ in src.events(unit, src.span(unit)):
         if not isinstance(chunk, Mark):
-            numbers += [(Places(src)(p)[1], record["n"] + 1) for p, record in src.decode(chunk)[:1]]
+            record = src.records(chunk)[0]
+            numbers.append((Places(src)((unit, chunk.range, chunk.first))[1], record["n"] + 1))
     assert [a for a, _ in numbers] == [b for _, b in numbers]
 
 

@@ -184,7 +184,7 @@ class AzureStorage(ClientStorage):
             return StorageError("", f"the connection broke ({answer(str(error))})", passing=True)
         if code == "AuthorizationFailure" and "authenticate" in said:
             code = "AuthenticationFailed"
-        option, what = _TO_BLAME.get(code, ("account_key" if status == 403 else "", "the server refused"))
+        option, what = _TO_BLAME.get(code, ("account_key" if status in (401, 403) else "", "the server refused"))
         about = {"place": self.place, "name": getattr(self, self.place)}
         text = f"{what.format_map(about)} (the server said {code or status}: {said})"
         return StorageError(option.format_map(about), text)
