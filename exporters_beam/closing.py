@@ -22,7 +22,8 @@ from exporters_beam.transforms.steps import ready
 
 
 class WriteManifest(beam.DoFn):
-    """The last step: checks that every record is accounted for, then writes the manifest and removes what was staged.
+    """The last step: checks that every record is accounted for, then writes the manifest and sweeps what was staged, where
+    the launcher does not.
 
     Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that
     says the export is whole.
@@ -74,7 +75,8 @@ class WriteManifest(beam.DoFn):
             os.replace(path + ".part", path)
         if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
             os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
-        sweep(Books(self._run.books, self._run.scratch, True))
+        if self._run.sweeps:
+            sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
 
     def _manifest(

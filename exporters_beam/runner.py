@@ -18,7 +18,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 from exporters_beam import dataflow, jobs
-from exporters_beam.books import ABOUT, LOCK, Books, books_of, has_segments, locked, opened, place_of, with_the_dates_of
+from exporters_beam.books import (
+    ABOUT,
+    LOCK,
+    Books,
+    books_of,
+    has_segments,
+    locked,
+    opened,
+    place_of,
+    sweep,
+    with_the_dates_of,
+)
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
@@ -193,7 +204,7 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -
                       bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=resumed,
                       pieces=FEW_RANGES if count > 1 else 0)  # fmt: skip
         else:
-            run = elsewhere(plan, str(standard.runner), books, resumed)
+            run = replace(elsewhere(plan, str(standard.runner), books, resumed), sweeps=False)
             if given.runner in DATAFLOW:
                 dataflow.make_folders(args)
         run = replace(run, progress=progress)
@@ -214,6 +225,8 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -
         except Exception as error:
             raise told(error) from (error if hide(str(error)) == str(error) else None)
         manifest = read_manifest(books.manifest)
+        if not run.sweeps:
+            sweep(books)
         if flink:
             sweep_checkpoints(books)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),

@@ -20,7 +20,8 @@ class Run:
     `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
     Where workers are elsewhere, `pieces` is of how many ranges large units are cut into, `folder` the one that relative
     paths of the config begin in, and `sees` a unit that the launcher has seen. `again` says that the runner begins again by
-    itself: what this run has staged by then is taken in, all but the segments that were `left` by another.
+    itself: what this run has staged by then is taken in, all but the segments that were `left` by another. Where the launcher
+    waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written.
     """
 
     export_id: str
@@ -36,6 +37,7 @@ class Run:
     sees: str = ""
     again: bool = False
     left: frozenset[str] = frozenset()
+    sweeps: bool = True
 
     @property
     def manifest(self) -> str:
