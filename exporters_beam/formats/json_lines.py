@@ -482,14 +482,23 @@ def _default(value: Any) -> Any:
 
 def _finite(value: Any) -> bool:
     """Whether no float in the value is NaN or infinite."""
-    for member in (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else (value,)
-    ):
-        kind = type(member)
-        if kind is str or kind is int or member is None:
+    if value.__class__ is dict:
+        members: Any = value.values()
+    elif value.__class__ is list:
+        members = value
+    elif isinstance(value, Mapping):
+        members = value.values()
+    else:
+        members = value if isinstance(value, (list, tuple)) else (value,)
+    for member in members:
+        kind = member.__class__
+        if kind is str or kind is int or member is None or kind is bool:
             continue
         if kind is float:
             if not math.isfinite(member):
+                return False
+        elif kind is dict or kind is list:
+            if member and not _finite(member):
                 return False
         elif isinstance(member, Enum):
             if not _finite((member.value,)):
