@@ -269,6 +269,8 @@ def _yaml_sentence(error: Any) -> str:
         return f"the tag {name} is not allowed here; a config holds plain values only"
     if "\\t" in problem or "tab character" in problem:
         return "a tab indents this line; YAML is indented with spaces"
+    if "nesting depth" in problem:  # PyYAML 6.0.4 and newer
+        return _TOO_DEEP
     if "another document" in problem:
         return "a second document begins here; a config is a single one"
     return f"not valid YAML: {problem}{f' ({context})' if context else ''}"

@@ -41,8 +41,8 @@ def runs(monkeypatch):
     """What the runner was called with; it does nothing."""
     calls = []
 
-    def run(spec, beam_args, *, progress):
-        calls.append((spec, list(beam_args), progress))
+    def run(spec, beam_args, *, progress, workers):
+        calls.append((spec, list(beam_args), progress, workers))
         return Report("done", "id", {"read": 3, "written": 3})
 
     monkeypatch.setitem(sys.modules, "exporters_beam.runner", SimpleNamespace(run=run))
@@ -71,7 +71,8 @@ def python(*args, **more):
 
 def test_run(good, runs, capsys):
     assert main(["run", good]) == 0
-    spec, beam_args, progress = runs[0]
+    spec, beam_args, progress, workers = runs[0]
+    assert workers is None
     assert spec.reader.component.number_of_items == 3
     assert (beam_args, progress) == ([], False)
     out, err = capsys.readouterr()
@@ -92,7 +93,7 @@ def test_what_is_not_ours_goes_to_beam_in_its_order(good, runs):
 def test_the_old_spelling(good, runs, capsys):
     assert main(["--config", good]) == 0
     assert main([f"--config={good}", "--runner=X"]) == 0
-    assert [args for _, args, _ in runs] == [[], ["--runner=X"]]
+    assert [args for _, args, *_ in runs] == [[], ["--runner=X"]]
     assert main(["--resume", "pickle:state/1"]) == 2
     assert capsys.readouterr().err.endswith(
         "error: --resume goes with a config now: exporters-beam run CONFIG --resume\n"
@@ -102,6 +103,11 @@ def test_the_old_spelling(good, runs, capsys):
 def test_resume_is_a_setting(good, runs):
     main(["run", good, "--resume"])
     assert runs[0][0].settings.resume is True
+
+
+def test_the_number_of_workers_is_given_on(good, runs):
+    main(["run", good, "--workers", "3"])
+    assert runs[0][3] == 3
 
 
 def test_variables(runs):
