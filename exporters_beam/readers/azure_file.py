@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.readers.remote import FolderReader, as_tuple
 from exporters_beam.storages import Storage
 from exporters_beam.storages.azure import AzureAccount
 from exporters_beam.storages.azure_file import AzureFileStorage
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureFileReader(AzureAccount, RemoteReader):
+class AzureFileReader(AzureAccount, FolderReader):
     """Read files of a share of Azure Files, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several; by default the whole share. `pattern` chooses among
@@ -27,8 +27,6 @@ class AzureFileReader(AzureAccount, RemoteReader):
           options: {share: products, account_name: shop, account_key: '${secret:env:AZURE_KEY}', path: dumps}
     """
 
-    place_option: ClassVar[str] = "path"
-
     share: str = option("name of the share", type="str", example="products")
     path: Any = option("a file or folder of the share, or several", type="str|str_list", default="")
 
@@ -37,6 +35,3 @@ class AzureFileReader(AzureAccount, RemoteReader):
 
     def places(self) -> Iterable[str]:
         return [path.lstrip("/") for path in as_tuple(self.path) or ("",)]
-
-    def covers(self, place: str, other: str) -> bool:
-        return in_folder(place, other)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.readers.remote import FolderReader
 from exporters_beam.storages.dropbox_files import DropboxAccount
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropboxReader(DropboxAccount, RemoteReader):
+class DropboxReader(DropboxAccount, FolderReader):
     """Read files of a Dropbox, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several; paths begin in the root of the Dropbox, or in the folder
@@ -26,16 +23,6 @@ class DropboxReader(DropboxAccount, RemoteReader):
           options: {access_token: '${secret:env:DROPBOX_TOKEN}', path: dumps}
     """
 
-    place_option: ClassVar[str] = "path"
-
-    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_place()
-
-    def places(self) -> Iterable[str]:
-        return as_tuple(self.path)
-
-    def covers(self, place: str, other: str) -> bool:
-        return in_folder(place, other)

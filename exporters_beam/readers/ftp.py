@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.readers.remote import FolderReader
 from exporters_beam.storages.ftp import FtpServer
 
 
 @dataclass(frozen=True, kw_only=True)
-class FtpReader(FtpServer, RemoteReader):
+class FtpReader(FtpServer, FolderReader):
     """Read files of a server that speaks FTP, also with TLS, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
@@ -29,13 +26,3 @@ class FtpReader(FtpServer, RemoteReader):
             ftp_password: ${secret:env:FTP_PASSWORD}
             path: dumps
     """
-
-    place_option: ClassVar[str] = "path"
-
-    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-
-    def places(self) -> Iterable[str]:
-        return as_tuple(self.path)
-
-    def covers(self, place: str, other: str) -> bool:
-        return in_folder(place, other)

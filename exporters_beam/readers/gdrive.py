@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.readers.remote import FolderReader
 from exporters_beam.storages.google_drive import GoogleDriveFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class GDriveReader(GoogleDriveFolder, RemoteReader):
+class GDriveReader(GoogleDriveFolder, FolderReader):
     """Read files of Google Drive, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several; paths begin in the folder `folder_id`. `pattern` chooses
@@ -29,16 +26,6 @@ class GDriveReader(GoogleDriveFolder, RemoteReader):
           options: {credentials: '${secret:file:/keys/drive.json}', folder_id: 0AExampleOfAnId, path: dumps}
     """
 
-    place_option: ClassVar[str] = "path"
-
-    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_place()
-
-    def places(self) -> Iterable[str]:
-        return as_tuple(self.path)
-
-    def covers(self, place: str, other: str) -> bool:
-        return in_folder(place, other)

@@ -86,6 +86,21 @@ class RemoteReader(Connected):
         return self.storage.open(self.stored(unit))
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderReader(RemoteReader):
+    """Options of every reader of a server whose names are paths."""
+
+    place_option: ClassVar[str] = "path"
+
+    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
+
+    def places(self) -> Iterable[str]:
+        return as_tuple(self.path)
+
+    def covers(self, place: str, other: str) -> bool:
+        return in_folder(place, other)
+
+
 def distinct(places: Iterable[str], covers: Callable[[str, str], bool]) -> list[str]:
     """The places, sorted, without those that another one covers: what they list is then sorted, and no name comes twice.
 

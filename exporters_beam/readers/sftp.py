@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from exporters_beam.options import option
-from exporters_beam.readers.remote import RemoteReader, as_tuple, in_folder
+from exporters_beam.readers.remote import FolderReader
 from exporters_beam.storages.sftp import SftpServer
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftpReader(SftpServer, RemoteReader):
+class SftpReader(SftpServer, FolderReader):
     """Read files of a server that speaks SFTP, in the order of their paths.
 
     `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
@@ -29,13 +26,3 @@ class SftpReader(SftpServer, RemoteReader):
             sftp_password: ${secret:env:SFTP_PASSWORD}
             path: dumps
     """
-
-    place_option: ClassVar[str] = "path"
-
-    path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-
-    def places(self) -> Iterable[str]:
-        return as_tuple(self.path)
-
-    def covers(self, place: str, other: str) -> bool:
-        return in_folder(place, other)
