@@ -32,14 +32,14 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.folders import FolderStorage
+from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
 
 BLOCK = 1 << 18
 """Bytes that are handed to the connection at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FtpStorage(FolderStorage):
+class FtpStorage(ConnectionStorage):
     """One server. Names are paths: from the folder of the user on, or from / on."""
 
     host: str
@@ -263,18 +263,8 @@ class FtpStorage(FolderStorage):
         patiently(look, min(2, self.attempts))
 
     @contextmanager
-    def _answers(self, name: str, writing: bool = False) -> Iterator[None]:
-        """Turns what ftplib raises into StorageError. A connection that broke is not used again."""
-        try:
-            with self._told(name, writing):
-                yield
-        except StorageError as error:
-            if error.passing:
-                self._forget()
-            raise
-
-    @contextmanager
     def _told(self, name: str, writing: bool) -> Iterator[None]:
+        """Turns what ftplib raises into StorageError."""
         try:
             yield
         except StorageError:
@@ -323,9 +313,7 @@ class FtpServer(Connected):
 
 
 def _rename(connection: ftplib.FTP, old: str, new: str) -> None:
-    """On a server that does not replace, what stands under the name is moved aside until the new file has it, and comes
-    back where that fails."""
-    aside = f"{old}.old"
+    """In the place of what may be there, also on a server that does not replace."""
     try:
         connection.rename(old, new)
         return
@@ -334,16 +322,8 @@ def _rename(connection: ftplib.FTP, old: str, new: str) -> None:
             connection.size(new)
         except ftplib.error_perm:
             raise error from None  # There is no file: it was refused for another reason.
-    with suppress(ftplib.error_perm):
-        connection.delete(aside)
-    connection.rename(new, aside)
-    try:
-        connection.rename(old, new)
-    except BaseException:
-        with suppress(Exception):
-            connection.rename(aside, new)
-        raise
-    connection.delete(aside)
+    rename_over(connection, connection.delete, ftplib.error_perm, old, new)
+    connection.delete(aside_of(old))
 
 
 class _Tls(ftplib.FTP_TLS):

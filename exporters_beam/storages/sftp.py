@@ -37,7 +37,7 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.folders import FolderStorage
+from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
 
 WHAT, EXTRA = "the storage sftp", "sftp"
 
@@ -46,7 +46,7 @@ REQUEST = 32768
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftpStorage(FolderStorage):
+class SftpStorage(ConnectionStorage):
     """One server. Names are paths: from the folder of the user on, or from / on."""
 
     host: str
@@ -221,8 +221,7 @@ class SftpStorage(FolderStorage):
             self.client.stat(folder)  # Another worker has made it just now.
 
     def _rename(self, old: str, new: str) -> None:
-        """A server without posix-rename, or that refuses it, does not replace: what stands under the name is moved aside
-        until the new file has it, and comes back where that fails."""
+        """In the place of what may be there, also on a server without posix-rename, or that refuses it."""
         connection = self.client
         try:
             connection.posix_rename(old, new)
@@ -230,23 +229,14 @@ class SftpStorage(FolderStorage):
         except OSError as error:
             if error.errno != errno.EACCES and "unsupported" not in str(error).lower():
                 raise
-        aside = f"{old}.old"
         try:
             connection.rename(old, new)
         except OSError:
             if not modes.S_ISREG(connection.stat(new).st_mode or 0):  # Where there is nothing that is what is told.
                 raise
-            with suppress(OSError):
-                connection.remove(aside)
-            connection.rename(new, aside)
-            try:
-                connection.rename(old, new)
-            except BaseException:
-                with suppress(Exception):
-                    connection.rename(aside, new)
-                raise
+            rename_over(connection, connection.remove, OSError, old, new)
         with suppress(OSError):
-            connection.remove(aside)
+            connection.remove(aside_of(old))
 
     def delete(self, name: str) -> None:
         def remove() -> None:
@@ -260,18 +250,8 @@ class SftpStorage(FolderStorage):
         patiently(lambda: self._stat("."), min(2, self.attempts))
 
     @contextmanager
-    def _answers(self, name: str) -> Iterator[None]:
-        """Turns what paramiko raises into StorageError. A connection that broke is not used again."""
-        try:
-            with self._told(name):
-                yield
-        except StorageError as error:
-            if error.passing:
-                self._forget()
-            raise
-
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _told(self, name: str, writing: bool) -> Iterator[None]:
+        """Turns what paramiko raises into StorageError."""
         paramiko = client("paramiko", WHAT, EXTRA)
         try:
             yield
