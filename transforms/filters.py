@@ -105,15 +105,10 @@ def _match(expected: Any, n: int) -> Check:
     return matches
 
 
-def _may_hold(wanted: Sequence[Any] | None, known: Known) -> bool:
+def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
     """Whether one of these values may be in a column. Only texts are compared with texts, and numbers with numbers."""
     kinds = (str,) if isinstance(known.least, str) else (int, float)
-    for value in (None,) if wanted is None else wanted:
-        if wanted is None or not isinstance(value, kinds):
-            return True
-        if known.least <= value <= known.most:
-            return True
-    return False
+    return any(not isinstance(value, kinds) or known.least <= value <= known.most for value in wanted)
 
 
 def _reach(record: Any, path: tuple[str, ...]) -> Any:
@@ -187,6 +182,7 @@ class KeyValueFilter:
     )
     nested_field_separator: str = option("splits names into paths; empty: names are not split", default=".")
     _holds: Any = field(init=False, repr=False, compare=False, default=None)
+    _wanted: Any = field(init=False, repr=False, compare=False, default=())
     _reads: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -198,6 +194,8 @@ class KeyValueFilter:
                 holds = _matches_one(conditions[0][0][0], _expression(self.keys[0]["value"], 0))
         object.__setattr__(self, "_holds", holds)
         object.__setattr__(self, "_reads", frozenset(path[0] for path, _ in conditions))
+        wanted = ((path[0], self._values(n)) for n, (path, _) in enumerate(conditions) if len(path) == 1)
+        object.__setattr__(self, "_wanted", tuple((name, values) for name, values in wanted if values is not None))
 
     @property
     def reads(self) -> frozenset[str] | None:
@@ -206,12 +204,9 @@ class KeyValueFilter:
 
     def may_keep(self, known: Mapping[str, Known]) -> bool:
         """Whether it keeps any record of which this is known: false only where a condition cannot hold."""
-        return all(
-            len(path) > 1 or path[0] not in known or _may_hold(self._wanted(n), known[path[0]])
-            for n, (path, _) in enumerate(_conditions(self.keys, self.nested_field_separator, self.regex))
-        )
+        return all(_may_hold(values, known[name]) for name, values in self._wanted if name in known)
 
-    def _wanted(self, n: int) -> Sequence[Any] | None:
+    def _values(self, n: int) -> Sequence[Any] | None:
         """The values that a condition wants, None where it does not name them."""
         operator, value = self.keys[n].get("operator") or "==", self.keys[n]["value"]
         if self.regex or operator not in ("==", "in"):
