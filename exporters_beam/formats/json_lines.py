@@ -83,7 +83,7 @@ class JsonLinesDeserializer:
             cut = piece.rfind(b"\n") + 1
             held += len(piece)
             if cut:
-                data = b"".join((*parts, piece[:cut])) if parts != [b""] else piece[:cut]
+                data = b"".join((*parts, piece[:cut]))
                 if held > self.max_record_bytes:
                     yield from self._short_lines(data, mark)
                 elif self._splits:
@@ -93,7 +93,8 @@ class JsonLinesDeserializer:
                 else:
                     yield data, data.count(b"\n"), len(data) + mark
                 parts, mark, held = [], 0, len(piece) - cut
-            parts.append(piece[cut:])
+            if held:  # A chunk of one part is not copied.
+                parts.append(piece[cut:])
             if held > self.max_record_bytes:
                 raise too_long("line", "bytes", self.max_record_bytes)
             piece = stream.read(PIECE)
