@@ -103,14 +103,7 @@ class Plan:
         filters = [self.steps[0].component] if self.filters_first else []
         lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
-        fields: set[str] = set()
-        unproved = ""
-        for judge in judges:
-            reads = getattr(judge, "reads", None)
-            if reads is None:
-                unproved = unproved or f"what the {judge.kind} reads of a record cannot be proved"
-            else:
-                fields |= reads
+        fields, unproved = _reads(judges)
         lines = lines and not unproved
         if not filters and not lines:
             why = "there is no filter before the first transform"
@@ -120,7 +113,7 @@ class Plan:
             why = "only JSON lines and CSV can be decoded in part"
         else:
             why = unproved
-        return Pushdown(None if why else frozenset(fields), lines, why)
+        return Pushdown(None if why else fields, lines, why)
 
     @property
     def needed(self) -> frozenset[str] | None:
@@ -132,12 +125,8 @@ class Plan:
         judges = [step.component for step in self.steps if step.kind == "keep"]
         if len(judges) < len(self.steps):
             return None
-        for judge in [*judges, *([self.grouper] if self.grouper is not None else [])]:
-            reads = getattr(judge, "reads", None)
-            if reads is None:
-                return None
-            fields |= reads
-        return fields
+        read, unproved = _reads([*judges, *([self.grouper] if self.grouper is not None else [])])
+        return None if unproved else fields | read
 
     @property
     def skips(self) -> bool:
@@ -271,6 +260,14 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
+
+
+def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:
+    """The top-level fields that these filters and groupers look at, and which of them cannot be proved to look at no others."""
+    known = [getattr(judge, "reads", None) for judge in judges]
+    unproved = next((judge.kind for judge, reads in zip(judges, known, strict=True) if reads is None), "")
+    fields = frozenset[str]().union(*(reads for reads in known if reads is not None))
+    return fields, f"what the {unproved} reads of a record cannot be proved" if unproved else ""
 
 
 def _on_error(spec: ExportSpec, now: datetime) -> OnError:
