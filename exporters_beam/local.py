@@ -38,7 +38,7 @@ def processes(plan: Plan, options: Options, asked: int | None) -> int:
     side_by_side = plan.names is not None and getattr(plan.writer, "to_folders", False) and not plan.limit
     if not side_by_side or plan.copied or not getattr(plan.reader, "on_this_machine", False):
         return 1
-    return min(cores(), _parts(plan))
+    return min(cores(), _parts(plan)) if cores() > 1 else 1
 
 
 def cores() -> int:
