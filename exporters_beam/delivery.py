@@ -273,12 +273,12 @@ class EncodeBlocks(Step):
         if not lines:
             return []
         ref = BlockRef("", 0, sum(map(len, lines)), 0, len(lines), len(lines), False, (mark.unit, mark.range, 0), 0)
-        return [(GROUP, pickle.dumps(self._segment.add(None, b"".join(lines), list(map(len, lines)), ref), 5))]
+        return [staged_block(None, self._segment.add(None, b"".join(lines), list(map(len, lines)), ref))]
 
     def _end(self, mark: Mark) -> list[Any]:
         if mark.staged:
             refs, mark = blocks_of(mark.staged, mark)
-            return [*((group_key(group), pickle.dumps(ref, 5)) for group, ref in refs), TaggedOutput(TALLIES, mark)]
+            return [*(staged_block(group, ref) for group, ref in refs), TaggedOutput(TALLIES, mark)]
         found: list[Any] = []
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))
@@ -339,7 +339,7 @@ class EncodeBlocks(Step):
                        tuple(block.ordinals), tuple(block.draws))  # fmt: skip
         ref = self._segment.add(group, payload, sizes, ref)
         self._number += 1
-        return [(group_key(group), pickle.dumps(ref, 5)), *failures]
+        return [staged_block(group, ref), *failures]
 
     def _encode_table(self, block: _Block) -> tuple[bytes, bytes, list[Any]]:
         """The block's payload and schema; records that do not fit are taken out of the block and fail."""
@@ -385,9 +385,9 @@ def _number_of(failed: TaggedOutput) -> int:
     return number
 
 
-def group_key(group: tuple[str, ...] | None) -> bytes:
-    """A group, None for dead letters, as the deterministic key of a shuffle."""
-    return json.dumps(group).encode()
+def staged_block(group: tuple[str, ...] | None, ref: BlockRef) -> tuple[bytes, bytes]:
+    """A block as it crosses the shuffle: its group, None for dead letters, as a deterministic key, and its reference."""
+    return json.dumps(group).encode(), pickle.dumps(ref, 5)
 
 
 def _draw(seed: int, position: Position, n: int) -> int:

@@ -24,7 +24,7 @@ from exporters_beam.delivery import (
     Delivery,
     EncodeBlocks,
     Enough,
-    group_key,
+    staged_block,
 )
 from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
@@ -231,7 +231,7 @@ class ReadFooter(beam.DoFn):
         if segment is None:
             return
         for group, ref in segment.blocks:
-            yield group_key(group), pickle.dumps(ref, 5)
+            yield staged_block(group, ref)
         for mark in segment.marks:
             yield TaggedOutput(TALLIES, mark)
 

@@ -7,13 +7,12 @@ the same.
 
 from __future__ import annotations
 
-import pickle
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from exporters_beam.delivery import EncodeBlocks, group_key
+from exporters_beam.delivery import EncodeBlocks, staged_block
 from exporters_beam.formats import columnar
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
@@ -123,7 +122,7 @@ class EncodeColumns(EncodeBlocks):
         ref = self._segment.add((), payload, array("I", bytes(4 * count)), ref)
         self._number += 1
         self._kept += count
-        return [*found, (group_key(()), pickle.dumps(ref, 5))]
+        return [*found, staged_block((), ref)]
 
     def _batches(self, columns: Columns) -> Iterator[Batch]:
         unit, number, first, data = columns.chunk
