@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from isal.isal_zlib import crc32
+
 from exporters_beam.errors import DestinationError
 from exporters_beam.records import BlockRef, Mark, Unit
 
@@ -136,7 +138,7 @@ class Segment:
             file = self._file or self._create()
             file.write(payload)
             file.write(index)
-        ref = ref._replace(segment=self.path, offset=self._offset, crc=zlib.crc32(index, zlib.crc32(payload)))
+        ref = ref._replace(segment=self.path, offset=self._offset, crc=crc32(index, crc32(payload)))
         self._offset += len(payload) + len(index)
         self._blocks.append((group, ref))
         return ref
@@ -279,7 +281,7 @@ class Blocks:
     def payload(self, ref: BlockRef) -> bytes:
         """The block's records. Raises DestinationError where they are not those that were staged."""
         data = self._read(ref, ref.offset, ref.length + 4 * ref.total)
-        if zlib.crc32(data) != ref.crc:
+        if crc32(data) != ref.crc:
             raise DestinationError(
                 f"the staged segment {ref.segment} was damaged after it was written (byte {ref.offset:,} and behind); "
                 "run without --resume"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, RecordError, SourceError
@@ -19,6 +20,9 @@ from exporters_beam.records import Known, Record, Skipped
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
 """A chunk has at most so many records, and about so many bytes."""
+
+FEW, LOOKED_AT = 100, 10_000
+"""Rows below which, and rows up to which, it is looked whether a column's values repeat."""
 
 ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
@@ -385,9 +389,12 @@ class ParquetFormat:
         if not want.fields:
             raise RecordError("the records have no keys, and a Parquet file needs one column at least")
         have = [(b"", want)] if self._given else [(schema, types.load(schema)) for schema in schemas]
+        tables = self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want)))
+        first = next(tables, None)
+        schema = arrow.arrow_schema(want)
         options = {"compression": self.codec, "compression_level": self.codec_level}
-        with pq.ParquetWriter(_Sink(out), arrow.arrow_schema(want), **options) as writer:
-            for table in self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want))):
+        with pq.ParquetWriter(_Sink(out), schema, use_dictionary=_repeating(schema, first), **options) as writer:
+            for table in chain(() if first is None else (first,), tables):
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def _row_groups(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -406,6 +413,24 @@ class ParquetFormat:
                 count, size = max(count - self.row_group_size, 0), sum(b.nbytes for b in waiting)
         if count:
             yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+def _repeating(schema: Any, first: Any) -> list[str]:
+    """The columns that a dictionary makes smaller: all but those whose values mostly differ, as far as the first row group
+    tells. For these a dictionary takes time and leaves zstd less to find."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    different = set()
+    for name in schema.names if first is not None and first.num_rows >= FEW else ():
+        column = first.column(name).slice(0, LOOKED_AT)
+        if not pa.types.is_nested(column.type) and 2 * pc.count_distinct(column).as_py() > len(column):
+            different.add(name)
+    sink = io.BytesIO()
+    pq.write_table(schema.empty_table(), sink)  # Parquet has names of its own for what is nested.
+    paths = pq.ParquetFile(sink).schema
+    return [column.path for column in map(paths.column, range(len(paths))) if column.path not in different]
 
 
 class _Sink(io.RawIOBase):

@@ -105,12 +105,22 @@ NOON = datetime.datetime(2026, 1, 31, 12)
         pa.array([[1, 2]], pa.list_(pa.int64(), 2)),
         pa.array([{}], pa.struct([])),
         pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xff")),
+        # The two halves of one letter: as bytes in a row they are UTF-8.
+        pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer("é".encode())),
         pa.array([NOON], pa.timestamp("us")).cast(pa.date64()),
     ],
 )
 def test_what_only_records_can_tell_is_left_to_them(array: Any) -> None:
     with pytest.raises((columnar.Unlike, pa.ArrowException, ValueError, KeyError)):
         columnar.checked(pa.RecordBatch.from_arrays([array], names=["x"]))
+
+
+@pytest.mark.parametrize("texts", [["é", "", "ü"], ["", "日本", ""], ["a", None, "é"], ["x" * 5, "é" * 40, "z"]])
+def test_text_beyond_ascii_stays_columns(texts: list[Any]) -> None:
+    array = pa.array(texts)
+    for part in (array, array.slice(1), array.slice(0, 2), array.slice(1, 1)):
+        found = columnar.checked(pa.RecordBatch.from_arrays([part], names=["x"]))
+        assert found.column(0).equals(part)
 
 
 SCHEMA = {

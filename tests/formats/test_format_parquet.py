@@ -181,6 +181,16 @@ def test_large_records_end_a_row_group_early(monkeypatch: pytest.MonkeyPatch) ->
     assert [about.row_group(i).num_rows for i in range(about.num_row_groups)] == [8, 8]
 
 
+def test_columns_whose_values_differ_have_no_dictionary() -> None:
+    rows = [{"id": f"n{i}", "kind": f"k{i % 3}", "x": i / 7, "inner": {"id": i}, "tags": [str(i)]} for i in range(2000)]
+    data = written(ParquetFormat(), rows[:1000], rows[1000:])
+    group = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    with_one = {path for path, column in columns.items() if column.has_dictionary_page}
+    assert with_one == {"kind", "inner.id", "tags.list.element"}
+    assert records(data) == rows
+
+
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip", "none"])
 def test_codecs(codec: str) -> None:
     data = written(ParquetFormat(codec=codec), [{"a": "x" * 100}] * 50)
