@@ -27,7 +27,7 @@ from exporters_beam.naming import FileNames
 from exporters_beam.records import Batch, BlockRef, Failure, Lines, Mark, Position
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, blocks_of, in_order
-from exporters_beam.transforms.steps import Step, ready, taken_up
+from exporters_beam.transforms.steps import Step, ready, taken_up, whole
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -65,6 +65,7 @@ class Delivery:
     md5: bool = False
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
+    added: tuple[str, ...] = ()
 
     @property
     def table(self) -> bool:
@@ -115,6 +116,7 @@ class EncodeBlocks(Step):
         self._key = self._grouper.key if self._grouper is not None else None
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         self._texts = getattr(self._delivery.format, "format_all", None)
+        self._extended: Any = getattr(self._delivery.format, "extend_all", None)
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -168,18 +170,25 @@ class EncodeBlocks(Step):
         self, batch: Batch, groups: list[tuple[str, ...]] | None
     ) -> tuple[list[bytes], list[tuple[str, ...]] | None, Batch, list[Any]]:
         """Each record as text, with the groups and the batch without those that cannot be written."""
-        if self._texts is not None:
-            try:
+        try:
+            if batch.lines:
+                return self._extended(batch.lines, batch.records, self._delivery.added), groups, batch, []
+            if self._texts is not None:
                 return self._texts(batch.records), groups, batch, []
-            except Exception:  # Some record is at fault: one after the other.
-                pass
-        write, records = self._delivery.format.format, batch.records
-        if groups is None:
+        except Exception:  # Some record is at fault: one after the other.
+            pass
+        write = self._delivery.format.format
+        if groups is None and not batch.lines:
             texts, batch, emitted = self.each(write, batch, FORMATTER)
             return texts, None, batch, emitted
-        pairs = batch._replace(records=list(zip(groups, records, strict=True)))
-        found, batch, emitted = self.each(lambda pair: (pair[0], write(pair[1])), pairs, FORMATTER, records.__getitem__)
-        return [text for _, text in found], [group for group, _ in found], batch, emitted
+
+        def written(row: tuple[tuple[str, ...], bytes, Any]) -> tuple[tuple[str, ...], bytes]:
+            group, line, record = row
+            return group, self._extended([line], [record], self._delivery.added)[0] if line else write(record)
+
+        rows = zip(groups or repeat(()), batch.lines or repeat(b""), batch.records)  # noqa: B905
+        found, batch, emitted = self.each(written, batch._replace(records=list(rows)), FORMATTER, whole(batch))
+        return [text for _, text in found], None if groups is None else [group for group, _ in found], batch, emitted
 
     def _add_each(self, batch: Batch, groups: list[tuple[str, ...]], texts: list[bytes]) -> list[Any]:
         """Texts of different groups. A group's block is staged behind the record with which it is full."""

@@ -107,7 +107,10 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if pushed.complete and pushed.fields is not None:
         yield f"pushdown: of a record {_named(pushed.fields)} decoded, since nothing else is looked at"
     elif pushed.fields is not None and plan.filters_first:
-        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides"
+        then = f", and then {_named(pushed.later)} decoded" if pushed.later is not None else ""
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides{then}"
+    elif pushed.later is not None:
+        yield f"pushdown: of a record {_named(pushed.later)} decoded, since nothing else is looked at"
     elif plan.columnar:
         read = "" if plan.columns is None else f", and {_named(plan.columns)} read"
         yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
@@ -117,6 +120,10 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield "row groups are not read where their statistics say that the filter drops all they hold"
     if pushed.lines:
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
+    if pushed.added is not None:
+        names = ", ".join(pushed.added)
+        what = f"{names} {'is' if len(pushed.added) == 1 else 'are'} added behind it" if names else "nothing is added"
+        yield f"lines keep what stands in them: {what} (formatter option reencode: true writes them anew)"
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"

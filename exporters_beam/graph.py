@@ -91,7 +91,8 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source))
     return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
-                    plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error)  # fmt: skip
+                    plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error,
+                    plan.pushdown.added or ())  # fmt: skip
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
@@ -241,7 +242,8 @@ def _decoder(plan: Plan, source: Source) -> Decode:
     if plan.columnar:
         return SiftColumns(source, first, plan.on_error)
     return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
-                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper, plan.pushdown.complete)  # fmt: skip
+                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper, plan.pushdown.complete,
+                  plan.pushdown.added, plan.pushdown.later)  # fmt: skip
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> Any:

@@ -42,12 +42,17 @@ class Pushdown:
     `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
     records that pass are handed on as the lines they are; with `complete` nothing else is ever looked at, so that nothing
     else is decoded. `why` says what stands against it.
+
+    `added`, where it is not None, are the fields that steps add, in order, while no step changes any other: records keep
+    their lines, and of those that pass the first filter `later` fields are decoded, None for all.
     """
 
     fields: frozenset[str] | None = None
     lines: bool = False
     why: str = ""
     complete: bool = False
+    added: tuple[str, ...] | None = None
+    later: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Plan:
                 return Pushdown(lines=True)
         if glances and self.needed is not None:
             return Pushdown(self.needed, complete=True)
+        if self._added is not None:
+            return self._keeping_lines(self._added)
         filters = [self.steps[0].component] if self.filters_first else []
         lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
@@ -122,10 +129,9 @@ class Plan:
         fields: frozenset[str] | None = getattr(self.format, "needs", None)
         if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
             return None
-        judges = [step.component for step in self.steps if step.kind == "keep"]
-        if len(judges) < len(self.steps):
+        if any(step.kind != "keep" and _adds(step) is None for step in self.steps):
             return None
-        read, unproved = _reads([*judges, *([self.grouper] if self.grouper is not None else [])])
+        read, unproved = _reads(self._readers)
         return None if unproved else fields | read
 
     @property
@@ -169,6 +175,36 @@ class Plan:
             and bool(getattr(self.format, "takes_lines", False))
             and not (self.limit or self.sample)
         )
+
+    @property
+    def _readers(self) -> list[Any]:
+        """What looks at records between decoding and writing."""
+        return [*(step.component for step in self.steps), *([self.grouper] if self.grouper is not None else [])]
+
+    @property
+    def _added(self) -> tuple[str, ...] | None:
+        """The fields that steps add, where records can keep the lines of JSON that they came as; None where they cannot, or
+        where no step adds anything."""
+        adding = [_adds(step) for step in self.steps if step.kind != "keep"]
+        if (
+            not adding
+            or None in adding
+            or _reads(self._readers)[1]
+            or not getattr(self.deserializer, "gives_lines", False)
+            or not getattr(self.format, "takes_lines", False)
+            or (self.limit or self.sample)
+        ):
+            return None
+        return tuple(dict.fromkeys(name for names in adding for name in names or ()))
+
+    def _keeping_lines(self, added: tuple[str, ...]) -> Pushdown:
+        if not self.spec.settings.pushdown:
+            return Pushdown(why="it is turned off", added=added)
+        first, others = self._readers[:1], self._readers[1:]
+        if not self.filters_first:
+            first, others = [], self._readers
+        later = _reads(others)[0].union(added)
+        return Pushdown(_reads(first)[0] if first else later, added=added, later=later)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -260,6 +296,12 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
+
+
+def _adds(step: StepPlan) -> tuple[str, ...] | None:
+    """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
+    adds: tuple[str, ...] | None = getattr(step.component, "adds", None) if step.kind == "map" else None
+    return adds
 
 
 def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:

@@ -79,6 +79,10 @@ class Batch(NamedTuple):
 
     `numbers` says where in the range each record came from; records that one record became have the same. `failures`
     are those of the batch that failed a step and are set aside, on their way to the encoder.
+
+    Where no step does more to records than add fields, `lines` holds the line of JSON that each came as, stripped, and
+    `records` may hold no more of each than what steps look at. A record that cannot be written as its line with fields
+    behind it is whole, and its line empty.
     """
 
     unit: Unit
@@ -86,6 +90,7 @@ class Batch(NamedTuple):
     numbers: Sequence[int]
     records: Sequence[Any]
     failures: tuple[Failure, ...] = ()
+    lines: Sequence[bytes] = ()
 
 
 class Lines(NamedTuple):

@@ -21,7 +21,8 @@ from exporters_beam.reading import Source
 from exporters_beam.records import Batch, Chunk, Mark, Unit
 from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
-from exporters_beam.transforms.reads import fields_read
+from exporters_beam.transforms.mappers import PythonexpTransform
+from exporters_beam.transforms.reads import fields_added, fields_read
 from exporters_beam.transforms.steps import Decode
 
 from helpers import visible
@@ -62,8 +63,11 @@ ON_ERROR = {
 }
 
 
-def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: bool, on_error: OnError) -> list[Any]:
-    """What the decoder gives for a chunk and its mark, in a form that compares NaN as equal."""
+def sifted(
+    data: bytes, component: Any, lines: bool, grouper: Any, pushdown: bool, on_error: OnError, added: Any = None
+) -> list[Any]:
+    """What the decoder gives for a chunk and its mark, in a form that compares NaN as equal. With `added` records keep their
+    lines, and what is not decoded of them is not compared."""
     from exporters_beam.compressions.none import Plain
     from exporters_beam.formats.json_lines import JsonLinesDeserializer
     from exporters_beam.readers.fs import FsReader
@@ -73,14 +77,29 @@ def sifted(data: bytes, component: Any, lines: bool, grouper: Any, pushdown: boo
     if pushdown:
         judges = [judge for judge in (component, grouper if lines else None) if judge is not None]
         fields = frozenset().union(*(judge.reads for judge in judges))
-    decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper)
+    later: frozenset[str] | None = None
+    if added is not None and pushdown:
+        later = grouper.reads.union(added) if grouper is not None else frozenset(added)
+        fields = component.reads if component is not None else later
+    decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper, False, added, later)
     decode.setup()
     decode.start_bundle()
     found = [*decode.process(Chunk(UNIT, 0, 0, data))]
     if not any(isinstance(element, TaggedOutput) for element in found):  # nothing follows what ends the export
         found += decode.process(Mark(UNIT, 0, (), True))
     decode.finish_bundle()
+    if added is not None:
+        found = [with_known(each, grouper.reads if grouper is not None else frozenset()) for each in found]
     return sorted(shown(element) for each in found for element in apart(each))  # lines of groups come group by group
+
+
+def with_known(element: Any, fields: frozenset[str]) -> Any:
+    """A batch whose records show, where they have a line, these fields of theirs and the line itself."""
+    if not isinstance(element, Batch) or not element.lines:
+        return element
+    pairs = zip(element.lines, element.records, strict=True)
+    known = [({name: r.get(name, "absent") for name in fields}, line) if line else r for line, r in pairs]
+    return element._replace(records=known)
 
 
 def apart(element: Any) -> list[Any]:
@@ -114,6 +133,20 @@ def test_hostile_lines_alone_and_among_good_ones(name, on_error):
                     sifted(data, FILTERS[name], lines, grouper, way, ON_ERROR[on_error]) for way in (True, False)
                 )
                 assert on == off, (line[:80], lines, grouper)
+
+
+@pytest.mark.parametrize("on_error", ON_ERROR)
+@pytest.mark.parametrize("name", FILTERS)
+def test_hostile_lines_that_fields_are_added_to(name, on_error):
+    good = b'{"a":1,"b":1}\n{"a":7,"b":1}\n'
+    for line in (*HOSTILE, b'{"n":1,"a":1}', b'{"\\u006e":1,"a":1}', b'{"a":1,"b":{"n":1}}', b"{ }"):
+        for data in (line, line + b"\n", good + line + b"\n" + good):
+            for grouper in GROUPERS.values():
+                on, off = (
+                    sifted(data, FILTERS[name], False, grouper, way, ON_ERROR[on_error], ("n", "m"))
+                    for way in (True, False)
+                )
+                assert on == off, (line[:80], grouper)
 
 
 values = st.recursive(
@@ -198,6 +231,114 @@ SHAPES: dict[str, dict] = {
     "csv": {"formatter": {"name": "csv", "options": {"fields": ["n", "a"]}}, "on_error": "skip"},
     "limit": {"options": {"items_limit": 5}},
 }
+
+
+ADDING = {
+    "a number": ["item.update(n=item['x'] / 8)"],
+    "several": ["item.update({'n': item['x'], 'm': [item['x'], 'a,b']})", "item.update(k=item['n'], n='é')"],
+    "what is there": ["item.update(b=item['x'])"],
+    "small numbers and nulls": ["item.update(n=item['x'] * 1e-7, m=None, k={'é': item.get('absent')})"],
+    "not for every record": ["item.update(n=8 / item['x'])"],
+    "infinite": ["item.update(n=item['x'] * 1e308)"],
+}
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("adding", ADDING)
+def test_exports_that_add_fields_are_the_same_with_and_without(adding, grouped, last, tmp_path):
+    lines = [
+        b'{"a":1,"x":%d,"g":"%c","b": [1.50, "\\u00e9"]}' % (n % 41, "pqr"[n % 3].encode()) if n % 3 else
+        b'{ "x":%d , "a":1, "g":"p", "z":1e5 }' % n for n in range(200)
+    ]  # fmt: skip
+    for n, line in (
+        (3, b'{"a":1,"x":oops}'),
+        (50, b'{"a":1,"x":"text","b":[1e5]}'),
+        (90, b'{"a":1}'),
+        (91, b'{"x":1}'),
+    ):
+        lines[n] = line
+    (tmp_path / "in.jl").write_bytes(b"\n".join(lines))
+    found = []
+    for asked in (
+        {"pushdown": True},
+        {"pushdown": False},
+        {"formatter": {"name": "json", "options": {"reencode": True}}},
+    ):
+        out = tmp_path / str(len(found))
+        name = "{groups[0]}/part-" if grouped else "part-"
+        report = exporters_beam.run({
+            "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
+            "filter_before": {"name": "pythonexp", "options": {"python_expression": "item['a'] == 1"}},
+            "transform": {"name": "pythonexp", "options": {"python_expressions": ADDING[adding]}},
+            **({"filter_after": {"name": "pythonexp", "options": {"python_expression": "item['x'] != 7"}}} if last else {}),
+            **({"grouper": {"name": "file_key", "options": {"keys": ["g"]}}} if grouped else {}),
+            "writer": {"name": "fs", "options": {"filebase": f"{out}/{name}", "compression": "none"}},
+            "exporter_options": asked,
+            "on_error": "dead_letter",
+        })  # fmt: skip
+        letters = [
+            {**json.loads(line), "export": ""} for line in Path(report.dead_letters["name"]).read_bytes().splitlines()
+        ]
+        found.append((report.counts, letters, {name: path.read_bytes() for name, path in visible(out).items()}))
+    assert found[0] == found[1]
+    assert found[0][0] == found[2][0]
+    texts, anew = (
+        {name: list(map(json.loads, text.splitlines())) for name, text in files.items() if name.endswith(".jl")}
+        for _, _, files in (found[0], found[2])
+    )
+    assert texts == anew and list(map(list, texts)) == list(map(list, anew))
+    assert len(found[0][1]) >= 3
+
+
+def test_fields_that_are_added_stand_behind_those_that_are_there(tmp_path):
+    lines = [b'{"x": 8,  "b": [1.50 , 2]}', b'{"x":8,"n":1,"b": 1e5}', b'{"x":8,"\\u006e":[1.50]}', b' { \t"x":16}\r']
+    (tmp_path / "in.jl").write_bytes(b"\n".join(lines))
+    sections = {"transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['x'] / 8)"]}}}
+    run(tmp_path, sections)
+    assert gzip.decompress((tmp_path / "out/part-0000.jl.gz").read_bytes()).splitlines() == [
+        b'{"x": 8,  "b": [1.50 , 2],"n":1.0}', b'{"x":8,"n":1.0,"b":100000.0}', b'{"x":8,"n":1.0}', b'{ \t"x":16,"n":2.0}',
+    ]  # fmt: skip
+    (tmp_path / "in.jl").write_bytes(b'{}\n{ }\n{"a":1}')
+    sections["transform"]["options"]["python_expressions"] = ["item.update(n=1, m='x')"]
+    run(tmp_path, sections)
+    assert gzip.decompress((tmp_path / "out/part-0000.jl.gz").read_bytes()).splitlines() == [
+        b'{"n":1,"m":"x"}', b'{"n":1,"m":"x"}', b'{"a":1,"n":1,"m":"x"}',
+    ]  # fmt: skip
+    sections["transform"]["options"]["python_expressions"] = ["item.update(n=[1e999])"]
+    with pytest.raises(exporters_beam.ExportError, match=r'in.jl: record 1: formatter: Infinity is not JSON at "n.0"'):
+        run(tmp_path, sections)
+
+
+@pytest.mark.parametrize(
+    ("expressions", "reads", "adds"),
+    [
+        (["item.update(n=item['a'])"], {"a"}, ("n",)),
+        (["item.update({'n': 1, 'm': item.get('b')}, k=2)", "item.update(n=item['k'])"], {"b"}, ("n", "m", "k")),
+        ([], set(), ()),
+        (["item.update(n=item)"], None, None),
+        (["item.update(a=item['a'] + 1)"], None, None),
+        (["item.update(n=item['a'])", "item.update(a=1)"], None, None),
+        (["item.update(n=item['a'].pop())"], None, None),
+        (["item.update(item['a'])"], None, None),
+        (["item.update(**item['a'])"], None, None),
+        (["item.update({**item['a']})"], None, None),
+        (["item.update({item['a']: 1})"], None, None),
+        (["item['a'].update(n=1)"], None, None),
+        (["item.setdefault('n', 1)"], None, None),
+        (["item.update(n=item.update(m=1))"], None, None),
+        (["item.update(n=1) or item.pop('a')"], None, None),
+    ],
+)
+def test_what_expressions_add(expressions, reads, adds):
+    assert fields_added(*expressions) == (None if reads is None else (frozenset(reads), adds))
+
+
+def test_transforms_say_what_they_add():
+    transform = PythonexpTransform(python_expressions=("item.update(n=item['a'])",))
+    assert (transform.reads, transform.adds) == (frozenset("a"), ("n",))
+    transform = PythonexpTransform(python_expressions=("item.pop('a')",))
+    assert (transform.reads, transform.adds) == (None, None)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -295,6 +436,48 @@ def test_what_is_pushed_down_and_why_not(sections, fields, lines, why):
     assert pushed.why.startswith(why)
 
 
+@pytest.mark.parametrize(
+    ("sections", "fields", "later"),
+    [
+        ({}, {"a", "n"}, {"a", "n"}),
+        ({"filter": {"name": "key_value", "options": {"keys": [{"name": "b", "value": 1}]}}}, {"b"}, {"a", "n"}),
+        ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"a", "c", "n"}, {"a", "c", "n"}),
+        ({"exporter_options": {"pushdown": False}}, None, None),
+        ({"formatter": {"name": "csv", "options": {"fields": ["e", "n"]}}}, {"a", "e", "n"}, None),
+    ],
+)
+def test_what_is_decoded_where_fields_are_added(sections, fields, later):
+    config = {
+        "reader": {"name": "fs", "options": {"input": "x"}},
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['a'])"]}},
+        "writer": {"name": "fs", "options": {"filebase": "o/"}},
+    }
+    pushed = make(spec.load({**config, **sections})).pushdown
+    assert pushed.added == (None if "formatter" in sections else ("n",))
+    assert (pushed.fields, pushed.later) == tuple(None if each is None else frozenset(each) for each in (fields, later))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(a=item['a'])"]}}},
+        {"transform": {"name": "pythonmap", "options": {"map": "item"}}},
+        {"filter": {"name": "pythonexp", "options": {"python_expression": "len(item)"}}},
+        {"filter_after": {"name": "dupe", "options": {"key_field": "a"}}},
+        {"formatter": {"name": "json", "options": {"reencode": True}}},
+        {"deserializer": "json"},
+        {"writer": {"name": "fs", "options": {"filebase": "o/", "items_limit": 7}}},
+    ],
+)
+def test_where_lines_are_not_kept(sections):
+    config = {
+        "reader": {"name": "fs", "options": {"input": "x"}},
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['a'])"]}},
+        "writer": {"name": "fs", "options": {"filebase": "o/"}},
+    }
+    assert make(spec.load({**config, **sections})).pushdown.added is None
+
+
 def test_explain_tells_it(tmp_path, capsys):
     path = tmp_path / "c.json"
     config = {
@@ -307,6 +490,14 @@ def test_explain_tells_it(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "pushdown: of a record only city is decoded before the filter decides" in out
     assert "lines are handed on as they are" in out
+    expressions = {"python_expressions": ["item.update(double=item['n'] * 2, source='x')"]}
+    path.write_text(json.dumps({**config, "transform": {"name": "pythonexp", "options": expressions}}))
+    assert main(["explain", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "before the filter decides, and then only double, n, source are decoded\n" in out
+    assert (
+        "- lines keep what stands in them: double, source are added behind it (formatter option reencode: true" in out
+    )
 
 
 def test_the_option_no_pushdown(tmp_path):

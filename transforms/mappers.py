@@ -11,6 +11,7 @@ from exporters_beam.options import option
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
+from exporters_beam.transforms.reads import fields_added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class NoTransform:
     """
 
     kind: ClassVar[str] = "transform"
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+    adds: ClassVar[tuple[str, ...]] = ()
 
     def map(self, record: Record) -> Record:
         return record
@@ -51,6 +55,18 @@ class PythonexpTransform:
     def __post_init__(self) -> None:
         found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
+
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The fields that are looked at, where nothing else is done than to add some; else None."""
+        found = fields_added(*self.python_expressions)
+        return None if found is None else found[0]
+
+    @property
+    def adds(self) -> tuple[str, ...] | None:
+        """The fields that are added, in order; None where more may be done to a record."""
+        found = fields_added(*self.python_expressions)
+        return None if found is None else found[1]
 
     def map(self, record: Record) -> Record:
         for evaluate in self._evaluate:

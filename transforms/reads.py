@@ -33,22 +33,79 @@ def fields_read(*sources: str) -> frozenset[str] | None:
     """
     found: set[str] = set()
     for source in sources:
-        try:
-            tree = ast.parse(source.strip(), mode="eval")
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = _parsed(source)
+        read = None if tree is None else _read(tree)
+        if read is None:
             return None
-        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and node.attr in _CHANGING:
-                return None
-            if isinstance(node, (ast.NamedExpr, ast.Lambda)) or (isinstance(node, ast.arg) and node.arg == "item"):
-                return None
-            if isinstance(node, ast.Name) and node.id == "item":
-                name = _field(node, parents)
-                if name is None:
-                    return None
-                found.add(name)
+        found |= read
     return frozenset(found)
+
+
+def fields_added(*sources: str) -> tuple[frozenset[str], tuple[str, ...]] | None:
+    """The top-level fields of `item` that these expressions look at, and those that they add, in order, where they are proved
+    to do nothing else to it; None where they may, or where they put another value in the place of one they look at.
+
+    >>> reads, adds = fields_added("item.update(c=item['a'] + item['b'])", "item.update({'d': item['c'] * 2})")
+    >>> sorted(reads), adds
+    (['a', 'b'], ('c', 'd'))
+    >>> fields_added("item.update(a=item['a'] * 2)") is None, fields_added("item.pop('a')") is None
+    (True, True)
+    """
+    read: set[str] = set()
+    added: dict[str, None] = {}
+    for source in sources:
+        tree = _parsed(source)
+        members = _update(tree.body) if tree is not None else None
+        if members is None:
+            return None
+        for _, value in members:
+            fields = _read(value)
+            if fields is None:
+                return None
+            read |= fields - added.keys()
+        added.update((name, None) for name, _ in members)
+    return None if read & added.keys() else (frozenset(read), tuple(added))
+
+
+def _update(node: ast.expr) -> list[tuple[str, ast.expr]] | None:
+    """The members that `item.update(…)` sets, where that is what the expression is."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "update":
+        return None
+    if not isinstance(node.func.value, ast.Name) or node.func.value.id != "item" or len(node.args) > 1:
+        return None
+    members: list[tuple[str | None, ast.expr]] = []
+    for mapping in node.args:
+        if not isinstance(mapping, ast.Dict):
+            return None
+        pairs = zip(mapping.keys, mapping.values, strict=True)
+        members += [(_text(key) if key is not None else None, value) for key, value in pairs]
+    members += [(keyword.arg, keyword.value) for keyword in node.keywords]
+    named = [(name, value) for name, value in members if name is not None]
+    return named if len(named) == len(members) else None
+
+
+def _parsed(source: str) -> ast.Expression | None:
+    try:
+        return ast.parse(source.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _read(tree: ast.AST) -> set[str] | None:
+    """The top-level fields of `item` that a part of an expression looks at."""
+    found: set[str] = set()
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in _CHANGING:
+            return None
+        if isinstance(node, (ast.NamedExpr, ast.Lambda)) or (isinstance(node, ast.arg) and node.arg == "item"):
+            return None
+        if isinstance(node, ast.Name) and node.id == "item":
+            name = _field(node, parents)
+            if name is None:
+                return None
+            found.add(name)
+    return found
 
 
 def is_steady(*sources: str) -> bool:

@@ -12,8 +12,8 @@ import marshal
 import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress
-from operator import attrgetter, itemgetter
+from itertools import compress, repeat
+from operator import attrgetter, contains, itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -82,10 +82,11 @@ class Step(beam.DoFn):
                 lost.append((len(results) + len(lost), problem))
         if not lost:
             return results, batch, []
+        before = before or whole(batch)
         emitted: list[Any] = []
         aside: list[Failure] = []
         for index, error in lost:
-            record = records[index] if before is None else before(index)
+            record = before(index)
             for given in self.failed((batch.unit, batch.range, batch.numbers[index]), record, error, step):
                 (aside if given.__class__ is Failure else emitted).append(given)
         return results, without(batch, [index for index, _ in lost], aside), emitted
@@ -138,6 +139,7 @@ def without(batch: Batch, lost: list[int], aside: Iterable[Failure] = ()) -> Bat
         numbers=omitting(batch.numbers, lost),
         records=omitting(batch.records, lost),
         failures=(*batch.failures, *aside),
+        lines=omitting(batch.lines, lost) if batch.lines else (),
     )
 
 
@@ -159,7 +161,9 @@ def given(batch: Batch, emitted: list[Any]) -> list[Any]:
         number = emitted[0].value.position[2]
         end = bisect_left(batch.numbers, number)
         before = tuple(failure for failure in batch.failures if failure.position[2] < number)
-        batch = batch._replace(numbers=batch.numbers[:end], records=batch.records[:end], failures=before)
+        batch = batch._replace(
+            numbers=batch.numbers[:end], records=batch.records[:end], failures=before, lines=batch.lines[:end]
+        )
     return [*([batch] if batch.records or batch.failures else []), *emitted[:1]]
 
 
@@ -201,10 +205,12 @@ class Decode(Step):
         lines: bool = False,
         grouper: Any = None,
         complete: bool = False,
+        added: tuple[str, ...] | None = None,
+        later: frozenset[str] | None = None,
     ) -> None:
         super().__init__(filter_name, component, on_error)
         self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
-        self._complete = complete
+        self._complete, self._added, self._later = complete, added, later
 
     def setup(self) -> None:
         self._source = self._source.ready()
@@ -217,8 +223,11 @@ class Decode(Step):
         self._glance = None
         self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
         judged = self._fields is not None and (self._judge is not None or self._complete)
-        if (self._whole_lines is None and self._lines) or judged:
+        if (self._whole_lines is None and self._lines) or judged or self._added is not None:
             self._glance = self._source.deserializer.glance(self._fields)
+        self._some: Any = None
+        if self._added is not None and self._judge is not None and self._later is not None:
+            self._some = self._source.deserializer.decoder_of(self._later)
         self._key: Any = None
         if self._lines and self._grouper is not None:
             self._key = ready(self._grouper).key
@@ -231,7 +240,7 @@ class Decode(Step):
             return
         fields = sorted(self._fields)
         asked = [each for each in (self._component, self._grouper if self._key else None) if each is not None]
-        if any(len(each.reads) != 1 for each in asked):
+        if any(len(each.reads) != 1 for each in asked) or not asked:
             return
         self._glance = deserializer.glance_at(fields)
         answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
@@ -295,10 +304,13 @@ class Decode(Step):
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
-            if self._key is not None or self._complete:
+            if self._key is not None or self._complete or self._added is not None:
                 chosen = list(compress(parts, flags))
         found: list[Any]
-        if self._lines:
+        if self._added is not None:
+            records = chosen if self._some is None else self._some(texts)
+            found = given(self._with_lines(Batch(unit, number, numbers, records), texts, records_of), [])
+        elif self._lines:
             keys = None if self._key is None else self._keys(chosen)
             found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
         else:
@@ -309,6 +321,23 @@ class Decode(Step):
         self._read += len(parts)
         self._dropped += len(parts) - len(texts)
         return found
+
+    def _with_lines(self, batch: Batch, texts: list[bytes], records_of: Callable[[list[bytes]], list[Any]]) -> Batch:
+        """The batch with its lines, but for records that have a field of those that steps add: these are decoded whole."""
+        if len(batch.records) != len(texts):
+            raise ValueError("a line that was judged is not the line that was decoded")
+        lines, added = list(map(bytes.strip, texts)), frozenset(self._added or ())
+        if not any(any(map(contains, batch.records, repeat(name))) for name in added):
+            return batch._replace(lines=lines)
+        records = records_of(texts)
+        if self._some is not None:
+            self._some = records_of  # Others will have it, too.
+        elif self._later is not None:
+            self._glance = self._source.deserializer.glance(None)
+        for index, record in enumerate(records):
+            if not added.isdisjoint(record):
+                lines[index] = b""
+        return batch._replace(records=records, lines=lines if any(lines) else ())
 
     def _keys(self, parts: list[Any]) -> list[tuple[str, ...]]:
         return list(map(self._key, parts)) if self._groups is None else self._groups.on(parts)
@@ -328,6 +357,8 @@ class Decode(Step):
 
     def _each(self, chunk: Chunk) -> list[Any]:
         """One record after the other: a chunk in which some are at fault."""
+        from exporters_beam.formats.json_lines import is_sound
+
         found: list[Any] = []
         for (unit, number, n), record, raw in self._source.decode_each(chunk):
             self._read += 1
@@ -336,6 +367,8 @@ class Decode(Step):
                         for each in self.give(record)]  # fmt: skip
             else:
                 alone = Batch(unit, number, (n,), (record,))
+                if self._added is not None and is_sound(raw) and record.keys().isdisjoint(self._added):
+                    alone = alone._replace(lines=(raw.strip(),))
                 kept = [alone] if self._keep is None else self.batch(alone)
                 if (
                     self._lines
@@ -424,7 +457,8 @@ def sifted(step: Step, keep: Any, batch: Batch) -> tuple[Batch, int, list[Any]]:
     except Exception:  # There are values whose truth is an error.
         flags, left, more = step.each(lambda record: bool(keep(record)), left)
         kept, emitted = list(compress(left.records, flags)), emitted + more
-    return left._replace(numbers=list(compress(left.numbers, flags)), records=kept), len(flags) - len(kept), emitted
+    numbers, lines = list(compress(left.numbers, flags)), list(compress(left.lines, flags)) if left.lines else ()
+    return left._replace(numbers=numbers, records=kept, lines=lines), len(flags) - len(kept), emitted
 
 
 class Keep(Step):
@@ -450,7 +484,9 @@ class Map(Step):
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
     def batch(self, batch: Batch) -> list[Any]:
-        before = copied(batch.records) if self._copies else None
+        before = None
+        if self._copies:
+            before = copied(batch.records) if not batch.lines else lambda index: _as_it_came(batch, index)
         records, batch, emitted = self.each(self._component.map, batch, before=before)
         return given(batch._replace(records=records), emitted)
 
@@ -486,6 +522,19 @@ class FlatMap(Step):
                 yield batch._replace(numbers=numbers, records=records, failures=tuple(failures))
                 numbers, records, failures = [], [], []
         yield from given(batch._replace(numbers=numbers, records=records, failures=tuple(failures)), [])
+
+
+def whole(batch: Batch) -> Callable[[int], Any]:
+    """A function that gives each record of a batch, by its index, with all its fields."""
+    if not batch.lines:
+        return batch.records.__getitem__
+    return lambda index: {**_as_it_came(batch, index), **batch.records[index]}
+
+
+def _as_it_came(batch: Batch, index: int) -> Any:
+    from exporters_beam.formats.json_lines import parse
+
+    return parse(batch.lines[index]) if batch.lines[index] else batch.records[index]
 
 
 def copied(records: Sequence[Any]) -> Callable[[int], Any]:

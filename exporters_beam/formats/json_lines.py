@@ -156,6 +156,11 @@ class JsonLinesDeserializer:
 
         return glanced
 
+    def decoder_of(self, fields: frozenset[str]) -> Callable[[list[bytes]], list[Record]]:
+        """A function that makes records of lines which `glance` has passed, with these fields only."""
+        decode = _decoder_of(fields)
+        return lambda lines: decode(b"\n".join(lines)) if lines else []
+
     def decode_each(self, data: bytes | Split) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, line in enumerate(_text(data).split(b"\n")):
             if line and not line.isspace():
@@ -291,7 +296,8 @@ class JsonFormat:
     text, UUIDs text, decimals numbers with all their digits, bytes base64 text, tuples arrays and keys that are not
     text text. Lone surrogates are written as escapes. NaN and infinities fail the record unless `allow_nan` is true;
     sets and other values that JSON does not know always do. Where records come from JSON lines and no step can change
-    them, lines are handed on as they are, white space and order of digits included, unless `reencode` is true.
+    them, lines are handed on as they are, white space and order of digits included, unless `reencode` is true; where
+    steps only add fields (`item.update(new=…)`), these stand behind what is in the line.
 
     Lines go to files named .jl; with `jsonlines: false` each file is one array and named .json. `pretty_print` with
     lines writes each value over several lines, which few programs read as JSON lines.
@@ -310,7 +316,9 @@ class JsonFormat:
     pretty_print: bool = option("indent by 2 spaces and sort keys", type="bool", default=False)
     allow_nan: bool = option("write NaN, Infinity and -Infinity, which are not valid JSON", type="bool", default=False)
     ensure_ascii: bool = option("write characters beyond ASCII as \\uXXXX escapes", type="bool", default=False)
-    reencode: bool = option("write also those lines anew that nothing has changed", type="bool", default=False)
+    reencode: bool = option(
+        "write also those lines anew that nothing has changed or only added to", type="bool", default=False
+    )
 
     _options: int = field(init=False, repr=False, compare=False, default=_PLAIN)
 
@@ -361,6 +369,36 @@ class JsonFormat:
                 texts[index] = self._checked(texts[index], records[index])
                 at = together.rfind(sign, 0, ends[index - 1] if index else 0)
         return texts
+
+    def extend_all(self, lines: Sequence[bytes], records: Sequence[Any], added: Sequence[str]) -> list[bytes]:
+        """Each line of JSON, an object, with the `added` fields of its record behind its own; where the line is empty, what
+        `format` gives for the record. Raises anything where one is at fault."""
+        if b"" in lines:
+            pairs = zip(lines, records, strict=True)
+            return [self.extend_all([line], [r], added)[0] if line else self.format(r) for line, r in pairs]
+        if not added:
+            return list(lines)
+        ends = [self._members(name, [record[name] for record in records]) for name in added]
+        end = ends[0] if len(ends) == 1 else map(b"".join, zip(*ends, strict=True))
+        texts = [b"%b%b}" % (line[:-1], more) for line, more in zip(lines, end)]  # noqa: B905
+        for index, line in enumerate(lines):
+            if line[1] != 34 and not line[1:-1].strip():  # No comma behind a brace.
+                texts[index] = b"{" + texts[index][len(line) :]
+        return texts
+
+    def _members(self, name: str, values: list[Any]) -> list[bytes]:
+        """Each value as a member of an object that has others, with a comma before."""
+        start = b"," + self.format({name: None})[1:-5]
+        together = orjson.dumps(values, _default, self._options)[1:-1]
+        texts = together.split(b",")
+        if len(texts) != len(values) or any(together.rfind(sign) >= 0 for sign in _SIGNS) or not _WRITES_PLUS:
+            try:
+                texts = [self.format([value])[1:-1] for value in values]
+            except Exception:
+                for value in values:
+                    self.format({name: value})  # Says which field it is.
+                raise
+        return [start + text for text in texts]
 
     def _checked(self, out: bytes, record: Any) -> bytes:
         """What orjson wrote, or something else where it does not write what Python does."""
