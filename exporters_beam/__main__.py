@@ -32,9 +32,19 @@ DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit status."""
-    if argv is None:
-        _start_lean()
-    given = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run_command(list(argv))
+    # This process is ours alone. What is imported now stays, so the garbage collector looks for it in vain, now and at the
+    # end, and the threads that NumPy's linear algebra starts would turn idly. It makes a third of the CPU of a small export.
+    gc.set_threshold(100_000, 20, 20)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        return _run_command(sys.argv[1:])
+    finally:
+        gc.freeze()
+
+
+def _run_command(given: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # records may hold halves of surrogate pairs
     parser = _parser()
@@ -62,13 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _tell_error(error, args.debug)
         return FAILED
-
-
-def _start_lean() -> None:
-    """A quarter less CPU before the first record, where this process is ours alone. What is imported now stays, so the
-    garbage collector looks for it in vain, and the threads that NumPy's linear algebra starts would turn idly."""
-    gc.set_threshold(100_000, 20, 20)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:

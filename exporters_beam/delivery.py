@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, repeat
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import apache_beam as beam
@@ -24,10 +24,10 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.compressions import Codec
 from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, TooManyFailed, counted, set_aside, staged
 from exporters_beam.naming import FileNames
-from exporters_beam.records import Batch, BlockRef, Failure, Lines, Mark, Position
+from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, blocks_of, in_order
-from exporters_beam.transforms.steps import Step, ready, taken_up, whole
+from exporters_beam.transforms.steps import Answers, Step, ready, taken_up, whole
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -114,6 +114,11 @@ class EncodeBlocks(Step):
         self._grouper = ready(self._grouper)
         self._delivery = replace(self._delivery, format=ready(self._delivery.format))
         self._key = self._grouper.key if self._grouper is not None else None
+        self._groups: Answers | None = None
+        reads = getattr(self._grouper, "reads", None)
+        if reads is not None and len(reads) == 1 and getattr(self._grouper, "steady", False):
+            (name,) = reads
+            self._groups = Answers(methodcaller("get", name, MISSING), name, self._grouper.key, steady=True)
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         self._texts = getattr(self._delivery.format, "format_all", None)
         self._extended: Any = getattr(self._delivery.format, "extend_all", None)
@@ -146,6 +151,8 @@ class EncodeBlocks(Step):
             batch = taken_up(batch, GROUPER, FORMATTER)
             for failure in batch.failures:
                 self._set_aside(failure)
+        if batch.groups is not None:
+            return self._add_each(batch, batch.groups, batch.lines)
         groups, batch, emitted = self._grouped(batch)
         if self._delivery.table:
             return [*emitted, *self._add_records(batch, groups, batch.records)]
@@ -164,6 +171,11 @@ class EncodeBlocks(Step):
         """The group of each record, None where there is but one, and the batch without those that have none."""
         if self._key is None:
             return None, batch, []
+        if self._groups is not None:
+            try:
+                return self._groups.on(batch.records), batch, []
+            except Exception:  # Some record is at fault: one after the other.
+                pass
         return self.each(self._key, batch, GROUPER)
 
     def _formatted(
@@ -190,7 +202,7 @@ class EncodeBlocks(Step):
         found, batch, emitted = self.each(written, batch._replace(records=list(rows)), FORMATTER, whole(batch))
         return [text for _, text in found], None if groups is None else [group for group, _ in found], batch, emitted
 
-    def _add_each(self, batch: Batch, groups: list[tuple[str, ...]], texts: list[bytes]) -> list[Any]:
+    def _add_each(self, batch: Batch, groups: Sequence[tuple[str, ...]], texts: Sequence[bytes]) -> list[Any]:
         """Texts of different groups. A group's block is staged behind the record with which it is full."""
         staged: list[Any] = []
         blocks, separator, limit = self._blocks, self._separator, self._limit
@@ -208,37 +220,29 @@ class EncodeBlocks(Step):
                 staged += self._stage(group, block)
         return staged
 
-    def _add_text(
-        self,
-        unit: Any,
-        number: int,
-        numbers: Sequence[int],
-        text: bytes,
-        sizes: Sequence[int],
-        group: tuple[str, ...] = (),
-    ) -> list[Any]:
-        """What `_add_each` does, for texts of one group that stand one behind the other."""
+    def _add_text(self, unit: Any, number: int, numbers: Sequence[int], text: bytes, sizes: Sequence[int]) -> list[Any]:
+        """What `_add_each` does, for texts without groups that stand one behind the other."""
         staged: list[Any] = []
         at, count = 0, len(sizes)
         self._kept += count
-        block = self._blocks.get(group)
+        block = self._blocks.get(())
         if block is not None and len(block.text) + len(text) < self._limit:
             block.text += text
             block.sizes.extend(sizes)
             return staged
         ends = [0, *accumulate(map(self._gap.__add__, sizes))]
         while at < count:
-            block = self._blocks.get(group)
+            block = self._blocks.get(())
             if block is None:
-                block = self._blocks[group] = _Block((unit, number, numbers[at]))
+                block = self._blocks[()] = _Block((unit, number, numbers[at]))
             full = ends[at] + self._limit - len(block.text)
             stop = min(count, bisect_left(ends, full, at + 1))
             block.text += memoryview(text)[ends[at] : ends[stop]]
             block.sizes.extend(sizes[at:stop])
             at = stop
             if len(block.text) >= self._limit:
-                del self._blocks[group]
-                staged += self._stage(group, block)
+                del self._blocks[()]
+                staged += self._stage((), block)
         return staged
 
     def _add_records(self, batch: Batch, groups: list[tuple[str, ...]] | None, parts: Sequence[Any]) -> list[Any]:

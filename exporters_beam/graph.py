@@ -82,8 +82,6 @@ def source_of(plan: Plan) -> Source:
         deserializer = deserializer.in_columns(plan.columns, judged)
     if plan.skips:
         deserializer = deserializer.skipping(plan.steps[0].component.may_keep)
-    elif plan.pushdown.fields is not None and hasattr(deserializer, "for_glances"):
-        deserializer = deserializer.for_glances()
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 

@@ -82,7 +82,8 @@ class Batch(NamedTuple):
 
     Where no step does more to records than add fields, `lines` holds the line of JSON that each came as, stripped, and
     `records` may hold no more of each than what steps look at. A record that cannot be written as its line with fields
-    behind it is whole, and its line empty.
+    behind it is whole, and its line empty. `groups`, where it is not None, says the group of each: then nothing but
+    writing the lines is left to do.
     """
 
     unit: Unit
@@ -91,10 +92,11 @@ class Batch(NamedTuple):
     records: Sequence[Any]
     failures: tuple[Failure, ...] = ()
     lines: Sequence[bytes] = ()
+    groups: Sequence[tuple[str, ...]] | None = None
 
 
 class Lines(NamedTuple):
-    """Records of one range and one group that nothing changes, as lines of JSON: their numbers in the range, the lines
+    """Records of one range that nothing changes and nothing groups, as lines of JSON: their numbers in the range, the lines
     with a line feed behind each, and how long each is without it."""
 
     unit: Unit
@@ -102,7 +104,6 @@ class Lines(NamedTuple):
     numbers: Sequence[int]
     text: bytes
     sizes: Sequence[int]
-    group: tuple[str, ...] = ()
 
 
 class Failure(NamedTuple):

@@ -368,7 +368,6 @@ def _collector(local: bool) -> Iterator[None]:
     """Fewer passes of the garbage collector while records stream by: what is here stays, and records hold no cycles."""
     before = gc.get_threshold()
     if local:
-        gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
     try:

@@ -90,7 +90,7 @@ def sifted(
     decode.finish_bundle()
     if added is not None:
         found = [with_known(each, grouper.reads if grouper is not None else frozenset()) for each in found]
-    return sorted(shown(element) for each in found for element in apart(each))  # lines of groups come group by group
+    return sorted(shown(element) for each in found for element in apart(each))
 
 
 def with_known(element: Any, fields: frozenset[str]) -> Any:
@@ -107,11 +107,14 @@ def apart(element: Any) -> list[Any]:
     if isinstance(element, (TaggedOutput, Mark)):
         return [element]
     if isinstance(element, Batch):
+        if element.groups is not None:
+            assert element.records == element.lines
+            return [(n, "line", *each) for n, *each in zip(element.numbers, element.groups, element.lines, strict=True)]
         alone = [(n, "record", repr(record)) for n, record in zip(element.numbers, element.records, strict=True)]
         return [*alone, *((failure.position[2], "failure", repr(failure)) for failure in element.failures)]
     lines = element.text.split(b"\n")
     assert lines.pop() == b"" and list(element.sizes) == [len(line) for line in lines]
-    return [(n, "line", element.group, line) for n, line in zip(element.numbers, lines, strict=True)]
+    return [(n, "line", (), line) for n, line in zip(element.numbers, lines, strict=True)]
 
 
 def shown(element: Any) -> Any:

@@ -246,7 +246,8 @@ class Decode(Step):
         answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
         for each, answer in zip(asked, answers, strict=True):
             (field,) = each.reads
-            found = Answers(fields.index(field), field, answer, getattr(each, "steady", False))
+            value_of = attrgetter(f"f{fields.index(field)}")  # of what `glance_at` gives
+            found = Answers(value_of, field, answer, getattr(each, "steady", False))
             if each is self._component:
                 self._verdicts = found
             else:
@@ -298,28 +299,29 @@ class Decode(Step):
     def _sifted(self, chunk: Chunk) -> list[Any]:
         """The records that the filter keeps, judged before they are decoded whole. Raises anything where one is at fault."""
         unit, number, first, data = chunk
-        parts, lines, records_of = self._glance(data)  # type: ignore[misc]
+        parts, lines_of, records_of = self._glance(data)  # type: ignore[misc]
         numbers: Sequence[int] = range(first, first + len(parts))
-        texts, chosen = lines, parts
+        flags, chosen = None, parts
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
-            numbers, texts = list(compress(numbers, flags)), list(compress(lines, flags))
+            numbers = list(compress(numbers, flags))
             if self._key is not None or self._complete or self._added is not None:
                 chosen = list(compress(parts, flags))
+        texts: list[Any] = [] if self._complete else lines_of(flags)
         found: list[Any]
         if self._added is not None:
             records = chosen if self._some is None else self._some(texts)
             found = given(self._with_lines(Batch(unit, number, numbers, records), texts, records_of), [])
         elif self._lines:
             keys = None if self._key is None else self._keys(chosen)
-            found = list(handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys))
+            found = handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys)
         else:
             records = chosen if self._complete else records_of(texts)
-            if len(records) != len(texts):
+            if len(records) != len(numbers):
                 raise ValueError("a line that was judged is not the line that was decoded")
             found = given(Batch(unit, number, numbers, records), [])
         self._read += len(parts)
-        self._dropped += len(parts) - len(texts)
+        self._dropped += len(parts) - len(numbers)
         return found
 
     def _with_lines(self, batch: Batch, texts: list[bytes], records_of: Callable[[list[bytes]], list[Any]]) -> Batch:
@@ -389,12 +391,11 @@ class Decode(Step):
 
         if not is_sound(raw):
             return [alone]
-        line = raw.strip()
         try:
-            group = () if self._key is None else self._key(alone.records[0])
+            keys = None if self._key is None else [self._key(alone.records[0])]
         except Exception:
             return [alone]  # the encoder meets the same error, and deals with it
-        return [Lines(alone.unit, alone.range, alone.numbers, line + b"\n", (len(line),), group)]
+        return handed_on(alone, alone.numbers, [raw.strip()], keys)
 
 
 class Answers(dict[Any, Any]):
@@ -407,12 +408,12 @@ class Answers(dict[Any, Any]):
     MOST = 10_000
     """Texts that are remembered. Where there are more, asking is hardly slower than looking one up."""
 
-    def __init__(self, index: int, field: str, ask: Callable[[Any], Any], steady: bool) -> None:
-        self._value_of = attrgetter(f"f{index}")
-        self._field, self._ask, self._steady = field, ask, steady
+    def __init__(self, value_of: Callable[[Any], Any], field: str, ask: Callable[[Any], Any], steady: bool) -> None:
+        self._value_of, self._field, self._ask, self._steady = value_of, field, ask, steady
 
-    def on(self, parts: list[Any]) -> list[Any]:
-        """The answer for each of what `glance_at` gave. Raises what the component raises."""
+    def on(self, parts: Sequence[Any]) -> list[Any]:
+        """The answer for each of these, of which `value_of` gives the field's value, or MISSING. Raises what the component
+        raises."""
         if self._steady and len(self) < self.MOST:
             try:
                 return list(map(self.__getitem__, map(self._value_of, parts)))
@@ -431,22 +432,14 @@ class Answers(dict[Any, Any]):
 
 
 def handed_on(
-    chunk: Chunk, numbers: Sequence[int], lines: list[bytes], keys: list[tuple[str, ...]] | None
-) -> Iterator[Lines]:
-    """Lines of a chunk, those of each group together."""
-    groups: dict[tuple[str, ...], tuple[list[int], list[bytes]]] = {}
+    place: Chunk | Batch, numbers: Sequence[int], lines: list[bytes], keys: list[tuple[str, ...]] | None
+) -> list[Any]:
+    """Lines that nothing changes, as what the encoder takes."""
+    if not lines:
+        return []
     if keys is None:
-        groups[()] = list(numbers), lines
-    else:
-        for number, line, key in zip(numbers, lines, keys, strict=True):
-            found = groups.get(key)
-            if found is None:
-                found = groups[key] = [], []
-            found[0].append(number)
-            found[1].append(line)
-    for group, (members, texts) in groups.items():
-        if texts:
-            yield Lines(chunk.unit, chunk.range, members, b"\n".join((*texts, b"")), list(map(len, texts)), group)
+        return [Lines(place.unit, place.range, numbers, b"\n".join((*lines, b"")), list(map(len, lines)))]
+    return [Batch(place.unit, place.range, numbers, lines, lines=lines, groups=keys)]
 
 
 def sifted(step: Step, keep: Any, batch: Batch) -> tuple[Batch, int, list[Any]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
-from itertools import repeat
+from functools import lru_cache, partial
+from itertools import compress, repeat
 from types import SimpleNamespace
 from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
 from uuid import UUID
@@ -69,6 +69,13 @@ class _Rows(NamedTuple):
 
 _Maker = Callable[[Iterable[Any]], list[Record]]
 """Makes records of rows."""
+
+
+_Chosen = Callable[[Iterable[Any] | None], list[Any]]
+
+
+def _chosen(rows: list[Any], flags: Iterable[Any] | None) -> list[Any]:
+    return rows if flags is None else list(compress(rows, flags))
 
 
 class _Border(NamedTuple):
@@ -169,23 +176,24 @@ class CsvDeserializer:
             return [_record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
-    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], list[Any], _Maker]]:
-        """A function that gives a chunk's records with these fields only, its rows, and what makes records of rows.
+    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, _Maker]]:
+        """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
+        makes records of rows.
 
         So rows can be judged before records are made of them. Where rows are not plain it gives whole records for both.
         It raises RecordError where a row cannot be decoded.
         """
 
-        def glanced(data: _Rows) -> tuple[list[Record], list[Any], _Maker]:
+        def glanced(data: _Rows) -> tuple[list[Record], _Chosen, _Maker]:
             header, values = data.header, self._values(data)
             if values is None:
                 records = self.decode(data)
-                return records, records, list
+                return records, partial(_chosen, records), list
             width = len(header) + 1
             rows = list(zip(*[iter(values)] * width, strict=True))
             columns = {name: n for n, name in enumerate(header) if name in fields}
             wanted = (*(values[n::width] for n in columns.values()), rows)
-            return _records(tuple(columns))(zip(*wanted, strict=True)), rows, _records(header)
+            return _records(tuple(columns))(zip(*wanted, strict=True)), partial(_chosen, rows), _records(header)
 
         return glanced
 

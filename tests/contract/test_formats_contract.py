@@ -193,7 +193,7 @@ def test_chunks_count_and_decode_the_same_one_by_one(case: Case, empty: str | No
     data = file_of(form.make(), [{"n": number, "text": "x" * 50} for number in range(20_000)])
     made = case.make()
     chunks = list(made.chunks(io.BytesIO(data)))
-    assert len(chunks) > 1, "chunks hold about 256 KiB"
+    assert len(chunks) > 1, "chunks hold about 512 KiB"
     for chunk, count, size in chunks:
         records = list(made.decode(chunk))
         each = list(made.decode_each(chunk))

@@ -45,7 +45,9 @@ def read(data: bytes, **options: Any) -> list[Any]:
         if not any(isinstance(record, Exception) for record in records):
             assert deserializer.decode(chunk) == records
             for fields in (frozenset(), frozenset({"a", "y", "b, c"})):
-                parts, rows, make = deserializer.glance(fields)(chunk)
+                parts, rows_of, make = deserializer.glance(fields)(chunk)
+                rows = rows_of(None)
+                assert rows_of([number % 2 for number in range(len(rows))]) == rows[1::2]
                 whole = [{name: value for name, value in record.items() if name in fields} for record in records]
                 assert parts in (whole, records)
                 assert make(rows) == records

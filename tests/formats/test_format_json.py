@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
-from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer, parse
+from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer, parse, split
 
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 
@@ -94,8 +94,21 @@ def test_lines_are_cut_at_line_feeds_only(monkeypatch: pytest.MonkeyPatch, size:
                 chunks = list(JsonLinesDeserializer().chunks(io.BytesIO(data)))
                 assert sum(length for _, _, length in chunks) == len(data)
                 assert sum(count for _, count, _ in chunks) == 20
-                assert all(text.endswith(b"\n") for text, _, _ in chunks[:-1])
+                assert all(lines.text.endswith(b"\n") for lines, _, _ in chunks[:-1])
                 assert read_lines(data) == expected
+
+
+@given(
+    st.lists(st.sampled_from([b"", b"a", b"{}", b"\r", b"x" * 7, b"y" * 300]), max_size=40), st.booleans(), st.data()
+)
+def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
+    text = b"\n".join(texts) + b"\n" * ended
+    found = split(text)
+    lines = text.split(b"\n")[:-1] if text.endswith(b"\n") or not text else text.split(b"\n")
+    flags = data.draw(st.lists(st.booleans(), min_size=len(lines), max_size=len(lines)))
+    assert found.lines() == found.lines([1] * len(lines)) == lines
+    assert found.lines(flags) == [line for line, flag in zip(lines, flags, strict=True) if flag]
+    assert (len(found.ends), found.longest) == (len(lines), max(map(len, lines), default=0))
 
 
 def test_empty_input_has_no_chunks() -> None:
