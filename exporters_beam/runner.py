@@ -40,7 +40,7 @@ from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
 from exporters_beam.variables import hide
-from exporters_beam.worker_process import StandBy, stand_by
+from exporters_beam.worker_process import StandBy, sample_often, stand_by
 
 BUNDLE_SECONDS = 10.0
 """On the local runner a bundle is closed at the end of a range after so long; what it read is then committed."""
@@ -176,7 +176,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
 
 def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -> dict[str, Any]:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TypeOptions
 
     from exporters_beam.graph import build
     from exporters_beam.transforms.steps import ready
@@ -197,6 +197,10 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -
         standard = options.view_as(StandardOptions)
         if local:
             standard.runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+            options.view_as(
+                TypeOptions
+            ).pipeline_type_check = False  # The graph is ours, and its tests have checked it.
+            sample_often()
         # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
         alone = local and options.view_as(DirectOptions).direct_num_workers == 1
         if local:

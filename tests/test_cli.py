@@ -399,3 +399,23 @@ def test_a_failed_export_says_one_sentence_and_leaves_nothing(tmp_path: Path) ->
     assert len(lines) == 1 and lines[0].startswith("error: bad.jl: record 2: deserializer: not valid JSON"), done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jl", "c.yaml"]
     assert "Traceback" in run_cli("run", "c.yaml", "--debug", cwd=tmp_path).stderr
+
+
+LEAVING = """
+import atexit, sys, threading, time
+atexit.register(print, "registered")
+if sys.argv.pop() == "thread":
+    threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+from exporters_beam.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("how", "said"), [("alone", ["registered"]), ("thread", ["thread", "registered"])])
+def test_what_is_registered_for_the_end_and_threads_are_waited_for(how, said, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text("{}")
+    command = [sys.executable, "-c", LEAVING, "validate", str(path), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()) == (2, said)
+    assert "error: " in done.stderr

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.runners.worker.statesampler import StateSampler
 
 from exporters_beam import local, spec
 from exporters_beam.__main__ import main
 from exporters_beam.errors import ConfigError
 from exporters_beam.plan import make
 from exporters_beam.runners import Options
+from exporters_beam.worker_process import SAMPLE_MILLISECONDS, sample_often
 
 from helpers import visible, write_gz
 
@@ -99,3 +101,8 @@ def test_two_processes_of_the_command_line_deliver_the_same(tmp_path):
         assert "4,000" in done.stderr
         delivered.append({name: path.read_bytes() for name, path in visible(tmp_path / "out").items()})
     assert delivered[0] == delivered[1]
+
+
+def test_bundles_end_without_waiting_for_beams_sampler():
+    sample_often()
+    assert StateSampler.__init__.__defaults__ == (SAMPLE_MILLISECONDS,)
