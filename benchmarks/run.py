@@ -1,6 +1,6 @@
 """Measure exporters_beam and print a table of ratios. README.md beside this file says how they are made.
 
-python benchmarks/run.py                          everything, about 15 minutes
+python benchmarks/run.py                          everything, about 20 minutes
 python benchmarks/run.py --small                  a smoke test with 100,000 and 300,000 records
 python benchmarks/run.py --only plain,grouped     some sections
 """
@@ -34,7 +34,11 @@ SIZES_FOR_OTHERS = (100_000, 300_000)
 GZIP_LEVEL = 2
 """What the writer compresses with, and what delivered sizes are compared at."""
 
-IMPORTS = "import apache_beam; from apache_beam.runners.portability.fn_api_runner import FnApiRunner"
+IMPORTS = (
+    "import gc, os; gc.disable(); os.environ['OPENBLAS_NUM_THREADS'] = '1'; import apache_beam\n"
+    "from apache_beam.runners.portability.fn_api_runner import FnApiRunner; os._exit(0)"
+)
+"""What an export imports of Beam, as one does."""
 
 Digest = dict[str, list[Any]]
 """What check.py prints: group → [records, sum of their hashes]."""
@@ -98,8 +102,18 @@ class Bench:
     rounds: int
     work: Path
 
-    def input(self, kind: str, records: int) -> Path:
-        """A folder with that input, made at first use; its name changes when make_input.py does."""
+    def input(self, kind: str, records: int, times: int = 1) -> Path:
+        """A folder with that input, made at first use; its name changes when make_input.py does. With `times` it holds links
+        to each file of a smaller one, so often."""
+        if times > 1:
+            once = self.input(kind, records // times)
+            folder = once.with_name(f"{once.name}-{times}-times")
+            if not folder.exists():
+                folder.mkdir()
+                for path in once.iterdir():
+                    for n in range(times):
+                        (folder / f"{n}-{path.name}").hardlink_to(path)
+            return folder
         maker = BENCHMARKS / "make_input.py"
         folder = self.work / f"{kind}-{records}-{zlib.crc32(maker.read_bytes()):08x}"
         if not folder.exists():
@@ -120,16 +134,7 @@ class Bench:
         return run(command, self.work / "last.log", ROOT, env)
 
     def source(self, job: str, records: int) -> Path:
-        """The input of a job. Where it holds each file several times, these are links."""
-        kind, times = JOBS[job].input, JOBS[job].times
-        once = self.input(kind, records // times)
-        folder = once.with_name(f"{once.name}-{times}-times") if times > 1 else once
-        if not folder.exists():
-            folder.mkdir()
-            for path in once.iterdir():
-                for n in range(times):
-                    (folder / f"{n}-{path.name}").hardlink_to(path)
-        return folder
+        return self.input(JOBS[job].input, records, JOBS[job].times)
 
     def sizes_of(self, job: str) -> tuple[int, int]:
         small, large = self.sizes

@@ -1,6 +1,7 @@
 """What more workers, and another runner, make of an export: ratios of wall time, medians of paired rounds.
 
     python benchmarks/scaling.py --work FOLDER                       one worker process against two, 10,000,000 records
+    python benchmarks/scaling.py --work FOLDER --records 30000000 --times 3         the same for each file three times
     python benchmarks/scaling.py --work FOLDER --flink               Flink against local, by the slope of two sizes
 
 With `--flink` a cluster runs already, as `python templates/flink/cluster.py start` leaves it, at its usual ports. The job
@@ -26,6 +27,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--work", type=Path, required=True, help="folder for inputs and outputs")
     asked.add_argument("--records", type=int, default=10_000_000)
+    asked.add_argument("--times", type=int, default=1, metavar="N", help="how often the input holds each of its files")
     asked.add_argument("--small", type=int, metavar="N", help="with --flink: the smaller size (default: a fifth)")
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--flink", action="store_true")
@@ -44,7 +46,7 @@ def main() -> None:
         sides = {"one": ONE, "two": TWO}
         walls = {}
         for side in sides if n % 2 == 0 else reversed(sides):
-            walls[side] = wall(bench, given.records, sides[side])
+            walls[side] = wall(bench, given.records, sides[side], given.times)
         ratios.append(walls["one"] / walls["two"])
         print(f"round {n + 1}: one process {walls['one']:.1f} s, two {walls['two']:.1f} s", flush=True)
     print(
@@ -77,9 +79,9 @@ def a_record(bench: Bench, walls: dict[int, float]) -> float:
 DELIVERED: dict[int, str] = {}
 
 
-def wall(bench: Bench, records: int, args: tuple[str, ...]) -> float:
+def wall(bench: Bench, records: int, args: tuple[str, ...], times: int = 1) -> float:
     """Seconds of one export. Raises SystemExit where it delivers other bytes than those before it."""
-    source, target = bench.input("jl", records), bench.output()
+    source, target = bench.input("jl", records, times), bench.output()
     config = Path(__file__).with_name("configs") / "plain.yaml"
     command = ["run", str(config), "--var", f"input={source}", "--var", f"output={target}", *args]
     figures = bench.run([*EXPORT, *command])
