@@ -11,6 +11,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,14 +34,15 @@ def main(folder: Path) -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)  # as in an export
     files = sorted(folder.iterdir())[:FILES]
-    reading = JsonLinesDeserializer().for_glances()
-    chunks = [(len(chunk.lines), len(chunk.text)) for path in files for chunk, _, _ in reading.chunks(opened(path))]
+    reading = JsonLinesDeserializer()
+    chunks = [(len(chunk.ends), len(chunk.text)) for path in files for chunk, _, _ in reading.chunks(opened(path))]
     lines = sum(count for count, _ in chunks)
     size = sum(length for _, length in chunks) / lines
 
     regex = KeyValueRegexFilter(keys=({"name": "country", "value": "Spain|United K"},))
     glance = reading.glance_at(["country"])
-    answers = Answers(0, "country", regex.judge, steady=True)
+    answers = Answers(attrgetter("f0"), "country", regex.judge, steady=True)
+    some = reading.decoder_of(frozenset(["revenue", "ratio"]))
     step = Map("transform", PythonexpTransform(python_expressions=("item.update(ratio=item['revenue'] / 1000)",)))
     step.setup()
     step.start_bundle()
@@ -73,13 +75,22 @@ def main(folder: Path) -> None:
     cutting = [whole(lambda path: sum(1 for _ in reading.chunks(opened(path))), files) for _ in range(ROUNDS)]
     tell("cut into chunks and lines", [both - less for both, less in zip(cutting, plain, strict=True)])
     show("look at one field and judge it", lambda chunk: answers.on(glance(chunk)[0]))
+    show("cut out a line that passed", lambda chunk: chunk.lines([1] * len(chunk.ends)))
+    show("decode two fields of it", some, lambda chunk: chunk.lines())
     show("decode whole", reading.decode)
     show("a step: nothing", lambda batch: passing.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
     show("a step: one expression", lambda batch: step.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
+    show(
+        "add a number to a line", lambda pair: form.extend_all(*pair, ["ratio"]), lambda chunk: added_to(chunk.lines())
+    )
     show("write JSON", form.format_all, reading.decode)
     show("of it orjson alone", lambda batch: list(map(orjson.dumps, batch)), reading.decode)
     show("compress gzip", gz.compress, lambda chunk: chunk.text)
     show("make columns (Parquet)", table.encode, reading.decode)
+
+
+def added_to(lines: list[bytes]) -> tuple[list[bytes], list[dict[str, Any]]]:
+    return lines, [{"ratio": number / 7} for number in range(len(lines))]
 
 
 class Nothing:
