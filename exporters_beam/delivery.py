@@ -173,9 +173,11 @@ class EncodeBlocks(Step):
             return None, batch, []
         if self._groups is not None:
             try:
-                return self._groups.on(batch.records), batch, []
+                groups = self._groups.on_texts(batch.records)
             except Exception:  # Some record is at fault: one after the other.
-                pass
+                groups = None
+            if groups is not None:
+                return groups, batch, []
         return self.each(self._key, batch, GROUPER)
 
     def _formatted(

@@ -231,6 +231,11 @@ SHAPES: dict[str, dict] = {
     "lines": {},
     "grouped lines": {"grouper": {"name": "file_key", "options": {"keys": ["b"]}}},
     "parquet": {"formatter": "parquet"},
+    "csv of what is added": {
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(m=item['n'] * 2, b='x')"]}},
+        "formatter": {"name": "csv", "options": {"fields": ["m", "a", "b"]}},
+        "on_error": "skip",
+    },
     "csv": {"formatter": {"name": "csv", "options": {"fields": ["n", "a"]}}, "on_error": "skip"},
     "limit": {"options": {"items_limit": 5}},
 }
@@ -292,6 +297,17 @@ def test_exports_that_add_fields_are_the_same_with_and_without(adding, grouped, 
     )
     assert texts == anew and list(map(list, texts)) == list(map(list, anew))
     assert len(found[0][1]) >= 3
+
+
+def test_groups_of_what_equals_a_text(tmp_path):
+    (tmp_path / "in.jl").write_bytes(b'{"g":"a"}\n{"g":"b"}\n{"g":"a","kind":true}\n')
+    report = run(tmp_path, {
+        "transform": {"name": "python", "options": {"function": "plugin_functions:with_a_kind_of_text"}},
+        "grouper": {"name": "python_exp", "options": {"python_expressions": ["repr(item['g'])[1:2]"]}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/{{groups[0]}}-"}},
+    })  # fmt: skip
+    assert report.written == 3
+    assert sorted(visible(tmp_path / "out")) == ["K-.jl.gz", "a-.jl.gz", "b-.jl.gz"]
 
 
 def test_fields_that_are_added_stand_behind_those_that_are_there(tmp_path):

@@ -226,6 +226,7 @@ class Decode(Step):
         if (self._whole_lines is None and self._lines) or judged or self._added is not None:
             self._glance = self._source.deserializer.glance(self._fields)
         self._some: Any = None
+        self._partly = self._later is not None
         if self._added is not None and self._judge is not None and self._later is not None:
             self._some = self._source.deserializer.decoder_of(self._later)
         self._key: Any = None
@@ -331,11 +332,12 @@ class Decode(Step):
         lines, added = list(map(bytes.strip, texts)), frozenset(self._added or ())
         if not any(any(map(contains, batch.records, repeat(name))) for name in added):
             return batch._replace(lines=lines)
-        records = records_of(texts)
+        records = records_of(texts) if self._partly else batch.records
         if self._some is not None:
-            self._some = records_of  # Others will have it, too.
-        elif self._later is not None:
+            self._some = records_of
+        elif self._partly:
             self._glance = self._source.deserializer.glance(None)
+        self._partly = False  # Where one record has such a field, others will have it, too.
         for index, record in enumerate(records):
             if not added.isdisjoint(record):
                 lines[index] = b""
@@ -420,6 +422,13 @@ class Answers(dict[Any, Any]):
             except TypeError:  # Lists and mappings cannot be looked up.
                 pass
         return list(map(self._of, map(self._value_of, parts)))
+
+    def on_texts(self, records: Sequence[Any]) -> list[Any] | None:
+        """The answer for each of these, where all their values are plain texts, not too many; else None. Steps may have put in
+        their place what equals a text and is not one."""
+        values = list(map(self._value_of, records))
+        known = len(self) < self.MOST and {*map(type, values)} == {str}
+        return list(map(self.__getitem__, values)) if known else None
 
     def _of(self, value: Any) -> Any:
         return self._ask({} if value is MISSING else {self._field: value})
