@@ -19,7 +19,7 @@ from exporters_beam.letters import OnError
 from exporters_beam.plan import make
 from exporters_beam.reading import Source
 from exporters_beam.records import Batch, Chunk, Mark, Unit
-from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
+from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.mappers import PythonexpTransform
 from exporters_beam.transforms.reads import fields_added, fields_read
@@ -48,6 +48,8 @@ FILTERS = {
     "path": KeyValueFilter(keys=({"name": "a.b", "value": 1}, {"name": "b", "value": 1, "operator": "in"})),
     "expression": PythonexpFilter(python_expression="item['a'] > 0"),
     "careful": PythonexpFilter(python_expression="item.get('a') == 1 and 'b' in item"),
+    "contract": JsonSchemaFilter(schema={"required": ["a"], "properties": {"a": {"type": "integer", "maximum": 5}}}),
+    "loose contract": JsonSchemaFilter(schema={"properties": {"b": {"type": "array"}}}, on_violation="drop"),
     "none": None,
 }
 GROUPERS = {
@@ -414,6 +416,26 @@ def test_whole_exports_are_the_same_with_and_without(shape, tmp_path):
 )
 def test_what_an_expression_reads(source, fields):
     assert fields_read(source) == (None if fields is None else frozenset(fields))
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        (
+            {"type": "object", "required": ["a"], "properties": {"b": {"$ref": "#/$defs/x"}}, "$defs": {"x": {}}},
+            {"a", "b"},
+        ),
+        ({"type": ["null", "object"], "title": "things"}, set()),
+        ({}, set()),
+        ({"type": "string"}, None),
+        ({"properties": {"a": {}}, "additionalProperties": False}, None),
+        ({"properties": {"a": {}}, "minProperties": 2}, None),
+        ({"allOf": [{"required": ["a"]}]}, None),
+        ({"$schema": "http://json-schema.org/draft-03/schema#", "required": True}, None),
+    ],
+)
+def test_what_a_contract_reads(schema, fields):
+    assert JsonSchemaFilter(schema=schema).reads == (None if fields is None else frozenset(fields))
 
 
 @pytest.mark.parametrize(

@@ -318,6 +318,7 @@ class JsonSchemaFilter:
     """
 
     kind: ClassVar[str] = "filter"
+    steady: ClassVar[bool] = True
 
     schema: dict[str, Any] = option("a JSON Schema", type="dict", example={"type": "object", "required": ["sku"]})
     on_violation: str = option("fail: the record is an error; drop: it is dropped", default="fail",
@@ -336,6 +337,14 @@ class JsonSchemaFilter:
             raise ConfigError(f"schema: it is no JSON Schema: {error.json_path}: {error.message:.200}") from None
         for reference in _dangling(self.schema):
             raise ConfigError(f"schema: the $ref {reference!r:.200} names nothing in it; put what it needs under $defs")
+
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The top-level fields that the schema names, where it says nothing of others; else None."""
+        kinds, required = self.schema.get("type", "object"), self.schema.get("required", [])
+        if self.schema.keys() - _OF_NAMED_FIELDS or "object" not in ([kinds] if isinstance(kinds, str) else kinds):
+            return None
+        return frozenset(self.schema.get("properties", {})).union(required) if isinstance(required, list) else None
 
     def setup(self) -> None:
         from jsonschema.validators import Draft202012Validator, validator_for
@@ -359,6 +368,13 @@ class JsonSchemaFilter:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_validator": None}
+
+
+_OF_NAMED_FIELDS = frozenset(
+    ("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "examples", "type", "properties",
+     "required")
+)  # fmt: skip
+"""Keywords of JSON Schema that say nothing of fields which they do not name."""
 
 
 def _dangling(schema: Mapping[str, Any]) -> Iterator[str]:
