@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
 from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer, parse, split
+from exporters_beam.records import MISSING
 
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 
@@ -109,6 +110,38 @@ def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
     assert found.lines() == found.lines([1] * len(lines)) == lines
     assert found.lines(flags) == [line for line, flag in zip(lines, flags, strict=True) if flag]
     assert (len(found.ends), found.longest) == (len(lines), max(map(len, lines), default=0))
+
+
+few = st.sampled_from(["", "a", "é", 'say "x"', "😀", None]) | st.none()
+many = few | st.text(max_size=4) | st.integers() | st.lists(st.integers(), max_size=1) | st.booleans()
+members = st.fixed_dictionaries({}, optional={"a": few, "é b": many, "c": st.just(1)})
+
+
+@given(st.lists(st.lists(members, min_size=1, max_size=6), max_size=30), st.booleans())
+def test_values_of_fields_come_the_same_whether_they_were_seen_before(chunks: list[Any], ascii: bool) -> None:
+    glance = JsonLinesDeserializer().glance_at(["a", "é b"])
+    for rows in chunks:
+        text = "".join(json.dumps(row, ensure_ascii=ascii) + "\n" for row in rows).encode()
+        parts, _, _ = glance(text)
+        values = [(part.f0, part.f1) for part in parts]
+        expected = [(row.get("a", MISSING), row.get("é b", MISSING)) for row in rows]
+        assert values == expected
+        assert [list(map(type, pair)) for pair in values] == [list(map(type, pair)) for pair in expected]  # 1 == True
+
+
+def test_texts_that_were_seen_are_not_made_again() -> None:
+    glance = JsonLinesDeserializer().glance_at(["a"])
+    lines = b"".join(b'{"a":"text %d"}\n' % (n % 3) for n in range(9))
+    assert len({id(part.f0) for part in glance(lines)[0]}) == 9
+    assert len({id(part.f0) for part in glance(lines)[0]}) == 3
+    for start in range(0, 100_000, 1000):  # always new ones
+        parts = glance(b"".join(b'{"a":"text %d"}\n' % n for n in range(start, start + 1000)))[0]
+        assert [part.f0 for part in parts] == [f"text {n}" for n in range(start, start + 1000)]
+    for text in (b'{"a":[1]}', b'{"a":1}', b"{}", b'{"a":null}'):
+        assert glance(text)[0][0].f0 == json.loads(text).get("a", MISSING)
+    for text in (b'{"a":"text 1"', b"[]", b'{"a":"\xff"}', b'{"a":1}{'):
+        with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError, RecordError)):
+            glance(text)
 
 
 def test_empty_input_has_no_chunks() -> None:
