@@ -248,6 +248,7 @@ ADDING = {
     "several": ["item.update({'n': item['x'], 'm': [item['x'], 'a,b']})", "item.update(k=item['n'], n='é')"],
     "what is there": ["item.update(b=item['x'])"],
     "small numbers and nulls": ["item.update(n=item['x'] * 1e-7, m=None, k={'é': item.get('absent')})"],
+    "what orjson does not know": ["item.update(n=item['x'] * 2 ** 70, m='\\ud800', k=(item['x'], b'x'))"],
     "not for every record": ["item.update(n=8 / item['x'])"],
     "infinite": ["item.update(n=item['x'] * 1e308)"],
 }

@@ -473,7 +473,10 @@ class JsonFormat:
     def _members(self, name: str, values: list[Any]) -> list[bytes]:
         """Each value as a member of an object that has others, with a comma before."""
         start = b"," + self.format({name: None})[1:-5]
-        together = orjson.dumps(values, _default, self._options)[1:-1]
+        try:
+            together = orjson.dumps(values, _default, self._options)[1:-1]
+        except TypeError:
+            together = b"null"
         texts = together.split(b",")
         if len(texts) != len(values) or any(together.rfind(sign) >= 0 for sign in _SIGNS) or not _WRITES_PLUS:
             try:

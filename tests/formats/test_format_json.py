@@ -112,6 +112,21 @@ def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
     assert (len(found.ends), found.longest) == (len(lines), max(map(len, lines), default=0))
 
 
+odd = values | st.floats() | st.decimals(allow_nan=False, allow_infinity=False) | st.binary(max_size=3) | st.dates()
+
+
+@given(st.lists(st.tuples(records, odd, odd), min_size=1, max_size=6), st.sampled_from([["x"], ["x", "é,"]]))
+def test_lines_with_fields_added_are_the_records_with_these_fields(rows: list[Any], names: list[str]) -> None:
+    form = JsonFormat(allow_nan=True)
+    own = [{key: value for key, value in record.items() if key not in names} for record, _, _ in rows]
+    more = [dict(zip(names, values, strict=False)) for _, *values in rows]
+    lines = [form.format(record) for record in own]
+    expected = [form.format({**record, **added}) for record, added in zip(own, more, strict=True)]
+    assert form.extend_all(lines, more, names) == expected
+    lines[0], more[0] = b"", {**own[0], **more[0]}
+    assert form.extend_all(lines, more, names) == expected
+
+
 few = st.sampled_from(["", "a", "é", 'say "x"', "😀", None]) | st.none()
 many = few | st.text(max_size=4) | st.integers() | st.lists(st.integers(), max_size=1) | st.booleans()
 members = st.fixed_dictionaries({}, optional={"a": few, "é b": many, "c": st.just(1)})

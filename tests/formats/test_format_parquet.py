@@ -189,6 +189,15 @@ def test_columns_whose_values_differ_have_no_dictionary() -> None:
     with_one = {path for path, column in columns.items() if column.has_dictionary_page}
     assert with_one == {"kind", "inner.id", "tags.list.element"}
     assert records(data) == rows
+    kinds = (
+        {"arrow": "int32"},
+        {"type": "null"},
+        {"type": "string", "format": "date"},
+        {"type": "boolean"},
+        {"type": "string"},
+    )
+    schema = {"properties": {f"c{n}": kind for n, kind in enumerate(kinds)}}
+    assert records(written(ParquetFormat(schema=schema), [{"c0": n} for n in range(200)]))[7]["c0"] == 7
 
 
 @pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip", "none"])
