@@ -239,9 +239,9 @@ def _decoder(plan: Plan, source: Source) -> Decode:
     first = plan.steps[0] if plan.filters_first else None
     if plan.columnar:
         return SiftColumns(source, first, plan.on_error)
-    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error,
-                  plan.pushdown.fields, plan.pushdown.lines, plan.grouper, plan.pushdown.complete,
-                  plan.pushdown.added, plan.pushdown.later)  # fmt: skip
+    pushed = plan.pushdown
+    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error, pushed.fields,
+                  pushed.lines, plan.grouper, pushed.complete, pushed.added, pushed.later)  # fmt: skip
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> Any:

@@ -227,7 +227,7 @@ class Decode(Step):
             self._glance = self._source.deserializer.glance(self._fields)
         self._some: Any = None
         self._partly = self._later is not None
-        if self._added is not None and self._judge is not None and self._later is not None:
+        if self._judge is not None and self._later is not None:
             self._some = self._source.deserializer.decoder_of(self._later)
         self._key: Any = None
         if self._lines and self._grouper is not None:
@@ -306,7 +306,7 @@ class Decode(Step):
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers = list(compress(numbers, flags))
-            if self._key is not None or self._complete or self._added is not None:
+            if self._key is not None or self._complete or (self._added is not None and self._some is None):
                 chosen = list(compress(parts, flags))
         texts: list[Any] = [] if self._complete else lines_of(flags)
         found: list[Any]

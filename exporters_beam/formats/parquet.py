@@ -415,9 +415,9 @@ class ParquetFormat:
             yield pa.Table.from_batches(waiting).combine_chunks()
 
 
-def _repeating(schema: Any, first: Any) -> list[str]:
+def _repeating(schema: Any, first: Any) -> list[str] | bool:
     """The columns that a dictionary makes smaller: all but those whose values mostly differ, as far as the first row group
-    tells. For these a dictionary takes time and leaves zstd less to find."""
+    tells. For these a dictionary takes time and leaves zstd less to find. True for all columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -428,6 +428,8 @@ def _repeating(schema: Any, first: Any) -> list[str]:
         with suppress(pa.ArrowNotImplementedError):  # Nested ones, for instance.
             if 2 * pc.count_distinct(column).as_py() > len(column):
                 different.add(name)
+    if not different:
+        return True
     sink = io.BytesIO()
     pq.write_table(schema.empty_table(), sink)  # Parquet has names of its own for what is nested.
     paths = pq.ParquetFile(sink).schema
