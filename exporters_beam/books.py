@@ -24,7 +24,7 @@ from typing import Any
 
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.plan import Plan, make
-from exporters_beam.records import Unit
+from exporters_beam.records import Unit, units_of
 from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
 from exporters_beam.variables import reveal
 
@@ -204,7 +204,7 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
 
 def _refuse_changed_input(plan: Plan, segments: tuple[Committed, ...]) -> None:
     known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
-    now: dict[int, Unit] = {unit.index: unit for unit in reveal(plan.reader).units()}
+    now: dict[int, Unit] = {unit.index: unit for unit in units_of(reveal(plan.reader))}
     for index, unit in sorted(known.items()):
         found = now.get(index)
         if found == unit:

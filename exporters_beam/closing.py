@@ -15,10 +15,19 @@ from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.letters import FILE, NAME
 from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
-from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit
+from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
 from exporters_beam.transforms.steps import ready
+
+MOST_WARNINGS = 100
+"""So many warnings stand in a manifest."""
+
+
+def some_of(warnings: list[str]) -> list[str]:
+    """The first warnings, and how many more there are."""
+    more = len(warnings) - MOST_WARNINGS
+    return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
 
 
 class WriteManifest(beam.DoFn):
@@ -40,6 +49,7 @@ class WriteManifest(beam.DoFn):
         tallies: dict[tuple[int, int], Mark] = {}
         listed: dict[int, Unit] = {}
         delivered: dict[str, DeliveredFile] = {}
+        warned: dict[str, None] = {}
         units: dict[Unit, Unit] = {}
         counts: dict[Any, Any] = {}
         for value in element[
@@ -48,7 +58,9 @@ class WriteManifest(beam.DoFn):
             if isinstance(value, Mark):
                 unit = units.setdefault(value.unit, value.unit)
                 same = counts.setdefault(value.counts, value.counts)
-                tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last)
+                tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings)
+            elif isinstance(value, Warned):
+                warned[value.text] = None
             elif isinstance(value, DeliveredFile):
                 delivered[value.name] = value
             elif isinstance(value, Unit):
@@ -58,7 +70,8 @@ class WriteManifest(beam.DoFn):
         files = sorted(delivered.values(), key=lambda file: file.name)
         if not self._delivery.limit:
             check_ranges(listed, tallies)
-        manifest = self._manifest(tallies, files, letters)
+        warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
+        manifest = self._manifest(tallies, files, letters, list(warned))
         self._check(manifest["counts"], files, letters)
         if self._delivery.md5 and files:
             self._checksums(files)
@@ -80,7 +93,11 @@ class WriteManifest(beam.DoFn):
         yield manifest
 
     def _manifest(
-        self, tallies: dict[tuple[int, int], Mark], files: list[DeliveredFile], letters: DeliveredFile | None
+        self,
+        tallies: dict[tuple[int, int], Mark],
+        files: list[DeliveredFile],
+        letters: DeliveredFile | None,
+        warned: list[str],
     ) -> dict[str, Any]:
         counts = total_of(tallies)
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
@@ -93,6 +110,7 @@ class WriteManifest(beam.DoFn):
             "limit": self._delivery.limit,
             "sample": self._delivery.sample,
             "counts": counts,
+            "warnings": some_of(warned),
             "units": [],
             "files": [],
             **({"dead_letters": self._told_of(letters)} if letters else {}),

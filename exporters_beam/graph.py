@@ -29,7 +29,7 @@ from exporters_beam.delivery import (
 from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
 from exporters_beam.publishing import PlanFiles, PublishFile
-from exporters_beam.reading import RANGE_BYTES, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
+from exporters_beam.reading import RANGE_BYTES, WARNED, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
 from exporters_beam.transforms.columnar import EncodeColumns, SiftColumns
@@ -107,7 +107,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     if plan.copied:
         return copies(plan, pipeline, run, source, delivery)
     start = pipeline | "Impulse" >> beam.Impulse()
-    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    units, warned = listed(start, source, run)
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
@@ -134,7 +134,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
     if plan.limit or plan.on_error.limited:
         blocks = _admitted(delivery, run, blocks, tallies)
-    booked = {"Tallies": tallies, "Units": units, "Once": start}
+    booked = {"Tallies": tallies, "Units": units, "Warned": warned, "Once": start}
     delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
     for flow in (*flows, encoded[FAILED], manifest):
         flow.element_type = Flowing
@@ -178,10 +178,10 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
     """The graph of a bypass: list, copy, manifest."""
     assert plan.names is not None
     start = pipeline | "Impulse" >> beam.Impulse()
-    units = start | "ListUnits" >> beam.ParDo(ListUnits(source, run))
+    units, warned = listed(start, source, run)
     copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
     done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
-    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Once": start}
+    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Warned": warned, "Once": start}
     if run.resumed.segments:
         paths = [segment.path for segment in run.resumed.segments]
         earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)
@@ -190,6 +190,12 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
     manifest = closed(pipeline, run, replace(delivery, told=()), booked)
     manifest.element_type = Flowing
     return Outputs(done["files"], {}, manifest)
+
+
+def listed(start: Any, source: Source, run: Run) -> tuple[Any, Any]:
+    """The units of the source, and what its reader warns of."""
+    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run)).with_outputs(WARNED, main="units")
+    return found["units"], found[WARNED]
 
 
 def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:

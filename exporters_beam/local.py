@@ -6,6 +6,7 @@ import os
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.plan import Plan
+from exporters_beam.records import units_of
 from exporters_beam.runners import Options
 
 ENOUGH = 128 << 20
@@ -50,7 +51,7 @@ def _parts(plan: Plan) -> int:
     """Into how many parts the input can be divided, as far as the names and sizes of files tell; 1 where it is small."""
     size = parts = 0
     divisible = getattr(plan.deserializer, "splits_on_lines", False) or hasattr(plan.deserializer, "row_groups")
-    for unit in plan.reader.units():
+    for unit in units_of(plan.reader):
         size += max(0, unit.size)
         parts += max(1, unit.size // PART) if divisible and not unit.name.lower().endswith(COMPRESSED) else 1
         if size >= ENOUGH and parts >= cores():

@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.errors import RecordError, SourceError
-from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit
+from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned, units_of
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import Resumed, staged_ranges
 from exporters_beam.variables import reveal
@@ -36,6 +37,9 @@ Event = tuple[int, "Chunk | Mark | None", int]
 
 Covered = frozenset[tuple[int, int]]
 """Ranges, as (unit, range), that an earlier run has committed."""
+
+WARNED = "warned"
+"""The output of `ListUnits` that holds what the reader warns of."""
 
 END = -1
 """What is claimed when a unit whose end was not known has ended."""
@@ -70,8 +74,13 @@ class Source:
             deserializer=reveal(self.deserializer),
         )
 
-    def units(self) -> Iterator[Unit]:
+    def listed(self) -> Iterator[Unit | Warned]:
+        """The units, and what the reader warns of."""
         return self.reader.units()
+
+    def units(self) -> Iterator[Unit]:
+        """The units alone."""
+        return units_of(self.reader)
 
     def span(self, unit: Unit) -> Span:
         """The ranges of a unit: their number is known where the unit can be entered in the middle."""
@@ -337,10 +346,14 @@ class ListUnits(beam.DoFn):
     def setup(self) -> None:
         self._source = self._source.ready()
 
-    def process(self, _: Any) -> Iterator[Unit]:
+    def process(self, _: Any) -> Iterator[Any]:
         unit = None
-        for unit in self._source.units():
-            yield unit
+        for found in self._source.listed():
+            if isinstance(found, Warned):
+                yield TaggedOutput(WARNED, found)
+            else:
+                unit = found
+                yield unit
         if unit is None and self._run is not None and self._run.sees:
             raise SourceError(f"{self._run.sees}: the worker does not see it, nor any other input; mount the same folders "
                               "where the workers are, and give absolute paths")  # fmt: skip

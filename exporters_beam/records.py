@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +28,21 @@ class Unit(NamedTuple):
     name: str
     size: int = -1
     etag: str = ""
+
+
+class Warned(NamedTuple):
+    """A sentence about something that is right to do and that users should know of, found while the export runs.
+
+    What a reader gives beside its units, in `units`, of what it has passed over. What is found while a range is read or
+    written stands in the `warnings` of its mark. Both are logged by the launcher, and stand in report and manifest.
+    """
+
+    text: str
+
+
+def units_of(reader: Any) -> Iterator[Unit]:
+    """The units of a reader, without what it warns of."""
+    return (found for found in reader.units() if not isinstance(found, Warned))
 
 
 class Chunk(NamedTuple):
@@ -64,6 +79,7 @@ class Mark(NamedTuple):
     records of this range: `read`, `filtered_before`, `failed`, … So the figures of a range are committed together
     with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range. `staged` is the
     segment that holds this range already: then no record of it was read, and the encoder gives what stands there.
+    `warnings` are sentences for users; like the counts they are committed with the range.
     """
 
     unit: Unit
@@ -71,6 +87,7 @@ class Mark(NamedTuple):
     counts: tuple[tuple[str, int], ...] = ()
     last: bool = False
     staged: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):

@@ -34,6 +34,7 @@ from exporters_beam.errors import ConfigError, DestinationError, ExportError, So
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
 from exporters_beam.plan import Plan, make
+from exporters_beam.records import units_of
 from exporters_beam.report import Report, human
 from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
@@ -79,6 +80,10 @@ def run(
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
         tell(spec, log, "failed", failed, hide(traceback.format_exc()))
         raise
+    found = manifest.get("warnings", []) if done is None else []
+    for warning in found:
+        log.warning(warning)
+    warnings += found
     report = Report(
         "done",
         plan.export_id,
@@ -280,7 +285,7 @@ def _first_unit(plan: Plan) -> str:
     """The first unit of input that the launcher sees; "" where it sees none, or does not read streams."""
     if not hasattr(plan.reader, "open"):
         return ""
-    unit = next(plan.reader.units(), None)
+    unit = next(units_of(plan.reader), None)
     return str(unit.name) if unit else ""
 
 

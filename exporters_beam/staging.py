@@ -200,7 +200,7 @@ def _footer(blocks: Sequence[tuple[Group, BlockRef]], marks: Sequence[Mark]) -> 
     return json.dumps(
         {
             "units": [list(unit) for unit in units.values()],
-            "marks": [[mark.unit.index, mark.range, mark.counts, mark.last] for mark in marks],
+            "marks": [[mark.unit.index, mark.range, mark.counts, mark.last, mark.warnings] for mark in marks],
             "blocks": [
                 [group, [*ref[1:7], [ref.first[0].index, *ref.first[1:]], ref.number, ref.schema.hex(), *ref[10:]]]
                 for group, ref in blocks
@@ -226,8 +226,8 @@ def read_segment(path: str) -> Committed | None:
         found = json.loads(zlib.decompress(packed))
         units = {unit[0]: Unit(*unit) for unit in found["units"]}
         marks = tuple(
-            Mark(units[index], number, tuple((name, n) for name, n in counts), last)
-            for index, number, counts, last in found["marks"]
+            Mark(units[index], number, tuple((name, n) for name, n in counts), last, warnings=tuple(warnings))
+            for index, number, counts, last, warnings in found["marks"]
         )
         blocks = []
         for group, (*place, (index, *first), number, schema, ordinals, draws, crc) in found["blocks"]:
