@@ -363,8 +363,9 @@ class AvroFormat:
     field, in the namespace of the record around them.
 
     With `schema` the records must fit it: an Avro schema with `fields`, which is written as it is given (unions of
-    several types and defaults included, recursive types not), or a JSON Schema with `properties` (see `parquet`). Text
-    is parsed where the schema wants dates, timestamps or decimals. A record that does not fit fails.
+    several types and defaults included, recursive types not), or a JSON Schema with `properties` (see `parquet`).
+    Texts are read as numbers, booleans, dates and times where they are written exactly as these are, and an empty one
+    is null where null is allowed, as `parquet` does it. A record that does not fit fails.
 
     Example:
         formatter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -29,10 +30,13 @@ from exporters_beam.formats.schemas import (
 )
 from exporters_beam.records import Record
 
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
+
 
 def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Sequence[Record]:
-    """The records with their values as the schema's types want them: dates and timestamps parsed from ISO 8601 text,
-    integers as floating point numbers where that is exact, keys that the schema lacks refused (or dropped).
+    """The records with their values as the schema's types want them: texts read as numbers, booleans, dates and times
+    where they are written exactly as these are, integers as floating point numbers where that is exact, keys that the
+    schema lacks refused (or dropped). An empty text is null where it is no value of the type and null is one.
 
     Raises RecordError that names the field and the value.
     """
@@ -41,6 +45,15 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
 
 
 def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
+    try:
+        return _conform_slot(values, slot, path, drop)
+    except RecordError:
+        if slot.null_at is None or "" not in values:
+            raise
+    return _conform_slot([None if v == "" else v for v in values], slot, path, drop)
+
+
+def _conform_slot(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
     if None not in values:
         return _conform_present(values, slot.type, path, drop) if values else values
     if slot.null_at is None and slot.type != NULL:
@@ -133,6 +146,8 @@ _KIND_FAMILIES = {
 
 def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequence[Any]:
     kinds = set(map(type, values))
+    if type_.kind == "float32" and kinds == {float} and max(values) <= LARGEST_FLOAT32 >= -min(values):
+        return values
     if kinds <= _NATIVE.get(type_.kind, set()):
         return values
     if type_.kind in RANGES and kinds == {int}:
@@ -157,7 +172,41 @@ def _refuse(value: Any, type_: Scalar) -> Any:
     raise TypeError
 
 
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,40})")
+"""Texts that are integers: as JSON writes them. Signs, spaces, underscores, leading zeros (of codes) and the digits of
+other scripts make it another text."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+"""Texts that are numbers, likewise."""
+
+_BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
+"""Texts that are booleans, as JSON and as CSV files have them."""
+
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?"
+_ZONE = r"(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])"
+_DATE_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME_TEXT = re.compile(f"{_TIME}{_ZONE}?")
+_MOMENT_TEXT = re.compile(f"{_DATE_TEXT.pattern}(?:[T ]{_TIME}{_ZONE}?)?")
+"""ISO 8601 as every version of Python reads it; newer ones read weeks and dates without dashes as well."""
+
+
+def _exactly(text: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(text):
+        raise TypeError
+    return text
+
+
+def _boolean(value: Any, type_: Scalar) -> bool:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in _BOOLEANS:
+        raise TypeError
+    return _BOOLEANS[value]
+
+
 def _integer(value: Any, type_: Scalar) -> int:
+    if isinstance(value, str):
+        value = int(_exactly(value, _INTEGER))
     low, high = RANGES[type_.kind]
     number = int(value) if isinstance(value, int) or (isinstance(value, float) and value.is_integer()) else None
     if number is None or isinstance(value, bool) or not low <= number <= high:
@@ -166,10 +215,17 @@ def _integer(value: Any, type_: Scalar) -> int:
 
 
 def _float(value: Any, type_: Scalar) -> float:
+    if isinstance(value, str):
+        text = _exactly(value, _NUMBER)
+        value = int(text) if _INTEGER.fullmatch(text) else float(text)
+        if math.isinf(value):
+            raise ValueError("it is too large")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError
     if isinstance(value, int) and not -EXACT <= value <= EXACT:
         raise ValueError("no floating point number is equal to it")
+    if type_.kind == "float32" and LARGEST_FLOAT32 < abs(value) < math.inf:
+        raise ValueError("it is too large for 32 bits")
     return float(value)
 
 
@@ -199,14 +255,14 @@ def _bytes(value: Any, type_: Scalar) -> bytes:
 
 def _date(value: Any, type_: Scalar) -> datetime.date:
     if isinstance(value, str):
-        return datetime.date.fromisoformat(value)
+        return datetime.date.fromisoformat(_exactly(value, _DATE_TEXT))
     if isinstance(value, datetime.datetime) or not isinstance(value, datetime.date):
         raise TypeError
     return value
 
 
 def _moment(value: Any, type_: Scalar) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(_iso(value)) if isinstance(value, str) else value
+    moment = datetime.datetime.fromisoformat(_iso(value, _MOMENT_TEXT)) if isinstance(value, str) else value
     if not isinstance(moment, datetime.datetime):
         raise TypeError
     if type_.kind == "timestamp" and moment.utcoffset() is None:
@@ -218,19 +274,21 @@ def _moment(value: Any, type_: Scalar) -> datetime.datetime:
     return moment
 
 
-def _iso(text: str) -> str:
+def _iso(text: str, pattern: re.Pattern[str]) -> str:
     """ISO 8601 text as Python 3.10 reads it: the fraction with six digits, Z as +00:00."""
+    _exactly(text, pattern)
 
     def six(match: re.Match[str]) -> str:
         if match[1][6:].strip("0"):
             raise ValueError("it is finer than microseconds")
         return "." + match[1][:6].ljust(6, "0")
 
-    return re.sub(r"[zZ]$", "+00:00", re.sub(r"[.,](\d+)", six, text))
+    text = re.sub(r"([+-]\d\d)(\d\d)\Z", r"\1:\2", re.sub(r"[.,](\d+)", six, text))
+    return re.sub(r"[zZ]\Z", "+00:00", text)
 
 
 def _time(value: Any, type_: Scalar) -> datetime.time:
-    time = datetime.time.fromisoformat(_iso(value)) if isinstance(value, str) else value
+    time = datetime.time.fromisoformat(_iso(value, _TIME_TEXT)) if isinstance(value, str) else value
     if not isinstance(time, datetime.time):
         raise TypeError
     if time.tzinfo is not None:
@@ -243,6 +301,8 @@ def _time(value: Any, type_: Scalar) -> datetime.time:
 def _exact_decimal(value: Any, type_: Scalar) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise TypeError
+    if isinstance(value, str):
+        value = _exactly(value, _NUMBER)
     precision, scale, _ = type_.size
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     sign, digits, exponent = number.as_tuple()
@@ -257,7 +317,6 @@ def _exact_decimal(value: Any, type_: Scalar) -> Decimal:
 
 _NATIVE: dict[str, set[type]] = {
     "bool": {bool},
-    "float32": {float},
     "float64": {float},
     "string": {str},
     "bytes": {bytes},
@@ -265,7 +324,7 @@ _NATIVE: dict[str, set[type]] = {
 }
 _CONVERT = {
     "null": (_refuse, "null"),
-    "bool": (_refuse, "true or false"),
+    "bool": (_boolean, "true or false"),
     "float32": (_float, "a number"),
     "float64": (_float, "a number"),
     "string": (_text, "text"),

@@ -313,8 +313,12 @@ class ParquetFormat:
     With `schema` the records must fit it: a JSON Schema with `properties`, whose keywords type, format (date-time,
     date, time), properties, required, additionalProperties (a map), items, anyOf with null and $ref are read, or an
     Avro schema with `fields`. `{"arrow": "int32"}` in place of a type names Arrow's own types, and `{"type": "string",
-    "contentMediaType": "application/json"}` keeps any value as JSON text. Text is parsed where the schema wants dates,
-    times or decimals. A record that does not fit fails.
+    "contentMediaType": "application/json"}` keeps any value as JSON text. A record that does not fit fails.
+
+    A text fits where it is written exactly as such a value is: `12` for an integer (not ` 12`, `012`, `1_000` or `1e3`),
+    `-1.5` or `1e-7` for a number or a decimal, `true`, `false`, `True` or `False` for a boolean, `2026-01-31`,
+    `23:59:59` and `2026-01-31T23:59:59Z` for dates and times. An empty text is null where null is allowed, unless the
+    column holds texts. So CSV files become typed columns; texts of JSON files are read the same way.
 
     Example:
         formatter:

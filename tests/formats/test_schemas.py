@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime
 import enum
+import json
+import math
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.formats import schemas
@@ -337,7 +341,16 @@ def test_values_that_fit(type_: dict[str, Any], values: list[Any], expected: lis
         ({"arrow": "uint8"}, -1, "is not an integer of uint8"),
         ({"type": "integer"}, 1.5, "is not an integer"),
         ({"type": "number"}, 2**53 + 1, "no floating point number is equal"),
-        ({"type": "number"}, "1", "'1' is not a number"),
+        ({"type": "number"}, "1,5", "'1,5' is not a number"),
+        ({"type": "number"}, "9007199254740993", "no floating point number is equal"),
+        ({"type": "number"}, "1e999", "it is too large"),
+        ({"arrow": "float"}, "1e39", "too large for 32 bits"),
+        ({"arrow": "float"}, 1e39, "too large for 32 bits"),
+        ({"arrow": "int8"}, "128", "'128' is not an integer of int8"),
+        ({"type": "string", "format": "date"}, "20260131", "'20260131' is not a date"),
+        ({"type": "string", "format": "date"}, "2026-02-30", "day is out of range"),
+        ({"type": "string", "format": "date-time"}, "2026-W05-1T12:00:00Z", "is not a timestamp"),
+        ({"type": "array", "items": {"type": "integer"}}, ["x"], "field a[]: 'x' is not an integer"),
         ({"type": "string"}, 1, "1 is not text"),
         ({"type": "boolean"}, 1, "1 is not true or false"),
         ({"type": "string", "format": "date-time"}, "2026-01-31T12:00:00", "no time zone"),
@@ -428,3 +441,97 @@ def test_avro_schema_names_nested_records_by_their_place() -> None:
             {"name": "when", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": None},
         ],
     }
+
+
+@pytest.mark.parametrize("text", [" 12 ", "12\n", "1,5", "1.0", "1e3", "0x1F", "\u0663", "1_000", "007", "+5", "--1", "nan",
+                                  "Infinity", "9223372036854775808", "9" * 5000])  # fmt: skip
+def test_texts_that_are_no_integers(text: str) -> None:
+    with pytest.raises(RecordError, match="is not an integer of int64, as the schema says"):
+        fit({"type": ["integer", "null"]}, text)
+
+
+@pytest.mark.parametrize(
+    "text", [" 1.5", "1_0.5", "\u0661.5", ".5", "5.", "1,5", "0x1p3", "nan", "inf", "-Infinity", "01.5", "1e99999"]
+)
+def test_texts_that_are_no_numbers(text: str) -> None:
+    for type_ in ({"type": ["number", "null"]}, {"arrow": "decimal128(38, 9)"}):
+        with pytest.raises(RecordError, match="as the schema says"):
+            fit(type_, text)
+
+
+@pytest.mark.parametrize("text", ["TRUE", "yes", "1", "t", " true", "on"])
+def test_texts_that_are_no_booleans(text: str) -> None:
+    with pytest.raises(RecordError, match="is not true or false, as the schema says"):
+        fit({"type": ["boolean", "null"]}, text)
+
+
+TEXTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
+    "integer": ({"type": ["integer", "null"]}, st.integers(-(2**63), 2**63 - 1), str),
+    "number": ({"type": ["number", "null"]}, st.floats(allow_nan=False, allow_infinity=False), repr),
+    "boolean": ({"type": ["boolean", "null"]}, st.booleans(), lambda value: "true" if value else "false"),
+    "date": ({"type": ["string", "null"], "format": "date"}, st.dates(), str),
+    "instant": (
+        {"type": ["string", "null"], "format": "date-time"},
+        st.datetimes(timezones=st.just(datetime.timezone.utc)),
+        datetime.datetime.isoformat,
+    ),
+    "local": ({"arrow": "timestamp[us]", "type": ["null"]}, st.datetimes(), str),
+    "time": ({"type": ["string", "null"], "format": "time"}, st.times(), str),
+    "decimal": (
+        {"arrow": "decimal128(20, 6)", "type": ["null"]},
+        st.decimals(-(10**14) + 1, 10**14 - 1, places=6),
+        lambda value: f"{value:f}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_written_as_text_is_read_from_it(kind: str, data: st.DataObject) -> None:
+    type_, values, written = TEXTS[kind]
+    value = data.draw(st.lists(st.none() | values, max_size=5))
+    texts = ["" if v is None else written(v) for v in value]
+    as_it_is = data.draw(st.lists(st.booleans(), min_size=len(value), max_size=len(value)))
+    mixed = [v if same else text for v, text, same in zip(value, texts, as_it_is, strict=True)]
+    assert fit(type_, *mixed) == value
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("0123456789+-.,eE_ xXtrueTRUEnanif\u0663\n", max_size=8))
+def test_a_text_is_a_number_only_where_json_says_the_same(text: str) -> None:
+    try:
+        meant = json.loads(text) if text == text.strip() else None
+    except ValueError:
+        meant = None
+    for type_, kinds in (("integer", (int,)), ("number", (int, float)), ("boolean", (bool,))):
+        right = type(meant) in kinds and (type_ == "boolean" or math.isfinite(meant))
+        if type_ == "boolean" and text in ("True", "False"):
+            continue
+        try:
+            found = fit({"type": type_}, text, required=True)
+        except RecordError:
+            assert not right
+        else:
+            assert right and found == [meant]
+
+
+def test_an_empty_text_is_null_only_where_it_is_no_value() -> None:
+    properties = {"t": {"type": ["string", "null"]}, "n": {"type": ["array", "null"], "items": {"type": "integer"}},
+                  "m": {"contentMediaType": "application/json", "type": ["string", "null"]}}  # fmt: skip
+    struct = schemas.given({"properties": properties})
+    assert conform([{"t": "", "n": "", "m": ""}], struct) == [{"t": "", "n": None, "m": '""'}]
+    with pytest.raises(RecordError, match="'' is not an integer"):
+        fit({"type": "integer"}, "", required=True)
+    union = schemas.given(
+        {
+            "fields": [
+                {"name": "a", "type": ["null", "long", "double"]},
+                {"name": "b", "type": ["null", "string", "long"]},
+            ]
+        }
+    )
+    ((first, second),) = [(r["a"], r["b"]) for r in conform([{"a": "", "b": ""}], union)]
+    assert (first, second) == (None, {"branch": 0, "option0": ""})
+    ((first, second),) = [(r["a"], r["b"]) for r in conform([{"a": "1.5", "b": "12"}], union)]
+    assert (first, second) == ({"branch": 1, "option1": 1.5}, {"branch": 0, "option0": "12"})
