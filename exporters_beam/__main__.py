@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -527,6 +528,8 @@ def _variables(given: Sequence[str]) -> dict[str, Any]:
             parsed = json.loads(value, parse_constant=_not_json)
         except (ValueError, RecursionError):
             parsed = value
+        if isinstance(parsed, float) and not math.isfinite(parsed):
+            raise ConfigError(f"--var {text}: {value} is no finite number")
         found[name] = value if isinstance(parsed, str) else parsed
     return found
 

@@ -1,7 +1,9 @@
 """The text of a config: from JSON or YAML to values, and from the way to a value back to its line and column.
 
-Valid JSON has JSON's meaning (`1e3` is a number, tabs may indent); everything else is read as YAML 1.1 by the safe
-loader. Nothing is substituted and no section is looked at here.
+Valid JSON has JSON's meaning (`1e3` is a number, tabs may indent); everything else is read as YAML by the safe loader.
+What YAML 1.1 and 1.2 read differently (`NO`, `012`, `2024-01-01`, `12:30`, `1e3`) is the text that stands there, and an
+option that wants a number or true or false takes it as that. Keys are texts, as in JSON. Nothing is substituted and no
+section is looked at here.
 
 >>> document = parse('{"reader": {"name": "fs"}}', "export.json")
 >>> document.value
@@ -13,6 +15,7 @@ loader. Nothing is substituted and no section is looked at here.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -33,14 +36,87 @@ ALIASED = 100_000
 """How many values a YAML document may have once its aliases are written out (the "billion laughs" attack)."""
 
 
+class Plain(str):
+    """A text that stands in YAML without quotes and that one version of YAML reads as something else, which is `meant`.
+
+    >>> Plain("NO", False), Plain("NO", False).meant
+    ('NO', False)
+    """
+
+    __slots__ = ("meant",)
+
+    meant: Any
+
+    def __new__(cls, text: str, meant: Any = None) -> Plain:
+        made = super().__new__(cls, text)
+        made.meant = meant
+        return made
+
+    @property
+    def number(self) -> int | float | None:
+        """The number that it may be read as."""
+        found = self.meant
+        return (
+            found if isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found) else None
+        )
+
+    @property
+    def two_numbers(self) -> bool:
+        """Whether people may read another number than YAML 1.1: `010` is 8 there, and `1:30` is 90."""
+        return self.number is not None and (":" in self or bool(re.match(r"[-+]?0[0-9_]", self)))
+
+
+def plain(value: Any) -> Any:
+    """A value whose texts are no more than texts."""
+    if isinstance(value, Plain):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(member) for key, member in value.items()}
+    return [plain(member) for member in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A YAML scalar without quotes that may be misread. `read` is what it was read as: a `Plain`, or another value."""
+
+    path: Path
+    text: str
+    read: Any
+
+    @property
+    def warning(self) -> str:
+        """What to tell where a text may be meant."""
+        if not isinstance(self.read, Plain):
+            what = "null" if self.read is None else _shown(self.read)
+            return f"{self.text} is read as {what}; put it in quotes if the text is meant, or write {json.dumps(self.read)}"
+        if isinstance(self.read.meant, (bool, int, float)):
+            other, write = _shown(self.read.meant), f", or write {json.dumps(self.read.meant)}"
+        else:
+            other, write = "a date", ""
+        return f'{self.text} is read as the text "{self.text}", and YAML elsewhere may read {other}; put it in quotes{write}'
+
+    @property
+    def number_warning(self) -> str:
+        """What to tell where a number is meant; "" where it is clear which one."""
+        if isinstance(self.read, Plain) and self.read.two_numbers:
+            return f"{self.text} is read as {_shown(self.read.number)}; write {self.read.number}"
+        return ""
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool) else f"the number {value}"
+
+
 @dataclass(frozen=True)
 class Document:
-    """A config as values, with its text where it has one. `syntax` is "json", "yaml" or "" for a mapping."""
+    """A config as values, with its text where it has one. `syntax` is "json", "yaml" or "" for a mapping. `odd` are the
+    scalars of YAML that may be misread."""
 
     value: dict[Any, Any]
     file: str = ""
     text: str = ""
     syntax: str = ""
+    odd: tuple[Odd, ...] = ()
 
     @cached_property
     def places(self) -> dict[Path, Place]:
@@ -48,7 +124,7 @@ class Document:
         if self.syntax == "json":
             found, _ = _json_places(self.text)
             return {path: _place(self.text, at) for path, at in found.items()}
-        return _load_yaml(self.text, self.file, places=True) if self.syntax == "yaml" else {}
+        return _load_yaml(self.text, self.file).places() if self.syntax == "yaml" else {}
 
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands, or the nearest thing around it that exists; (0, 0) without text."""
@@ -104,7 +180,7 @@ def parse(text: str, file: str = "") -> Document:
     """The document in a text. Raises ConfigError; `file` is only shown."""
     if not text.strip():
         raise ConfigError(Problem((), "the file is empty; an export needs a reader and a writer", file=file))
-    syntax = "json"
+    syntax, odd = "json", tuple[Odd, ...]()
     try:
         value = _read_json(text, file)
     except RecursionError:
@@ -113,14 +189,14 @@ def parse(text: str, file: str = "") -> Document:
         if isinstance(not_json, ConfigError):
             raise
         try:
-            value = _read_yaml(text, file)
+            value, odd = _read_yaml(text, file)
         except ConfigError:
             if isinstance(not_json, JSONDecodeError) and _meant_as_json(text, file):
                 message = f"not valid JSON: {_lower(not_json.msg)}"
                 raise ConfigError(Problem((), message, not_json.lineno, not_json.colno, file)) from None
             raise
         syntax = "yaml"
-    return _checked(Document(value, file, text, syntax))
+    return _checked(Document(value, file, text, syntax, odd))
 
 
 def from_mapping(value: Mapping[str, Any]) -> Document:
@@ -241,12 +317,42 @@ def _json_places(text: str) -> tuple[dict[Path, int], list[tuple[Path, int, int]
 # YAML
 
 
-def _read_yaml(text: str, file: str) -> Any:
-    """The value of a YAML text. Raises ConfigError."""
+_YAML = "tag:yaml.org,2002:"
+_PLAIN = "tag:exporters-beam,2026:plain"
+_OF_KEYS = (_PLAIN, *(f"{_YAML}{name}" for name in ("bool", "int", "float", "null", "timestamp", "value")))
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z|0x[0-9a-fA-F]+\Z")
+"""Integers that YAML 1.1 and 1.2 read alike."""
+_NEW_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_NEW_OCTAL = re.compile(r"0o[0-7]+\Z")
+
+
+def _tag(found: str, text: str) -> str:
+    """The tag of a scalar without quotes, of which YAML 1.1 says `found`."""
+    kind = found.removeprefix(_YAML)
+    if kind == "value":
+        return f"{_YAML}str"
+    alike = {
+        "bool": text.lower() in ("true", "false"),
+        "int": bool(_INTEGER.match(text)),
+        "float": not ("_" in text or ":" in text),
+        "timestamp": False,
+        "str": not (_NEW_FLOAT.match(text) or _NEW_OCTAL.match(text)),
+    }
+    return found if alike.get(kind, True) else _PLAIN
+
+
+def _odd_spelling(text: str) -> bool:
+    """Whether every YAML reads it as another thing than text, though texts look like it too: TRUE, Null, 0x1F, +47."""
+    return text in ("True", "TRUE", "False", "FALSE", "Null", "NULL") or text.startswith(("+", "0x"))
+
+
+def _read_yaml(text: str, file: str) -> tuple[Any, tuple[Odd, ...]]:
+    """The value of a YAML text, and what may be misread in it. Raises ConfigError."""
     import yaml
 
     try:
-        return _load_yaml(text, file)
+        loaded = _load_yaml(text, file)
+        return loaded.value, tuple(loaded.odd)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -276,13 +382,32 @@ def _yaml_sentence(error: Any) -> str:
     return f"not valid YAML: {problem}{f' ({context})' if context else ''}"
 
 
-def _load_yaml(text: str, file: str, places: bool = False) -> Any:
-    """The value, or where everything stands. Raises yaml.YAMLError, ConfigError."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A YAML text as nodes and as the value that was made of them."""
+
+    node: Any
+    value: Any
+    odd: list[Odd]
+
+    def places(self) -> dict[Path, Place]:
+        found: dict[Path, Place] = {}
+        if self.node is not None:
+            _note_places(self.node, (), found)
+        return found
+
+
+def _load_yaml(text: str, file: str) -> _Loaded:
+    """Raises yaml.YAMLError, ConfigError."""
     import yaml
 
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class Loader(base):
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+            found = super().resolve(kind, value, implicit)
+            return _tag(found, value) if kind is yaml.ScalarNode and implicit[0] else found
+
         def construct_object(self, node: Any, deep: bool = False) -> Any:
             try:
                 return super().construct_object(node, deep)
@@ -290,21 +415,35 @@ def _load_yaml(text: str, file: str, places: bool = False) -> Any:
                 reason = f"{node.value!r:.200} is not a valid value ({error})"
                 raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
 
+        def construct_plain(self, node: Any) -> Plain:
+            text = self.construct_scalar(node)
+            older = super().resolve(yaml.ScalarNode, text, (True, False)).removeprefix(_YAML)
+            try:
+                meant = getattr(self, f"construct_yaml_{older}")(node)
+                if older == "str":
+                    meant = int(text, 8) if _NEW_OCTAL.match(text) else _number(text)
+            except ValueError:  # There is no such date.
+                meant = None
+            return Plain(text, meant)
+
+    Loader.add_constructor(_PLAIN, Loader.construct_plain)
     _refuse_deep_yaml(yaml, text, base, file)
     loader = Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
-            return None
-        _check_nodes(yaml, loader, node, file)
-        value = loader.construct_document(node)
-        if not places:
-            return value
-        found: dict[Path, Place] = {}
-        _note_places(yaml, loader, node, (), found)
-        return found
+            return _Loaded(None, None, [])
+        odd = _check_nodes(yaml, loader, node, file)
+        return _Loaded(node, loader.construct_document(node), odd)
     finally:
         loader.dispose()
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _refuse_deep_yaml(yaml: Any, text: str, loader: Any, file: str) -> None:
@@ -320,13 +459,15 @@ def _refuse_deep_yaml(yaml: Any, text: str, loader: Any, file: str) -> None:
             raise ConfigError(Problem((), _TOO_DEEP, mark.line + 1, mark.column + 1, file))
 
 
-def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> None:
-    """Refuse keys that stand twice, aliases inside what they stand for, and aliases that multiply without end.
+def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> list[Odd]:
+    """Refuse keys that stand twice, aliases inside what they stand for, and aliases that multiply without end. Keys become
+    texts. Gives what may be misread.
 
     An anchor stands before its aliases, so in this order what an alias names has been measured, and the recursion
     is no deeper than the text.
     """
     problems = []
+    odd: list[Odd] = []
     sizes: dict[int, int] = {}
     opened: set[int] = set()
 
@@ -340,10 +481,17 @@ def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> None:
         total = 1
         if isinstance(node, yaml.SequenceNode):
             total += sum(size(member, (*path, at)) for at, member in enumerate(node.value))
+        elif isinstance(node, yaml.ScalarNode):
+            if node.tag == f"{_YAML}merge":
+                node.tag = f"{_YAML}str"
+            if not node.style and (node.tag == _PLAIN or (node.tag in _OF_KEYS and _odd_spelling(node.value))):
+                odd.append(Odd(path, node.value, loader.construct_object(node, deep=True)))
         elif isinstance(node, yaml.MappingNode):
             lines: dict[Any, int] = {}
             for key, member in node.value:
-                name = _key(yaml, loader, key)
+                if isinstance(key, yaml.ScalarNode) and key.tag in _OF_KEYS:
+                    key.tag = f"{_YAML}str"
+                name = key.value if isinstance(key, yaml.ScalarNode) and key.tag != f"{_YAML}merge" else None
                 if name in lines:
                     problems.append(_at_mark((*path, key.value), _twice(lines[name]), key.start_mark, file))
                 elif name is not None:
@@ -359,28 +507,21 @@ def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> None:
         )
     if problems:
         raise ConfigError(*problems)
+    return odd
 
 
 def _at_mark(path: Path, message: str, mark: Any, file: str) -> Problem:
     return Problem(path, message, mark.line + 1, mark.column + 1, file)
 
 
-def _key(yaml: Any, loader: Any, node: Any) -> Any:
-    """The value of a key; None for merge keys (`<<`), which may stand twice, and keys that are no scalars."""
-    if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:merge":
-        return None
-    return loader.construct_object(node, deep=True)
-
-
-def _note_places(yaml: Any, loader: Any, node: Any, path: Path, places: dict[Path, Place]) -> None:
+def _note_places(node: Any, path: Path, places: dict[Path, Place]) -> None:
     places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, yaml.SequenceNode):
+    if node.id == "sequence":
         for at, member in enumerate(node.value):
-            _note_places(yaml, loader, member, (*path, at), places)
-    elif isinstance(node, yaml.MappingNode):
+            _note_places(member, (*path, at), places)
+    elif node.id == "mapping":
         # The constructor has put merged pairs in front of the mapping's own ones, which win.
         for key, member in node.value:
-            name = _key(yaml, loader, key)
-            way = (*path, str(name))
+            way = (*path, str(key.value))
             places[way] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            _note_places(yaml, loader, member, way, places)
+            _note_places(member, way, places)

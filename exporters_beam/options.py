@@ -18,12 +18,16 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
+from exporters_beam.document import Plain, plain
 from exporters_beam.errors import ConfigError
 
 T = TypeVar("T")
 
 REQUIRED: Any = MISSING
 """The default of an option that must be given."""
+
+LARGEST = 2**63 - 1
+"""The largest number that counts and sizes may be."""
 
 TYPES = {
     "int": "integer",
@@ -136,10 +140,28 @@ def _schema(o: Option) -> dict[str, Any]:
     if o.choices is not None:
         schema["enum"] = [*o.choices, *(() if o.required else (None,))]
     if o.minimum is not None:
-        schema["minimum"] = o.minimum
+        schema |= {"minimum": o.minimum, "maximum": LARGEST}
     if o.default is not REQUIRED:
         schema["default"] = o.default
     return schema
+
+
+def as_declared(component: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with texts of YAML that stand there without quotes as their options want them: `yes` as true, `1_000` as
+    a number, all others as texts."""
+    kinds = {o.name: o.type.split("|") for o in options_of(component)}
+    return {name: _as_kind(value, kinds.get(name, [])) for name, value in given.items()}
+
+
+def _as_kind(value: Any, kinds: list[str]) -> Any:
+    if isinstance(value, Plain) and "str" not in kinds:
+        if "bool" in kinds and isinstance(value.meant, bool):
+            return value.meant
+        if value.number is not None and ("number" in kinds or ("int" in kinds and isinstance(value.number, int))):
+            return value.number
+    if isinstance(value, list) and "int_list" in kinds and "str_list" not in kinds:
+        return [_as_kind(member, ["int"]) for member in value]
+    return plain(value)
 
 
 def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> T:
@@ -188,5 +210,10 @@ def _convert(o: Option, value: Any) -> Any:
         except (TypeError, ValueError):
             pass
     if "str_list" in kinds:
-        return tuple(member if isinstance(member, str) else str(member) for member in value)
+        return tuple(member if isinstance(member, str) else _text(member) for member in value)
     return tuple(value) if "list" in kinds else value
+
+
+def _text(member: Any) -> str:
+    """A number as text, and true and false as they stand in the config."""
+    return str(member).lower() if isinstance(member, bool) else str(member)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporters_beam.document import Path
+from exporters_beam.document import Path, Plain
 from exporters_beam.registry import did_you_mean
 
 TYPES = (
@@ -76,9 +76,14 @@ def _parameter(name: str, given: Mapping[str, Any], default: Any) -> Parameter:
         kind = "enum" if enum else "boolean" if isinstance(default, bool) else "text"
         kind = "number" if kind == "text" and isinstance(default, (int, float)) else kind
     label = str(given.get("label") or name.replace("_", " ").capitalize())
-    optional = bool(given.get("optional", default is not MISSING))
+    optional = bool(_meant(given.get("optional", default is not MISSING)))
     regexes = tuple(given.get("regexes") or ())
     return Parameter(name, label, str(given.get("help") or label), str(kind).lower(), default, regexes, enum, optional)
+
+
+def _meant(value: Any) -> Any:
+    """`yes` without quotes as true."""
+    return value.meant if isinstance(value, Plain) and isinstance(value.meant, bool) else value
 
 
 def _problems(name: str, given: Any) -> Found:
@@ -92,7 +97,7 @@ def _problems(name: str, given: Any) -> Found:
             wrong.append(((key,), f"unknown key{did_you_mean(str(key), KEYS)}; known: {', '.join(KEYS)}"))
         elif key in ("label", "help") and not isinstance(value, str):
             wrong.append(((key,), "wrong type: expected text"))
-        elif key == "optional" and not isinstance(value, bool):
+        elif key == "optional" and not isinstance(_meant(value), bool):
             wrong.append(((key,), "wrong type: expected true or false"))
         elif key == "type" and str(value).lower() not in TYPES:
             wrong.append(((key,), f"there is no type {value!r}{did_you_mean(str(value).lower(), TYPES)}"))
@@ -146,6 +151,8 @@ def _value_problem(parameter: Parameter, value: Any) -> str:
     for regex in parameter.regexes:
         if not re.fullmatch(regex, text):
             return f"{shown!r} does not match {regex}"
+    if isinstance(value, Plain):
+        value = value.meant
     if parameter.type == "boolean" and not isinstance(value, bool):
         return f"{shown!r} is neither true nor false"
     if parameter.type == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):

@@ -75,7 +75,12 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
             yield (o.name,), "this option is missing"
         elif o.env and o.default is REQUIRED and given.get(o.name) is None and not environ.get(o.env):
             yield (o.name,), f"this option is missing; give it here or in the environment variable {o.env}"
-    told = set()
+    told: set[Path] = set()
+    for o in declared.values():
+        value = given.get(o.name)
+        if o.type == "number" and isinstance(value, bool):
+            told.add((o.name,))
+            yield (o.name,), f"wrong type: found {_found(value, o)}, expected {expected(o.type)}"
     for error in _validator()(schema_of(component)).iter_errors(dict(given)):
         path = tuple(error.absolute_path)
         if path and path not in told:  # without a path: missing and unknown ones, which are told above
@@ -103,6 +108,8 @@ def _sentence(error: Any, option: Option, path: Path) -> str:
     value = error.instance
     if error.validator == "minimum":
         return f"{_shown(value, option)} is too small; the least is {error.validator_value}"
+    if error.validator == "maximum":
+        return f"{_shown(value, option)} is too large; the most is {error.validator_value}"
     if error.validator == "enum":
         choices = [str(choice) for choice in option.choices or ()]
         hint = registry.did_you_mean(value, choices) if isinstance(value, str) else f"; known: {', '.join(choices)}"
@@ -201,7 +208,6 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "formatter": _optional("formatter"),
         "notifications": _or_reference({"type": ["array", "null"], "items": {"$ref": "#/$defs/notification"}}),
     }
-    settings["additionalProperties"] = True
     properties: dict[str, Any] = {name: _optional(kind) for name, kind in SECTIONS.items()}
     properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
     properties |= {
@@ -226,6 +232,8 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "title": "An export of exporters-beam",
         "type": "object",
         "properties": properties,
+        "patternProperties": {"^x-": {"description": "for people; it changes nothing"}},
+        "additionalProperties": False,
         "required": ["reader", "writer"],
         "$defs": definitions,
     }
@@ -265,6 +273,7 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, A
                 "options": {"anyOf": [{"type": ["object", "null"]}, _REFERENCE]},
                 **({"on_error": {"enum": [*ACTIONS, None]}} if kind in _FAILING else {}),
             },
+            "additionalProperties": False,
             "required": ["name"],
             **({"allOf": rules} if rules else {}),
         },
@@ -286,7 +295,7 @@ def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
     described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
-    if ("integer" in types or "number" in types) and "boolean" not in types:
+    if "integer" in types and "boolean" not in types:
         schema["type"] = [*types, "boolean"]
     if "items" in schema:
         schema["items"] = _or_reference(schema["items"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporters_beam import parameters, registry
-from exporters_beam.document import Document, Path, from_mapping, read
+from exporters_beam.document import Document, Path, Plain, from_mapping, plain, read
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
-from exporters_beam.options import build, options_of
+from exporters_beam.options import as_declared, build, options_of
 from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
 from exporters_beam.storages.urls import section_of
 from exporters_beam.variables import Filled, Secret, fill
@@ -90,12 +91,9 @@ def load(
     environ = os.environ if environ is None else environ
     document = from_mapping(source) if isinstance(source, Mapping) else read(source)
     wrong, missing = parameters.check(document.value, variables)
-    filled = fill(document.value, variables, environ)
+    filled = fill(document.value, variables, environ, declared_names(document))
     absent = tuple(f"there is no variable vars.{name}" for name in missing)  # told already, and better
     filled.problems = [*wrong, *(problem for problem in filled.problems if not problem[1].startswith(absent))]
-    filled.warnings = [
-        w for w in filled.warnings if w[0][:1] != ("vars",) or str(w[0][-1]) not in declared_names(document)
-    ]
     return _Loading(document, filled, environ).spec()
 
 
@@ -114,8 +112,14 @@ class _Loading:
         self.warnings = [document.problem(path, message) for path, message in filled.warnings]
         self.classes: dict[Path, type] = {}
         self.secrets: list[Path] = []
+        self.misspelt: set[str] = set()
+        self.kinds: dict[Path, list[str]] = {(name,): ["str"] for name in (*LABELS, "staging")}
+        """Types of the options that were given, by their ways."""
+        self.older = any(_name(self.config.get(name)).startswith("exporters.") for name in SECTIONS)
+        """It names components as exporters 0.6.18 did, which did not look at keys that it did not know."""
 
     def spec(self) -> ExportSpec:
+        self.refuse_endless(self.config, ())
         sections = {name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items()}
         self.require("reader")
         self.require("writer")
@@ -132,7 +136,8 @@ class _Loading:
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
-        self.warn_of_unknown(self.config, (), (*SECTIONS, *OTHER_KEYS), "section")
+        self.refuse_unknown(self.config, (), (*SECTIONS, *OTHER_KEYS), "section")
+        self.warn_of_odd()
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
         older = sections.pop("filter")
@@ -146,11 +151,11 @@ class _Loading:
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
             on_error=on_error,
-            staging=staging or None,
-            runners=runners or {},
+            staging=plain(staging) or None,
+            runners=plain(runners) or {},
             file=self.document.file,
             warnings=tuple(sorted(self.warnings, key=lambda problem: self.document.order(problem.path))),
-            document=_masked(self.config, self.secrets),
+            document=_masked(plain(self.config), self.secrets),
             source=self.document,
         )
 
@@ -169,6 +174,7 @@ class _Loading:
         if self.config.get(name) is None:
             others = [str(key) for key in self.config if key not in (*SECTIONS, *OTHER_KEYS)]
             near = difflib.get_close_matches(name, others, n=1)
+            self.misspelt.update(near)
             hint = f'; did you misspell it as "{near[0]}"?' if near else "; an export needs a reader and a writer"
             self.add((name,), f"this section is missing{hint}")
 
@@ -182,13 +188,13 @@ class _Loading:
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
             return None
         fails = path[-1] in (*STEPS, "filter")
-        self.warn_of_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         action = given.get("on_error") if fails else None
         if action is not None and (*path, "on_error") not in self.failed:
             self.check_action((*path, "on_error"), action)
         section = self.component(
             kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options")
         )
+        self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         return section if section is None or action is None else replace(section, on_error=str(action))
 
     def component(
@@ -208,6 +214,8 @@ class _Loading:
                 name, options = found[0], {**found[1], **(options or {})}
             entry = registry.find(kind, name)
             component = self.classes[path] = registry.load(entry)
+            if isinstance(options, Mapping):
+                options = as_declared(component, options)
         except ConfigError as error:
             self.add(name_path, str(error).removeprefix("name: "))
             return None
@@ -224,6 +232,10 @@ class _Loading:
             self.add(options_path, f"wrong type: found {_kind(options)}, expected a mapping of options")
             return None
         self.secrets += [(*options_path, o.name) for o in options_of(component) if o.secret]
+        for o in options_of(component):
+            if not {"dict", "list", "dict_list", "object"} & set(o.type.split("|")):
+                self.kinds[(*options_path, o.name)] = o.type.split("|")
+        options = as_declared(component, options)
         wrong = [
             (way, message) for way, message in faults(component, options, self.environ)
             if not any((*options_path, *way)[: len(place)] == place for place in self.failed)
@@ -272,7 +284,7 @@ class _Loading:
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping")
             return Settings(), None, []
         known = [o.name for o in options_of(Settings)]
-        self.warn_of_unknown(given, path, (*known, "formatter", "notifications"), "option")
+        self.refuse_unknown(given, path, (*known, "formatter", "notifications"), "option")
         settings = (
             self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
         )
@@ -345,12 +357,52 @@ class _Loading:
             self.add((name,), f"wrong type: found {_kind(value)}, expected {wanted}")
         return value
 
-    def warn_of_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
+    def refuse_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
+        """Keys that nobody knows. In configs of exporters 0.6.18 they are for people, unless one is a slip of the pen."""
         known = list(known)
-        for key in given:
-            if key not in known:
-                hint = registry.did_you_mean(str(key), known)
-                self.warn((*path, str(key)), f"unknown {what}, not used{hint}")
+        for key in map(str, given):
+            if key in known or (not path and key.startswith("x-")) or key in self.misspelt:
+                continue
+            hint = registry.did_you_mean(key, known)
+            if self.older and (path or not difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.75)):
+                self.warn((*path, key), f"unknown {what}, not used{hint}")
+                continue
+            component = self.classes.get(path)
+            if what == "key" and component is not None and key in {o.name for o in options_of(component)}:
+                hint = "; it is an option, so write it below `options`"
+            elif not path:
+                hint += "; what is only for people begins with x-"
+            self.add((*path, key), f"unknown {what}{hint}")
+
+    def refuse_endless(self, value: Any, path: Path) -> None:
+        """Numbers that are none, whatever they are for. Records that stand in the config are records."""
+        if path == ("reader", "options", "records"):
+            return
+        if isinstance(value, float) and not math.isfinite(value):
+            self.add(path, f"{_endless(value)}; write a number that is finite")
+            self.failed.add(path)
+        elif isinstance(value, Mapping):
+            for key, member in value.items():
+                self.refuse_endless(member, (*path, key))
+        elif isinstance(value, (list, tuple)):
+            for at, member in enumerate(value):
+                self.refuse_endless(member, (*path, at))
+
+    def warn_of_odd(self) -> None:
+        """What YAML may have read otherwise than it was meant, unless an option says what is meant."""
+        for odd in self.document.odd:
+            kinds = next(
+                (self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None
+            )
+            if kinds is None:
+                date = isinstance(odd.read, Plain) and not isinstance(odd.read.meant, (bool, int, float))
+                text = "" if date and odd.path[0] == "vars" else odd.warning
+            elif "str_list" in kinds:
+                text = "" if isinstance(odd.read, Plain) else odd.warning
+            else:
+                text = "" if "str" in kinds else odd.number_warning
+            if text:
+                self.warn(odd.path, text)
 
 
 def _does_nothing(section: Section | None) -> bool:
@@ -376,6 +428,10 @@ def _kind(value: Any) -> str:
         return "a mapping" if isinstance(value, Mapping) else "a list"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _endless(value: float) -> str:
+    return "NaN is no number" if math.isnan(value) else f"{value} is no finite number"
 
 
 _OPTION = re.compile(r"([A-Za-z_]\w*)((?:\.\w+|\[\d+\])*): (.*)\Z", re.DOTALL)

@@ -19,7 +19,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -136,8 +136,14 @@ class Filled:
     failed: set[Path] = field(default_factory=set)
 
 
-def fill(document: Mapping[str, Any], overrides: Mapping[str, Any], environ: Mapping[str, str]) -> Filled:
-    """A copy of `document` with its references replaced. `overrides` replace members of its `vars` by dotted name."""
+def fill(
+    document: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    environ: Mapping[str, str],
+    parameters: Iterable[str] = (),
+) -> Filled:
+    """A copy of `document` with its references replaced. `overrides` replace members of its `vars` by dotted name. One that
+    nothing declares, neither `vars` nor `parameters`, and nothing uses is a problem."""
     filled = Filled({})
     declared = document.get("vars")
     if declared is not None and not isinstance(declared, Mapping):
@@ -160,9 +166,21 @@ def fill(document: Mapping[str, Any], overrides: Mapping[str, Any], environ: Map
         filled.problems.append((("vars",), f"the variables stand for more than {BUDGET:,} values and characters"))
         filled.value = dict(document)
     for name in overrides:
-        if name not in filler.used and name.partition(".")[0] not in (declared or {}):
-            filled.warnings.append((("vars", name), f"nothing uses this variable{_near(name, list(declared or {}))}"))
+        if not (_declared(name, declared or {}) or name.partition(".")[0] in parameters or filler.uses(name)):
+            known = sorted({*map(str, declared or {}), *map(str, parameters), *filler.used})
+            message = f"nothing uses this variable{_near(name, known)}"
+            filled.problems.append((("vars", name), message))
     return filled
+
+
+def _declared(name: str, declared: Any) -> bool:
+    for part in name.split("."):
+        if isinstance(declared, str) and "${" in declared:
+            return True
+        if not isinstance(declared, Mapping) or part not in declared:
+            return False
+        declared = declared[part]
+    return True
 
 
 def _overridden(declared: dict[str, Any], overrides: Mapping[str, Any], filled: Filled) -> dict[str, Any]:
@@ -210,6 +228,10 @@ class _Filler:
         self.used: set[str] = set()
         self.known: dict[tuple[Any, ...], Any] = {}
         self.active: list[tuple[Any, ...]] = []
+
+    def uses(self, name: str) -> bool:
+        """Whether a reference names this variable, something in it, or what it is in."""
+        return any(name == used or name.startswith(f"{used}.") or used.startswith(f"{name}.") for used in self.used)
 
     def check_vars(self) -> None:
         """Fill in every variable once, so that a wrong one is reported where it stands, used or not."""

@@ -126,6 +126,11 @@ def test_variables(runs):
 def test_a_wrong_variable(good, runs, capsys):
     assert main(["run", good, "--var", "x"]) == 2
     assert capsys.readouterr().err == "error: --var x: write it as NAME=VALUE\n"
+    assert main(["run", good, "--var", "x=1e999"]) == 2
+    assert capsys.readouterr().err == "error: --var x=1e999: 1e999 is no finite number\n"
+    assert main(["run", config({**GOOD, "vars": {"town": 1}}), "--var", "twon=2"]) == 2
+    assert capsys.readouterr().err.endswith('vars.twon: nothing uses this variable; did you mean "town"?\n')
+    assert runs == []
 
 
 def test_the_report_is_written(good, runs, capsys):
@@ -213,7 +218,7 @@ def test_validate(good, capsys):
 
 def test_validate_several(good, capsys):
     bad = config({"reader": "random"}, "bad.json")
-    odd = config({**GOOD, "filtr": 1}, "odd.json")
+    odd = config({**GOOD, "exporter_options": {"log_level": "debug"}}, "odd.json")
     assert main(["validate", good, bad, odd]) == 2
     out, err = capsys.readouterr()
     assert out == "export.json: ok\nodd.json: ok\n"

@@ -1,4 +1,4 @@
-"""Text of a config to values and places: JSON as JSON, everything else as safe YAML 1.1."""
+"""Text of a config to values and places: JSON as JSON, everything else as safe YAML."""
 
 from __future__ import annotations
 
@@ -31,14 +31,49 @@ def test_json_is_known_by_its_content_not_by_its_name():
     assert parse("a: 1", "export.json").value == {"a": 1}
 
 
-def test_yaml_keeps_the_conveniences_of_yaml_1_1():
-    value = parse("a: yes\nb: 1_000\nc: 012\nd: 2020-01-02\ne: 1e3\nf: !!str 5\n").value
-    assert value["a"] is True
-    assert value["b"] == 1000
-    assert value["c"] == 10
-    assert value["d"].isoformat() == "2020-01-02"
-    assert value["e"] == "1e3"
-    assert value["f"] == "5"
+@pytest.mark.parametrize(("text", "meant"), [
+    ("NO", False), ("no", False), ("yes", True), ("On", True), ("off", False), ("012", 10), ("1_000", 1000), ("1:30", 90),
+    ("12:30:45", 45045), ("0b101", 5), ("0x_1F", 31), ("1e3", 1000.0), ("1.5e3", 1500.0), ("08", 8), ("0o17", 15),
+    ("190:20:30.15", 685230.15), ("1_0.5", 10.5), ("2024-13-45", None),
+])  # fmt: skip
+def test_what_yaml_1_1_and_1_2_read_differently_is_the_text(text, meant):
+    document = parse(f"a: {text}\nb: ['{text}', \"{text}\", {text}]\n{text}: 1\n")
+    assert list(document.value) == ["a", "b", text]
+    assert document.value["a"] == text
+    assert document.value["b"] == [text, text, text]
+    assert [(odd.path, odd.read.meant) for odd in document.odd] == [(("a",), meant), (("b", 2), meant)]
+    assert document.odd[0].warning.startswith(f'{text} is read as the text "{text}", and YAML elsewhere may read ')
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "2024-01-01 10:00:00", "2024-01-01T10:00:00Z"])
+def test_dates_are_texts(text):
+    document = parse(f"a: {text}\n{text}: x\n")
+    assert document.value == {"a": text, text: "x"}
+    assert "may read a date; put it in quotes" in document.odd[0].warning
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("TRUE", True), ("False", False), ("NULL", None), ("+47", 47), ("0x1F", 31)]
+)
+def test_what_every_yaml_reads_though_it_looks_like_a_text_can_be_told(text, value):
+    document = parse(f"a: {text}\n{text}: 1\n")
+    assert document.value == {"a": value, text: 1}
+    assert document.odd[0].warning.endswith(f"if the text is meant, or write {json.dumps(value)}")
+
+
+def test_what_is_plain_in_every_yaml():
+    document = parse(
+        "a: [true, null, ~, 5, -1, 0, .5, 1., 1.10, 1.5e+3, y, n, '=', =, text]\nb: !!bool no\nc: !!int 012\n"
+    )
+    values = [True, None, None, 5, -1, 0, 0.5, 1.0, 1.1, 1500.0, "y", "n", "=", "=", "text"]
+    assert (document.value["a"], document.value["b"], document.value["c"], document.odd) == (values, False, 10, ())
+
+
+def test_keys_are_texts_as_in_json():
+    assert list(parse("1: a\ntrue: b\nnull: c\n~: d\non: e\n1.0: f\n").value) == ["1", "true", "null", "~", "on", "1.0"]
+    assert problems("on: 1\n'on': 2\n") == [
+        "export.yaml:2:1: on: this key stands twice (first on line 1); keep one of them"
+    ]
 
 
 def test_key_order_and_unicode_are_kept():
@@ -167,7 +202,7 @@ def test_tags_that_make_objects_are_refused(tag):
     ]
 
 
-@pytest.mark.parametrize("value", ["2020-13-45", "!!int x", "!!timestamp x", "!!bool x", "9" * 5000])
+@pytest.mark.parametrize("value", ["!!timestamp 2020-13-45", "!!int x", "!!timestamp x", "!!bool x", "9" * 5000])
 def test_yaml_values_that_are_none(value):
     found = problems(f"a: 1\nb: {value}\n")[0]
     assert found.startswith("export.yaml:2:4: not valid YAML: ")

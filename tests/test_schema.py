@@ -46,7 +46,7 @@ VALID = [
     {"reader": {"name": "random", "options": {"number_of_items": "${vars.n}"}}, "writer": WRITER, "vars": {"n": 3}},
     {"reader": "${vars.r}", "writer": WRITER, "vars": {"r": READER}},
     {"reader": {"name": "random", "options": "${vars.o}"}, "writer": WRITER, "vars": {"o": {"batch_size": 1}}},
-    {"reader": READER, "writer": WRITER, "unknown": 1, "exporter_options": {"LOG_LEVEL": "x", "thread_queue_size": 3}},
+    {"reader": READER, "writer": WRITER, "x-mine": 1, "exporter_options": {"thread_queue_size": 3}},
     {"reader": READER, "writer": WRITER, "exporter_options": {
         "formatter": "json", "notifications": [{"name": "webhook", "options": {"endpoints": ["http://x"]}}]}},
     {"reader": READER, "writer": WRITER, "persistence": {"name": "pickle", "options": {"file_path": "/tmp"}},
@@ -74,6 +74,10 @@ WRONG = [
     },
     {"reader": READER, "writer": WRITER, "exporter_options": {"formatter": {"options": {}}}},
     {"reader": READER, "writer": WRITER, "staging": 3},
+    {"reader": READER, "writer": WRITER, "unknown": 1},
+    {"reader": READER, "writer": {**WRITER, "filebase": "x"}},
+    {"reader": READER, "writer": WRITER, "exporter_options": {"LOG_LEVEL": "x"}},
+    {"reader": READER, "writer": WRITER, "on_error": {"max_rate": True}},
 ]
 
 

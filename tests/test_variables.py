@@ -147,9 +147,9 @@ def test_variables_from_outside_win():
     assert (value["x"], value["y"], value["z"]) == (2, {"host": "b", "port": 1}, 2)
 
 
-def test_a_variable_from_outside_that_nothing_uses_is_a_warning():
+def test_a_variable_from_outside_that_nothing_uses_is_a_problem():
     result = fill({"vars": {"bucket": 1}, "x": "${vars.bucket}"}, {"buckt": 2, "bucket": 3}, {})
-    assert result.warnings == [(("vars", "buckt"), 'nothing uses this variable; did you mean "bucket"?')]
+    assert result.problems == [(("vars", "buckt"), 'nothing uses this variable; did you mean "bucket"?')]
 
 
 def test_spellings_that_are_almost_references_are_warnings():
