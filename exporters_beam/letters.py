@@ -16,6 +16,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from exporters_beam.decimals import plain
 from exporters_beam.errors import ExportError
 from exporters_beam.options import option
 from exporters_beam.records import DeliveredFile, Failure, Position, Unit
@@ -131,7 +132,7 @@ _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
     "date": (date, date.isoformat, date.fromisoformat),
     "time": (time, time.isoformat, time.fromisoformat),
-    "decimal": (Decimal, str, Decimal),
+    "decimal": (Decimal, plain, Decimal),
 }
 """Values that JSON has no form for: {"$decimal": "1.50"} and the like, and back."""
 

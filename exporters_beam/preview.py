@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from exporters_beam.decimals import text_of
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import FAIL, OnError
 from exporters_beam.plan import Plan
@@ -124,4 +125,4 @@ def _all_of(component: Any, record: Any) -> list[Any]:
 
 def _show(records: list[tuple[Position, Any]], out: Callable[[str], Any]) -> None:
     for _, record in records:
-        out("  " + json.dumps(record, ensure_ascii=False, default=str))
+        out("  " + json.dumps(record, ensure_ascii=False, default=text_of))

@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 
 from exporters_beam.books import books_of
+from exporters_beam.decimals import text_of
 from exporters_beam.delivery import TALLIES, EncodeBlocks
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.graph import Flowing, KeyedBytes, build, deliver, delivery_of, read, source_of
@@ -301,7 +302,7 @@ class _Part(beam.DoFn):
     """Records by the part they belong to, as text that puts them in order."""
 
     def process(self, element: Any) -> Iterator[tuple[int, bytes]]:
-        text = json.dumps(record_of(element), ensure_ascii=True, default=str).encode()
+        text = json.dumps(record_of(element), ensure_ascii=True, default=text_of).encode()
         yield zlib.crc32(text) % SHARDS, text
 
 

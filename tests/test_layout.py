@@ -46,6 +46,7 @@ LAYERS = (
     ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report"),
     ("jobs",),
+    ("decimals",),
     ("errors", "records"),
 )
 """Modules and folders from the top down. A module imports what stands below it or beside it, never what is above.

@@ -27,6 +27,7 @@ from string import Formatter
 from types import ModuleType
 from typing import Any, NoReturn
 
+from exporters_beam.decimals import recognizer_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.transforms import guards
 from exporters_beam.transforms.guards import BUILTINS, CHEAP, METHODS, MODULES, PROPERTIES, TYPES, Work, Worker
@@ -541,6 +542,9 @@ class _Checker:
     def on_Compare(self, node: ast.Compare) -> ast.expr:
         given = [node.left, *node.comparators]
         operands = self.values(given)
+        for at, each in enumerate(given):
+            if function := recognizer_of(each, *given[:at][-1:], *given[at + 1 :][:1]):
+                operands[at] = self.call(function, operands[at])
         for at, op in enumerate(node.ops):
             if not self.loops or isinstance(op, (ast.Is, ast.IsNot)):
                 continue

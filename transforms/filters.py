@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import Any, ClassVar
 
+from exporters_beam.decimals import equals, meant, text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import MISSING, Known, Record, lookup
@@ -67,13 +68,18 @@ def _check(operator: str, expected: Any, n: int) -> Check:
     if operator == "re_match":
         return _match(expected, n)
     if operator == "contains":
-        return lambda value: _holds(value, expected)
+        found = meant(expected)
+        return lambda value: any(_holds(value, each) for each in found)
     if operator == "in":
-        members = expected
-        with contextlib.suppress(TypeError):  # of members that cannot stand in a set
-            members = frozenset(expected) if isinstance(expected, (list, tuple)) else expected
+        if not isinstance(expected, (list, tuple)):
+            return lambda value: _holds(expected, value)
+        try:
+            members = frozenset(each for member in expected for each in meant(member))
+        except TypeError:  # of members that cannot stand in a set
+            checks = [equals(member) for member in expected]
+            return lambda value: any(check(value) for check in checks)
         return lambda value: _holds(members, value)
-    return lambda value: value == expected
+    return equals(expected)
 
 
 def _holds(container: Any, member: Any) -> bool:
@@ -100,14 +106,14 @@ def _match(expected: Any, n: int) -> Check:
     def matches(value: Any) -> bool:
         if value.__class__ is str:
             return match(value) is not None
-        return value is not None and match(str(value)) is not None
+        return value is not None and match(text_of(value)) is not None
 
     return matches
 
 
 def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
     """Whether one of these values may be in a column. Only texts are compared with texts, and numbers with numbers."""
-    kinds = (str,) if isinstance(known.least, str) else (int, float)
+    kinds = (str,) if isinstance(known.least, str) else (int, float, Decimal)
     return any(not isinstance(value, kinds) or known.least <= value <= known.most for value in wanted)
 
 
@@ -130,7 +136,7 @@ def _matches_one(name: str, match: Callable[[str], Any]) -> Callable[[Any], Any]
         value = record.get(name) if record.__class__ is dict else lookup(record, (name,))
         if value.__class__ is str:
             return match(value) is not None
-        return value is not None and match(str(value)) is not None
+        return value is not None and match(text_of(value)) is not None
 
     return holds
 
@@ -161,7 +167,8 @@ class KeyValueFilter:
     """Keep records in which every condition of `keys` holds.
 
     A condition is {name, value, operator}. `name` is a field or, split at the separator, a path through mappings. The
-    operator is `==` (the default; 1, 1.0 and true are equal, 1 and "1" are not), `in` (the value is a member of the
+    operator is `==` (the default; 1, 1.0 and true are equal, 1 and "1" are not; 19.99 is also the decimal 19.99 and what
+    19.99 becomes in a column of 32-bit numbers), `in` (the value is a member of the
     one given, or a part of a text), `contains` (the other way round) or `re_match` (a regular expression matches at
     the beginning of the value as text). A missing field, or a value of another kind, drops the record; null equals
     null and matches no expression.
@@ -211,9 +218,9 @@ class KeyValueFilter:
         operator, value = self.keys[n].get("operator") or "==", self.keys[n]["value"]
         if self.regex or operator not in ("==", "in"):
             return None
-        if operator == "in":
-            return value if isinstance(value, (list, tuple)) else None
-        return (value,)
+        if operator == "in" and not isinstance(value, (list, tuple)):
+            return None
+        return tuple(each for member in (value if operator == "in" else (value,)) for each in meant(member))
 
     @property
     def judge(self) -> Callable[[Record], Any]:

@@ -9,6 +9,7 @@ from datetime import date, time
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
@@ -132,7 +133,7 @@ def _json(value: Any) -> str | None:
 
 
 def _iso(value: Any) -> str:
-    return str(value.isoformat() if isinstance(value, (date, time)) else value)
+    return value.isoformat() if isinstance(value, (date, time)) else text_of(value)
 
 
 # Made once: json.dumps makes an encoder in each call that is not a plain one.

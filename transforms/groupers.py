@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
+from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
@@ -33,7 +34,7 @@ def as_text(value: Any) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, (int, float, complex, Decimal, UUID)):
-        return str(value)
+        return text_of(value)
     if isinstance(value, (Mapping, list, tuple)):
         try:
             return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=as_text)

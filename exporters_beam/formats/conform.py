@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NoReturn
 
+from exporters_beam.decimals import plain
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.schemas import (
     EXACT,
@@ -243,7 +244,7 @@ def _json_leaf(value: Any) -> str:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return str(value)
+        return plain(value)
     raise TypeError
 
 

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import orjson
 
+from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
@@ -569,7 +570,7 @@ class CsvFormat:
             raise RecordError(f"the row cannot be written: {error}") from None
 
 
-_SIMPLE = frozenset((str, int, float, bool, type(None), Decimal))
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
 _nested = JsonFormat().format
 
 
@@ -578,6 +579,13 @@ def _row(delimiter: str) -> Any:
     """Makes the bytes of a row from values of simple types: what `write` returns is what `writerow` returns."""
     sink = SimpleNamespace(write=str.encode)
     return csv.writer(sink, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator="").writerow
+
+
+class _Written(Decimal):
+    """A decimal for the csv module, which asks for its text."""
+
+    def __str__(self) -> str:
+        return plain(Decimal(self))
 
 
 def _cell(value: Any, name: str) -> Any:
@@ -594,8 +602,10 @@ def _cell(value: Any, name: str) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value)
-    if value is None or isinstance(value, Decimal):
+    if value is None:
         return value
+    if isinstance(value, Decimal):
+        return _Written(value)
     if isinstance(value, (datetime, date, time, UUID)):
         return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -26,6 +26,7 @@ from uuid import UUID
 import msgspec
 import orjson
 
+from exporters_beam.decimals import plain, text_of
 from exporters_beam.errors import RecordError
 from exporters_beam.options import option
 from exporters_beam.records import MISSING, Record
@@ -547,12 +548,12 @@ class JsonFormat:
         raise RecordError(f"JSON cannot hold the {type(value).__name__} {cut(value)}{_at(path)}; convert it first")
 
     def _number(self, value: int | float | Decimal, path: tuple[str, ...]) -> str:
+        if isinstance(value, Decimal) and value.is_finite():
+            return plain(value)
         if not isinstance(value, int) and not math.isfinite(value):
             if not self.allow_nan:
                 raise RecordError(f"{_NAN[str(float(value))]} is not JSON{_at(path)}; set allow_nan: true to write it")
             return _NAN[str(float(value))]
-        if isinstance(value, Decimal):
-            return str(value)
         try:
             return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
         except ValueError as error:
@@ -582,7 +583,7 @@ def _key(key: Any, path: tuple[str, ...]) -> str:
     if isinstance(key, (datetime, date, time)):
         return key.isoformat()
     if isinstance(key, (UUID, Decimal)):
-        return str(key)
+        return text_of(key)
     raise RecordError(f"JSON cannot have the {type(key).__name__} {cut(key)} as a key{_at(path)}; convert it to text")
 
 
@@ -595,7 +596,7 @@ def _default(value: Any) -> Any:
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, Decimal) and value.is_finite():
-        return orjson.Fragment(str(value))
+        return orjson.Fragment(plain(value))
     if isinstance(value, float) and math.isfinite(value):
         return orjson.Fragment(float.__repr__(value))
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ClassVar
 from uuid import UUID
 from xml.parsers import expat
 
+from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.options import option
@@ -411,7 +412,7 @@ def _scalar(value: Any) -> tuple[str, str]:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "str", base64.b64encode(value).decode()
     if isinstance(value, Number):
-        return "number", _escaped(str(value))
+        return "number", _escaped(text_of(value))
     raise RecordError(f"XML cannot hold the {type(value).__name__} {cut(value)}; convert it first")
 
 
