@@ -10,6 +10,7 @@ from typing import Any
 
 from exporters_beam.errors import DestinationError
 from exporters_beam.letters import SKIP, set_aside
+from exporters_beam.passed_over import shown
 from exporters_beam.records import Mark, Unit
 
 
@@ -80,5 +81,5 @@ def check_ranges(listed: Mapping[int, Unit], tallies: Mapping[tuple[int, int], M
         if index not in last or missing is not None:
             where = f"range {missing}" if missing is not None else "its end"
             raise DestinationError(
-                f"{unit.name}: {where} was never read, though the runner says that all is done; the export has failed"
+                f"{shown(unit.name)}: {where} was never read, though the runner says that all is done; the export has failed"
             )

@@ -19,6 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.errors import RecordError, SourceError
+from exporters_beam.passed_over import shown
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned, units_of
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import Resumed, staged_ranges
@@ -260,9 +261,9 @@ class naming:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, (SourceError, RecordError)):
-            raise SourceError(f"{self.unit.name}: {error}") from error
+            raise SourceError(f"{shown(self.unit.name)}: {error}") from error
         if isinstance(error, OSError):
-            raise SourceError(f"{self.unit.name}: cannot be read: {error.strerror or error}") from error
+            raise SourceError(f"{shown(self.unit.name)}: cannot be read: {error.strerror or error}") from error
 
 
 class LineRange:

@@ -44,7 +44,7 @@ LAYERS = (
     ("storages",),
     ("letters", "manifest", "parameters", "variables", "staging"),
     ("worker_process",),
-    ("document", "naming", "options", "registry", "components", "report"),
+    ("document", "naming", "options", "registry", "components", "report", "passed_over"),
     ("jobs",),
     ("decimals",),
     ("errors", "records"),

@@ -22,6 +22,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
+from exporters_beam.passed_over import shown
 from exporters_beam.reading import Places, Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
 from exporters_beam.variables import hide, reveal
@@ -588,7 +589,7 @@ class FailedRecord(ExportError):
 
     def __init__(self, failure: Failure, file: str, number: int) -> None:
         self.failure, self.file, self.number = failure, file, number
-        super().__init__(f"{file}: record {number}: {failure.step}: {failure.message}")
+        super().__init__(f"{shown(file)}: record {number}: {failure.step}: {failure.message}")
 
     def __reduce__(self) -> Any:
         return (type(self), (self.failure, self.file, self.number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.options import option
-from exporters_beam.records import Unit
+from exporters_beam.passed_over import Hidden, is_hidden
+from exporters_beam.records import Unit, Warned
 from exporters_beam.storages import ATTEMPTS, Connected, StorageError, Stored
 
 
@@ -23,6 +23,8 @@ class RemoteReader(Connected):
     place_option: ClassVar[str] = "prefix"
 
     pattern: str | None = option("regular expression, searched in the whole name", type="str", default=None)
+    include_hidden: bool = option("also read what has a name, or a folder, that begins with a dot or an underscore",
+                                  type="bool", default=False)  # fmt: skip
     allow_empty: bool = option("deliver nothing, with a warning, where there is nothing to read", type="bool",
                                default=False)  # fmt: skip
     batch_size: int = option("accepted for old configs; it changes nothing", type="int", default=10000)
@@ -42,9 +44,10 @@ class RemoteReader(Connected):
         """Whether what is at `other` is found at `place` already."""
         return other.startswith(place)
 
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[Unit | Warned]:
         """Every object once, sorted by name. Raises SourceError where the storage cannot be asked or has nothing."""
         wanted = re.compile(self.pattern or "").search
+        hidden = Hidden("include_hidden: true reads it")
         there = index = 0
         places: list[str] = []
         place = ""
@@ -53,22 +56,35 @@ class RemoteReader(Connected):
             for place in places:
                 before = there
                 for found in self.storage.names(place):
+                    if isinstance(found, Warned):
+                        yield found
+                        continue
                     there += 1
-                    if wanted(found.name):
+                    if not wanted(found.name) or _is_folder(found):
+                        continue
+                    elif not self.include_hidden and is_hidden(behind(place, found.name)):
+                        hidden.add(behind(place, found.name), self.storage.url(found.name))
+                    else:
                         yield Unit(index, self.storage.url(found.name), found.size, found.etag)
                         index += 1
                 if there == before and len(places) > 1:
-                    _warn(f"{self.place_option}: there is nothing at {self.storage.url(place)}")
+                    yield Warned(f"{self.place_option}: there is nothing at {self.storage.url(place)}")
         except StorageError as error:
             raise SourceError(f"{self.storage.url(place)}: {error}") from error
-        if not there:
-            shown = ", ".join(self.storage.url(place) for place in places[:3]) + (" …" if len(places) > 3 else "")
-            if not self.allow_empty:
-                raise SourceError(f"option {self.place_option}: there is nothing at {shown}; "
-                                  "give allow_empty: true if that may be so")  # fmt: skip
-            _warn(f"{self.place_option}: there is nothing at {shown}; nothing is read")
-        elif not index:
-            _warn(f"pattern: none of {there:,} names has {self.pattern!r} in it; nothing is read")
+        yield from hidden.warnings()
+        if index:
+            return
+        shown = ", ".join(self.storage.url(place) for place in places[:3]) + (" …" if len(places) > 3 else "")
+        text = f"there is nothing at {shown}"
+        if hidden.count:
+            text = (f"there is nothing to read at {shown}; {hidden.count:,} names are hidden ones, which include_hidden: true "
+                    "reads")  # fmt: skip
+        elif there:
+            text = f"there is nothing to read at {shown}: none of {there:,} names has {self.pattern or ''!r} in it"
+        name = "pattern" if there and not hidden.count and self.pattern else self.place_option
+        if not self.allow_empty:
+            raise SourceError(f"option {name}: {text}; give allow_empty: true if that may be so")
+        yield Warned(f"{name}: {text}; nothing is read")
 
     def folder(self) -> str:
         """The folder, with a slash at its end, that everything is in: names below it are distinct."""
@@ -121,6 +137,22 @@ def in_folder(folder: str, path: str) -> bool:
     return path.rstrip("/") == folder.rstrip("/") or path.startswith(f"{folder.rstrip('/')}/") or folder in ("", ".")
 
 
+def behind(place: str, name: str) -> str:
+    """What a name has behind a prefix or path: hidden is what lies below, not what was asked for.
+
+    >>> behind("dumps/_old", "dumps/_old/_SUCCESS"), behind("dumps/_", "dumps/_a"), behind("", "_a"), behind("a.jl", "a.jl")
+    ('/_SUCCESS', '', '_a', '')
+    """
+    place, name = place.removeprefix("./").lstrip("/"), name.removeprefix("./").lstrip("/")
+    left = name[len(place) :] if name.lower().startswith(place.lower()) else name
+    return left if not place or place.endswith("/") else f"{left.partition('/')[1]}{left.partition('/')[2]}"
+
+
+def _is_folder(found: Stored) -> bool:
+    """Whether an object is none but stands for a folder, as consoles and Hadoop make them."""
+    return not found.size and found.name.endswith(("/", "_$folder$"))
+
+
 def text_of(stream: BinaryIO, most: int = 1 << 20) -> str:
     """A small text file of a storage. Raises StorageError for what is none."""
     with stream:
@@ -131,10 +163,6 @@ def text_of(stream: BinaryIO, most: int = 1 << 20) -> str:
         return data.decode("utf-8")
     except ValueError:
         raise StorageError("", "it is not a small text file in UTF-8") from None
-
-
-def _warn(text: str) -> None:
-    logging.getLogger("exporters_beam").warning(text)
 
 
 def as_tuple(given: Any) -> tuple[str, ...]:

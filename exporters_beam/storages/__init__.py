@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from exporters_beam.errors import ConfigError, MissingExtra
+from exporters_beam.passed_over import shown
+from exporters_beam.records import Warned
 from exporters_beam.variables import hide
 
 T = TypeVar("T")
@@ -82,9 +84,9 @@ class Storage(OnFirstUse, Protocol):
         place = self.url("")
         return url[len(place) :] if url.startswith(place) else None
 
-    def names(self, prefix: str) -> Iterator[Stored]:
+    def names(self, prefix: str) -> Iterator[Stored | Warned]:
         """Everything whose name begins with the prefix (or below the folder, where there are folders), sorted by name,
-        a page at a time. What is called or below `.exporters` is left out."""
+        a page at a time. What is called or below `.exporters` is left out; what else is not read is warned of."""
 
     def stat(self, name: str) -> Stored:
         """What stands under a name."""
@@ -186,6 +188,10 @@ def each_page(
 def is_bookkeeping(name: str) -> bool:
     """Whether a name is of the books of an export that was delivered there."""
     return ".exporters" in name.split("/")
+
+
+def passed_over(url: str, what: str) -> Warned:
+    return Warned(f"{shown(url)}: passed over, since it is {what}")
 
 
 class Ranged(io.RawIOBase):

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from exporters_beam.options import option
+from exporters_beam.records import Warned
 from exporters_beam.storages import (
     ATTEMPTS,
     SILENCE,
@@ -30,6 +31,7 @@ from exporters_beam.storages import (
     buffered,
     changed,
     is_bookkeeping,
+    passed_over,
     patiently,
 )
 from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
@@ -108,7 +110,7 @@ class FtpStorage(ConnectionStorage):
                 raise
         return made
 
-    def names(self, prefix: str) -> Iterator[Stored]:
+    def names(self, prefix: str) -> Iterator[Stored | Warned]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
         try:
             found = patiently(lambda: self._stat(path), min(2, self.attempts)) if path not in ("", "/") else None
@@ -119,46 +121,52 @@ class FtpStorage(ConnectionStorage):
         else:
             yield from self._below(path)
 
-    def _below(self, folder: str) -> Iterator[Stored]:
-        """Every file below a folder, in order of the whole path."""
+    def _below(self, folder: str, listed: bool = False) -> Iterator[Stored | Warned]:
+        """Every file below a folder, in order of the whole path. One that was `listed` has to be there."""
 
-        def ask() -> list[tuple[str, bool, Stored | None]]:
+        def ask() -> list[tuple[str, str, Stored | None]]:
             with self._answers(folder):
                 try:
                     entries = list(self._entries(folder))
                     self.client.voidcmd("TYPE I")  # Listing has left the connection in ASCII mode.
                 except ftplib.error_perm as error:
-                    if str(error)[:3] in ("550", "450", "501"):  # there is no such folder
+                    if str(error)[:3] in ("550", "450", "501") and not listed:  # there is no such folder
                         return []
-                    raise
+                    raise StorageError("", f"the folder {self.url(folder)} cannot be listed (the server said "
+                                           f"{answer(str(error))})") from error  # fmt: skip
             return entries
 
         paths = [
-            (posixpath.join(folder, name) + ("/" if is_folder else ""), found)
-            for name, is_folder, found in patiently(ask, self.attempts)
+            (posixpath.join(folder, name) + ("/" if kind == "dir" else ""), kind, found)
+            for name, kind, found in patiently(ask, self.attempts)
         ]
-        for path, found in sorted(paths, key=lambda pair: pair[0]):
+        for path, kind, found in sorted(paths, key=lambda entry: entry[0]):
             if is_bookkeeping(path.rstrip("/")):
                 continue
             if path.endswith("/"):
-                yield from self._below(path[:-1])
-            else:
+                yield from self._below(path[:-1], listed=True)
+            elif kind == "file":
                 yield found or self.stat(path)
+            else:
+                try:
+                    yield self.stat(path)  # A link to a file.
+                except NotThere:
+                    yield passed_over(self.url(path), "no file (the server calls it " + kind + ")")
 
-    def _entries(self, folder: str) -> Iterator[tuple[str, bool, Stored | None]]:
-        """(name, whether it is a folder, what stands there where the server tells) of all that is in a folder."""
+    def _entries(self, folder: str) -> Iterator[tuple[str, str, Stored | None]]:
+        """(name, file or dir or what the server calls it, what stands there where it tells) of all that is in a folder."""
         connection = self.client
         try:
             for name, facts in connection.mlsd(folder, ["type", "size", "modify"]):
                 kind = facts.get("type", "").lower()
-                if kind in ("file", "dir"):
+                if kind not in ("cdir", "pdir"):
                     path = posixpath.join(folder, name)
                     found = (
                         _stored(path, int(facts["size"]), facts["modify"])
                         if kind == "file" and "size" in facts
                         else None
                     )
-                    yield name, kind == "dir", found
+                    yield name, kind or "file", found
             return
         except ftplib.error_perm as error:
             if str(error)[:3] not in ("500", "501", "502", "504"):
@@ -171,10 +179,10 @@ class FtpStorage(ConnectionStorage):
             try:
                 connection.cwd(posixpath.join(folder, name))
             except ftplib.error_perm:
-                yield name, False, None
+                yield name, "file", None
             else:
                 connection.cwd(here)
-                yield name, True, None
+                yield name, "dir", None
 
     def stat(self, name: str) -> Stored:
         return patiently(lambda: self._stat(name), self.attempts)

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
+from exporters_beam.records import Warned
 from exporters_beam.storages import (
     ATTEMPTS,
     ClientStorage,
@@ -39,6 +40,7 @@ from exporters_beam.storages import (
     changed,
     client,
     is_bookkeeping,
+    passed_over,
 )
 
 WHAT, EXTRA = "the storage gdrive", "gdrive"
@@ -213,7 +215,7 @@ class GoogleDriveStorage(ClientStorage):
                 return files[0]
         raise NotThere("", f"there is no file {self.url(name)}")
 
-    def names(self, prefix: str) -> Iterator[Stored]:
+    def names(self, prefix: str) -> Iterator[Stored | Warned]:
         path = _clean(prefix)
         folders = self._folders(path)
         if folders:
@@ -222,7 +224,7 @@ class GoogleDriveStorage(ClientStorage):
             with suppress(NotThere):
                 yield _stored(path, self._found(path))
 
-    def _below(self, path: str, folders: list[str], plain: bool = True) -> Iterator[Stored]:
+    def _below(self, path: str, folders: list[str], plain: bool = True) -> Iterator[Stored | Warned]:
         """Every file below folders, in order of the whole path. The files of one folder are held."""
         below = []
         for each in self._list(f"({_in(folders)})"):
@@ -230,6 +232,9 @@ class GoogleDriveStorage(ClientStorage):
             if is_folder or _is_file(each):
                 title = each["name"] + "/" * is_folder
                 below.append((title, is_folder, each["createdTime"], each["id"], _stored("", each)))
+            else:
+                name = f"{path}/{each['name']}" if path else each["name"]
+                yield passed_over(self.url(name), f"no file but {each['mimeType'].rpartition('.')[2]} of Google")
         below.sort(key=lambda each: each[:4])
         for (title, is_folder), found in groupby(below, key=lambda each: each[:2]):
             name = f"{path}/{title}" if path else title

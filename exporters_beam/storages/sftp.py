@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.options import option
+from exporters_beam.records import Warned
 from exporters_beam.storages import (
     ATTEMPTS,
     SILENCE,
@@ -35,6 +36,7 @@ from exporters_beam.storages import (
     changed,
     client,
     is_bookkeeping,
+    passed_over,
     patiently,
 )
 from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
@@ -116,7 +118,7 @@ class SftpStorage(ConnectionStorage):
                 return kind.from_private_key(io.StringIO(self.private_key))
         raise StorageError("private_key", "this is no private key (ed25519, ECDSA or RSA, without a passphrase)")
 
-    def names(self, prefix: str) -> Iterator[Stored]:
+    def names(self, prefix: str) -> Iterator[Stored | Warned]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
 
         def look() -> Any:
@@ -129,10 +131,12 @@ class SftpStorage(ConnectionStorage):
             return
         if modes.S_ISDIR(found.st_mode):
             yield from self._below(path)
+        elif _is_special(found):
+            raise StorageError("path", f"{self.url(path)} is a pipe, a socket or a device; give a file")
         else:
             yield _stored(path, found)
 
-    def _below(self, folder: str) -> Iterator[Stored]:
+    def _below(self, folder: str) -> Iterator[Stored | Warned]:
         """Every file below a folder, in order of the whole path. Links to folders are not followed."""
 
         def ask() -> list[Any]:
@@ -147,7 +151,11 @@ class SftpStorage(ConnectionStorage):
                 with suppress(StorageError), self._answers(path):
                     entry = self.client.stat(path)
                 if modes.S_ISDIR(entry.st_mode or 0):
+                    yield passed_over(self.url(path), "a link to a folder")
                     continue
+            if _is_special(entry):
+                yield passed_over(self.url(path), "a pipe, a socket or a device")
+                continue
             paths.append((path + "/" if modes.S_ISDIR(mode) else path, entry))
         for path, entry in sorted(paths, key=lambda pair: pair[0]):
             if is_bookkeeping(path.rstrip("/")):
@@ -330,6 +338,12 @@ def _opened(ssh: Any) -> Any:
         watch.cancel()
     connection.get_channel().settimeout(SILENCE)
     return connection
+
+
+def _is_special(found: Any) -> bool:
+    """Whether it is neither file nor folder nor link. Some servers tell no kind."""
+    kind = modes.S_IFMT(found.st_mode or 0)
+    return kind not in (0, modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 
 
 def _stored(name: str, found: Any) -> Stored:

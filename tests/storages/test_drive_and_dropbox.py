@@ -80,8 +80,9 @@ def test_files_of_one_name_are_all_read_and_the_oldest_is_replaced(gdrive: Place
     slash = service.add("b/c.jl", [folder], jsonl([{"n": 2}]), mimeType="text/plain")
     service.add("b", [folder], mimeType=service.FOLDER)
     service.add("a document", [folder], mimeType="application/vnd.google-apps.document")
-    names = [found.name for found in gdrive.storage().names("in")]
-    assert names == ["in/a.jl", f"in/a.jl?id={other}", f"in/b/c.jl?id={slash}"]
+    found = list(gdrive.storage().names("in"))
+    assert "a document: passed over, since it is no file but document of Google" in found[0].text
+    assert [each.name for each in found[1:]] == ["in/a.jl", f"in/a.jl?id={other}", f"in/b/c.jl?id={slash}"]
     assert gdrive.get(f"in/a.jl?id={other}") == jsonl([{"n": 1}])
     report = exporters_beam.run({"reader": gdrive.source("in"), "writer": gdrive.writer("out/p-", compression="none"),
                                  "exporter_options": {"prevent_bypass": True}})  # fmt: skip

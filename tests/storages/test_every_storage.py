@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 import exporters_beam
+from exporters_beam import spec
 from exporters_beam.__main__ import main
 from exporters_beam.errors import DestinationError, SourceError
+from exporters_beam.records import Unit, Warned
 from exporters_beam.storages import Content, NotThere, StorageError
 from exporters_beam.verify import verify
 
@@ -185,8 +187,33 @@ def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
     )
     assert report.counts["read"] == 0
     caplog.clear()
-    report = exporters_beam.run({"reader": place.source("in/", pattern="b"), "writer": place.writer("out/part-")})
-    assert report.counts["read"] == 0 and "pattern: none of 1 names has 'b' in it" in caplog.text
+    with pytest.raises(
+        SourceError, match=r"option pattern: there is nothing to read at .*none of 1 names has 'b' in it"
+    ):
+        exporters_beam.run({"reader": place.source("in/", pattern="b"), "writer": place.writer("out/part-")})
+    source = place.source("in/", pattern="b", allow_empty=True)
+    report = exporters_beam.run({"reader": source, "writer": place.writer("out/part-")})
+    assert report.counts["read"] == 0 and "none of 1 names has 'b' in it" in caplog.text
+
+
+@every
+def test_marks_and_copies_are_no_data(place: Place):
+    hidden = ("in/.tmp/b.jl", "in/_SUCCESS", "in/_old/c.jl")
+    for name in (*hidden, "in/_day=1/d.jl", "in/a.jl"):
+        place.put(name, jsonl(RECORDS[:1]))
+
+    def read(where: str, **options) -> tuple[list[str], str]:
+        reader = spec.load({"reader": place.source(where, **options), "writer": {"name": "console"}}).reader.component
+        found = list(reader.units())
+        names = [reader.stored(unit).name for unit in found if isinstance(unit, Unit)]
+        return names, "".join(unit.text for unit in found if isinstance(unit, Warned))
+
+    names, told = read("in/")
+    assert names == ["in/_day=1/d.jl", "in/a.jl"]
+    assert "and 1 more: passed over" in told and "include_hidden: true" in told
+    assert read("in/", include_hidden=True)[0] == sorted((*hidden, *names))
+    assert read("in/_old/")[0] == ["in/_old/c.jl"]
+    assert read("in/_SUCCESS")[0] == ["in/_SUCCESS"]
 
 
 @every

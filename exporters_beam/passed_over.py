@@ -1,0 +1,69 @@
+"""What lies among data and is none: marks of jobs, half-written copies, what archivers and desktops leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporters_beam.records import Warned
+
+BOOKS = ".exporters"
+"""The folder of the books of exports, which is never data."""
+
+_DESKTOP = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
+"""Files of desktops and archivers whose names are as those of any other file, in small letters."""
+
+_KNOWN = frozenset(
+    {"_success", "_metadata", "_common_metadata", "_delta_log", "_temporary", ".ds_store", ".git", BOOKS}
+)
+_KNOWN_BEGINNINGS = ("_committed_", "_started_", "._")
+"""Hidden names that are never data: nobody has to hear of them."""
+
+
+def is_hidden(path: str) -> bool:
+    """Whether the last part of a path, or a folder on the way, has a name that is none of data: it begins with a dot or
+    an underscore, or is one that desktops give. A folder of Hive (`_day=2026-11-29`) is data.
+
+    >>> [path for path in ("a/b.jl", "_SUCCESS", "a/.tmp/b.jl", "_day=1/b.jl", "./a") if is_hidden(path)]
+    ['_SUCCESS', 'a/.tmp/b.jl']
+    """
+    return any(_is_hidden(part) for part in path.split("/"))
+
+
+def _is_hidden(part: str) -> bool:
+    if part[:1] == ".":
+        return part not in (".", "..")
+    return (part[:1] == "_" and "=" not in part) or part.lower() in _DESKTOP
+
+
+class Hidden:
+    """Counts hidden files that are passed over, and says so where one of them may be data."""
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy, self.count, self._told = remedy, 0, 0
+        self._first = ""
+
+    def add(self, path: str, whole: str) -> None:
+        """Count one: its path behind the place that was asked for, and as users know it."""
+        self.count += 1
+        name = next(part for part in path.split("/") if _is_hidden(part)).lower()
+        if name in _KNOWN or name in _DESKTOP or name.startswith(_KNOWN_BEGINNINGS) or name.endswith(".crc"):
+            return
+        self._told += 1
+        self._first = self._first or whole
+
+    def warnings(self) -> Iterator[Warned]:
+        if self._told:
+            more = f" and {self._told - 1:,} more" if self._told > 1 else ""
+            yield Warned(f"{shown(self._first)}{more}: passed over, since the name begins with a dot or an underscore; "
+                         f"{self._remedy}")  # fmt: skip
+
+
+def shown(path: str) -> str:
+    """A name as part of a message of one line: line ends, control characters and bytes that are no text are escaped.
+
+    >>> print(shown("a\\nb.jl"), shown("für.jl"))
+    a\\nb.jl für.jl
+    """
+    if path.isprintable():
+        return path
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
