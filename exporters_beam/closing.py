@@ -15,6 +15,7 @@ from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.letters import FILE, NAME
 from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
+from exporters_beam.publishing import PublishFile
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
@@ -68,6 +69,8 @@ class WriteManifest(beam.DoFn):
         del units, counts
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
+        if not files and self._delivery.empty:
+            files = [self._empty_file()]
         if not self._delivery.limit:
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
@@ -120,6 +123,12 @@ class WriteManifest(beam.DoFn):
         manifest["units"] = [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()]
         manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
         return {**manifest, "checksum": manifest_checksum(manifest)}
+
+    def _empty_file(self) -> DeliveredFile:
+        publisher = PublishFile(self._delivery, self._run)
+        publisher.setup()
+        publisher.start_bundle()
+        return publisher.publish_empty()
 
     def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
         return {

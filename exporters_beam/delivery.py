@@ -66,6 +66,7 @@ class Delivery:
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
     added: tuple[str, ...] = ()
+    empty: bool = False
 
     @property
     def table(self) -> bool:

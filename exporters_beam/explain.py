@@ -101,6 +101,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a sample of {plan.sample:,} records of each group, one file each"
         elif limits:
             yield f"a file is closed at {' or '.join(limits)}"
+    if plan.empty:
+        yield "empty: where there are no records, one file without any is delivered"
     if plan.filters_first:
         yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     pushed = plan.pushdown

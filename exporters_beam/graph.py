@@ -90,7 +90,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source))
     return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
                     plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error,
-                    plan.pushdown.added or ())  # fmt: skip
+                    plan.pushdown.added or (), plan.empty)  # fmt: skip
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:

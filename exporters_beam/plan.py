@@ -19,6 +19,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.letters import FAIL, STEPS, OnError
 from exporters_beam.naming import FileNames, expand_dates
 from exporters_beam.options import options_of
+from exporters_beam.schema import ONE_FILE
 from exporters_beam.variables import Secret
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Plan:
     seed: int
     md5: bool
     on_error: OnError = field(default_factory=OnError)
+    empty: bool = False
     now: str = field(compare=False, default="")
     why_not_copied: str = "nothing was asked"
 
@@ -270,6 +272,8 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         problems.append(
             spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
         )
+    if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
+        problems.append(spec.problem(("empty",), why))
     if problems:
         raise ConfigError(*problems)
     sampling = spec.write_buffer.component if spec.write_buffer else None
@@ -293,6 +297,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         seed=sampling.seed if sampling is not None and files else 0,
         md5=bool(files and writer.generate_md5),
         on_error=on_error,
+        empty=spec.empty == ONE_FILE,
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
@@ -323,6 +328,15 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
         given.max_rate,
         _marked(expand_dates(given.file, now), spec) if given.file else None,
     )
+
+
+def _why_no_empty_file(writer: Any, form: Any) -> str:
+    """Why there can be no file without records; "" where there can be one."""
+    if hasattr(writer, "staged_as"):
+        return '"file" does not go with this writer, which delivers no files'
+    if getattr(form, "finds_types", False):
+        return '"file" needs a schema in the formatter\'s options: without records nothing else says what columns there are'
+    return ""
 
 
 def _marked(path: str, spec: ExportSpec) -> str:

@@ -134,12 +134,24 @@ class PublishFile(beam.DoFn):
         if file.name == NAME:
             yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
             return
+        yield self._publish(file)
+
+    def publish_empty(self) -> DeliveredFile:
+        """The file of an export without records, where one is wanted: the first, of a group of empty values."""
+        names = self._delivery.names
+        group = ("",) * names.groups if names else ()
+        name = self._delivery.name(group, names.start if names else 0)
+        return self._publish(PlannedFile(name, group, names.start if names else 0, 0, ()))
+
+    def _publish(self, file: PlannedFile) -> DeliveredFile:
         try:
-            delivered = self._delivery.writer.publish(file, lambda out: self.fill(file, out), self._run.scratch)
-            self._progress.add(files=1, bytes=delivered.size)
-            yield delivered
+            delivered: DeliveredFile = self._delivery.writer.publish(
+                file, lambda out: self.fill(file, out), self._run.scratch
+            )
         except RecordError as error:
             raise DestinationError(f"{file.name}: {error}") from error
+        self._progress.add(files=1, bytes=delivered.size)
+        return delivered
 
     def fill(self, file: PlannedFile, out: BinaryIO) -> None:
         """Write the whole file to `out`."""
@@ -149,7 +161,7 @@ class PublishFile(beam.DoFn):
         elif self._delivery.codec.joins:
             members = Members(out, self._delivery.codec)
             self._text(file, members.text, members.member)
-            members.close()
+            members.close(empty=not file.slices)
         else:
             member = os.path.basename(file.name)[: -len(self._delivery.codec.suffix)]
             with self._delivery.codec.archive(out, member) as archive:
@@ -157,6 +169,9 @@ class PublishFile(beam.DoFn):
 
     def _text(self, file: PlannedFile, text: Callable[[bytes], Any], member: Callable[[bytes], Any] | None) -> None:
         form = self._delivery.format
+        if not file.slices:
+            text(form.empty if hasattr(form, "empty") else form.header + form.footer)
+            return
         text(form.header)
         for n, part in enumerate(file.slices):
             if n:
@@ -213,7 +228,10 @@ class Members:
         self.close()
         self._out.write(data)
 
-    def close(self) -> None:
+    def close(self, empty: bool = False) -> None:
+        """End the member under way; where the file may be `empty`, it is one at least: no bytes are no gzip file."""
+        if empty and self._open is None:
+            self._open = self._codec.compressor()
         if self._open is not None:
             self._out.write(self._open.flush())
             self._open = None

@@ -16,6 +16,7 @@ from exporters_beam.letters import STEPS, read_letter
 from exporters_beam.plan import make
 from exporters_beam.records import Failure, Unit
 from exporters_beam.registry import Entry
+from exporters_beam.schema import NO_FILE
 from exporters_beam.spec import ExportSpec, Section
 
 BATCH = 1000
@@ -126,6 +127,7 @@ def replayed(spec: ExportSpec, files: Sequence[str]) -> ExportSpec:
         decompressor=None,
         deserializer=None,
         settings=replace(spec.settings, resume=False),
+        empty=NO_FILE,  # the export that the letters are of has had its own files
         on_error=replace(spec.on_error, max_records=None, max_rate=None),  # a few letters are no measure of an export
     )
 

@@ -37,6 +37,9 @@ SECTIONS = {
 }
 """Sections of a config and the kind of component each takes, in the order in which records pass them."""
 
+EMPTY = NO_FILE, ONE_FILE = ("none", "file")
+"""What is delivered where there are no records."""
+
 LABELS = ("label", "name", "description")
 """Top-level keys that are for people."""
 
@@ -213,6 +216,10 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
     properties |= {
         "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
         "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
+        "empty": {
+            "description": "what is delivered where there are no records: nothing, or one file without any",
+            "enum": [*EMPTY, None],
+        },
         "vars": {"description": "values for ${vars.name}", "type": ["object", "null"]},
         "env": {
             "description": "names of environment variables that ${env:NAME} may read",

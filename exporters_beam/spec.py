@@ -21,11 +21,11 @@ from exporters_beam.document import Document, Path, Plain, from_mapping, plain, 
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import as_declared, build, options_of
-from exporters_beam.schema import LABELS, SECTIONS, Settings, faults
+from exporters_beam.schema import EMPTY, LABELS, NO_FILE, SECTIONS, Settings, faults
 from exporters_beam.storages.urls import section_of
 from exporters_beam.variables import Filled, Secret, fill
 
-OTHER_KEYS = ("exporter_options", "on_error", "vars", "env", "parameters", "staging", "runners", *LABELS)
+OTHER_KEYS = ("exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners", *LABELS)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -66,6 +66,7 @@ class ExportSpec:
     notifications: tuple[Section, ...] = ()
     settings: Settings = field(default_factory=Settings)
     on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
+    empty: str = NO_FILE
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -133,6 +134,7 @@ class _Loading:
         if note:
             self.warn(("persistence",), note)
         on_error = self.on_error()
+        empty = self.empty()
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
@@ -151,6 +153,7 @@ class _Loading:
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
             on_error=on_error,
+            empty=empty,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
             file=self.document.file,
@@ -318,6 +321,17 @@ class _Loading:
         if found.max_rate is not None and found.max_rate > 1:
             self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
         return found
+
+    def empty(self) -> str:
+        """The section `empty`."""
+        given = self.config.get("empty")
+        if given is None or ("empty",) in self.failed:
+            return NO_FILE
+        if not isinstance(given, str) or given not in EMPTY:
+            hint = registry.did_you_mean(given, EMPTY) if isinstance(given, str) else f"; known: {', '.join(EMPTY)}"
+            self.add(("empty",), f"{_kind(given)} is none of the choices{hint}")
+            return NO_FILE
+        return str(given)
 
     def check_action(self, path: Path, action: Any) -> None:
         if not isinstance(action, str) or action not in ACTIONS:

@@ -413,6 +413,11 @@ class AvroFormat:
         except RecordError as error:
             raise ConfigError(f"schema: {error}") from None
 
+    @property
+    def finds_types(self) -> bool:
+        """Whether columns and their types are found in the records."""
+        return self._given is None
+
     def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
         """A block as a compressed Arrow batch, and its types where they were inferred."""
         if self._given is not None:

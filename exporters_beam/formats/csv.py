@@ -547,6 +547,11 @@ class CsvFormat:
         return cast(bytes, _row(self.delimiter)(self._columns)) + b"\n"
 
     @property
+    def empty(self) -> bytes:
+        """A file without records."""
+        return self.header
+
+    @property
     def needs(self) -> frozenset[str] | None:
         """The fields that files will have."""
         return frozenset(self._columns)

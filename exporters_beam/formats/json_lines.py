@@ -432,6 +432,11 @@ class JsonFormat:
     def footer(self) -> bytes:
         return b"\n" if self.jsonlines else b"\n]"
 
+    @property
+    def empty(self) -> bytes:
+        """A file without records."""
+        return b"" if self.jsonlines else b"[]"
+
     def format(self, record: Any) -> bytes:
         try:
             out = orjson.dumps(record, _default, self._options)

@@ -360,6 +360,11 @@ class ParquetFormat:
                 raise ConfigError(f"{path}: Parquet has no unions; give one type")
             object.__setattr__(self, "_given", struct)
 
+    @property
+    def finds_types(self) -> bool:
+        """Whether columns and their types are found in the records."""
+        return self._given is None
+
     def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
         """A block as a compressed Arrow batch, and its types where they were inferred."""
         if self._given is not None:

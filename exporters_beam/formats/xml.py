@@ -339,6 +339,11 @@ class XmlFormat:
     def footer(self) -> bytes:
         return f"\n</{self.root_name}>".encode()
 
+    @property
+    def empty(self) -> bytes:
+        """A file without records."""
+        return self.header + self.footer.lstrip()
+
     def format(self, record: Record) -> bytes:
         if not isinstance(record, Mapping):
             raise RecordError(f"XML records are mappings, not {cut(record)}")

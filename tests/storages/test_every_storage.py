@@ -217,6 +217,17 @@ def test_marks_and_copies_are_no_data(place: Place):
 
 
 @every
+def test_nothing_is_delivered_as_one_file_where_that_is_wanted(place: Place):
+    writer = place.writer("out/nothing-", compression="gz")
+    source = place.source("nowhere/", allow_empty=True)
+    for more in ({}, {"formatter": {"name": "json", "options": {"jsonlines": False}}}):  # The first may be a copy.
+        report = exporters_beam.run({"reader": source, "writer": writer, "empty": "file", **more})
+        name = "out/nothing-0000.json.gz" if more else "out/nothing-0000.jl.gz"
+        assert gzip.decompress(place.get(name)) == (b"[]" if more else b"")
+        assert verify(report.manifest, place.storage())[0] == [] and report.written == 0
+
+
+@every
 def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
     for n in range(4):
         place.put(f"in/part-{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))
