@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -67,6 +68,8 @@ def _run_command(given: list[str]) -> int:
     except SystemExit as exit:  # argparse has told why
         return exit.code if isinstance(exit.code, int) else WRONG
     try:
+        if args.beam and args.command is not _template_launch:
+            _refuse_unknown(args)
         status: int = args.command(args)
         sys.stdout.flush()
         return status
@@ -95,7 +98,11 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
     if others and args.command not in (_run, _replay, _explain, _submit, _template_launch):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        from exporters_beam.runners import unknown
+
+        odd = next((other for other in others if other.startswith("--") and other != "--"), "")
+        hint = f"{odd}: {unknown(odd.partition('=')[0], list(args.ours))}" if odd else ""
+        parser.error(hint or f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
 
@@ -123,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(
             name, help=help, description=help, allow_abbrev=False, **more
         )
-        command.set_defaults(command=function)
+        command.register("action", None, _Once)
+        command.set_defaults(command=function, ours=command._option_string_actions)
         command.add_argument("--debug", action="store_true", help="show tracebacks and log more")
         return command
 
@@ -145,8 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
-    run.add_argument("--workers", metavar="N", type=int, help="processes on this machine; by default one for each core for "
-                     "large files, else one")  # fmt: skip
+    run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
+                     "core for large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
@@ -197,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     launch = actions.add_parser("launch", help="what main.py of a Flex Template does: submit", allow_abbrev=False)
     launch.set_defaults(command=_template_launch, runner=None, resume=False, quiet=False)
     for action in (build, render, launch):
+        action.set_defaults(ours=action._option_string_actions)
         action.add_argument("config", metavar="CONFIG")
         action.add_argument("--debug", action="store_true", help="show tracebacks and log more")
         add_variables(action)
@@ -241,9 +250,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Once(argparse._StoreAction):
+    """An option with a value that is given once: of two different ones, one would not hold."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        seen = namespace.__dict__.setdefault("given", {})
+        if option_string is not None and seen.setdefault(self.dest, values) != values:
+            parser.error(f"argument {option_string}: it is given as {seen[self.dest]} and as {values}; give it once")
+        super().__call__(parser, namespace, values, option_string)
+
+
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on" if len(text) < 10 else "it is too large")
     return int(text)
 
 
@@ -289,6 +308,13 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     if not args.quiet:
         _print_error(report.summary())
     return DONE
+
+
+def _refuse_unknown(args: argparse.Namespace) -> None:
+    """Before the config is looked at: it may be the value that stands behind a misspelt option."""
+    from exporters_beam.runners import refuse_unknown
+
+    refuse_unknown([*([f"--runner={args.runner}"] if args.runner else []), *args.beam], list(args.ours))
 
 
 def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
@@ -401,12 +427,14 @@ def _write_report(path: str | None, report: Report) -> None:
 
 def _validate(args: argparse.Namespace) -> int:
     from exporters_beam.plan import make
+    from exporters_beam.runners import check_profiles
 
     status = DONE
     for config in args.configs:
         try:
             spec = _load(config, args.var)
             make(spec)
+            check_profiles(spec)
         except ConfigError as error:
             _tell_error(error, args.debug)
             status = WRONG

@@ -20,23 +20,7 @@ from typing import Any
 from exporters_beam.books import Books, books_of
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.plan import Plan, sections_of
-from exporters_beam.runners import Decision, Options, job_name, missing_packages, parsed, relative_paths, unknown
-
-OPTIONS = tuple(
-    """
-allow_non_restored_state attached_mode auto_balance_write_files_sharding_enabled auto_watermark_interval
-checkpointing_interval checkpointing_mode checkpoint_timeout_millis disable_metrics enable_stable_input_drain
-execution_mode_for_batch execution_retry_delay externalized_checkpoints_enabled fail_on_checkpointing_errors faster_copy
-file_input_split_max_size_m_b files_to_stage finish_bundle_before_checkpointing flink_conf_dir
-force_unaligned_checkpoint_enabled job_check_interval_in_secs latency_tracking_interval max_bundle_size
-max_bundle_time_mills min_pause_between_checkpoints num_concurrent_checkpoints number_of_execution_retries object_reuse
-operator_chaining re_iterable_group_by_key_result report_checkpoint_duration
-retain_externalized_checkpoints_on_cancellation savepoint_path shutdown_sources_after_idle_ms state_backend
-state_backend_factory state_backend_storage_path tolerable_checkpoint_failure_number unaligned_checkpoint_enabled
-use_data_stream_for_batch environment_expiration_millis
-""".split()  # noqa: SIM905
-)
-"""Options of Beam's job server for Flink, which Beam for Python hands on without knowing them."""
+from exporters_beam.runners import Decision, Options, job_name, missing_packages, parsed, relative_paths
 
 CHECKPOINTS = "checkpoints"
 OTHER_GRAPH = "of-a-resumed-run"
@@ -52,7 +36,6 @@ HERE = ("", "[local]", "[auto]")
 
 def settle(plan: Plan, options: Options) -> Iterator[Decision]:
     """What is chosen for Flink; what was given is kept. Raises ConfigError for what would lose data or cannot work."""
-    unknown(options, OPTIONS)
     streaming = options.flag("streaming")
     _refuse(options, streaming)
     if "job_name" not in options:

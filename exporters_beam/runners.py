@@ -6,15 +6,20 @@ Nothing here asks a network or imports Beam at the top, so that `explain` can te
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import importlib
+import logging
+import math
 import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from exporters_beam.errors import ConfigError
+from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.plan import Plan
 from exporters_beam.registry import did_you_mean
 from exporters_beam.spec import ExportSpec
@@ -31,6 +36,32 @@ RULES = {
     **dict.fromkeys(DATAFLOW, "exporters_beam.dataflow:settle"),
 }
 """What chooses and refuses options, by runner."""
+
+
+JOB_SERVER = frozenset(
+    """
+allow_non_restored_state attached_mode auto_balance_write_files_sharding_enabled auto_watermark_interval
+checkpointing_interval checkpointing_mode checkpoint_timeout_millis disable_metrics enable_stable_input_drain
+execution_mode_for_batch execution_retry_delay externalized_checkpoints_enabled fail_on_checkpointing_errors faster_copy
+file_input_split_max_size_m_b files_to_stage finish_bundle_before_checkpointing flink_conf_dir
+force_unaligned_checkpoint_enabled job_check_interval_in_secs latency_tracking_interval max_bundle_size
+max_bundle_time_mills min_pause_between_checkpoints num_concurrent_checkpoints number_of_execution_retries object_reuse
+operator_chaining re_iterable_group_by_key_result report_checkpoint_duration
+retain_externalized_checkpoints_on_cancellation savepoint_path shutdown_sources_after_idle_ms state_backend
+state_backend_factory state_backend_storage_path tolerable_checkpoint_failure_number unaligned_checkpoint_enabled
+use_data_stream_for_batch environment_expiration_millis
+""".split()  # noqa: SIM905
+)
+"""Options of Beam's job server for Flink, which Beam for Python hands on without knowing them."""
+
+MEANT = {
+    "log_level": "write `exporter_options: {log_level: DEBUG}` in the config, or give --debug",
+    "loglevel": "write `exporter_options: {log_level: DEBUG}` in the config, or give --debug",
+    "verbose": "give --debug",
+    "config": "the config stands alone: exporters-beam run CONFIG",
+    "dry_run": "exporters-beam preview CONFIG shows records, and delivers nothing",
+}
+"""What people look for, and where it is."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +81,17 @@ class Options:
 
     def __init__(self, given: Sequence[str]) -> None:
         self.given = list(given)
-        self._values = parsed(given)
+        self.values = parsed(given)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values
+        return name in self.values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self.values)
 
     def text(self, name: str, default: str = "") -> str:
         """The option's last value; "true" for one without."""
-        values = self._values.get(name)
+        values = self.values.get(name)
         return default if values is None else ("true" if values[-1] is None else values[-1])
 
     def flag(self, name: str) -> bool:
@@ -108,23 +139,51 @@ def merged(spec: ExportSpec, profile: str | None, given: Sequence[str]) -> list[
     """The options of a profile of the config's section `runners`, and those given, which win. Raises ConfigError."""
     if profile is None:
         return list(given)
-    found = spec.runners.get(profile)
-    if found is None and profile not in spec.runners:
+    if profile not in spec.runners:
         hint = did_you_mean(profile, list(spec.runners)) if spec.runners else "; it has no section `runners`"
         raise ConfigError(f"--profile {profile}: the config has no such profile{hint}")
-    if not isinstance(found or {}, Mapping):
-        raise ConfigError(spec.problem(("runners", profile), "wrong type: give a mapping of Beam's options"))
-    options = {str(name).removeprefix("--"): value for name, value in (found or {}).items()}
-    if profile in RUNNERS:
-        options = {"runner": RUNNERS[profile], **options}
+    options = _profile(spec, profile)
     won = parsed(given)
-    args = [
-        arg
-        for name, value in options.items()
-        if name not in won
-        for arg in _arguments(spec, ("runners", profile, name), name, value)
-    ]
-    return args + list(given)
+    return [arg for name, args in options.items() if name not in won for arg in args] + list(given)
+
+
+def check_profiles(spec: ExportSpec) -> None:
+    """Refuse what nobody knows in the profiles of a config, in all of them. Raises ConfigError."""
+    problems: list[Problem | str] = []
+    for profile in spec.runners:
+        try:
+            options = _profile(spec, profile)
+            for name in options:
+                try:
+                    refuse_unknown([*options.get("runner", ()), *options[name]] if name != "runner" else options[name])
+                except ConfigError as error:
+                    path = ("runners", profile, name)
+                    problems += [
+                        spec.problem(path, problem.message.removeprefix(f"--{name}: ")) for problem in error.problems
+                    ]
+                    if name == "runner":
+                        break
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _profile(spec: ExportSpec, profile: str) -> dict[str, list[str]]:
+    """The options of a profile by name, as they are written on a command line. Raises ConfigError."""
+    found = spec.runners[profile]
+    path = ("runners", str(profile))
+    if not isinstance(found or {}, Mapping):
+        raise ConfigError(spec.problem(path, "wrong type: give a mapping of Beam's options"))
+    options = {str(name).removeprefix("--"): value for name, value in (found or {}).items()}
+    if "runner" not in options:
+        names = {**RUNNERS, **{name.lower(): name for name in RUNNERS.values()}}
+        if str(profile).lower() in names:
+            options = {"runner": names[str(profile).lower()], **options}
+        elif difflib.get_close_matches(str(profile).lower(), names, n=1, cutoff=0.75):
+            hint = did_you_mean(str(profile).lower(), list(names))
+            raise ConfigError(spec.problem(path, f"this profile names no runner{hint}; or write `runner: …` in it"))
+    return {name: list(_arguments(spec, (*path, name), name, value)) for name, value in options.items()}
 
 
 def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: Any) -> Iterator[str]:
@@ -145,32 +204,96 @@ def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: Any) -
 
 def settled(plan: Plan, given: Sequence[str]) -> tuple[list[str], list[Decision]]:
     """The options an export is run with, and what was chosen for it. Raises ConfigError for what cannot work."""
+    decisions = [Decision("", text, warning=True) for text in refuse_unknown(given)]
+    check_profiles(plan.spec)
     options = Options(given)
     if options.runner not in RULES:
-        return options.given, []
+        return options.given, decisions
     module, _, name = RULES[options.runner].partition(":")
-    decisions: list[Decision] = list(getattr(importlib.import_module(module), name)(plan, options))
+    decisions += getattr(importlib.import_module(module), name)(plan, options)
     chosen = [d.option for d in decisions if d.option.startswith("--") and not d.warning]
     return options.given + chosen, decisions
 
 
-def unknown(options: Options, known_elsewhere: Sequence[str]) -> None:
-    """Refuse options that nobody knows: Beam would drop them with no more than a remark. Raises ConfigError."""
-    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+def refuse_unknown(given: Sequence[str], ours: Sequence[str] = ()) -> list[str]:
+    """Refuse options of Beam that nobody knows, which it would drop with no more than a remark, and those that it would
+    read otherwise than they were meant. `ours` are options of the command, for suggestions. Gives warnings of options of
+    which only the last holds. Raises ConfigError."""
+    if not given:
+        return []
+    options = Options(given)
+    with _quiet():
+        from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
-    parser = _BeamArgumentParser(allow_abbrev=False)
-    for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
-        kind._add_argparse_args(parser)
+        _refuse_unknown_runner(options.text("runner"))
+        parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
+        for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
+            kind._add_argparse_args(parser)
+    elsewhere = JOB_SERVER if options.runner in ("flinkrunner", "portablerunner") else frozenset[str]()
+    known = {text.removeprefix("--"): action for text, action in parser._option_string_actions.items()}
+    problems, warnings = [], []
+    for name, values in options.values.items():
+        if len(set(values)) > 1 and type(known.get(name)) is _Store:
+            warnings.append(f"--{name} is given {len(values)} times; the last holds, {values[-1]}")
+        if name not in known and name not in elsewhere:
+            problems.append(f"--{name}: {unknown(name, ours, [*known, *elsewhere])}")
+        elif name in known and known[name].nargs == 0 and any(value is not None for value in values):
+            problems.append(f"--{name}: it takes no value; give it alone, or leave it out")
+    if problems:
+        raise ConfigError(*problems)
     parser.error = _no_option
-    parser.parse_known_args(options.given)
-    known = {text.removeprefix("--") for text in parser._option_string_actions if text.startswith("--")}
-    known.update(known_elsewhere)
-    for name in options:
-        if name not in known:
-            hint = did_you_mean(name, sorted(known_elsewhere))
-            raise ConfigError(
-                f"--{name}: neither Beam nor this runner knows this option{hint if 'did' in hint else ''}"
-            )
+    for name, value in vars(parser.parse_known_args(options.given)[0]).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{name}: {value} is no finite number")
+    return warnings
+
+
+_Store = type(argparse.ArgumentParser(add_help=False).add_argument("--x"))
+
+
+def unknown(name: str, ours: Sequence[str], beams: Sequence[str] = ()) -> str:
+    """That nobody knows an option, and what was probably meant."""
+    plain = name.lower().removeprefix("--").replace("-", "_")
+    if plain in MEANT:
+        return f"there is no such option; {MEANT[plain]}"
+    for known in (ours, beams):
+        names = {text.lower().removeprefix("--").replace("-", "_"): text for text in known}
+        near = difflib.get_close_matches(plain, names, n=1, cutoff=0.7)
+        if near:
+            return f'there is no such option; did you mean "{names[near[0]]}"?'
+    return "neither exporters-beam nor Beam knows this option" if beams else "this command has no such option"
+
+
+def _refuse_unknown_runner(given: str) -> None:
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    names = list(StandardOptions.KNOWN_RUNNER_NAMES)
+    short = given.lower().removesuffix("runner")
+    if not given or short in {name.lower().removesuffix("runner") for name in names}:
+        return
+    module, _, name = given.rpartition(".")
+    if not module:
+        known = {name.lower().removesuffix("runner"): name for name in names}
+        near = difflib.get_close_matches(short, known, n=1)
+        hint = f'did you mean "{known[near[0]]}"?' if near else f"known: {', '.join(names)}, or package.module.Class"
+        raise ConfigError(f"--runner: there is no runner {given!r}; {hint}")
+    try:
+        getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--runner: {given!r} cannot be imported: {error}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the remark on apitools that Beam makes whenever it is imported without Google's libraries."""
+    root, handler, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(handler)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(handler)
 
 
 def _no_option(message: str) -> NoReturn:

@@ -83,17 +83,107 @@ def test_run(good, runs, capsys):
 
 
 def test_what_is_not_ours_goes_to_beam_in_its_order(good, runs):
-    arguments = ["--streaming", "--parallelism", "4", "--runn=x", "--re=1", "--job_name=n", "--experiments", "a", "-x"]
+    arguments = ["--streaming", "--parallelism", "4", "--job_name=n", "--experiments", "a", "--experiments=b"]
     assert main(["run", good, "--runner", "FlinkRunner", *arguments, "--quiet"]) == 0
     assert runs[0][1] == ["--runner=FlinkRunner", *arguments]
-    assert main(["run", good, "--", "--var"]) == 0
-    assert runs[1][1] == ["--var"]
+    assert main(["run", good, "--", "--streaming"]) == 0
+    assert runs[1][1] == ["--streaming"]
+
+
+@pytest.mark.parametrize("runner", ["", "--runner=PrismRunner", "--runner=FlinkRunner", "--runner=dataflow",
+                                    "--runner=apache_beam.runners.portability.prism_runner.PrismRunner"])  # fmt: skip
+@pytest.mark.parametrize(("option", "told"), [
+    ("--reume", "--reume: there is no such option; did you mean \"--resume\"?"),
+    ("--workrs=3", "--workrs: there is no such option; did you mean \"--workers\"?"),
+    ("--streming", "--streming: there is no such option; did you mean \"streaming\"?"),
+    ("--job-name=x", "--job-name: there is no such option; did you mean \"job_name\"?"),
+    ("--parallelis=4", "--parallelis: there is no such option; did you mean \"parallelism\"?"),
+    ("--log-level=DEBUG", "--log-level: there is no such option; write `exporter_options: {log_level: DEBUG}` in the config"),
+    ("--qqqqq", "--qqqqq: neither exporters-beam nor Beam knows this option"),
+    ("--streaming=true", "--streaming: it takes no value; give it alone, or leave it out"),
+])  # fmt: skip
+def test_options_that_nobody_knows_are_refused_on_every_runner(good, runs, capsys, runner, option, told):
+    assert main(["run", good, *([runner] if runner else []), option]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {told}")
+    assert runs == []
+
+
+@pytest.mark.parametrize("command", ["run", "submit", "explain", "replay"])
+def test_every_command_that_takes_beams_options_refuses_others(good, command, capsys):
+    assert main([command, good, *(["x.jl"] if command == "replay" else []), "--streamingg"]) == 2
+    assert 'did you mean "streaming"?' in capsys.readouterr().err
+
+
+def test_a_misspelt_option_before_the_config_is_told_and_not_its_value(good, capsys):
+    assert main(["run", "--workrs", "3", good]) == 2
+    assert capsys.readouterr().err == 'error: --workrs: there is no such option; did you mean "--workers"?\n'
+
+
+@pytest.mark.parametrize("command", [["validate", "c"], ["verify", "m"], ["clean", "c"], ["preview", "c"], ["modules"],
+                                     ["template", "render", "c"]])  # fmt: skip
+def test_commands_without_beams_options_tell_what_was_meant_too(command, capsys):
+    assert main([*command, "--debgu"]) == 2
+    assert capsys.readouterr().err.endswith('error: --debgu: there is no such option; did you mean "--debug"?\n')
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["--workers=2", "--workers=3"], "argument --workers: it is given as 2 and as 3; give it once\n"),
+    (["--streaming", "false"], "error: --streaming: it takes no value; give it alone, or leave it out\n"),
+    (["--parallelism=nan"], "invalid int value: 'nan'\n"),
+    (["--job_name"], "error: --job_name: expected one argument\n"),
+    (["--workers=x"], "'x' is no number from 1 on\n"),
+    (["--workers=-1"], "'-1' is no number from 1 on\n"),
+    (["--workers=1" + "0" * 30], "it is too large\n"),
+    (["--resume=yes"], "ignored explicit argument 'yes'\n"),
+    (["more.yaml"], "error: more.yaml: Beam's options begin with --, e.g. --runner=FlinkRunner\n"),
+])  # fmt: skip
+def test_options_that_would_not_hold(good, runs, capsys, arguments, told):
+    assert main(["run", good, *arguments]) == 2
+    assert capsys.readouterr().err.endswith(told)
+    assert runs == []
+
+
+@pytest.mark.parametrize(("runner", "told"), [
+    ("Flnk", "there is no runner 'Flnk'; did you mean \"FlinkRunner\"?"),
+    ("PrismRuner", "there is no runner 'PrismRuner'; did you mean \"PrismRunner\"?"),
+    ("zzz", "there is no runner 'zzz'; known: "),
+    ("no.such.Runner", "'no.such.Runner' cannot be imported: "),
+    ("json.Runner", "'json.Runner' cannot be imported: "),
+])  # fmt: skip
+def test_a_runner_that_is_none(good, capsys, runner, told):
+    for command in ("run", "explain"):
+        assert main([command, good, f"--runner={runner}"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: --runner: {told}")
+
+
+@pytest.mark.parametrize(("profile", "told"), [
+    ({"flink": {"parallelis": 2}}, "runners.flink.parallelis: there is no such option; did you mean \"parallelism\"?"),
+    ({"flink": {"parallelism": "x"}}, "runners.flink.parallelism: invalid int value: 'x'"),
+    ({"flnk": {}}, 'runners.flnk: this profile names no runner; did you mean "flink"?; or write `runner: …` in it'),
+    ({"mine": {"runner": "Flnk"}}, "runners.mine.runner: there is no runner 'Flnk'; did you mean \"FlinkRunner\"?"),
+    ({"mine": {"streaming": "yes"}}, "runners.mine.streaming: it takes no value; give it alone, or leave it out"),
+    ({"mine": 3}, "runners.mine: wrong type: give a mapping of Beam's options"),
+])  # fmt: skip
+def test_profiles_are_checked_whether_they_are_used_or_not(profile, told, capsys):
+    path = config({**GOOD, "runners": {**profile, "big": {"parallelism": 2}}})
+    for command in ("validate", "run", "explain"):
+        assert main([command, path]) == 2
+        assert told in capsys.readouterr().err
+    assert (
+        main(
+            [
+                "validate",
+                config({**GOOD, "runners": {"big": {"streaming": True}, "FlinkRunner": {"max_bundle_size": 1}}}),
+            ]
+        )
+        == 0
+    )
 
 
 def test_the_old_spelling(good, runs, capsys):
     assert main(["--config", good]) == 0
-    assert main([f"--config={good}", "--runner=X"]) == 0
-    assert [args for _, args, *_ in runs] == [[], ["--runner=X"]]
+    assert main([f"--config={good}", "--runner=PrismRunner"]) == 0
+    assert [args for _, args, *_ in runs] == [[], ["--runner=PrismRunner"]]
     assert main(["--resume", "pickle:state/1"]) == 2
     assert capsys.readouterr().err.endswith(
         "error: --resume goes with a config now: exporters-beam run CONFIG --resume\n"

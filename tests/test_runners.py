@@ -83,6 +83,14 @@ def test_on_flink_the_settings_that_keep_data_are_chosen_and_what_was_given_is_k
     assert not (tmp_path / "state").exists()
 
 
+def test_of_two_values_the_last_holds_and_it_is_told(tmp_path):
+    plan = make(spec.load(config(tmp_path)))
+    assert [
+        str(told)
+        for told in settled(plan, ["--job_name=a", "--job_name", "b", "--experiments=x", "--experiments=y"])[1]
+    ] == ["--job_name is given 2 times; the last holds, b"]
+
+
 def test_explain_tells_what_is_chosen_and_why(tmp_path, capsys):
     assert main(["explain", written(tmp_path), *FLINK, "--streaming"]) == 0
     assert (

@@ -16,7 +16,7 @@ from helpers import delivered
 
 @needs_shared
 @pytest.mark.parametrize(("config", "ids"), [("no", [1]), ("quoted", [1]), ("date", [1])])
-def test_yaml_says_what_stands_there(config, ids, tmp_path, monkeypatch, capsys):
+def test_yaml_says_what_stands_there(config, ids, tmp_path, monkeypatch, caplog):
     case = SHARED / "cases/14-yaml-no"
     name = next(path.name for path in case.glob("*.yaml") if config in path.name)
     shutil.copytree(case, tmp_path / "case")
@@ -27,5 +27,5 @@ def test_yaml_says_what_stands_there(config, ids, tmp_path, monkeypatch, capsys)
     ]
     assert [record["id"] for record in found] == ids
     assert json.dumps(found).count("NO") == 1
-    warned = capsys.readouterr().err.count("put it in quotes")
+    warned = caplog.text.count("put it in quotes")
     assert warned == (0 if config == "quoted" else 1)
