@@ -17,6 +17,7 @@ from exporters_beam.formats import avro_depth
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
+from exporters_beam.formats.given import flat, given, is_avro, record
 from exporters_beam.formats.schemas import ListOf, MapOf, OneOf, Scalar, Slot, Struct
 from exporters_beam.options import option
 from exporters_beam.records import Record
@@ -403,15 +404,12 @@ class AvroFormat:
             raise ConfigError(f"name: {self.name!r} is no name for Avro; names have letters, digits and _, and dots")
         if self.schema is None:
             return
-        given = types.given(self.schema)
-        object.__setattr__(self, "_given", given)
-        if "properties" not in self.schema:
-            object.__setattr__(self, "_written", {"type": "record", "name": self.name, **self.schema})
-            return
-        try:
-            object.__setattr__(self, "_written", types.avro_schema(given, self.name))
-        except RecordError as error:
-            raise ConfigError(f"schema: {error}") from None
+        struct = given(self.schema, "avro")
+        object.__setattr__(self, "_given", struct)
+        if is_avro(self.schema):
+            object.__setattr__(self, "_written", {"type": "record", "name": self.name, **flat(record(self.schema))})
+        else:
+            object.__setattr__(self, "_written", types.avro_schema(struct, self.name))
 
     @property
     def finds_types(self) -> bool:

@@ -15,6 +15,7 @@ from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
+from exporters_beam.formats.given import given
 from exporters_beam.options import option
 from exporters_beam.records import Known, Record, Skipped
 
@@ -355,10 +356,7 @@ class ParquetFormat:
             fits = f"levels are 1 to {most}" if most else "it has no levels"
             raise ConfigError(f"codec_level: {self.codec_level} is no level of {self.codec}; {fits}")
         if self.schema is not None:
-            struct = types.given(self.schema)
-            for path in types.unions(struct):
-                raise ConfigError(f"{path}: Parquet has no unions; give one type")
-            object.__setattr__(self, "_given", struct)
+            object.__setattr__(self, "_given", given(self.schema, "parquet"))
 
     @property
     def finds_types(self) -> bool:

@@ -1,4 +1,4 @@
-"""The types of a table's columns: found in records, merged over blocks, read from a given schema, written as Avro's.
+"""The types of a table's columns: found in records, merged over blocks, written as Avro's.
 
 A block's records become columns: `infer` finds their types (or `conform.conform` fits them to a given schema),
 `columns.stage` packs them as an Arrow record batch, and when all blocks of a file are known, `merged` says what types
@@ -11,13 +11,13 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NoReturn
 
-from exporters_beam.errors import ConfigError, RecordError
+from exporters_beam.errors import RecordError
 from exporters_beam.records import Record
 
 EXACT = 2**53
@@ -29,6 +29,9 @@ DEEPEST = 50
 RANGES = {f"int{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64)} | {
     f"uint{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)
 }
+
+DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+"""The digits of the fraction of a second, by Arrow's units."""
 
 WORDS = {
     "null": "null",
@@ -388,247 +391,14 @@ def settle(type_: Type, top: bool = True) -> Type:
     return type_
 
 
-# Given schemas
+# Avro
 
 _AVRO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def given(schema: Any) -> Struct:
-    """The type that a JSON Schema with `properties` or an Avro schema with `fields` describes. Raises ConfigError."""
-    if isinstance(schema, Mapping) and isinstance(schema.get("properties"), Mapping):
-        found = _json_schema(schema, schema, "schema").type
-    elif isinstance(schema, Mapping) and isinstance(schema.get("fields"), list):
-        found = _avro({"type": "record", "name": "Record", **schema}, {}, "", "schema").type
-    else:
-        raise ConfigError('schema: give a JSON Schema that has "properties" or an Avro schema that has "fields"')
-    if not isinstance(found, Struct) or not found.fields:
-        raise ConfigError("schema: it has no fields; give at least one")
-    return found
+def is_avro_name(name: str, dots: bool = True) -> bool:
+    return all(map(_AVRO_NAME.fullmatch, name.split(".") if dots else [name]))
 
-
-_JSON_KINDS = {"string": STRING, "integer": Scalar("int64"), "number": FLOAT, "boolean": Scalar("bool"), "null": STRING}
-_JSON_FORMATS = {"date-time": Scalar("timestamp", (6,)), "date": Scalar("date"), "time": Scalar("time", (6,))}
-_ARROW_NAMES = {"float": "float32", "double": "float64", "binary": "bytes", "date32": "date"}
-_ARROW_PLAIN = {*RANGES, "float32", "float64", "string", "bytes", "date", "bool"}
-DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-
-
-def _json_schema(node: Any, root: Mapping[str, Any], path: str, above: tuple[str, ...] = ()) -> Slot:
-    if not isinstance(node, Mapping):
-        raise ConfigError(f"{path}: a JSON Schema is an object, not {shown(node)}")
-    if "$ref" in node:
-        reference = node["$ref"]
-        if reference in above:
-            raise ConfigError(f"{path}: {reference} refers to itself, and a table has no recursive types")
-        return _json_schema(_resolve(reference, root, path), root, path, (*above, reference))
-    for word in ("anyOf", "oneOf"):
-        if word in node:
-            options = [o for o in node[word] if not (isinstance(o, Mapping) and o.get("type") == "null")]
-            if len(options) != 1:
-                raise ConfigError(f"{path}: {word} has {len(options)} types beside null; a column has one type")
-            slot = _json_schema(options[0], root, path, above)
-            return Slot(slot.type, 0 if len(options) < len(node[word]) else slot.null_at)
-    names = node.get("type", "object" if "properties" in node else "array" if "items" in node else None)
-    types = {names} if isinstance(names, str) else set(names or ())
-    null_at = 0 if "null" in types else None
-    if "arrow" in node:
-        return Slot(_arrow_hint(node["arrow"], path), null_at)
-    if node.get("contentMediaType") == "application/json":
-        return Slot(Scalar("json"), null_at)
-    kinds = types - {"null"} if len(types) > 1 else types
-    if kinds == {"integer", "number"}:
-        kinds = {"number"}
-    if len(kinds) != 1:
-        raise ConfigError(
-            f"{path}: give one type; {'it has none' if not kinds else 'it has ' + ', '.join(sorted(kinds))}"
-        )
-    (kind,) = kinds
-    if kind == "object":
-        return Slot(_json_object(node, root, path, above), null_at)
-    if kind == "array":
-        if "items" not in node:
-            raise ConfigError(f'{path}: say what the list holds, for instance "items": {{"type": "string"}}')
-        return Slot(ListOf(_json_schema(node["items"], root, path + ".items", above)), null_at)
-    if kind not in _JSON_KINDS:
-        raise ConfigError(f"{path}: there is no type {shown(kind)}; types are {', '.join(_JSON_KINDS)}, array, object")
-    if kind == "string" and node.get("format") in _JSON_FORMATS:
-        return Slot(_JSON_FORMATS[node["format"]], null_at)
-    return Slot(_JSON_KINDS[kind], null_at)
-
-
-def _resolve(reference: Any, root: Mapping[str, Any], path: str) -> Any:
-    found: Any = root
-    for part in str(reference).removeprefix("#").strip("/").split("/"):
-        if not isinstance(found, Mapping) or part not in found or not str(reference).startswith("#/"):
-            raise ConfigError(f"{path}: {shown(reference)} is not found in the schema; references begin with #/")
-        found = found[part]
-    return found
-
-
-def _json_object(node: Mapping[str, Any], root: Mapping[str, Any], path: str, above: tuple[str, ...]) -> Type:
-    properties, others = node.get("properties"), node.get("additionalProperties")
-    if properties:
-        required = set(node.get("required", ()))
-        fields = []
-        for name, inner in properties.items():
-            slot = _json_schema(inner, root, below(path, name), above)
-            fields.append(Field(name, slot if name in required else Slot(slot.type, 0)))
-        return Struct(tuple(fields))
-    if isinstance(others, Mapping):
-        return MapOf(_json_schema(others, root, path + ".additionalProperties", above))
-    raise ConfigError(
-        f'{path}: an object needs "properties" (each makes a column), or "additionalProperties" with a type (a map), '
-        'or "contentMediaType": "application/json" (JSON text)'
-    )
-
-
-def _arrow_hint(hint: Any, path: str) -> Scalar:
-    name = _ARROW_NAMES.get(hint, hint)
-    if name in _ARROW_PLAIN:
-        return Scalar(name)
-    if found := re.fullmatch(r"decimal(?:128|256)?\((\d+), *(\d+)\)", str(name)):
-        precision, scale = int(found[1]), int(found[2])
-        if not 1 <= precision <= 76 or scale > precision:
-            raise ConfigError(f"{path}: {hint} is no decimal; precision is 1 to 76, and scale not more than precision")
-        return Scalar("decimal", (precision, scale, 0))
-    if found := re.fullmatch(r"timestamp\[(ms|us)(, *tz=UTC)?\]", str(name)):
-        return Scalar("timestamp" if found[2] else "datetime", (DIGITS[found[1]],))
-    if name in ("time64[us]", "time32[ms]"):
-        return Scalar("time", (DIGITS[str(hint)[7:9]],))
-    known = ", ".join(sorted({*RANGES, "float32", "float64", "string", "bool"}))
-    raise ConfigError(
-        f"{path}: there is no Arrow type {shown(hint)}; known: {known}, binary, date32, time64[us], timestamp[us], "
-        "timestamp[us, tz=UTC], decimal128(precision, scale)"
-    )
-
-
-_AVRO_KINDS = {
-    "boolean": "bool",
-    "int": "int32",
-    "long": "int64",
-    "float": "float32",
-    "double": "float64",
-    "string": "string",
-    "bytes": "bytes",
-    "null": "null",
-}
-_AVRO_LOGICAL = {
-    ("int", "date"): Scalar("date"),
-    ("int", "time-millis"): Scalar("time", (3,)),
-    ("long", "time-micros"): Scalar("time", (6,)),
-    **{
-        ("long", prefix + unit): Scalar(kind, (digits,))
-        for prefix, kind in (("timestamp-", "timestamp"), ("local-timestamp-", "datetime"))
-        for unit, digits in (("millis", 3), ("micros", 6), ("nanos", 9))
-    },
-}
-
-
-def _avro(node: Any, names: dict[str, Type | None], namespace: str, path: str) -> Slot:
-    """The type of an Avro schema. `names` are the named types seen so far, None for those that are not complete."""
-    if isinstance(node, list):
-        return _avro_union(node, names, namespace, path)
-    if isinstance(node, str):
-        if node in _AVRO_KINDS:
-            return Slot(Scalar(_AVRO_KINDS[node]), None)
-        full = node if "." in node or not namespace else f"{namespace}.{node}"
-        found = names.get(full, names.get(node, NULL))
-        if found is None:
-            raise ConfigError(f"{path}: {node} refers to itself, and a table has no recursive types")
-        if found == NULL:
-            raise ConfigError(f"{path}: there is no Avro type {shown(node)}")
-        return Slot(found, None)
-    if not isinstance(node, Mapping) or "type" not in node:
-        raise ConfigError(f'{path}: an Avro type is a name, a list or an object that has "type", not {shown(node)}')
-    kind: Any = node["type"]
-    logical = str(node.get("logicalType"))
-    if kind == "array" and "items" in node:
-        return Slot(ListOf(_avro(node["items"], names, namespace, path + ".items")), None)
-    if kind == "map" and "values" in node:
-        return Slot(MapOf(_avro(node["values"], names, namespace, path + ".values")), None)
-    if kind in ("record", "enum", "fixed"):
-        return Slot(_avro_named(node, names, namespace, path), None)
-    if (kind, logical) in _AVRO_LOGICAL:
-        return Slot(_AVRO_LOGICAL[kind, logical], None)
-    if kind == "bytes" and logical == "decimal":
-        return Slot(_avro_decimal(node, 0, path), None)
-    return _avro(kind, names, namespace, path)
-
-
-def is_avro_name(name: str) -> bool:
-    return all(map(_AVRO_NAME.fullmatch, name.split(".")))
-
-
-def _avro_decimal(node: Mapping[str, Any], size: int, path: str) -> Scalar:
-    precision, scale = node.get("precision"), node.get("scale", 0)
-    if not isinstance(precision, int) or not isinstance(scale, int) or not 0 <= scale <= precision <= 76:
-        raise ConfigError(f"{path}: a decimal needs a precision (1 to 76) and a scale that is not larger")
-    return Scalar("decimal", (precision, scale, size))
-
-
-def _avro_named(node: Mapping[str, Any], names: dict[str, Type | None], namespace: str, path: str) -> Type:
-    name = node.get("name")
-    if not isinstance(name, str) or not is_avro_name(name):
-        raise ConfigError(
-            f"{path}: {shown(name)} is no name for Avro's {node['type']}; names have letters, digits and _"
-        )
-    space = name.rpartition(".")[0] or node.get("namespace") or namespace
-    full = name if "." in name or not space else f"{space}.{name}"
-    names[full] = None
-    found: Type
-    try:
-        if node["type"] == "enum":
-            found = Scalar("enum", tuple(node["symbols"]))
-        elif node["type"] == "fixed":
-            decimal = node.get("logicalType") == "decimal"
-            found = _avro_decimal(node, node["size"], path) if decimal else Scalar("fixed", (int(node["size"]),))
-        else:
-            found = Struct(tuple(_avro_field(f, names, space, path) for f in node["fields"]))
-    except KeyError as error:
-        raise ConfigError(f"{path}: this {node['type']} has no {error.args[0]!r}") from None
-    names[full] = found
-    return found
-
-
-def _avro_field(node: Any, names: dict[str, Type | None], namespace: str, path: str) -> Field:
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str) or "type" not in node:
-        raise ConfigError(f'{path}: a field is an object that has "name" and "type", not {shown(node)}')
-    where = below(path, node["name"])
-    if not _AVRO_NAME.fullmatch(node["name"]):
-        raise ConfigError(f"{where}: this is no name for Avro's fields; names have letters, digits and _")
-    slot, default = _avro(node["type"], names, namespace, where), node.get("default")
-    kind = slot.type.kind if isinstance(slot.type, Scalar) else ""
-    if isinstance(default, str) and kind in ("bytes", "fixed"):
-        default = default.encode("latin-1")
-    if default is not None and kind in ("date", "time", "timestamp", "datetime", "decimal"):
-        raise ConfigError(f"{where}: a default other than null is not supported for a logical type")
-    return Field(node["name"], slot, default)
-
-
-def _avro_union(node: list[Any], names: dict[str, Type | None], namespace: str, path: str) -> Slot:
-    null_at = node.index("null") if "null" in node else None
-    options = tuple(_avro(option, names, namespace, path).type for option in node if option != "null")
-    if not options:
-        return Slot(NULL, null_at)
-    if len(options) == 1 and null_at is not None:
-        return Slot(options[0], null_at)
-    return Slot(OneOf(options), null_at)
-
-
-def unions(type_: Type, path: str = "schema") -> Iterator[str]:
-    """Where a type has unions, which Parquet cannot hold."""
-    if isinstance(type_, OneOf):
-        yield path
-    elif isinstance(type_, ListOf):
-        yield from unions(type_.items.type, path + ".items")
-    elif isinstance(type_, MapOf):
-        yield from unions(type_.values.type, path + ".values")
-    elif isinstance(type_, Struct):
-        for f in type_.fields:
-            yield from unions(f.slot.type, below(path, f.name))
-
-
-# Avro
 
 _TO_AVRO: dict[str, Any] = {
     "null": "null",

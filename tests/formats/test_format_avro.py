@@ -300,9 +300,9 @@ def test_a_json_schema_says_the_fields_too() -> None:
     )
     assert records(data) == [{"id": 1, "at": NOON, "tags": ["x"], "scores": {"a b": 1.0}}]
     assert fastavro.reader(io.BytesIO(data)).writer_schema["fields"][0] == {"name": "id", "type": "long"}  # type: ignore[index,call-overload]
-    with pytest.raises(ConfigError, match="schema: Avro has no type for uint64"):
+    with pytest.raises(ConfigError, match=r"schema.properties.a.arrow: Avro has no type for uint64"):
         AvroFormat(schema={"properties": {"a": {"arrow": "uint64"}}})
-    with pytest.raises(ConfigError, match="schema: field 'a-b' cannot be a name"):
+    with pytest.raises(ConfigError, match=r"schema.properties.a-b: 'a-b' cannot be a name"):
         AvroFormat(schema={"properties": {"a-b": {"type": "string"}}})
 
 
