@@ -115,7 +115,11 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         if step.kind == "dedupe":
             records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
         else:
-            dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
+            dofn: Any
+            if step.kind == "map":
+                dofn = Map(step.name, step.component, plan.on_error, values=plan.names is None)
+            else:
+                dofn = {"keep": Keep, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
             outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures

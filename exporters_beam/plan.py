@@ -267,6 +267,10 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         problems.append(
             spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
         )
+    given = getattr(spec.transform.component, "gives", "") if spec.transform else ""
+    if given and names is not None and spec.transform is not None:
+        problems.append(spec.problem((*spec.transform.path, "options", "map"), f"the expression gives {given} whatever the "
+                                     "record is; files hold objects: {'field': value}"))  # fmt: skip
     on_error = _on_error(spec, now)
     if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
         problems.append(

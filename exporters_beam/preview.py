@@ -15,6 +15,7 @@ from exporters_beam.letters import FAIL, OnError
 from exporters_beam.plan import Plan
 from exporters_beam.reading import Places, Source
 from exporters_beam.records import Failure, Mark, Position
+from exporters_beam.transforms.results import no_record, no_value, records_of
 from exporters_beam.transforms.steps import explain, ready
 
 
@@ -28,7 +29,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
     seen: set[bytes] = set()
     for step in plan.steps:
         step = replace(step, component=ready(step.component))
-        records = list(_applied(step, records, seen, failing))
+        records = list(_applied(step, records, seen, failing, no_value if plan.names is None else no_record))
         out(f"{step.name} ({step.component_name}): {len(records)} left")
         _show(records, out)
     if plan.grouper is not None:
@@ -95,7 +96,11 @@ def first(source: Source, failing: _Failing) -> Iterator[tuple[Position, Any]]:
 
 
 def _applied(
-    step: Any, records: list[tuple[Position, Any]], seen: set[bytes], failing: _Failing
+    step: Any,
+    records: list[tuple[Position, Any]],
+    seen: set[bytes],
+    failing: _Failing,
+    refuse: Callable[[Any], Exception | None],
 ) -> Iterator[tuple[Position, Any]]:
     component = step.component
     for position, record in records:
@@ -104,7 +109,7 @@ def _applied(
             if kept is not FAILED and kept:
                 yield position, record
         elif step.kind == "map":
-            result = failing.guarded(step.name, position, partial(component.map, record))
+            result = failing.guarded(step.name, position, partial(_one_of, component, record, refuse))
             if result is not FAILED:
                 yield position, result
         elif step.kind == "flat_map":
@@ -120,7 +125,15 @@ def _applied(
 
 
 def _all_of(component: Any, record: Any) -> list[Any]:
-    return list(component.flat_map(record))
+    return records_of(component.flat_map(record))
+
+
+def _one_of(component: Any, record: Any, refuse: Callable[[Any], Exception | None]) -> Any:
+    result = component.map(record)
+    problem = refuse(result)
+    if problem is not None:
+        raise problem
+    return result
 
 
 def _show(records: list[tuple[Position, Any]], out: Callable[[str], Any]) -> None:

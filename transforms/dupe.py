@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from exporters_beam.errors import RecordError
 from exporters_beam.options import option
+from exporters_beam.records import MISSING
 
 
 @dataclass(frozen=True, kw_only=True)
 class DupeFilter:
     """Keep the first record, in input order, of each value of a field.
 
-    Records whose field is missing, null or the empty text are all kept. Values are compared as Python compares them:
-    `1`, `1.0`, `true` and the decimal `1.00` are the same, `1` and `"1"` are not; lists and mappings are compared by what
-    is in them. It takes two shuffles, so the records stand in memory on the local runner, and a resumed run reads again.
+    Without `key_field` a record is known by its field `_key` or, where it has none, by all its fields. Records whose field is
+    missing are all kept, and so are those whose value says nothing: null, false, 0, NaN, an empty text, list or object.
+    Values are compared as Python compares them: `1`, `1.0`, `true` and the decimal `1.00` are the same, `1` and `"1"` are not;
+    lists and objects are compared by what is in them, whatever the order of fields. It takes two shuffles, so the records stand in memory on the
+    local runner, and a resumed run reads again.
 
     Example:
         filter_before:
@@ -26,12 +33,20 @@ class DupeFilter:
 
     kind: ClassVar[str] = "filter"
 
-    key_field: str = option("the top-level field that identifies a record", type="str", default="_key")
+    key_field: str | None = option(
+        "the top-level field that identifies a record; not given: `_key`, else the whole record",
+        type="str",
+        default=None,
+    )
 
     def key(self, record: Any) -> bytes | None:
         """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is no mapping."""
-        value = record.get(self.key_field)
-        if value is None or value == "":
+        if not isinstance(record, Mapping):
+            raise RecordError(f"the record is no object but a {type(record).__name__}; dupe needs fields")
+        value = record.get(self.key_field or "_key", MISSING)
+        if value is MISSING and self.key_field is None:
+            value = record
+        elif not value or value != value:
             return None
         return hashlib.blake2b(_canonical(value).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
@@ -40,26 +55,31 @@ def _canonical(value: Any) -> str:
     """The same text for values that compare equal."""
     if isinstance(value, str):
         return "s" + repr(value)
-    if isinstance(value, (int, float)):
-        whole = isinstance(value, int) or (value == value and abs(value) != float("inf") and value == int(value))
-        return f"n{int(value)}" if whole else f"n{value!r}"
-    if isinstance(value, Decimal) and value.is_finite():
-        return _canonical_decimal(value)
+    if isinstance(value, (int, float, Decimal)):
+        return _number(value)
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(_canonical(member) for member in value) + "]"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "{" + ",".join(sorted(f"{_canonical(k)}:{_canonical(v)}" for k, v in value.items())) + "}"
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(timezone.utc)
     return f"{type(value).__name__}:{value!r}"
 
 
-def _canonical_decimal(value: Decimal) -> str:
-    """That of the integer, or of the floating point number, that is written the same; decimals may have more digits."""
-    number = float(value)
-    if abs(number) < 1e300 and value == int(value):
-        return f"n{int(value)}"
-    if Decimal(repr(number)) == value:
-        return _canonical(number)
-    sign, digits, exponent = value.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0")
-    assert isinstance(exponent, int)
-    return f"n{'-' * sign}{text.rstrip('0')}e{exponent + len(text) - len(text.rstrip('0'))}"
+def _number(value: int | float | Decimal) -> str:
+    """Decimals are the integers, and the floating point numbers, that are written the same."""
+    if isinstance(value, float) and not (math.isfinite(value) and value == int(value)):
+        if not math.isfinite(value):
+            return f"n{value!r}"
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            return f"n{float(value)!r}"
+        sign, digits, exponent = value.as_tuple()
+        text = "".join(map(str, digits)).lstrip("0")
+        kept = text.rstrip("0")
+        exponent = int(exponent) + len(text) - len(kept)
+        if exponent < 0 or exponent + len(kept) > 5000:  # No whole number that JSON can hold is like it.
+            return f"n{'-' * sign}{kept}e{exponent}"
+        value = int(value)
+    return f"n{int(value):x}"

@@ -18,6 +18,7 @@ from exporters_beam.registry import did_you_mean
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_read, is_steady
+from exporters_beam.transforms.results import surely_gives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +280,11 @@ class PythonexpFilter:
     _expression: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
+        if surely_gives(self.python_expression) == "None":
+            raise ConfigError(
+                "python_expression: the expression gives None whatever the record is, so that every record is dropped; "
+                "write one that is true for records to keep"
+            )
         modules = {}
         for name, path in self.imports.items():
             if not str(name).isidentifier() or str(name).startswith("_") or name == "item":

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from exporters_beam.errors import RecordError
+from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_added
+from exporters_beam.transforms.results import surely_gives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class PythonMapTransform:
     """Replace each record by the value of a Python expression over `item`.
 
     What an expression may do is described in docs/expressions.md. One that cannot be evaluated for a record is an error
-    of that record. The value should be a mapping; others reach the format, which says whether it can write them.
+    of that record, and so is a value that is no object: `item.update(…)`, say, gives None. Writers that make no files
+    (`console`, `reduce`) take any value but None.
 
     Example:
         transform:
@@ -101,6 +103,16 @@ class PythonMapTransform:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_expression", compile_option("map", self.map_expression))
+        if surely_gives(self.map_expression) == "None":
+            raise ConfigError(
+                "map: the expression gives None whatever the record is, and its value takes the record's place; use the "
+                "transform pythonexp to change records, or write dict(item, field=value)"
+            )
+
+    @property
+    def gives(self) -> str:
+        """What it gives in the place of every record, where that is proved to be no object."""
+        return surely_gives(self.map_expression)
 
     def map(self, record: Record) -> Any:
         return self._expression.evaluate(record)

@@ -25,6 +25,7 @@ from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.passed_over import shown
 from exporters_beam.reading import Places, Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
+from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.variables import hide, reveal
 
 BATCH_RECORDS = 1000
@@ -64,11 +65,17 @@ class Step(beam.DoFn):
         raise NotImplementedError
 
     def each(
-        self, work: Callable[[Any], Any], batch: Batch, step: str = "", before: Callable[[int], Any] | None = None
+        self,
+        work: Callable[[Any], Any],
+        batch: Batch,
+        step: str = "",
+        before: Callable[[int], Any] | None = None,
+        refuse: Callable[[Any], Exception | None] | None = None,
     ) -> tuple[list[Any], Batch, list[Any]]:
         """What `work` makes of each record, the batch without those it fails for, and what to emit for these.
 
-        `before` gives a record, by its index, as it was before `work` had it.
+        `before` gives a record, by its index, as it was before `work` had it; `refuse` says what is wrong with a result
+        that is no dictionary, if anything.
         """
         records = batch.records
         left = iter(records)
@@ -81,6 +88,8 @@ class Step(beam.DoFn):
                     raise RuntimeError("StopIteration")  # It came from the component; `map` took it for its own end.
             except Exception as problem:
                 lost.append((len(results) + len(lost), problem))
+        if refuse is not None and not {*map(type, results)} <= DICTIONARIES:
+            results, lost = refused(results, lost, refuse)
         if not lost:
             return results, batch, []
         before = before or whole(batch)
@@ -479,8 +488,12 @@ class Map(Step):
 
     A transform may change the record it is given, and fail half-way. Where failed records become dead letters they must
     be as they came, or a replay would change them twice: so they are copied before, which takes a fraction of what
-    decoding them took.
+    decoding them took. With `values` anything but None may take the place of a record: no file has to hold it.
     """
+
+    def __init__(self, name: str, component: Any, on_error: OnError = OnError(), values: bool = False) -> None:  # noqa: B008
+        super().__init__(name, component, on_error)
+        self._refuse = no_value if values else no_record
 
     def setup(self) -> None:
         super().setup()
@@ -490,7 +503,7 @@ class Map(Step):
         before = None
         if self._copies:
             before = copied(batch.records) if not batch.lines else lambda index: _as_it_came(batch, index)
-        records, batch, emitted = self.each(self._component.map, batch, before=before)
+        records, batch, emitted = self.each(self._component.map, batch, before=before, refuse=self._refuse)
         return given(batch._replace(records=records), emitted)
 
 
@@ -508,7 +521,7 @@ class FlatMap(Step):
         failures = list(batch.failures)
         for index, (number, record) in enumerate(zip(batch.numbers, batch.records, strict=True)):
             try:
-                found = list(self._component.flat_map(record))
+                found = records_of(self._component.flat_map(record))
             except Exception as error:
                 original = record if before is None else before(index)
                 for each in self.failed((batch.unit, batch.range, number), original, error):

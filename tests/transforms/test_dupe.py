@@ -1,0 +1,88 @@
+"""Which records are the same to the filter dupe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporters_beam.errors import RecordError
+from exporters_beam.report import Report
+from exporters_beam.transforms.dupe import DupeFilter
+
+from helpers import delivered
+
+NO_KEYS: list[Any] = [None, "", 0, 0.0, -0.0, False, [], {}, Decimal("0.00"), float("nan"), b"", Decimal("NaN")]
+
+
+@pytest.mark.parametrize("value", NO_KEYS, ids=repr)
+def test_values_that_say_nothing_are_no_keys(value: Any) -> None:
+    assert DupeFilter(key_field="k").key({"k": value}) is None
+    assert DupeFilter().key({"_key": value}) is None
+
+
+def test_a_missing_field_is_no_key() -> None:
+    assert DupeFilter(key_field="k").key({"a": 1}) is None
+
+
+NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
+
+SAME: list[list[Any]] = [
+    [1, 1.0, True, Decimal("1"), Decimal("1.000"), Decimal("0.1E1")],
+    [0.5, Decimal("0.5"), Decimal("0.50")],
+    [1e300, int(1e300), Decimal(int(1e300))],
+    [10**4200, Decimal("1E+4200")],
+    [Decimal("0.1"), Decimal("0.10"), 0.1],
+    [{"a": 1, "b": [2.0]}, {"b": [2], "a": True}],
+    [NOON, NOON.astimezone(timezone(timedelta(hours=5)))],
+]
+OTHERS: list[Any] = ["1", "é", "e\u0301", Decimal("1E+99999999"), -1, [1], "[1]", {"a": 1}, 10**5000, "true", " ", [0],
+                     float("inf"), float("-inf"), "Infinity", [None], [""], [[]], b"1"]  # fmt: skip
+
+
+def test_keys_are_the_same_for_equal_values_only() -> None:
+    keys = [{DupeFilter(key_field="k").key({"k": value}) for value in values} for values in SAME]
+    assert [len(found) for found in keys] == [1] * len(SAME)
+    others = {DupeFilter(key_field="k").key({"k": value}) for value in OTHERS}
+    assert len(others.union(*keys)) == len(OTHERS) + len(SAME)
+
+
+def test_without_a_field_the_record_itself_is_its_key_unless_it_has_one() -> None:
+    key = DupeFilter().key
+    assert key({"a": 1, "b": None}) == key({"b": None, "a": 1.0}) != key({"a": 1})
+    assert key({}) == key({}) is not None
+    assert key({"_key": "x", "a": 1}) == key({"_key": "x", "a": 2}) == DupeFilter(key_field="_key").key({"_key": "x"})
+
+
+def test_what_is_no_object_is_an_error() -> None:
+    with pytest.raises(RecordError, match="^the record is no object but a list; dupe needs fields$"):
+        DupeFilter().key([1])
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_no_record_is_dropped_for_a_value_that_says_nothing(
+    workers: int | None, tmp_path: Path, export: Callable[..., Report]
+) -> None:
+    values = [0, False, None, "", [], {}, 0.0, 1, 1.0, True, "1", "a", "a"]
+    records = [{"id": n, "k": value} for n, value in enumerate(values * 2)] + [{"id": 99}, {"id": 100}]
+    for name, half in (("a", records[:15]), ("b", records[15:])):
+        (tmp_path / f"{name}.jl").write_text("".join(json.dumps(record) + "\n" for record in half))
+    report = export(
+        {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r".*\.jl"}}},
+        filter_before={"name": "dupe", "options": {"key_field": "k"}},
+        workers=workers,
+    )
+    (found,) = delivered(tmp_path / "out").values()
+    assert [r["id"] for r in found] == [*range(8), 10, 11, *range(13, 20), 99, 100]
+    assert report.counts["filter_before.duplicates"] == 9
+
+
+def test_whole_records_are_compared_whatever_the_order_of_fields(tmp_path: Path, export: Callable[..., Report]) -> None:
+    (tmp_path / "a.jl").write_text('{"a": 1, "b": 2}\n{"b": 2, "a": 1.0}\n{"a": 1}\n{}\n{}\n{"a": 1, "b": "2"}\n')
+    export(str(tmp_path / "a.jl"), filter_before={"name": "dupe"})
+    assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"a": 1, "b": 2}, {"a": 1}, {}, {"a": 1, "b": "2"}]}
