@@ -109,8 +109,9 @@ def test_an_expression_that_surely_gives_none_is_refused(source: str, export: Ca
 
 @pytest.mark.parametrize(
     ("source", "kind"),
-    [("[item]", "a list"), ("'x'", "a text, 'x'"), ("{1, 2}", "a set"), ("item['a'] > 1", "a truth value"), ("7", "a number, 7"),
-     ("f'{item}'", "a text"), ("sorted(item)", "a list"), ("[1] if item else len(item)", "a number"), ("not item", "a truth value")],
+    [("[item]", "a list"), ("'x'", "a text, 'x'"), ("{1, 2}", "a set"), ("item['a'] > 1", "a truth value"),
+     ("7", "a number, 7"), ("f'{item}'", "a text"), ("sorted(item)", "a list"), ("[1] if item else len(item)", "a number"),
+     ("not item", "a truth value")],
 )  # fmt: skip
 def test_files_cannot_hold_values_that_are_no_objects(source: str, kind: str, export: Callable[..., Report]) -> None:
     assert surely_gives(source) == kind
