@@ -19,6 +19,7 @@ from exporters_beam.publishing import PublishFile
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
+from exporters_beam.transforms import sightings
 from exporters_beam.transforms.steps import ready
 
 MOST_WARNINGS = 100
@@ -59,7 +60,9 @@ class WriteManifest(beam.DoFn):
             if isinstance(value, Mark):
                 unit = units.setdefault(value.unit, value.unit)
                 same = counts.setdefault(value.counts, value.counts)
-                tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings)
+                tallies[unit.index, value.range] = Mark(
+                    unit, value.range, same, value.last, "", value.warnings, value.sought
+                )
             elif isinstance(value, Warned):
                 warned[value.text] = None
             elif isinstance(value, DeliveredFile):
@@ -74,6 +77,8 @@ class WriteManifest(beam.DoFn):
         if not self._delivery.limit:
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
+        sought = (each for place in sorted(tallies) for each in tallies[place].sought)
+        warned.update(dict.fromkeys(sightings.warnings(sought)))
         manifest = self._manifest(tallies, files, letters, list(warned))
         self._check(manifest["counts"], files, letters)
         if self._delivery.md5 and files:

@@ -80,7 +80,9 @@ class Filter(Component, Protocol):
     """A filter may have a property `reads`, the top-level fields that decide, as a frozenset of names (None: all). `keep`
     then has to give the same for a record that holds only these fields, and to change nothing; where the export begins
     with such a filter, it is asked before records are decoded whole. A grouper may have the same. `steady` says that they
-    always say the same of equal records, so that they need not be asked again."""
+    always say the same of equal records, so that they need not be asked again. `sought`, of a filter or a format, are the
+    fields that it looks for, as pairs of name and `records.Key`, and `labels`, of a grouper, what each value of a group is
+    called: one that no record has is warned of."""
 
     def keep(self, record: Record) -> Any:
         """True (or truthy) for records to keep. Raises RecordError where the record cannot be judged."""

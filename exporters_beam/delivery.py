@@ -24,9 +24,11 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.compressions import Codec
 from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, TooManyFailed, counted, set_aside, staged
 from exporters_beam.naming import FileNames
-from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position
+from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position, Sought
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, Staging, blocks_of, in_order
+from exporters_beam.transforms.groupers import UNKNOWN
+from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
 from exporters_beam.transforms.steps import Answers, Step, ready, taken_up, whole
 
 BLOCK_BYTES = 1 << 20
@@ -134,6 +136,10 @@ class EncodeBlocks(Step):
         self._aside: list[tuple[int, bytes]] = []
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
+        columns = getattr(self._delivery.format, "sought", ())
+        self._titles = Sightings(FORMATTER, columns) if columns else None
+        self._valued: set[int] = set()
+        self._first: Batch | None = None
 
     def _begin(self) -> None:
         self._segment: Segment = self._run.staging.create()
@@ -152,6 +158,10 @@ class EncodeBlocks(Step):
             batch = taken_up(batch, GROUPER, FORMATTER)
             for failure in batch.failures:
                 self._set_aside(failure)
+        if self._first is None:
+            self._first = batch
+        if self._titles is not None and self._titles.left and self._titles.look(batch.records):
+            self._titles.compare(names_in(batch.records))
         if batch.groups is not None:
             return self._add_each(batch, batch.groups, batch.lines)
         groups, batch, emitted = self._grouped(batch)
@@ -304,6 +314,7 @@ class EncodeBlocks(Step):
         self.count("kept", self._kept)
         if self._delivery.limit:
             self._run.staging.mark_kept(mark.unit.index, mark.range, self._kept, mark.last)
+        mark = mark._replace(sought=(*mark.sought, *self._noted()))
         self._kept = self._number = 0
         self._progress.add(read=dict(mark.counts).get("read", 0))
         mark = self.end_range(mark)
@@ -315,6 +326,18 @@ class EncodeBlocks(Step):
             self._segment.commit(self._marks)
             self._begin()
         return found
+
+    def _noted(self) -> Iterator[Sought]:
+        """What the range, which ends here, had of what group keys and columns name."""
+        if self._titles is not None:
+            yield from self._titles.noted()
+        first, self._first = self._first, None
+        valued, self._valued = self._valued, set()
+        for n, name in enumerate(getattr(self._grouper, "labels", ()) if self._kept else ()):
+            near = ""
+            if n not in valued and first is not None:
+                near = nearest(name, names_in(map(whole(first), range(min(NAMES_OF, len(first.numbers))))))
+            yield Sought(GROUPER, name, n in valued, near)
 
     def _check_budget(self, mark: Mark, first: list[bytes]) -> None:
         """Give up early: where what this worker alone has seen exceeds the budget, there is no use in going on."""
@@ -328,6 +351,7 @@ class EncodeBlocks(Step):
             raise TooManyFailed(exceeded + self._delivery.letters.first(first))
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
+        self._valued.update(n for n, value in enumerate(group) if value != UNKNOWN)
         if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
             smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sample])
             block.parts = [block.parts[i] for i in smallest]

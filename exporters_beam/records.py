@@ -79,7 +79,7 @@ class Mark(NamedTuple):
     records of this range: `read`, `filtered_before`, `failed`, … So the figures of a range are committed together
     with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range. `staged` is the
     segment that holds this range already: then no record of it was read, and the encoder gives what stands there.
-    `warnings` are sentences for users; like the counts they are committed with the range.
+    `warnings` are sentences for users; like the counts they are committed with the range, and so is what was `sought`.
     """
 
     unit: Unit
@@ -88,6 +88,19 @@ class Mark(NamedTuple):
     last: bool = False
     staged: str = ""
     warnings: tuple[str, ...] = ()
+    sought: tuple[Sought, ...] = ()
+
+
+class Sought(NamedTuple):
+    """Whether a record of a range had what a step looks for: a key of its config, which stands there as `name`.
+
+    Where no record of the whole export has it, users are told so. `near` is a field that they may have meant.
+    """
+
+    step: str
+    name: str
+    found: bool
+    near: str = ""
 
 
 class Batch(NamedTuple):
@@ -232,3 +245,49 @@ def lookup(record: Mapping[str, Any], path: tuple[str, ...], default: Any = None
             return default
         value = value[key]
     return value
+
+
+class Key(NamedTuple):
+    """What the config calls a value: a field or, split at the separator, a path through mappings.
+
+    A field that has the whole text as its name goes before a path: on every level names are tried from the longest on.
+
+    >>> Key.of("a.b").value({"a": {"b": 1}}), Key.of("a.b").value({"a": {"b": 1}, "a.b": 2})
+    (1, 2)
+    """
+
+    names: tuple[tuple[tuple[str, int], ...], ...]
+    """For each part of the key the names that begin with it, longest first, with the number of the part behind."""
+
+    @classmethod
+    def of(cls, key: str, separator: str = ".") -> Key:
+        parts = key.split(separator) if separator else [key]
+        ends = range(len(parts), 0, -1)
+        return cls(
+            tuple(
+                tuple((separator.join(parts[start:end]), end) for end in ends if end > start)
+                for start in range(len(parts))
+            )
+        )
+
+    @property
+    def single(self) -> str | None:
+        """The only name, where there is but one."""
+        return self.names[0][0][0] if len(self.names) == 1 else None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The top-level fields that decide."""
+        return frozenset(name for name, _ in self.names[0])
+
+    def value(self, record: Any, default: Any = None, start: int = 0) -> Any:
+        """The value, or `default` where there is none."""
+        if record.__class__ is dict or isinstance(record, Mapping):  # the second test is slow
+            for name, end in self.names[start]:
+                if name in record:
+                    if end == len(self.names):
+                        return record[name]
+                    found = self.value(record[name], MISSING, end)
+                    if found is not MISSING:
+                        return found
+        return default

@@ -442,7 +442,7 @@ def test_what_a_contract_reads(schema, fields):
 @pytest.mark.parametrize(
     ("sections", "fields", "lines", "why"),
     [
-        ({"filter": {"name": "key_value", "options": {"keys": [{"name": "a.b", "value": 1}]}}}, {"a"}, True, ""),
+        ({"filter": {"name": "key_value", "options": {"keys": [{"name": "a.b", "value": 1}]}}}, {"a", "a.b"}, True, ""),
         ({}, set(), True, ""),
         ({"deserializer": "csv"}, None, True, ""),
         ({"deserializer": "csv", "exporter_options": {"pushdown": False}}, None, False, "it is turned off"),
@@ -451,7 +451,7 @@ def test_what_a_contract_reads(schema, fields):
         ({"formatter": {"name": "csv", "options": {"fields": ["a"]}}, "on_error": "dead_letter"}, None, False, "there is no"),
         ({"formatter": {"name": "csv", "options": {"fields": ["a"]}},
           "filter": {"name": "key_value", "options": {"keys": [{"name": "b.c", "value": 1}]}},
-          "grouper": {"name": "file_key", "options": {"keys": ["d"]}}}, {"a", "b", "d"}, False, ""),
+          "grouper": {"name": "file_key", "options": {"keys": ["d"]}}}, {"a", "b", "b.c", "d"}, False, ""),
         ({"formatter": {"name": "csv", "options": {"fields": ["a"]}},
           "transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
         ({"formatter": {"name": "json", "options": {"reencode": True}}}, None, False, "there is no filter before"),
@@ -463,7 +463,7 @@ def test_what_a_contract_reads(schema, fields):
         ({"exporter_options": {"pushdown": False}}, None, True, "it is turned off"),
         ({"deserializer": "csv", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
          {"a"}, False, ""),
-        ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"c"}, True, ""),
+        ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"c", "c.d"}, True, ""),
         ({"grouper": {"name": "python", "options": {"function": "json:loads", "values": 1}}}, None, False, "there is no"),
         ({"transform": {"name": "pythonmap", "options": {"map": "item"}}}, None, False, "there is no filter before"),
     ],
@@ -483,7 +483,11 @@ def test_what_is_pushed_down_and_why_not(sections, fields, lines, why):
     [
         ({}, {"a", "n"}, {"a", "n"}),
         ({"filter": {"name": "key_value", "options": {"keys": [{"name": "b", "value": 1}]}}}, {"b"}, {"a", "n"}),
-        ({"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}}, {"a", "c", "n"}, {"a", "c", "n"}),
+        (
+            {"grouper": {"name": "file_key", "options": {"keys": ["c.d"]}}},
+            {"a", "c", "c.d", "n"},
+            {"a", "c", "c.d", "n"},
+        ),
         ({"exporter_options": {"pushdown": False}}, None, None),
         ({"formatter": {"name": "csv", "options": {"fields": ["e", "n"]}}}, {"a", "e", "n"}, None),
     ],

@@ -18,6 +18,7 @@ from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
 from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
 from exporters_beam.transforms.filters import KeyValueFilter
+from exporters_beam.transforms.sightings import NAMES_OF
 from exporters_beam.transforms.steps import Decode
 
 
@@ -52,11 +53,20 @@ class SiftColumns(Decode):
             mask = self._mask(batch)
             kept = kept.filter(mask)
             numbers = mask.to_numpy(zero_copy_only=False).nonzero()[0]
+        if self._sightings is not None and self._sightings.left:
+            self._look_at(batch)
         self._read += batch.num_rows
         self._dropped += batch.num_rows - kept.num_rows
         if not kept.num_rows:
             return []
         return [Columns(chunk, numbers, kept)]
+
+    def _look_at(self, batch: Any) -> None:
+        names = [name for name in batch.schema.names if name in self._reads]
+        some = batch.select(names).slice(0, NAMES_OF)
+        cut = self._source.deserializer.nanoseconds == "cut"
+        rows = arrow.rows(names, [arrow.values(column, cut) for column in some.columns], some.num_rows)
+        self.look(rows, lambda: [dict.fromkeys(batch.schema.names)])
 
     def _mask(self, batch: Any) -> Any:
         """Which rows the filter keeps: it is asked for each row, or for each text that is in the column."""

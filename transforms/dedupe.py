@@ -67,6 +67,7 @@ class _Key(Step):
             yield key, pickle.dumps(("mark", self.end_range(element)))
             return
         batch = taken_up(element, self._name)
+        self.look(batch.records)
         pairs = batch._replace(records=list(zip(self._places(*place, batch.numbers), batch.records, strict=True)))
         found, left, emitted = self.each(self._keyed, pairs, "", batch.records.__getitem__)
         yield from emitted

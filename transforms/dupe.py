@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from exporters_beam.errors import RecordError
 from exporters_beam.options import option
-from exporters_beam.records import MISSING
+from exporters_beam.records import MISSING, Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class DupeFilter:
     Without `key_field` a record is known by its field `_key` or, where it has none, by all its fields. Records whose field is
     missing are all kept, and so are those whose value says nothing: null, false, 0, NaN, an empty text, list or object.
     Values are compared as Python compares them: `1`, `1.0`, `true` and the decimal `1.00` are the same, `1` and `"1"` are not;
-    lists and objects are compared by what is in them, whatever the order of fields. It takes two shuffles, so the records stand in memory on the
-    local runner, and a resumed run reads again.
+    lists and objects are compared by what is in them, whatever the order of fields. It takes two shuffles, so the records
+    stand in memory on the local runner, and a resumed run reads again.
 
     Example:
         filter_before:
@@ -38,6 +38,11 @@ class DupeFilter:
         type="str",
         default=None,
     )
+
+    @property
+    def sought(self) -> tuple[tuple[str, Key], ...]:
+        """What it looks for in records, by what the config calls it."""
+        return ((self.key_field, Key.of(self.key_field, "")),) if self.key_field else ()
 
     def key(self, record: Any) -> bytes | None:
         """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is no mapping."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from exporters_beam.decimals import equals, meant, text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
-from exporters_beam.records import MISSING, Known, Record, lookup
+from exporters_beam.records import MISSING, Key, Known, Record, lookup
 from exporters_beam.registry import did_you_mean
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
@@ -40,8 +40,8 @@ OPERATORS = ("==", "in", "contains", "re_match")
 Check = Callable[[Any], Any]
 """Whether a value is as a condition wants it."""
 
-Condition = tuple[tuple[str, ...], Check]
-"""The path of a value, and its check."""
+Condition = tuple[Key, Check]
+"""Where a value stands, and its check."""
 
 
 def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) -> Iterator[Condition]:
@@ -61,8 +61,7 @@ def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) 
             raise ConfigError(f"keys[{n}].name: {name!r:.200} is no name of a field")
         if operator is not None and operator not in OPERATORS:
             raise ConfigError(f"keys[{n}].operator: there is no operator {operator!r}; known: {', '.join(OPERATORS)}")
-        path = tuple(name.split(separator)) if separator else (name,)
-        yield path, _check("re_match" if regex else operator or "==", key["value"], n)
+        yield Key.of(name, separator), _check("re_match" if regex else operator or "==", key["value"], n)
 
 
 def _check(operator: str, expected: Any, n: int) -> Check:
@@ -118,18 +117,6 @@ def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
     return any(not isinstance(value, kinds) or known.least <= value <= known.most for value in wanted)
 
 
-def _reach(record: Any, path: tuple[str, ...]) -> Any:
-    """What `lookup` gives, faster for mappings that are plain dictionaries."""
-    value = record
-    for key in path:
-        if value.__class__ is not dict:
-            return lookup(record, path, MISSING)
-        value = value.get(key, MISSING)
-        if value is MISSING:
-            return MISSING
-    return value
-
-
 def _matches_one(name: str, match: Callable[[str], Any]) -> Callable[[Any], Any]:
     """The commonest filter, a regular expression for one top-level field, as one function."""
 
@@ -144,8 +131,8 @@ def _matches_one(name: str, match: Callable[[str], Any]) -> Callable[[Any], Any]
 
 def _all_of(conditions: tuple[Condition, ...]) -> Callable[[Any], Any]:
     """One function for all conditions; the usual one, a single top-level field, does least."""
-    if len(conditions) == 1 and len(conditions[0][0]) == 1:
-        (((name,), check),) = conditions
+    if len(conditions) == 1 and (only := conditions[0][0].single) is not None:
+        name, check = only, conditions[0][1]
 
         def holds(record: Any) -> Any:
             value = record.get(name, MISSING) if record.__class__ is dict else lookup(record, (name,), MISSING)
@@ -154,8 +141,8 @@ def _all_of(conditions: tuple[Condition, ...]) -> Callable[[Any], Any]:
         return holds
 
     def all_hold(record: Any) -> bool:
-        for path, check in conditions:
-            value = _reach(record, path)
+        for key, check in conditions:
+            value = key.value(record, MISSING)
             if value is MISSING or not check(value):
                 return False
         return True
@@ -167,9 +154,10 @@ def _all_of(conditions: tuple[Condition, ...]) -> Callable[[Any], Any]:
 class KeyValueFilter:
     """Keep records in which every condition of `keys` holds.
 
-    A condition is {name, value, operator}. `name` is a field or, split at the separator, a path through mappings. The
-    operator is `==` (the default; 1, 1.0 and true are equal, 1 and "1" are not; 19.99 is also the decimal 19.99 and what
-    19.99 becomes in a column of 32-bit numbers), `in` (the value is a member of the
+    A condition is {name, value, operator}. `name` is a field or, split at the separator, a path through mappings; a field
+    that has the whole name goes first. A name that no record has is warned of. The operator is `==` (the default; 1, 1.0
+    and true are equal, 1 and "1" are not; 19.99 is also the decimal 19.99 and what 19.99 becomes in a column of 32-bit
+    numbers), `in` (the value is a member of the
     one given, or a part of a text), `contains` (the other way round) or `re_match` (a regular expression matches at
     the beginning of the value as text). A missing field, or a value of another kind, drops the record; null equals
     null and matches no expression.
@@ -191,24 +179,29 @@ class KeyValueFilter:
     nested_field_separator: str = option("splits names into paths; empty: names are not split", default=".")
     _holds: Any = field(init=False, repr=False, compare=False, default=None)
     _wanted: Any = field(init=False, repr=False, compare=False, default=())
-    _reads: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    _found: tuple[Key, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         conditions = tuple(_conditions(self.keys, self.nested_field_separator, self.regex))
         holds = _all_of(conditions)
-        if len(conditions) == 1 and len(conditions[0][0]) == 1:
+        if len(conditions) == 1 and (only := conditions[0][0].single) is not None:
             operator = "re_match" if self.regex else self.keys[0].get("operator")
             if operator == "re_match":
-                holds = _matches_one(conditions[0][0][0], _expression(self.keys[0]["value"], 0))
+                holds = _matches_one(only, _expression(self.keys[0]["value"], 0))
         object.__setattr__(self, "_holds", holds)
-        object.__setattr__(self, "_reads", frozenset(path[0] for path, _ in conditions))
-        wanted = ((path[0], self._values(n)) for n, (path, _) in enumerate(conditions) if len(path) == 1)
+        object.__setattr__(self, "_found", tuple(key for key, _ in conditions))
+        wanted = ((key.single, self._values(n)) for n, (key, _) in enumerate(conditions) if key.single is not None)
         object.__setattr__(self, "_wanted", tuple((name, values) for name, values in wanted if values is not None))
 
     @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that decide."""
-        return frozenset(self._reads)
+        return frozenset[str]().union(*(key.reads for key in self._found))
+
+    @property
+    def sought(self) -> tuple[tuple[str, Key], ...]:
+        """What it looks for in records, by what the config calls it."""
+        return tuple(zip((str(key["name"]) for key in self.keys), self._found, strict=True))
 
     def may_keep(self, known: Mapping[str, Known]) -> bool:
         """Whether it keeps any record of which this is known: false only where a condition cannot hold."""

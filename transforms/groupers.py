@@ -13,7 +13,7 @@ from uuid import UUID
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
-from exporters_beam.records import Record, lookup
+from exporters_beam.records import Key, Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_read, is_steady
@@ -66,9 +66,9 @@ class NoGrouper:
 class FileKeyGrouper:
     """Group records by the values of fields.
 
-    A key is a field or, with dots, a path through mappings. Where there is no value, or null, it is `unknown`; the empty
-    text is a value. Numbers and booleans become text as Python prints them, mappings and lists as JSON. Without keys
-    there is one group.
+    A key is a field or, with dots, a path through mappings; a field that has the dots in its name goes first. Where there is
+    no value, or null, it is `unknown`; the empty text is a value. A key of which no record has a value is warned of. Numbers
+    and booleans become text as Python prints them, mappings and lists as JSON. Without keys there is one group.
 
     Example:
         grouper:
@@ -80,28 +80,33 @@ class FileKeyGrouper:
     steady: ClassVar[bool] = True
 
     keys: tuple[str, ...] = option("fields, or paths with dots", type="str_list", example=["country"])
-    _paths: Any = field(init=False, repr=False, compare=False, default=())
+    _found: tuple[Key, ...] = field(init=False, repr=False, compare=False, default=())
     _only: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        paths = tuple(tuple(key.split(".")) for key in self.keys)
-        object.__setattr__(self, "_paths", paths)
-        object.__setattr__(self, "_only", paths[0][0] if len(paths) == 1 and len(paths[0]) == 1 else None)
+        found = tuple(map(Key.of, self.keys))
+        object.__setattr__(self, "_found", found)
+        object.__setattr__(self, "_only", found[0].single if len(found) == 1 else None)
 
     @property
     def size(self) -> int:
         return len(self.keys)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What each value of a group is called in the config."""
+        return self.keys
+
+    @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that decide."""
-        return frozenset(path[0] for path in self._paths)
+        return frozenset[str]().union(*(key.reads for key in self._found))
 
     def key(self, record: Record) -> tuple[str, ...]:
         if self._only is not None and record.__class__ is dict:
             value = record.get(self._only)
             return (value,) if value.__class__ is str else (as_text(value),)
-        return tuple([as_text(lookup(record, path)) for path in self._paths])
+        return tuple([as_text(key.value(record)) for key in self._found])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +136,11 @@ class PythonExpGrouper:
     @property
     def size(self) -> int:
         return len(self.python_expressions)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each value of a group is called in the config."""
+        return self.python_expressions
 
     @property
     def reads(self) -> frozenset[str] | None:

@@ -12,6 +12,7 @@ import marshal
 import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import compress, repeat
 from operator import attrgetter, contains, itemgetter
 from typing import Any
@@ -26,6 +27,7 @@ from exporters_beam.passed_over import shown
 from exporters_beam.reading import Places, Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
+from exporters_beam.transforms.sightings import Sightings, names_in
 from exporters_beam.variables import hide, reveal
 
 BATCH_RECORDS = 1000
@@ -52,6 +54,13 @@ class Step(beam.DoFn):
     def start_bundle(self) -> None:
         self._tally: dict[str, int] = {}
         self._totals: dict[str, int] = {}
+        sought = getattr(self._component, "sought", ())
+        self._sightings = Sightings(self._name, sought) if sought else None
+
+    def look(self, records: Sequence[Any], whole: Callable[[], Iterable[Any]] | None = None) -> None:
+        """Note which of the fields that the component looks for these records have, `whole` ones where these are parts."""
+        if self._sightings is not None and self._sightings.left and self._sightings.look(records):
+            self._sightings.compare(names_in(records if whole is None else whole()))
 
     def process(self, element: Any) -> Iterable[Any]:
         if element.__class__ is Batch:
@@ -109,6 +118,8 @@ class Step(beam.DoFn):
         for name, n in self._tally.items():
             self._totals[name] = self._totals.get(name, 0) + n
         mark = mark._replace(counts=(*mark.counts, *self._tally.items()))
+        if self._sightings is not None:
+            mark = mark._replace(sought=(*mark.sought, *self._sightings.noted()))
         self._tally = {}
         return mark
 
@@ -225,6 +236,7 @@ class Decode(Step):
     def setup(self) -> None:
         self._source = self._source.ready()
         self._verdicts: Answers | None = None
+        self._seen_as: Callable[[Any], Any] | None = None
         self._groups: Answers | None = None
         if self._component is not None:
             super().setup()
@@ -254,6 +266,7 @@ class Decode(Step):
         if any(len(each.reads) != 1 for each in asked) or not asked:
             return
         self._glance = deserializer.glance_at(fields)
+        self._seen_as = partial(_seen_as, fields)
         answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
         for each, answer in zip(asked, answers, strict=True):
             (field,) = each.reads
@@ -296,6 +309,7 @@ class Decode(Step):
 
     def batch(self, batch: Batch) -> list[Any]:
         """The records that the filter keeps."""
+        self.look(batch.records)
         kept, dropped, emitted = sifted(self, self._keep, batch)
         self._dropped += dropped
         return given(kept, emitted)
@@ -313,6 +327,10 @@ class Decode(Step):
         parts, lines_of, records_of = self._glance(data)  # type: ignore[misc]
         numbers: Sequence[int] = range(first, first + len(parts))
         flags, chosen = None, parts
+        if self._sightings is not None and self._sightings.left:
+            self.look(
+                parts if self._seen_as is None else list(map(self._seen_as, parts)), lambda: self._source.records(chunk)
+            )
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers = list(compress(numbers, flags))
@@ -450,6 +468,12 @@ class Answers(dict[Any, Any]):
         return answer
 
 
+def _seen_as(fields: Sequence[str], seen: Any) -> dict[str, Any]:
+    """What `glance_at` gives, as a record."""
+    values = ((field, getattr(seen, f"f{n}")) for n, field in enumerate(fields))
+    return {field: value for field, value in values if value is not MISSING}
+
+
 def handed_on(
     place: Chunk | Batch, numbers: Sequence[int], lines: list[bytes], keys: list[tuple[str, ...]] | None
 ) -> list[Any]:
@@ -477,6 +501,7 @@ class Keep(Step):
     """A filter: the records for which `keep` says yes."""
 
     def batch(self, batch: Batch) -> list[Any]:
+        self.look(batch.records)
         kept, dropped, emitted = sifted(self, self._component.keep, batch)
         if dropped:
             self.count(f"{self._name}.dropped", dropped)
@@ -544,6 +569,8 @@ def whole(batch: Batch) -> Callable[[int], Any]:
     """A function that gives each record of a batch, by its index, with all its fields."""
     if not batch.lines:
         return batch.records.__getitem__
+    if batch.groups is not None:  # Nothing was made of the records but their groups.
+        return lambda index: _as_it_came(batch, index)
     return lambda index: {**_as_it_came(batch, index), **batch.records[index]}
 
 

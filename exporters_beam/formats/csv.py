@@ -24,7 +24,7 @@ from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
-from exporters_beam.records import Record
+from exporters_beam.records import Key, Record
 
 _dumps = orjson.dumps
 
@@ -555,6 +555,11 @@ class CsvFormat:
     def needs(self) -> frozenset[str] | None:
         """The fields that files will have."""
         return frozenset(self._columns)
+
+    @property
+    def sought(self) -> tuple[tuple[str, Key], ...]:
+        """The columns that the config names, by what it calls them."""
+        return tuple((name, Key.of(name, "")) for name in self.fields)
 
     def format(self, record: Record) -> bytes:
         try:

@@ -84,7 +84,7 @@ def test_key_value_keeps(condition: tuple[Any, ...], keys: list[str]) -> None:
         ({}, ("a.b", 1), False),
         ({"a": None}, ("a", None), True),
         ({}, ("a", None), False),
-        ({"a.b": 1}, ("a.b", 1), False),
+        ({"a.b": 1}, ("a.b", 1), True),
         ({"a": "abcd"}, ("a", "a.c", "re_match"), True),
         ({"a": "xabc"}, ("a", "a.c", "re_match"), False),
         ({"a": ["es", "us"]}, ("a", "es", "contains"), True),
@@ -126,7 +126,10 @@ def test_key_value_judges(item: dict[str, Any], condition: tuple[Any, ...], expe
 
 def test_the_separator_can_be_another_one_or_none() -> None:
     assert kept(one("a.b", 1, nested_field_separator=""), [{"a.b": 1}, {"a": {"b": 1}}, {}]) == [{"a.b": 1}]
-    assert kept(one("a->b", 1, nested_field_separator="->"), [{"a": {"b": 1}}, {"a->b": 1}]) == [{"a": {"b": 1}}]
+    assert kept(one("a->b", 1, nested_field_separator="->"), [{"a": {"b": 1}}, {"a->b": 1}]) == [
+        {"a": {"b": 1}},
+        {"a->b": 1},
+    ]
 
 
 def test_all_conditions_have_to_hold_and_none_keep_everything() -> None:

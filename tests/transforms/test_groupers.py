@@ -58,7 +58,7 @@ def test_values_of_fields_are_the_group() -> None:
         ({"a": "text"}, "a.b"),
         ({"a": [{"b": 1}]}, "a.b"),
         ({"a": {"b": None}}, "a.b"),
-        ({"a.b": 1}, "a.b"),
+        ({"a.b": None}, "a.b"),
         (["a"], "a"),
     ],
 )

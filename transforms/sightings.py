@@ -1,0 +1,97 @@
+"""What steps look for in records and may not find in any: a misspelt field drops everything, or groups nothing, in silence.
+
+Each step notes, for every range, whether one record at least had what it looks for. Looking costs next to nothing: it ends
+with the first record that has it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from exporters_beam.records import MISSING, Key, Sought
+
+NAMES_OF = 100
+"""So many records are asked for the names of their fields."""
+
+
+class Sightings:
+    """What one step still looks for in the current range."""
+
+    def __init__(self, step: str, sought: Sequence[tuple[str, Key]]) -> None:
+        self._step, self._sought = step, tuple(sought)
+        self.begin()
+
+    def begin(self) -> None:
+        self.left: list[tuple[str, Key]] = list(self._sought)
+        self._near: dict[str, str] = {}
+        self._looked = False
+
+    def look(self, records: Iterable[Any]) -> bool:
+        """Look at these records; whether something is missing in the first of a range."""
+        first, self._looked = not self._looked, True
+        self.left = [each for each in self.left if not any(each[1].value(r, MISSING) is not MISSING for r in records)]
+        return first and bool(self.left)
+
+    def compare(self, names: Iterable[str]) -> None:
+        """The names that fields do have, where something is missing."""
+        names = list(names)
+        for name, _ in self.left:
+            self._near.setdefault(name, nearest(name, names))
+
+    def noted(self) -> tuple[Sought, ...]:
+        """What stands in the mark of the range, which ends here."""
+        missing = {name for name, _ in self.left}
+        found = (
+            Sought(self._step, name, name not in missing, self._near.get(name, "") if name in missing else "")
+            for name, _ in self._sought
+        )
+        noted = tuple(found) if self._looked else ()
+        self.begin()
+        return noted
+
+
+def names_in(records: Iterable[Any]) -> list[str]:
+    """The names of fields in the first records, nested ones with dots."""
+    names: dict[str, None] = {}
+    for record, _ in zip(records, range(NAMES_OF), strict=False):
+        if isinstance(record, dict):
+            for name, value in record.items():
+                names[str(name)] = None
+                if isinstance(value, dict):
+                    names.update((f"{name}.{inner}", None) for inner in value)
+    return list(names)
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The name that was probably meant, or an empty text."""
+    lower = {each.lower(): each for each in reversed(names)}
+    last = {each.rpartition(".")[2].lower(): each for each in reversed(names)}
+    short = name.lower()
+    if name in names:
+        return ""
+    if short in lower or short in last:
+        return lower.get(short) or last[short]
+    near = difflib.get_close_matches(short, lower, n=1, cutoff=0.6)
+    return lower[near[0]] if near else ""
+
+
+def warnings(sought: Iterable[Sought]) -> list[str]:
+    """A sentence for everything that was looked for in records and was in none."""
+    found: dict[tuple[str, str], bool] = {}
+    near: dict[tuple[str, str], str] = {}
+    for each in sought:
+        what = each.step, each.name
+        found[what] = found.get(what, False) or each.found
+        near[what] = near.get(what) or each.near
+    return [_sentence(*what, near[what]) for what, was in found.items() if not was]
+
+
+def _sentence(step: str, name: str, near: str) -> str:
+    hint = f"; did you mean {near}?" if near else ""
+    if step == "grouper":
+        return f"grouper: no record has a value of {name}: all are in the group unknown{hint}"
+    if step == "formatter":
+        return f"formatter: no record has the field {name}: its column is empty{hint}"
+    return f"{step}: no record has the field {name}{hint}"
