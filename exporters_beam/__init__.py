@@ -19,6 +19,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from exporters_beam import interruption  # noqa: F401  First of all: it listens from here on, where this is our process.
 from exporters_beam.errors import (
     ConfigError,
     DestinationError,

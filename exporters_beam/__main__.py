@@ -13,25 +13,29 @@ import logging
 import math
 import os
 import re
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam import __version__
 from exporters_beam.errors import ConfigError, ExportError, Problem
+from exporters_beam.interruption import INTERRUPTED, OF_THIS_PROCESS
 from exporters_beam.report import Report
 from exporters_beam.variables import hide, reveal
 
 if TYPE_CHECKING:
     from exporters_beam import jobs
+    from exporters_beam.plan import Plan
     from exporters_beam.spec import ExportSpec
 
-DONE, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141
+
+_INTERRUPTED = "interrupted; nothing half-written has a final name"
+"""What is told of every command that was interrupted; those that may be gone on with say more."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     # that NumPy's linear algebra starts would turn idly.
     gc.set_threshold(100_000, 20, 20)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    status = _run_command(sys.argv[1:])
+    interruption = OF_THIS_PROCESS
+    if interruption is None:
+        status = _run_command(sys.argv[1:])
+    else:
+        interruption.tells, interruption.loud = lambda: _INTERRUPTED, "--debug" in sys.argv
+        try:
+            interruption.at_once = False
+            status = _run_command(sys.argv[1:])
+            interruption.at_once = True
+        except BaseException:  # In the very moment before a command begins, or behind its end.
+            if not interruption.asked:
+                raise
+        if interruption.asked:
+            interruption.leave()
     _leave(status)
     return status
 
@@ -81,7 +98,7 @@ def _run_command(given: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        _print_error("error: interrupted; nothing half-written has a final name")
+        _print_error(f"error: {_INTERRUPTED}")
         return INTERRUPTED
     except ExportError as error:
         _tell_error(error, args.debug)
@@ -293,14 +310,18 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
-    with suppress(ValueError):  # Not in the main thread of a program that calls `main`: then that program decides.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # All is put away as after Ctrl-C.
+    _tell_when_interrupted(lambda: f"{_INTERRUPTED}; nothing is kept yet: run it again")
+    from exporters_beam.books import kept
     from exporters_beam.runner import run
+
+    def begun(plan: Plan) -> None:
+        tells = kept(plan)
+        _tell_when_interrupted(lambda: f"{_INTERRUPTED}; {tells()}")
 
     beam_args = _beam_args(spec, args)
     try:
         watched = not args.quiet and sys.stderr.isatty()
-        report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None))
+        report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None), begun=begun)
     except ExportError as error:
         _write_report(args.report, Report("failed", error=str(error)))
         raise
@@ -315,6 +336,11 @@ def _refuse_unknown(args: argparse.Namespace) -> None:
     from exporters_beam.runners import refuse_unknown
 
     refuse_unknown([*([f"--runner={args.runner}"] if args.runner else []), *args.beam], list(args.ours))
+
+
+def _tell_when_interrupted(tells: Callable[[], str]) -> None:
+    if OF_THIS_PROCESS is not None:
+        OF_THIS_PROCESS.tells = tells
 
 
 def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
@@ -332,6 +358,7 @@ def _submit(args: argparse.Namespace) -> int:
     _start_logging(spec, args)
     from exporters_beam.submission import submit
 
+    _tell_when_interrupted(lambda: "interrupted; the job may have been started: look before you submit it again")
     started = submit(spec, _beam_args(spec, args))
     if started.job:
         print(f"{started.job}\n{started.place}")
@@ -495,6 +522,7 @@ def _clean(args: argparse.Namespace) -> int:
     from exporters_beam.plan import make
     from exporters_beam.report import human
 
+    _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
     for folder, freed, left in clean(make(_load(args.config, args.var))):
         print(f"{folder}: removed, {human(freed)}")
         for text in left:

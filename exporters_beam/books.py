@@ -16,16 +16,19 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from exporters_beam.errors import ConfigError, DestinationError
-from exporters_beam.plan import Plan, make
+from exporters_beam.errors import ConfigError, DestinationError, SourceError
+from exporters_beam.listing import UNITS, differences, listed_before
+from exporters_beam.plan import Plan
 from exporters_beam.records import Unit, units_of
 from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
+from exporters_beam.storages import NotThere
 from exporters_beam.variables import reveal
 
 FOLDER = ".exporters"
@@ -76,10 +79,15 @@ def state_folder(plan: Plan) -> str | None:
 
 
 def books_of(plan: Plan) -> Books:
-    place, delivered = place_of(plan), destination_of(plan)
-    folder = os.path.join(place, FOLDER, plan.export_id) if place else tempfile.mkdtemp(prefix="exporters-beam-")
+    place = place_of(plan)
+    return books_at(place or tempfile.mkdtemp(prefix="exporters-beam-"), plan, bool(place))
+
+
+def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
+    delivered = destination_of(plan)
+    folder = os.path.join(place, FOLDER, plan.export_id) if lasting else place
     beside = os.path.join(delivered, FOLDER, plan.export_id) if delivered else folder
-    return Books(folder, os.path.join(beside, HALF_BUILT), bool(place))
+    return Books(folder, os.path.join(beside, HALF_BUILT), lasting)
 
 
 @contextmanager
@@ -87,19 +95,17 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     """The export's books, locked for one run; what earlier runs staged is resumed or swept.
 
     When the run fails, what it committed is kept for the next one. What no run wrote is left alone, and a warning says so.
-    Raises DestinationError where another run holds the lock or the folder cannot be written, ConfigError where there is
-    nothing to resume.
+    Raises DestinationError where another run holds the lock or the folder cannot be written, ConfigError where the input
+    has changed since the run that is to be resumed.
     """
     books = books_of(plan)
     refuse_what_is_in_the_way(books)
     made = [folder for folder in _above(books.folder) + _above(books.scratch) if not os.path.exists(folder)]
     try:
-        if resume and not has_segments(books):
-            raise ConfigError(_nothing_to_resume(plan, books))
         with locked(books.folder):
             for text in foreign(books):
                 logging.getLogger(plan.spec.settings.logger_name).warning(text)
-            if resume:
+            if resume and has_segments(books):
                 books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
             else:
                 sweep(books)
@@ -122,6 +128,21 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
                 os.rmdir(folder)
 
 
+def kept(plan: Plan) -> Callable[[], str]:
+    """What is to be told of a run of this plan, which begins now, when it is interrupted: what it keeps, how to go on."""
+    books = books_of(plan) if place_of(plan) else None
+    before = os.stat(books.manifest).st_mtime_ns if books and os.path.exists(books.manifest) else 0
+
+    def tells() -> str:
+        if books and os.path.exists(books.manifest) and os.stat(books.manifest).st_mtime_ns != before:
+            return f"everything had been delivered already: {books.manifest}"
+        if books and has_segments(books) and not plan.replays:
+            return f"what has been done is kept in {books.folder}: run it again with --resume to go on from there"
+        return "nothing is kept yet: run it again, with --resume or without"
+
+    return tells
+
+
 def begun(plan: Plan, resume: bool = False) -> Books:
     """The export's books for a run that goes on without this process. Raises as `opened` does.
 
@@ -132,13 +153,13 @@ def begun(plan: Plan, resume: bool = False) -> Books:
     if not books.lasting:
         raise ConfigError(plan.spec.problem(("staging",), "this export needs a folder to stage in that all workers reach; "
                                                           "add `staging: /mnt/shared/staging`"))  # fmt: skip
-    if resume and not has_segments(books):
-        raise ConfigError(_nothing_to_resume(plan, books))
     with locked(books.folder):
-        if resume:
+        if resume and has_segments(books):
             books = Books(books.folder, books.scratch, books.lasting, resumed_from(plan, books))
         elif plan.limit:
             sweep(books)
+        else:
+            forget_input(books)
         _write_about(plan, books)
     return books
 
@@ -193,7 +214,11 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
                 f"--resume: {path} is damaged or was written by another version; what it held is read again"
             )
     whole = tuple(segment for segment in segments.values() if segment is not None)
-    _refuse_changed_input(plan, whole)
+    before = listed_before(books.folder)
+    if before is None:
+        _refuse_other_units(plan, whole)
+    else:
+        refuse_changed_input(plan, before, "was broken off")
     if any(step.kind == "dedupe" for step in plan.steps):
         return Resumed()
     marks = {(mark.unit.index, mark.range): mark for segment in whole for mark in segment.marks}
@@ -202,47 +227,37 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
     return Resumed(whole, frozenset(marks), complete)
 
 
-def _refuse_changed_input(plan: Plan, segments: tuple[Committed, ...]) -> None:
-    known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
-    now: dict[int, Unit] = {unit.index: unit for unit in units_of(reveal(plan.reader))}
-    for index, unit in sorted(known.items()):
-        found = now.get(index)
-        if found == unit:
-            continue
-        if found is not None and found.name == unit.name:
-            what = f"{unit.name} had {unit.size} bytes and has {found.size}, or another time"
-        elif unit.name in {other.name for other in now.values()}:
-            what = f"there are other files before {unit.name}"
-        else:
-            what = f"{unit.name} is gone"
-        raise ConfigError(f"--resume: the input has changed since the run that is to be resumed: {what}; "
+def refuse_changed_input(plan: Plan, before: list[Unit], what: str) -> None:
+    """Raises ConfigError where the input is not what it was for a run that `what` says. Of an export with a limit only what
+    was read is compared."""
+    reader = reveal(plan.reader)
+    try:
+        now = list(islice(units_of(reader), len(before) if plan.limit else None))
+    except SourceError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, (FileNotFoundError, NotThere)):
+            raise
+        now = []  # Nothing is there any more.
+    told = differences(before, now)
+    if told:
+        raise ConfigError(f"--resume: the input has changed since the run that {what}: {told}; "
                           "run without --resume to begin again")  # fmt: skip
 
 
-def _nothing_to_resume(plan: Plan, books: Books) -> str:
-    place = os.path.dirname(books.folder)
-    told = flat(plan.told)
-    for about in unfinished(place):
-        if not has_segments(Books(os.path.join(place, about["export"]), "", True)):
-            continue
-        before = flat(about["config"])
-        changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
-        if changed:
-            key = changed[0]
-            was, now = (json.dumps(side.get(key), ensure_ascii=False)[:80] for side in (before, told))
-            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-            return (f"--resume: the config has changed since the run that left its work in {place}: "
-                    f"{key} was {was} and is {now}{more}; put it back, or run without --resume")  # fmt: skip
-    return f"--resume: there is nothing to resume in {place}; run without --resume"
+def _refuse_other_units(plan: Plan, segments: tuple[Committed, ...]) -> None:
+    """The same where the run was killed before it had listed its input: what it read is known."""
+    known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
+    now = {unit.index: unit for unit in units_of(reveal(plan.reader))}
+    told = differences(
+        [known[index] for index in sorted(known)], [now[index] for index in sorted(known) if index in now]
+    )
+    if told:
+        raise ConfigError(f"--resume: the input has changed since the run that was broken off: {told}; "
+                          "run without --resume to begin again")  # fmt: skip
 
 
-def with_the_dates_of(plan: Plan) -> Plan:
-    """The plan of the unfinished run of the same config, which may have begun on another day; this one where there is none."""
-    place = place_of(plan)
-    for about in unfinished(os.path.join(place, FOLDER)) if place else ():
-        if about["config"] == json.loads(json.dumps(plan.told, default=repr)):
-            return make(plan.spec, datetime.fromisoformat(about["now"]))
-    return plan
+def told_before(plan: Plan) -> Any:
+    """The config as a run of this plan tells it of itself."""
+    return json.loads(json.dumps(plan.told, default=repr))
 
 
 def unfinished(place: str) -> list[dict[str, Any]]:
@@ -261,7 +276,8 @@ def unfinished(place: str) -> list[dict[str, Any]]:
 
 def _write_about(plan: Plan, books: Books) -> None:
     path = os.path.join(books.folder, ABOUT)
-    about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told}
+    about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told,
+             "file": os.path.abspath(plan.spec.file) if plan.spec.file else ""}  # fmt: skip
     with destination("cannot write to the staging folder", path):
         with open(path + ".part", "w", encoding="utf-8") as out:
             json.dump(about, out, ensure_ascii=False, default=repr)
@@ -316,7 +332,7 @@ def refuse_what_is_in_the_way(books: Books) -> None:
             raise DestinationError(
                 f"cannot use the staging folder {path}: it is not a folder; move it away, or give another folder as staging"
             )
-    for name in (LOCK, ABOUT, ABOUT + ".part", MANIFEST, MANIFEST + ".part"):
+    for name in (LOCK, ABOUT, ABOUT + ".part", UNITS, MANIFEST, MANIFEST + ".part"):
         path = os.path.join(books.folder, name)
         if os.path.isdir(path):
             raise DestinationError(
@@ -338,11 +354,18 @@ def _is_half_built(books: Books, name: str) -> bool:
     return bool(re.fullmatch("[0-9a-f]{32}", name)) and os.path.isfile(path) and not os.path.islink(path)
 
 
+def forget_input(books: Books) -> None:
+    """Let the next run list its input anew."""
+    path = os.path.join(books.folder, UNITS)
+    with destination("cannot sweep the staging folder", path), suppress(FileNotFoundError):
+        os.remove(path)
+
+
 def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
     paths = [os.path.join(books.staging.folder, name) for name in _of(books)]
-    paths += [os.path.join(books.folder, name) for name in (ABOUT, ABOUT + ".part", MANIFEST + ".part")]
+    paths += [os.path.join(books.folder, name) for name in (ABOUT, ABOUT + ".part", UNITS, MANIFEST + ".part")]
     for path in paths:
         with destination("cannot sweep the staging folder", path):
             try:
@@ -368,7 +391,7 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
     root = os.path.join(place, FOLDER)
     refuse_what_is_in_the_way(Books(os.path.join(root, plan.export_id), "", True))
     exports = [str(about["export"]) for about in unfinished(root)
-               if about["config"] == json.loads(json.dumps(plan.told, default=repr))]  # fmt: skip
+               if about["config"] == told_before(plan)]  # fmt: skip
     own = os.path.join(root, plan.export_id)  # Its export.json may be damaged.
     if any(os.path.exists(os.path.join(own, name)) for name in (STAGED, HALF_BUILT, ABOUT)):
         exports.append(plan.export_id)

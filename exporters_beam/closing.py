@@ -155,7 +155,5 @@ class WriteManifest(beam.DoFn):
     def _checksums(self, files: list[DeliveredFile]) -> None:
         listed_as = getattr(self._delivery.writer, "listed_as", str)
         text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
-        base = self._delivery.names.base if self._delivery.names else "."
-        name = f"md5checksum{self._delivery.names.mark if self._delivery.names else ''}.md5"
-        name = name if base == "." else os.path.join(base, name)
+        name = self._delivery.names.checksums if self._delivery.names else "md5checksum.md5"
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)

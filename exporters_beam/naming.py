@@ -109,6 +109,12 @@ class FileNames:
             fixed = fixed[: fixed.rfind("/") + 1]
         return FileNames(fixed, self.groups, "").base
 
+    @property
+    def checksums(self) -> str:
+        """The path of the file with the checksums of all others."""
+        name = f"md5checksum{self.mark}.md5"
+        return name if self.base == "." else f"{self.base.rstrip('/')}/{name}"
+
     def name(self, group: tuple[str, ...], number: int) -> str:
         """The path of the group's file with this number (counted from `start`)."""
         used = {_group_index(field) for part in (self._folder, self._name) for field, _ in _placeholders(part)}

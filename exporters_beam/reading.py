@@ -19,6 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.errors import RecordError, SourceError
+from exporters_beam.listing import Listing, differences, listed_before
 from exporters_beam.passed_over import shown
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned, units_of
 from exporters_beam.runs import Run, enter
@@ -349,12 +350,28 @@ class ListUnits(beam.DoFn):
 
     def process(self, _: Any) -> Iterator[Any]:
         unit = None
-        for found in self._source.listed():
-            if isinstance(found, Warned):
-                yield TaggedOutput(WARNED, found)
-            else:
+        books = self._run.books if self._run is not None else ""
+        before = listed_before(books) if books else None  # where a run is resumed, or begins again by itself
+        listing = Listing(books) if books and before is None else None
+        now: list[Unit] = []
+        try:
+            for found in self._source.listed():
+                if isinstance(found, Warned):
+                    yield TaggedOutput(WARNED, found)
+                    continue
                 unit = found
+                if listing is not None:
+                    listing.add(unit)
+                elif before is not None:
+                    now.append(unit)
                 yield unit
+            if listing is not None:
+                listing.commit()
+        finally:
+            if listing is not None:
+                listing.abandon()
+        if before is not None and (told := differences(before, now)):
+            raise SourceError(f"the input has changed since the export began: {told}; export again when it is complete")
         if unit is None and self._run is not None and self._run.sees:
             raise SourceError(f"{self._run.sees}: the worker does not see it, nor any other input; mount the same folders "
                               "where the workers are, and give absolute paths")  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import re
@@ -11,31 +10,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from exporters_beam import dataflow, jobs
-from exporters_beam.books import (
-    ABOUT,
-    LOCK,
-    Books,
-    books_of,
-    has_segments,
-    locked,
-    opened,
-    place_of,
-    sweep,
-    with_the_dates_of,
-)
+from exporters_beam.books import Books, books_of, forget_input, has_segments, opened, sweep
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import units_of
 from exporters_beam.report import Report, human
+from exporters_beam.resuming import finished, goes_on_with, read_manifest
 from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
@@ -51,18 +40,23 @@ FEW_RANGES = 2
 
 
 def run(
-    spec: ExportSpec, beam_args: Sequence[str] = (), *, progress: bool = False, workers: int | None = None
+    spec: ExportSpec,
+    beam_args: Sequence[str] = (),
+    *,
+    progress: bool = False,
+    workers: int | None = None,
+    begun: Callable[[Plan], None] = lambda plan: None,
 ) -> Report:
     """Run an export and wait for its end. Raises ConfigError, or another ExportError when the export failed.
 
     `beam_args` are Beam's own options; without `--runner`, or with `--runner=DirectRunner`, it runs on this machine.
     With `progress` a line on standard error is kept up to date. `workers` is the number of processes on this machine; None:
-    what `local.processes` finds worth it.
+    what `local.processes` finds worth it. `begun` is told the plan before anything is done. A Ctrl-C comes out as
+    KeyboardInterrupt, wherever it hit.
     """
     plan = make(spec)
     log = logger_of(spec)
-    if spec.settings.resume:
-        plan = with_the_dates_of(plan)
+    begun(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
     args, decisions = settled(plan, beam_args)
     warnings += [str(decision) for decision in decisions if decision.warning]
@@ -71,7 +65,9 @@ def run(
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
     try:
-        done = finished(plan) if spec.settings.resume or plan.replays else None
+        plan, done = (plan, finished(plan)) if plan.replays else goes_on_with(plan, log)
+        begun(plan)
+        args = settled(plan, beam_args)[0]
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, args, progress, workers)
@@ -176,6 +172,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     for warning in check(spec):
         logger_of(spec).warning(warning)
     books = books_of(plan)
+    forget_input(books)
     return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))
 
 
@@ -232,6 +229,8 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -
         except ConfigError:
             raise
         except Exception as error:
+            if _INTERRUPTED.search(str(error)):
+                raise KeyboardInterrupt from None
             raise told(error) from (error if hide(str(error)) == str(error) else None)
         manifest = read_manifest(books.manifest)
         if not run.sweeps:
@@ -298,28 +297,6 @@ def _watching(books: Books, standing: list[StandBy]) -> Any:
     return Runner(lambda: books.lasting and has_segments(books), standing)
 
 
-def finished(plan: Plan) -> dict[str, Any] | None:
-    """The manifest of this export where an earlier run has finished it and left nothing to go on with."""
-    if place_of(plan) is None:
-        return None
-    books = books_of(plan)
-    if os.path.exists(os.path.join(books.folder, ABOUT)) or not os.path.exists(books.manifest):
-        return None
-    if os.path.exists(os.path.join(books.folder, LOCK)):  # That run was killed with only its lock left to be removed.
-        with locked(books.folder):
-            pass
-    return {**read_manifest(books.manifest), "manifest": books.manifest, "times": {}, "resumed": 0}
-
-
-def read_manifest(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except OSError as error:
-        raise DestinationError(f"the run ended without a manifest at {path}: {error.strerror}") from error
-    return {"runner": "local", **found}
-
-
 _STAGES = {
     "reader": "read", "deserializer": "read", "filter_before": "filtered", "transform": "transformed",
     "filter_after": "filtered_after", "GroupBlocks": "grouped", "PlanFiles": "grouped", "ByName": "grouped",
@@ -343,6 +320,10 @@ def _times(result: Any) -> dict[str, float]:
 _OURS = re.compile(r"^(?:builtins\.RuntimeError: )?(?:exporters_beam\.)?(?:[\w.]+\.)?"
                    r"(SourceError|RecordError|DestinationError|ConfigError|MissingExtra|FailedRecord|TooManyFailed): "
                    r"(.*?)(?: \[while running '[^']*'\])?$", re.MULTILINE)  # fmt: skip
+
+
+_INTERRUPTED = re.compile(r"^(?:builtins\.RuntimeError: )?KeyboardInterrupt\b", re.MULTILINE)
+"""Beam's worker in this process makes a RuntimeError, whose text is a traceback, of a Ctrl-C that hits it."""
 
 
 def told(error: BaseException) -> ExportError:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters_beam import dataflow, jobs
-from exporters_beam.books import begun, segments_in, with_the_dates_of
+from exporters_beam.books import begun, segments_in
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.plan import Plan, make
-from exporters_beam.runner import check, elsewhere, finished, logger_of, on_flink, told
+from exporters_beam.resuming import goes_on_with
+from exporters_beam.runner import check, elsewhere, logger_of, on_flink, told
 from exporters_beam.runners import DATAFLOW, Options, settled
 from exporters_beam.spec import ExportSpec
 
@@ -48,20 +49,20 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     warnings = [str(decision) for decision in decisions if decision.warning]
     for warning in (*(str(problem) for problem in spec.warnings), *_checked(spec), *warnings):
         log.warning(warning)
-    if resume:
-        plan = with_the_dates_of(plan)
-        done = finished(plan)
-        if done is not None:
-            raise ExportError(f"the export is complete already ({done['manifest']}); nothing was started")
+    plan, done = goes_on_with(plan, log)
+    args = settled(plan, beam_args)[0]
+    if done is not None:
+        raise ExportError(f"the export is complete already ({done['manifest']}); nothing was started")
+    resume = plan.spec.settings.resume
     books = begun(plan, resume)
     left = frozenset() if resume else frozenset(segments_in(books))
-    resumed, before = books.resumed, set[str]()
+    goes_on, before = books.resumed, set[str]()
     if runner == "FlinkRunner":
-        args, resumed = on_flink(plan, args, books)
+        args, goes_on = on_flink(plan, args, books)
         before = set(jobs.on_flink(given.text("flink_master"), given.text("job_name")))
     else:
         dataflow.make_folders(args)
-    result, options = _started(plan, args, replace(elsewhere(plan, runner, books, resumed), left=left))
+    result, options = _started(plan, args, replace(elsewhere(plan, runner, books, goes_on), left=left))
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
     cloud = options.view_as(GoogleCloudOptions)

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from exporters_beam.interruption import SIGNALS
+
 SAMPLE_MILLISECONDS = 10
 
 
@@ -60,11 +62,15 @@ class StandBy:
         theirs, self._pipe = os.pipe()
         self._ended = threading.Lock()
         self.begun = False
-        self.pid = os.fork()
-        if self.pid == 0:
-            for pipe in [self._pipe, *(other._pipe for other in others)]:
-                os.close(pipe)
-            _forked(theirs)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # A Ctrl-C is the launcher's, and would be told twice.
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                for pipe in [self._pipe, *(other._pipe for other in others)]:
+                    os.close(pipe)
+                _forked(theirs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.close(theirs)
 
     def begin(self, environment: Mapping[str, str]) -> None:
@@ -89,8 +95,9 @@ def _forked(pipe: int) -> NoReturn:
     status = 1
     try:
         os.setsid()  # Out of reach of the terminal's Ctrl-C: the launcher ends its workers.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with open(pipe, "rb", buffering=0, closefd=False) as told:
             line = told.readline()
         if line:

@@ -41,7 +41,7 @@ def runs(monkeypatch):
     """What the runner was called with; it does nothing."""
     calls = []
 
-    def run(spec, beam_args, *, progress, workers):
+    def run(spec, beam_args, *, progress, workers, begun):
         calls.append((spec, list(beam_args), progress, workers))
         return Report("done", "id", {"read": 3, "written": 3})
 

@@ -34,6 +34,7 @@ LAYERS = (
     ("transforms.steps",),
     ("reading",),
     ("runs",),
+    ("resuming",),
     ("books",),
     ("replaying",),
     ("plan",),
@@ -42,12 +43,13 @@ LAYERS = (
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
     ("storages",),
+    ("listing",),
     ("letters", "manifest", "parameters", "variables", "staging"),
     ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report", "passed_over"),
     ("jobs",),
     ("decimals",),
-    ("errors", "records"),
+    ("errors", "records", "interruption"),
 )
 """Modules and folders from the top down. A module imports what stands below it or beside it, never what is above.
 

@@ -206,13 +206,10 @@ class Suite:
         return known
 
     def recover(self, tally: Tally, asked: dict[str, Any], run: Callable[[dict[str, Any]], Done] | None = None) -> Done:
-        """Finish a disturbed export as a user would: with --resume, and from the beginning where nothing was left."""
+        """Finish a disturbed export as a user would: with --resume."""
         run = run or self.server.run
         asked = {key: value for key, value in asked.items() if key != "fault"}
         done = run({**asked, "resume": True})
-        if done.code == 2 and "nothing to resume" in done.err:
-            first, done = done.seconds, run(asked)
-            done.seconds += first
         if done.code:
             raise Wrong(f"was not finished: exit status {done.code}: {done.sentence or done.err[-500:]}")
         with self._lock:
