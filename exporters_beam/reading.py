@@ -272,6 +272,8 @@ class LineRange:
 
     def __init__(self, raw: BinaryIO, start: int, stop: int) -> None:
         self._raw, self._left = raw, stop - start
+        self.begins_inside = start > 0
+        """Whether other lines stand before: then no byte-order mark may stand where it begins."""
         self._ended = False
         if start:
             raw.seek(start - 1)

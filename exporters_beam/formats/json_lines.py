@@ -39,9 +39,12 @@ MAX_RECORD_BYTES = 100 << 20
 
 BOM = b"\xef\xbb\xbf"
 
+SPACE = b" \t\r\n"
+"""White space of JSON. Python's own has more: vertical tabs and form feeds are not JSON."""
+
 _loads = msgspec.json.Decoder().decode
 _all_of: Callable[[bytes], list[Record]] = msgspec.json.Decoder(dict).decode_lines
-"""Objects with white space between them. It takes a line feed inside an object for white space, too."""
+"""Objects with white space between them, or nothing: where lines end does not matter to it."""
 
 
 Glance = Callable[[Any], tuple[list[Any], Callable[[Any], list[bytes]], Callable[[list[bytes]], list[Record]]]]
@@ -56,7 +59,8 @@ class JsonLinesDeserializer:
     Blank lines are skipped, a carriage return before the line feed and a byte-order mark at the beginning are allowed,
     the last line needs no line feed. Integers keep all digits, NaN, Infinity and -Infinity are read as floats, and of
     equal keys in an object the last one counts. A line that is not valid JSON, not valid UTF-8 or not an object is an
-    error; numbers in messages count lines, blank ones included.
+    error, as is one with several objects; numbers in messages count lines, blank ones included. Where records do not stand
+    one a line, `deserializer: json` reads them.
 
     Example:
         deserializer:
@@ -108,7 +112,7 @@ class JsonLinesDeserializer:
     def decode(self, data: bytes | Split) -> list[Record]:
         found = data if isinstance(data, Split) else split(data)
         records: list[Record] = _all_of(found.text)
-        if len(records) != len(found.ends):
+        if not found.holds(len(records)):
             raise RecordError("a line does not hold one JSON object")  # The caller looks at each line.
         return records
 
@@ -128,8 +132,8 @@ class JsonLinesDeserializer:
         return self._glance(_Seen(fields))
 
     def _glance(self, decode: Callable[[bytes], list[Any]]) -> Glance:
-        def records_of(lines: list[bytes]) -> list[Record]:
-            return self.decode(b"\n".join(lines)) if lines else []
+        def records_of(lines: list[bytes]) -> list[Record]:  # of which each is known to hold one object
+            return _all_of(b"\n".join(lines)) if lines else []
 
         def glanced(
             chunk: bytes | Split,
@@ -138,7 +142,7 @@ class JsonLinesDeserializer:
             if not found.text.isascii():
                 found.text.decode()
             parts = decode(found.text)
-            if len(parts) != len(found.ends):
+            if not found.holds(len(parts)):
                 raise RecordError("a line does not hold one JSON object")
             if found.longest > _MOST_DIGITS and _TOO_MANY_DIGITS(found.text):
                 raise RecordError("an integer has too many digits")
@@ -154,9 +158,11 @@ class JsonLinesDeserializer:
     def decode_each(self, data: bytes | Split) -> Iterator[tuple[int, Record | Exception, Any]]:
         text = data.text if isinstance(data, Split) else data
         for number, line in enumerate(text.split(b"\n")):
-            if line and not line.isspace():
+            if line.strip(SPACE):
                 try:
                     yield number, parse(line), line
+                except _NotOneALine as error:
+                    yield number, RecordError(f"{error}; {_ONE_A_LINE}"), line
                 except RecordError as error:
                     yield number, error, line
 
@@ -174,13 +180,57 @@ class Split:
         ends = self.ends
         return max(int(ends[0]), int((ends[1:] - ends[:-1]).max()) - 1 if len(ends) > 1 else 0) if len(ends) else 0
 
+    def holds(self, objects: int) -> bool:
+        """Whether each line is sure to hold one object, in a text that is so many JSON objects with nothing but white space
+        between them.
+
+        Their number alone proves nothing, since a line with two and a blank one make up for each other. But inside an object
+        no line ends with a brace and the next one begins with one. So lines that all begin and end with braces hold whole
+        objects, at least one each; and one each where there are as many lines.
+        """
+        ends = self.ends
+        if len(ends) != objects or not objects:
+            return not len(ends) and not objects
+        return _meet(self.text, ends - 1, -1, b"}") and _meet(self.text, _starts(ends), 1, b"{")
+
     def lines(self, flags: Iterable[Any] | None = None) -> list[bytes]:
         """The lines, or those with a true flag, without their line feeds."""
         text, ends = self.text, self.ends.tolist()
         if flags is None:
             return text.split(b"\n")[: len(ends)]
-        starts = [0, *(self.ends[:-1] + 1).tolist()]
+        starts = _starts(self.ends).tolist() if ends else []
         return [text[a:b] for a, b in zip(compress(starts, flags), compress(ends, flags), strict=True)]
+
+
+_MOST_SPACES = 40
+"""Bytes of white space before or behind an object up to which lines are looked at together."""
+
+
+def _starts(ends: Any) -> Any:
+    """Where each line begins."""
+    starts = ends + 1
+    starts[1:], starts[0] = starts[:-1], 0
+    return starts
+
+
+def _meet(text: bytes, places: Any, step: int, brace: bytes) -> bool:
+    """Whether from each of these places on, going by `step`, a brace is the first byte that is not white space.
+
+    No way leads over a line feed, so that it stays inside its line. A blank line meets one, or, where it is the first, what
+    the text ends with: then the way from its other end meets one.
+    """
+    import numpy as np
+
+    codes = np.frombuffer(text, np.uint8)
+    for _ in range(_MOST_SPACES):
+        found = codes.take(places, mode="wrap")
+        if found.tobytes().count(brace) == len(places):
+            return True
+        spaces = (found == 32) | (found == 13) | (found == 9)
+        if not spaces.any():
+            return False
+        places = places + step * spaces
+    return False
 
 
 def split(text: bytes) -> Split:
@@ -292,9 +342,16 @@ def too_long(what: str, units: str, limit: int) -> RecordError:
 def after_mark(stream: BinaryIO, size: int) -> tuple[bytes, int]:
     """The first `size` bytes of a stream, and 3 if a UTF-8 byte-order mark stood before them, else 0."""
     first = stream.read(3)
-    if first == BOM:
+    if first == BOM and not getattr(stream, "begins_inside", False):
         return stream.read(size), 3
     return first + stream.read(max(0, size - 3)), 0
+
+
+class _NotOneALine(RecordError):
+    """What is no record would be some, or a part of one, if it need not stand on a line of its own."""
+
+
+_ONE_A_LINE = "where records do not stand one a line, write deserializer: json"
 
 
 def parse(text: bytes) -> Record:
@@ -304,7 +361,8 @@ def parse(text: bytes) -> Record:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = _parse_exactly(text)
     if type(value) is not dict:
-        raise RecordError(f"not a JSON object but {_kind(value)}: {cut(text)}")
+        kind = _NotOneALine if type(value) is list else RecordError
+        raise kind(f"not a JSON object but {_kind(value)}: {cut(text)}")
     return value
 
 
@@ -317,7 +375,10 @@ def _parse_exactly(text: bytes) -> Any:
         raise RecordError(f"not valid UTF-8: byte 0x{byte:02x} at byte {error.start + 1}: {cut(text)}") from None
     except json.JSONDecodeError as error:
         complaint = error.msg.removesuffix(" at")
-        raise RecordError(f"not valid JSON: {complaint} at character {error.pos + 1}: {cut(text)}") from None
+        rest = error.doc[error.pos :].strip(" \t\r\n,")
+        more = error.doc.lstrip()[:1] in ("{", "[") and (rest[:1] in ("{", "[") or not rest)
+        kind = _NotOneALine if more else RecordError
+        raise kind(f"not valid JSON: {complaint} at character {error.pos + 1}: {cut(text)}") from None
     except ValueError:  # Python's own limit, which keeps the work linear
         limit = sys.get_int_max_str_digits()
         raise RecordError(f"not readable: an integer has more than {limit} digits: {cut(text)}") from None
@@ -338,7 +399,7 @@ def cut(value: Any) -> str:
     """
     if isinstance(value, (bytes, str)):
         text = value[:800].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value[:800]
-        shown = text.strip().encode("utf-8", "backslashreplace").decode()
+        shown = text.strip(" \t\r\n").encode("utf-8", "backslashreplace").decode()
     else:
         try:
             shown = repr(value)
