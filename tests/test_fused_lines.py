@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import exporters_beam
 from exporters_beam import spec
-from exporters_beam.formats.json_lines import JsonLinesDeserializer, split
+from exporters_beam.formats.json_lines import JsonLinesDeserializer
+from exporters_beam.formats.lines import split
 from exporters_beam.plan import make
 
 from beamless import Outcome, outcome
