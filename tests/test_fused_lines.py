@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shared import SHARED, needs_shared
 
 import exporters_beam
 from exporters_beam import spec
@@ -24,7 +25,6 @@ from exporters_beam.plan import make
 
 from beamless import Outcome, outcome
 from helpers import visible
-from shared import SHARED, needs_shared
 
 EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
 

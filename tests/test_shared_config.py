@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shared import SHARED, needs_shared
 
 from exporters_beam.__main__ import main
 
 from helpers import delivered
-from shared import SHARED, needs_shared
 
 
 @needs_shared

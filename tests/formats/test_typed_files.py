@@ -11,13 +11,13 @@ from typing import Any
 import fastavro
 import pyarrow.parquet as pq
 import pytest
+from shared import SHARED, needs_shared
 
 import exporters_beam
 from exporters_beam.errors import ExportError
 from exporters_beam.verify import verify
 
 from helpers import visible
-from shared import SHARED, needs_shared
 
 
 def config(out: Path, source: Any, form: str, deserializer: str = "", **more: Any) -> dict[str, Any]:

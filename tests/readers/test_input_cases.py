@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from shared import SHARED, needs_shared
 
 import exporters_beam
 from exporters_beam.errors import ConfigError
-
-from shared import SHARED, needs_shared
 
 pytestmark = needs_shared
 
