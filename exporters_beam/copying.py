@@ -126,12 +126,14 @@ class CopyObjects(beam.DoFn):
                     read.write(data)
                 if read.size != found.size or (found.md5 and read.md5() != found.md5):
                     raise SourceError("what was read is not what the storage says it has: size or MD5 differ")
+                self._source.reader.storage.unchanged(found)
                 return
             packer = self._codec.compressor()
             with self._source.decompressor.open(raw) as stream:
                 while data := stream.read(1 << 20):
                     out.write(packer.compress(data))
             out.write(packer.flush())
+            self._source.reader.storage.unchanged(found)
 
 
 class ReadCopied(beam.DoFn):

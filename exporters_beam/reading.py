@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO
@@ -90,7 +91,7 @@ class Source:
             if not self.streams:
                 return (0, getattr(self.reader, "ranges", lambda unit: -1)(unit))
             if hasattr(self.deserializer, "row_groups"):
-                with self._open(unit) as stream:
+                with self._open(unit) as (stream, _):
                     return (0, max(1, self.deserializer.row_groups(stream)))
             if self.in_lines(unit):
                 return (0, max(1, -(-unit.size // self.range_bytes)))
@@ -124,20 +125,41 @@ class Source:
             else:
                 yield from self._stream(unit, start, covered)
 
-    def _open(self, unit: Unit) -> BinaryIO:
-        return self.decompressor.open(self.reader.open(unit))
+    @contextmanager
+    def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+        """The unit's decompressed bytes, and what looks whether it is still the one that was listed, before a mark."""
+        raw = self.reader.open(unit)
+        with self.decompressor.open(raw) as stream, self._as_listed(unit, raw) as unchanged:
+            yield stream, unchanged
+
+    @contextmanager
+    def _as_listed(self, unit: Unit, raw: BinaryIO) -> Iterator[Callable[[], None]]:
+        """What looks whether the opened unit is still the one that was listed: where it is not, that is what is wrong with
+        what cannot be read."""
+
+        def unchanged() -> None:
+            if hasattr(self.reader, "unchanged"):
+                self.reader.unchanged(unit, raw)
+
+        try:
+            yield unchanged
+        except (SourceError, RecordError, OSError):
+            unchanged()
+            raise
 
     def _stream(self, unit: Unit, start: int, covered: Covered) -> Iterator[Event]:
         number, size, records, first = 0, 0, 0, 0
-        with self._open(unit) as stream:
+        with self._open(unit) as (stream, unchanged):
             for data, count, length in self._chunks(stream, lambda: first + 1):  # noqa: B023
                 if size >= self.range_bytes:
+                    unchanged()
                     if number >= start:
                         yield number, None if (unit.index, number) in covered else Mark(unit, number), records
                     number, size, records = number + 1, 0, 0
                 if number >= start and (unit.index, number) not in covered:
                     yield number, Chunk(unit, number, first, data), count
                 first, size, records = first + count, size + length, records + count
+            unchanged()
             if number >= start:
                 yield number, None if (unit.index, number) in covered else Mark(unit, number, last=True), records
 
@@ -154,15 +176,16 @@ class Source:
                 yield number, None, 0
                 continue
             records = 0
-            with self.reader.open(unit) as raw:
+            with self.reader.open(unit) as raw, self._as_listed(unit, raw) as unchanged:
                 lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
                 for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
                     yield number, Chunk(unit, number, records, data), count
                     records += count
+                unchanged()
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
 
     def _row_groups(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
-        with self._open(unit) as stream:
+        with self._open(unit) as (stream, unchanged):
             groups = self.deserializer.row_groups(stream)
             for number in range(start, stop):
                 if (unit.index, number) in covered:
@@ -173,6 +196,7 @@ class Source:
                     for data, count, _ in self.deserializer.chunks_of(stream, number):
                         yield number, Chunk(unit, number, records, data), count
                         records += count
+                unchanged()
                 yield number, Mark(unit, number, last=number + 1 >= groups), records
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:

@@ -1,5 +1,6 @@
 """Functions that the components `python` call in tests."""
 
+import os
 from enum import Enum
 
 
@@ -17,3 +18,11 @@ def explode(record):
 
 def broken(record):
     raise ValueError(f"no good: {record}")
+
+
+def appending(record: dict) -> dict:
+    """Append to the file that is being read."""
+    if record["id"] == 0:
+        with open(os.environ["CHANGE_THIS"], "ab") as file:
+            file.write(b'{"id": -1}\n')
+    return record

@@ -101,6 +101,10 @@ class RemoteReader(Connected):
         """The object's bytes, seekable. Raises OSError, also where the object is not the one that was listed."""
         return self.storage.open(self.stored(unit))
 
+    def unchanged(self, unit: Unit, raw: BinaryIO) -> None:
+        """Raises OSError where what was read may not be the object that was listed."""
+        self.storage.unchanged(self.stored(unit))
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderReader(RemoteReader):

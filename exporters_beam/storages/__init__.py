@@ -94,6 +94,11 @@ class Storage(OnFirstUse, Protocol):
     def open(self, found: Stored) -> BinaryIO:
         """The bytes of what `names` or `stat` found, seekable. What has changed since is refused."""
 
+    def unchanged(self, found: Stored) -> None:
+        """After it was read: raises what `open` raises of what has changed. Nothing has to be asked where every answer that
+        has bytes of it says, or was asked for, which version they are of."""
+        return
+
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """Put a file under a name, whole or not at all, and check that what arrived is what was sent."""
 
@@ -282,6 +287,16 @@ def buffered(raw: Ranged) -> BinaryIO:
 
 def changed(name: str) -> StorageError:
     return StorageError("", f"{name} changed while the export ran; export again when it is complete")
+
+
+def look_again(storage: Storage, found: Stored) -> None:
+    """Raises StorageError where what stands under a name is not what was found before."""
+    try:
+        there = storage.stat(found.name)
+    except NotThere as error:
+        raise changed(storage.url(found.name)) from error
+    if (there.size, there.etag) != (found.size, found.etag):
+        raise changed(storage.url(found.name))
 
 
 def arrived(name: str, found: Stored, content: Content) -> Stored:

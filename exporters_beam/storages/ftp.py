@@ -31,6 +31,7 @@ from exporters_beam.storages import (
     buffered,
     changed,
     is_bookkeeping,
+    look_again,
     passed_over,
     patiently,
 )
@@ -210,6 +211,9 @@ class FtpStorage(ConnectionStorage):
             return _Body(connection, data)
 
         return buffered(Ranged(found.size, fetch, (OSError, EOFError), self.attempts))
+
+    def unchanged(self, found: Stored) -> None:
+        look_again(self, found)
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """Under a hidden name in the same folder, then renamed."""

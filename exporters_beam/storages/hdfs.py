@@ -31,6 +31,7 @@ from exporters_beam.storages import (
     changed,
     client,
     is_bookkeeping,
+    look_again,
     patiently,
 )
 from exporters_beam.storages.folders import FolderStorage
@@ -166,6 +167,9 @@ class HdfsStorage(FolderStorage):
 
         broken = client("urllib3.exceptions", WHAT, EXTRA).HTTPError
         return buffered(Ranged(found.size, fetch, (broken, ConnectionError, TimeoutError), self.attempts))
+
+    def unchanged(self, found: Stored) -> None:
+        look_again(self, found)
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """Under a hidden name in the same folder, read back there and compared, then renamed.

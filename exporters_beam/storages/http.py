@@ -21,6 +21,7 @@ from exporters_beam.storages import (
     answer,
     buffered,
     changed,
+    look_again,
     patiently,
 )
 
@@ -49,22 +50,25 @@ class HttpStorage(Storage):
 
     def stat(self, name: str) -> Stored:
         def ask() -> Stored:
-            with self._ask(name, "HEAD") as found:
-                return _stored(name, found)
+            with self._ask(name, "HEAD") as given:
+                return _stored(name, given)
 
         try:
-            return patiently(ask, self.attempts)
+            found = patiently(ask, self.attempts)
+            if found.size:  # Some servers say 0 where they do not know.
+                return found
         except StorageError as error:
             status = getattr(error.__cause__, "code", 0)
             if status not in (403, 405, 501):  # Some servers have no HEAD, and signed URLs are for one method.
                 raise
-        with self._ask(name, "GET") as found:
-            return _stored(name, found)
+        with self._ask(name, "GET") as given:
+            return _stored(name, given)
 
     def open(self, found: Stored) -> BinaryIO:
         def fetch(start: int) -> Any:
             given = patiently(lambda: self._ask(found.name, "GET", start), self.attempts)
-            if found.etag and _stored(found.name, given).etag != found.etag:
+            there = _stored(found.name, given)
+            if there.etag != found.etag or (there.size >= 0 <= found.size != there.size):
                 given.close()
                 raise changed(found.name)
             if start and given.status != 206:  # A server that does not know of ranges gives all of it.
@@ -77,6 +81,9 @@ class HttpStorage(Storage):
         if found.size < 0:
             return fetch(0)
         return buffered(Ranged(found.size, fetch, errors, self.attempts))
+
+    def unchanged(self, found: Stored) -> None:
+        look_again(self, found)
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         raise StorageError("", "nothing can be put to a web server")
@@ -119,5 +126,8 @@ class HttpStorage(Storage):
 def _stored(name: str, given: Any) -> Stored:
     headers = given.headers
     total = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length") or "-1"
-    etag = headers.get("ETag") or headers.get("Last-Modified") or ""
-    return Stored(name, int(total) if total.lstrip("-").isdigit() else -1, etag)
+    size = int(total) if total.lstrip("-").isdigit() else -1
+    etag, modified = headers.get("ETag") or "", headers.get("Last-Modified") or ""
+    if not etag or etag.startswith("W/"):  # A weak one may stay the same when some bytes change.
+        etag = " ".join(part for part in (etag, modified) if part)
+    return Stored(name, size, etag)

@@ -148,7 +148,11 @@ class S3Storage(ClientStorage):
         ranged = {"Range": f"bytes={start}-"} if start else {}
         same = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
         with self._answers(found.name):
-            return self.client.get_object(Bucket=self.bucket, Key=found.name, **same, **ranged)["Body"]
+            given = self.client.get_object(Bucket=self.bucket, Key=found.name, **same, **ranged)
+        if found.etag and given.get("ETag", "").strip('"') != found.etag:  # Some servers do not know of conditions.
+            given["Body"].close()
+            raise changed(self.url(found.name))
+        return given["Body"]
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         with self._answers(name):

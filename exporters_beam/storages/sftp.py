@@ -36,6 +36,7 @@ from exporters_beam.storages import (
     changed,
     client,
     is_bookkeeping,
+    look_again,
     passed_over,
     patiently,
 )
@@ -188,6 +189,9 @@ class SftpStorage(ConnectionStorage):
 
         paramiko = client("paramiko", WHAT, EXTRA)
         return buffered(Ranged(found.size, fetch, (paramiko.SSHException, EOFError, ConnectionError), self.attempts))
+
+    def unchanged(self, found: Stored) -> None:
+        look_again(self, found)
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """Under a hidden name in the same folder, then renamed."""

@@ -26,6 +26,7 @@ class Web:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.ranges, self.breaks, self.status, self.lengths = True, 0, 0, True
+        self.proof, self.modified, self.before_the_end = "ETag", "Sun, 29 Nov 2026 10:00:00 GMT", lambda: None
         self.asked: list[tuple[str, str]] = []
         web = self
 
@@ -43,16 +44,24 @@ class Web:
                     self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
                 else:
                     self.send_response(200)
-                if web.lengths:
+                if web.lengths is True or (web.lengths == "GET" and self.command == "GET"):
                     self.send_header("Content-Length", str(len(data) - start))
-                self.send_header("ETag", f'"{hash(data)}"')
+                elif web.lengths:
+                    self.send_header("Content-Length", "0")
+                if web.proof == "ETag":
+                    self.send_header("ETag", f'"{hash(data)}"')
+                elif web.proof:
+                    self.send_header("ETag", 'W/"always"')
+                    self.send_header("Last-Modified", web.modified)
                 self.end_headers()
                 if self.command == "GET":
                     rest = data[start:]
                     if web.breaks and len(rest) > 1000:
                         web.breaks -= 1
                         rest = rest[: len(rest) // 2]
-                    self.wfile.write(rest)
+                    self.wfile.write(rest[:-1])
+                    web.before_the_end()
+                    self.wfile.write(rest[-1:])
 
             do_GET = do_HEAD = answer
 
@@ -100,6 +109,34 @@ def test_a_connection_that_breaks_is_taken_up_again(web, read):
     web.files["/a.jl.gz"] = gzip.compress(jsonl(RECORDS), 1)
     web.breaks = 3
     assert read("/a.jl.gz") == RECORDS
+
+
+def test_a_server_that_says_of_a_file_that_it_is_empty_until_it_is_asked_for_it(web, read):
+    web.files["/a.jl.gz"] = gzip.compress(jsonl(RECORDS))
+    web.lengths = "GET"
+    assert read("/a.jl.gz") == RECORDS
+
+
+@pytest.mark.parametrize(
+    ("proof", "change"), [("ETag", "content"), ("weak", "time"), ("weak", "size"), ("", "size"), ("weak", "gone")]
+)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_that_changes_while_it_is_read_ends_the_export(web, read, proof, change, ranges, monkeypatch):
+    """It changes before the server has sent the end: what is sent may be both, half and half."""
+    web.proof, web.ranges = proof, ranges
+    web.files["/a.jl"] = jsonl(RECORDS)
+
+    def alter() -> None:
+        if change == "gone":
+            web.files.pop("/a.jl", None)
+        elif change == "time":
+            web.modified = "Sun, 29 Nov 2026 10:00:01 GMT"
+        else:
+            web.files["/a.jl"] = jsonl(RECORDS)[:-10] + (b" " * 9 if change == "content" else b"") + b"\n"
+
+    web.before_the_end = alter
+    with pytest.raises(SourceError, match=r"/a\.jl changed while the export ran"):
+        read("/a.jl")
 
 
 def test_a_file_whose_size_is_not_told(web, read):
