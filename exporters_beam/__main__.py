@@ -22,9 +22,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam import __version__
-from exporters_beam.errors import ConfigError, ExportError, Problem
+from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem, printable
 from exporters_beam.interruption import INTERRUPTED, OF_THIS_PROCESS
-from exporters_beam.report import Report
 from exporters_beam.variables import hide, reveal
 
 if TYPE_CHECKING:
@@ -85,27 +84,37 @@ def _run_command(given: list[str]) -> int:
     except SystemExit as exit:  # argparse has told why
         return exit.code if isinstance(exit.code, int) else WRONG
     try:
+        if hasattr(args, "report"):
+            _refuse_report(args)
         if args.beam and args.command is not _template_launch:
             _refuse_unknown(args)
         status: int = args.command(args)
         sys.stdout.flush()
         return status
-    except ConfigError as error:
-        _tell_error(error, args.debug)
-        return WRONG
     except BrokenPipeError:
         # The reader of our output is gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        _report_error(args, interrupt)
         _print_error(f"error: {_INTERRUPTED}")
         return INTERRUPTED
-    except ExportError as error:
-        _tell_error(error, args.debug)
-        return FAILED
     except Exception as error:
         _tell_error(error, args.debug)
-        return FAILED
+        _report_error(args, error)
+        return WRONG if isinstance(error, ConfigError) else FAILED
+
+
+def _report_error(args: argparse.Namespace, error: BaseException) -> None:
+    """Write the report of a command that did not end well, where one was asked for."""
+    if getattr(args, "report", None) is None:
+        return
+    from exporters_beam.reporting import of_error, write
+
+    try:
+        write(args.report, of_error(error, _sentence(error)))
+    except DestinationError as wrong:
+        _print_error(f"error: {wrong}")
 
 
 def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
@@ -167,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
     add_runner(run)
     add_variables(run)
-    run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there; - "
+                     "prints it")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
     run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
@@ -287,8 +297,6 @@ def _positive(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.report is not None:
-        _refuse_report(args.report)
     beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
     if any(arg.partition("=")[0] == "--template_location" for arg in beam_args):
         return _submit(args)  # Nothing runs, so there is nothing to wait for.
@@ -303,8 +311,6 @@ def _run(args: argparse.Namespace) -> int:
 def _replay(args: argparse.Namespace) -> int:
     from exporters_beam.replaying import replayed
 
-    if args.report is not None:
-        _refuse_report(args.report)
     return _export(replayed(_load(args.config, args.var), args.letters), args)
 
 
@@ -312,22 +318,23 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _start_logging(spec, args)
     _tell_when_interrupted(lambda: f"{_INTERRUPTED}; nothing is kept yet: run it again")
     from exporters_beam.books import kept
+    from exporters_beam.reporting import CONSOLE, write
     from exporters_beam.runner import run
+
+    if args.report == CONSOLE and spec.writer.entry.name == "console":
+        raise ConfigError("--report -: the writer console prints there already; give the name of a file")
 
     def begun(plan: Plan) -> None:
         tells = kept(plan)
         _tell_when_interrupted(lambda: f"{_INTERRUPTED}; {tells()}")
 
     beam_args = _beam_args(spec, args)
-    try:
-        watched = not args.quiet and sys.stderr.isatty()
-        report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None), begun=begun)
-    except ExportError as error:
-        _write_report(args.report, Report("failed", error=str(error)))
-        raise
-    _write_report(args.report, report)
+    watched = not args.quiet and sys.stderr.isatty()
+    report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None), begun=begun)
     if not args.quiet:
-        _print_error(report.summary())
+        print(report.summary(), file=sys.stderr, flush=True)
+    if args.report is not None:
+        write(args.report, report)
     return DONE
 
 
@@ -363,7 +370,9 @@ def _submit(args: argparse.Namespace) -> int:
     if started.job:
         print(f"{started.job}\n{started.place}")
     else:
-        print(f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}")
+        _print(
+            f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}"
+        )
     return DONE
 
 
@@ -378,7 +387,7 @@ def _template_build(args: argparse.Namespace) -> int:
     made = template.files(args.config, spec, args.image or template.IMAGE, args.streaming)
     template.write(made, args.output)
     for name in made:
-        print(os.path.join(args.output, name))
+        _print(os.path.join(args.output, name))
     return DONE
 
 
@@ -427,7 +436,7 @@ def _cancel(args: argparse.Namespace) -> int:
     from exporters_beam import jobs
 
     jobs.cancel(_job(args))
-    print(f"{args.job}: asked to stop")
+    _print(f"{args.job}: asked to stop")
     return DONE
 
 
@@ -435,7 +444,7 @@ def _drain(args: argparse.Namespace) -> int:
     from exporters_beam import jobs
 
     jobs.drain(_job(args), args.savepoint_path)
-    print(f"{args.job}: asked to finish what it has and end")
+    _print(f"{args.job}: asked to finish what it has and end")
     return DONE
 
 
@@ -444,12 +453,6 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
     return jobs.job_at(args.job, project=args.project, region=args.region, endpoint=args.dataflow_endpoint,
                        flink=args.flink_master, no_auth=args.no_auth)  # fmt: skip
-
-
-def _write_report(path: str | None, report: Report) -> None:
-    if path is not None:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(report.to_json())
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -467,7 +470,7 @@ def _validate(args: argparse.Namespace) -> int:
             status = WRONG
             continue
         _warn(spec)
-        print(f"{config}: ok")
+        _print(f"{config}: ok")
     return status
 
 
@@ -489,10 +492,11 @@ def _explain(args: argparse.Namespace) -> int:
 def _preview(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     _warn(spec)
+    _start_logging(spec, args)
     from exporters_beam.plan import make
     from exporters_beam.preview import preview
 
-    preview(make(spec), args.n, print)
+    preview(make(spec), args.n, _print)
     return DONE
 
 
@@ -513,7 +517,7 @@ def _verify(args: argparse.Namespace) -> int:
             _print_error(f"error: {text}")
             status = status or FAILED
         if not wrong:
-            print(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
+            _print(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
     return status
 
 
@@ -524,7 +528,7 @@ def _clean(args: argparse.Namespace) -> int:
 
     _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
     for folder, freed, left in clean(make(_load(args.config, args.var))):
-        print(f"{folder}: removed, {human(freed)}")
+        _print(f"{folder}: removed, {human(freed)}")
         for text in left:
             _print_error(f"warning: {text}")
     return DONE
@@ -560,7 +564,7 @@ def _init(args: argparse.Namespace) -> int:
         raise ConfigError(Problem((), "this file exists; give another name", file=args.file)) from None
     except OSError as error:
         raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=args.file)) from None
-    print(f"{args.file}: written; run it with: exporters-beam run {args.file}")
+    _print(f"{args.file}: written; run it with: exporters-beam run {args.file}")
     return DONE
 
 
@@ -594,11 +598,16 @@ def _not_json(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _refuse_report(path: str) -> None:
-    """Before hours of work: the report could not be written at the end."""
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        raise ConfigError(f"--report {path}: give the name of a file in a folder that exists")
+def _refuse_report(args: argparse.Namespace) -> None:
+    from exporters_beam.reporting import refuse_place
+
+    if args.report is None:
+        return
+    try:
+        refuse_place(args.report)
+    except ConfigError:
+        args.report = None
+        raise
 
 
 def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
@@ -609,7 +618,7 @@ def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines())
     handler.addFilter(lambda record: args.debug or not str(record.msg).startswith("apitools not found"))
-    handler.setLevel(logging.WARNING if args.quiet else logging.NOTSET)
+    handler.setLevel(logging.WARNING if getattr(args, "quiet", False) else logging.NOTSET)
     if not args.debug:
         handler.addFilter(_not_of_beam)
     logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
@@ -633,7 +642,8 @@ class _Lines(logging.Formatter):
     """Log records as the other lines on standard error: `warning: …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.lower()}: {hide(super().format(record))}"
+        lines = hide(super().format(record)).split("\n") if record.exc_info else [hide(super().format(record))]
+        return f"{record.levelname.lower()}: " + "\n".join(map(printable, lines))
 
 
 def _warn(spec: ExportSpec) -> None:
@@ -643,18 +653,28 @@ def _warn(spec: ExportSpec) -> None:
 
 def _tell_error(error: Exception, debug: bool) -> None:
     if debug:
-        _print_error(hide("".join(traceback.format_exception(error))))
+        for line in hide("".join(traceback.format_exception(error))).splitlines():
+            _print_error(line)
     if isinstance(error, ConfigError):
         for problem in error.problems:
             _print_error(f"error: {problem}")
         return
-    text = str(error) if isinstance(error, ExportError) else f"{type(error).__name__}: {error}"
     hint = "" if debug or isinstance(error, ExportError) else " (--debug shows where)"
-    _print_error(f"error: {text or type(error).__name__}{hint}")
+    _print_error(f"error: {_sentence(error)}{hint}")
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error) if isinstance(error, ExportError) else hide(f"{type(error).__name__}: {error}")
+    return text or type(error).__name__
 
 
 def _print_error(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """One line: names of files may hold line ends, and what moves a terminal's cursor."""
+    print(printable(text.strip()), file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    print(printable(text), flush=True)
 
 
 if __name__ == "__main__":

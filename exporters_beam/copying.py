@@ -68,7 +68,7 @@ class CopyObjects(beam.DoFn):
         if time.monotonic() - self._begun >= COMMIT_SECONDS:
             self._segment.commit(self._marks)
             self.start_bundle()
-        self._progress.add(files=1, bytes=file.size)
+        self._progress.delivered(file)
         yield file
         yield TaggedOutput(TALLIES, mark)
 

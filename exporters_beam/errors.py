@@ -13,12 +13,15 @@ Retrying belongs to Beam and to the client libraries.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 
 class ExportError(Exception):
-    """The root of everything this package raises on purpose."""
+    """The root of everything this package raises on purpose. One that ends a run has its `report`."""
+
+    report: Any = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,19 @@ class RecordError(ExportError):
 
 class DestinationError(ExportError):
     """The output cannot be staged, published or checked. The run stops and nothing half-written has a final name."""
+
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Characters that end lines, turn the direction of writing, or tell a terminal what to do; and halves of pairs."""
+
+
+def printable(text: str) -> str:
+    """A message as one line that does nothing to a terminal: names of files may hold any character.
+
+    >>> printable("a\\nb\\x1b[2J")
+    'a\\\\nb\\\\x1b[2J'
+    """
+    return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

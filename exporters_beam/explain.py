@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from exporters_beam.bypass import NO_STORAGES
+from exporters_beam.errors import printable
 from exporters_beam.plan import Plan
 
 
@@ -19,7 +20,7 @@ def text(plan: Plan) -> str:
     for n, (name, what, _) in enumerate(stages):
         lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
     lines += ["", *(f"- {decision}" for decision in _decisions(plan))]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def mermaid(plan: Plan) -> str:
@@ -33,7 +34,7 @@ def mermaid(plan: Plan) -> str:
         names.append(f"s{n}")
     for left, right in pairwise(names):
         lines.append(f"  {left} --> {right}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:

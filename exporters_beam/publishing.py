@@ -150,7 +150,7 @@ class PublishFile(beam.DoFn):
             )
         except RecordError as error:
             raise DestinationError(f"{file.name}: {error}") from error
-        self._progress.add(files=1, bytes=delivered.size)
+        self._progress.delivered(delivered)
         return delivered
 
     def fill(self, file: PlannedFile, out: BinaryIO) -> None:

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from exporters_beam.errors import printable
+
 
 @dataclass(frozen=True)
 class Report:
     """The outcome of one run.
 
-    `status` is "done" or "failed". `counts` has `read`, `written` and what each step did (`filter_before.dropped`,
-    …). `files` are the delivered files with name, group, records, bytes and md5. `result` is what the writers
-    `reduce` and `aggregation_stats` found. `seconds` is the wall time, `times` the seconds of the stages as sampled
-    by the workers, `resumed` the records that an earlier run had done, `dead_letters` the file of records that failed,
-    like one of `files`, `error` the message of a failed run.
+    `status` is "done", "failed" or "interrupted". `counts` has `read`, `written` and what each step did
+    (`filter_before.dropped`, …). `files` are the delivered files with name, group, records, bytes and md5. `result` is what
+    the writers `reduce` and `aggregation_stats` found. `seconds` is the wall time, `times` the seconds of the stages as
+    sampled by the workers, `resumed` the records that an earlier run had done, `dead_letters` the file of records that
+    failed, like one of `files`, `error` the message of a failed run. What a run that did not end well has committed is in
+    `counts` and `units`; `problems` are those of a config that is wrong, with file, line, column, path and message.
     """
 
     status: str
@@ -34,6 +37,7 @@ class Report:
     resumed: int = 0
     times: Mapping[str, float] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def read(self) -> int:
@@ -65,6 +69,7 @@ class Report:
             **({"result": self.result} if self.result is not None else {}),
             **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
             **({"error": self.error} if self.error else {}),
+            **({"problems": list(self.problems)} if self.problems else {}),
             "warnings": list(self.warnings),
             "manifest": self.manifest,
         }
@@ -90,7 +95,7 @@ class Report:
         if self.manifest:
             rows.append(("manifest", self.manifest))
         width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+        return "\n".join(f"{name:<{width}}  {printable(text)}" for name, text in rows)
 
     def _steps(self) -> list[tuple[str, str]]:
         words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",

@@ -24,6 +24,7 @@ from exporters_beam.local import processes
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import units_of
 from exporters_beam.report import Report, human
+from exporters_beam.reporting import noted
 from exporters_beam.resuming import finished, goes_on_with, read_manifest
 from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, settled
 from exporters_beam.runs import Run
@@ -64,17 +65,21 @@ def run(
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
     tell(spec, log, "started", Report("started", plan.export_id))
+    far: dict[str, Any] = {"counts": {"read": 0, "written": 0}}
     try:
         plan, done = (plan, finished(plan)) if plan.replays else goes_on_with(plan, log)
         begun(plan)
         args = settled(plan, beam_args)[0]
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
-        manifest = done or _execute(plan, args, progress, workers)
-    except ExportError as error:
-        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings),
+        manifest = done or _execute(plan, args, progress, workers, far)
+    except (ExportError, KeyboardInterrupt) as error:
+        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings), **far,
+                        runner=Options(args).text("runner") or "local",
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
-        tell(spec, log, "failed", failed, hide(traceback.format_exc()))
+        error.report = failed  # type: ignore[union-attr]
+        if isinstance(error, ExportError):
+            tell(spec, log, "failed", failed, hide(traceback.format_exc()))
         raise
     found = manifest.get("warnings", []) if done is None else []
     for warning in found:
@@ -176,7 +181,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))
 
 
-def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -> dict[str, Any]:
+def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, Any]) -> dict[str, Any]:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TypeOptions
 
@@ -191,7 +196,11 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None) -
     if count > 1:
         logger_of(plan.spec).info("%d worker processes", count)
         args = [*args, "--direct_running_mode=multi_processing", f"--direct_num_workers={count}"]
-    with stand_by(count) as standing, opened(plan, plan.spec.settings.resume) as books:
+    with (
+        stand_by(count) as standing,
+        opened(plan, plan.spec.settings.resume) as books,
+        noted(far, books.staging),
+    ):
         resumed = books.resumed
         if flink:
             args, resumed = on_flink(plan, args, books)

@@ -10,6 +10,7 @@ from typing import Any
 
 from exporters_beam.books import MANIFEST
 from exporters_beam.errors import DestinationError
+from exporters_beam.records import DeliveredFile
 from exporters_beam.staging import Resumed, Staging
 
 
@@ -63,6 +64,11 @@ class Progress:
         self._run, self._who = run, uuid.uuid4().hex
         self._numbers: dict[str, int] = {}
         self._told = 0.0
+
+    def delivered(self, file: DeliveredFile) -> None:
+        """A file stands at the destination."""
+        self._run.staging.note_delivered(self._who, file.as_dict())
+        self.add(files=1, bytes=file.size)
 
     def add(self, **numbers: int) -> None:
         if not self._run.progress:

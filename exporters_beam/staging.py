@@ -17,10 +17,10 @@ import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from isal.isal_zlib import crc32
 
@@ -35,7 +35,10 @@ Group = tuple[str, ...] | None
 ANY_MAGIC = b"exporters-beam segment "
 """How the segments of every version begin."""
 
-_OURS = re.compile(r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|progress-[0-9a-f]{32}(?:\.part)?")
+_OURS = re.compile(
+    r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|(?:progress-[0-9a-f]{32}(?:\.part)?)|"
+    r"delivered-[0-9a-f]{32}"
+)
 OPEN_SEGMENTS = 64
 """Segments a reader keeps open."""
 
@@ -87,6 +90,26 @@ class Staging:
             os.replace(path + ".part", path)
         except OSError:
             pass
+
+    def note_delivered(self, who: str, file: Mapping[str, Any]) -> None:
+        """Leave word of a delivered file, for the report of a run that ends before its manifest; nothing depends on it."""
+        with suppress(OSError):
+            os.makedirs(self.folder, exist_ok=True)
+            with open(os.path.join(self.folder, f"delivered-{who}"), "a", encoding="utf-8") as out:
+                out.write(json.dumps(file) + "\n")
+
+    def delivered(self) -> list[dict[str, Any]]:
+        """The delivered files of which workers left word, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        with suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name.startswith("delivered-") and is_ours(self.folder, name):
+                    with open(os.path.join(self.folder, name), encoding="utf-8") as file:
+                        for line in file:
+                            with suppress(ValueError):  # a line that a killed worker left half
+                                told = json.loads(line)
+                                found[told["name"]] = told
+        return [found[name] for name in sorted(found)]
 
     def progress(self) -> dict[str, int]:
         """The sum of what workers said of their progress."""

@@ -240,6 +240,129 @@ def test_a_failed_export_is_status_1_in_one_line(good, monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_the_report_of_a_failed_export_says_how_far_it_came(capsys):
+    Path("in").mkdir()
+    Path("in/1.jl").write_text('{"a": 1}\n{"a": 2}\n')
+    Path("in/2.jl").write_text('{"a": 3}\n{broken\n')
+    path = config({"reader": {"name": "fs", "options": {"input": {"dir": "in"}}}, "writer": GOOD["writer"],
+                   "exporter_options": {"log_level": "debug"}})  # fmt: skip
+    assert main(["run", path, "--report", "report.json", "--workers=1"]) == 1
+    report = json.loads(Path("report.json").read_text())
+    assert report["status"] == "failed"
+    assert "2.jl: record 2" in report["error"]
+    assert len(report["export"]) > 8 and report["started"] and report["runner"] == "local" and report["seconds"] > 0
+    assert "there is no level 'debug'" in report["warnings"][0]
+    assert set(report["counts"]) >= {"read", "written"}
+    with pytest.raises(exporters_beam.ExportError) as caught:
+        exporters_beam.run(path)
+    assert caught.value.report.export_id == report["export"]
+
+
+def test_delivered_files_stand_in_the_report_of_a_run_that_failed_behind_them(capsys, monkeypatch):
+    Path("in.jl").write_text("".join(json.dumps({"a": n}) + "\n" for n in range(4)))
+    Path("out/part-0002.jl").mkdir(parents=True)
+    writer = {"name": "fs", "options": {"filebase": "out/part-", "compression": "none", "items_per_buffer_write": 1}}
+    path = config({"reader": {"name": "fs", "options": {"input": "in.jl"}}, "writer": writer})
+    assert main(["run", path, "--report", "report.json", "--workers=1"]) == 1
+    report = json.loads(Path("report.json").read_text())
+    there = sorted(name.name for name in Path("out").glob("part-*") if name.is_file())
+    assert [Path(file["name"]).name for file in report["files"]] == there
+    assert report["counts"]["read"] == 4
+    assert report["counts"]["written"] == len(there)
+    assert report["units"] == [{"name": "in.jl", "size": 36, "read": 4}]
+
+
+def test_what_was_committed_stands_in_the_report(tmp_path):
+    from exporters_beam.records import Mark, Unit
+    from exporters_beam.reporting import noted
+    from exporters_beam.staging import Staging
+
+    staging = Staging(str(tmp_path / "staging"))
+    unit = Unit(0, "a.jl", 10)
+    for number, read in enumerate((3, 4)):
+        staging.create().commit([Mark(unit, number, (("read", read), ("filter_before.dropped", 1)))])
+    far = {}
+    with pytest.raises(KeyboardInterrupt), noted(far, staging):
+        raise KeyboardInterrupt
+    assert far == {"counts": {"read": 7, "written": 0, "filter_before.dropped": 2}, "files": (),
+                   "units": ({"name": "a.jl", "size": 10, "read": 7},)}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_a_report_of_a_wrong_config(command, capsys):
+    path = config('{"reader": {"name": "random",\n "options": {"seeds": 1}}}')
+    more = ["letters.jl"] if command == "replay" else []
+    assert main([command, path, *more, "--report", "report.json"]) == 2
+    report = json.loads(Path("report.json").read_text())
+    assert report["status"] == "failed"
+    assert report["problems"][1] == {"file": "export.json", "line": 2, "column": 14, "path": ["reader", "options", "seeds"],
+                                     "message": 'unknown option; did you mean "seed"?'}  # fmt: skip
+    assert main([command, "no.yaml", *more, "--report=-"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["problems"][0]["message"] == "there is no such file"
+    assert err.endswith("error: no.yaml: there is no such file\n")
+
+
+def test_the_report_of_an_interrupted_run(good, monkeypatch):
+    raising(monkeypatch, KeyboardInterrupt())
+    assert main(["run", good, "--report", "report.json"]) == 130
+    assert json.loads(Path("report.json").read_text())["status"] == "interrupted"
+
+
+def test_the_report_on_standard_output(good, capsys):
+    assert main(["run", good, "--report", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["counts"]["written"] == 3
+    assert "3 records" in err
+    assert main(["run", config({**GOOD, "writer": "console"}), "--report=-"]) == 2
+    assert "error: --report -: the writer console prints there already" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_told(good, runs, capsys):
+    assert main(["run", good, "--report", "/dev/full", "--quiet"]) == 1
+    assert capsys.readouterr().err.startswith("error: --report /dev/full: cannot be written: No space left on device")
+    assert main(["run", good, "--report", ""]) == 2
+
+
+HOSTILE = "a\nb\r\x1b[2J\x9b1m\u2028\u202e"
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "explain", "preview", "clean", "verify", "replay", "submit"])
+def test_messages_are_single_lines_that_do_nothing_to_a_terminal(command, capsys):
+    more = {"replay": ["x"], "submit": ["--runner=FlinkRunner"]}.get(command, [])
+    assert main([command, HOSTILE, *more]) == 2
+    Path(HOSTILE).write_text(json.dumps({**GOOD, HOSTILE: 1, "reader": {"name": HOSTILE}}))
+    assert main([command, HOSTILE, *more]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == (2 if command in ("verify",) else 3)
+    assert all(line.startswith("error: a\\nb\\r\\x1b[2J\\x9b1m\\u2028\\u202e") for line in err.splitlines())
+
+
+def test_what_explain_and_preview_and_a_summary_show_is_harmless(capsys):
+    Path(HOSTILE).mkdir()
+    Path(HOSTILE, "in.jl").write_text(json.dumps({"a": HOSTILE}) + "\n")
+    path = config({"reader": {"name": "fs", "options": {"input": {"dir": HOSTILE}}},
+                   "grouper": {"name": "file_key", "options": {"keys": ["a"]}},
+                   "writer": {"name": "fs", "options": {"filebase": f"out/{HOSTILE}/{{groups[0]}}-"}}})  # fmt: skip
+    for command in (["validate"], ["explain"], ["explain", "--format=mermaid"], ["preview"], ["run"]):
+        assert main([*command, path]) == 0
+        out, err = capsys.readouterr()
+        assert not set("\r\x1b\x9b\u2028\u202e") & set(out + err), command
+
+
+def test_a_file_whose_name_is_no_text(capsys):
+    path = config({**GOOD, "reader": {"name": "fs", "options": {"input": {"dir": "in"}}}})
+    Path("in").mkdir()
+    with open(b"in/\xff\n.jl", "wb") as file:
+        file.write(b"{broken\n")
+    assert main(["run", path, "--report", "report.json"]) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "\\udcff\\n.jl: record 1: " in err
+    assert "/\\udcff\\n.jl: record 1: " in json.loads(Path("report.json").read_text())["error"]
+
+
 def test_a_mistake_of_ours_is_status_1_in_one_line(good, monkeypatch, capsys):
     raising(monkeypatch, KeyError("x"))
     assert main(["run", good]) == 1

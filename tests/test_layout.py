@@ -35,7 +35,7 @@ LAYERS = (
     ("reading",),
     ("runs",),
     ("resuming",),
-    ("books",),
+    ("books", "reporting"),
     ("replaying",),
     ("plan",),
     ("bypass",),
