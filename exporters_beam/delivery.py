@@ -84,6 +84,14 @@ class Delivery:
     def block_bytes(self) -> int:
         return max(4096, min(BLOCK_BYTES, self.bytes_per_file // 8)) if self.bytes_per_file else BLOCK_BYTES
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether two groups might have files of one name."""
+        if self.names is None or not self.names.groups:
+            return False
+        several = bool(self.items_per_file or self.bytes_per_file) and not self.sample
+        return bool(getattr(self.writer, "without_case", "")) or self.names.ambiguous(several)
+
     def name(self, group: tuple[str, ...], number: int) -> str:
         return self.names.name(group, number) if self.names else "<result>"
 

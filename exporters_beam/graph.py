@@ -28,7 +28,7 @@ from exporters_beam.delivery import (
 )
 from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
-from exporters_beam.publishing import PlanFiles, PublishFile
+from exporters_beam.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.reading import RANGE_BYTES, WARNED, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
 from exporters_beam.runs import Run
 from exporters_beam.staging import read_segment
@@ -147,13 +147,19 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
 
 def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: dict[str, Any]) -> tuple[Any, Any]:
     """The files that are made of staged blocks, and the manifest. `booked` is what it counts: tallies, listed units."""
-    delivered = (
+    planned = (
         blocks
         | "GroupBlocks" >> beam.GroupByKey()
         | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
-        | "ByName" >> beam.GroupByKey()
-        | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     )
+    if delivery.ambiguous:
+        planned = (
+            planned
+            | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])
+            | "AllNames" >> beam.GroupByKey()
+            | "CheckNames" >> beam.ParDo(CheckNames(delivery)).with_output_types(tuple[str, bytes])
+        )
+    delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     return delivered, closed(pipeline, run, delivery, {"Files": delivered, **booked})
 
 
@@ -285,6 +291,10 @@ class _Rebalanced(beam.PTransform):
 
 def _same(pair: KeyedBytes) -> KeyedBytes:
     return pair
+
+
+def _planned(file: tuple[str, bytes]) -> tuple[bytes, tuple[str, bytes]]:
+    return b"", file
 
 
 def _booked(value: Any) -> tuple[int, Any]:

@@ -131,6 +131,22 @@ class FileNames:
             stem += f"{number:04d}"
         return self._fill(self._folder, safe, number) + stem + self.mark + self.extension
 
+    def ambiguous(self, several: bool) -> bool:
+        """Whether two groups might have files of one name, as `{groups[0]}{groups[1]}` gives for ab, c and a, bc. `several`
+        says that a group may have several files: then a number stands in their names.
+
+        A group value holds no slash, so that one which has a part of the folder to itself is told by the name. The same
+        is true of one that has the file's name to itself, and of those behind the number where the name has no placeholder.
+        """
+        fields = [[_group_index(field) for field, _ in _placeholders(part)] for part in self._folder.split("/")]
+        told = {found[0] for found in fields if len(found) == 1}
+        named = [_group_index(field) for field, _ in _placeholders(self._name)]
+        used = {index for found in (*fields, named) for index in found}
+        if not named:
+            return not told >= used
+        unknown = [index for index in range(self.groups) if index not in told]
+        return bool(unknown) and (several or len(named) > 1 or unknown != named)
+
     @staticmethod
     def _fill(template: str, safe: list[str], number: int) -> str:
         out = []

@@ -107,8 +107,36 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
     return [Slice(refs[b], 0, refs[b].total, tuple(sorted(chosen[b]))) for b in sorted(chosen)]
 
 
+class CheckNames(beam.DoFn):
+    """All planned files, in one element, once no two groups have files of one name: before anything is delivered."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._without_case = getattr(delivery.writer, "without_case", "")
+
+    def process(self, element: tuple[bytes, Iterable[tuple[str, bytes]]]) -> Iterator[tuple[str, bytes]]:
+        planned = sorted(element[1])
+        before: dict[str, PlannedFile] = {}
+        for name, value in planned:
+            file: PlannedFile = pickle.loads(value)
+            other = before.setdefault(self._key(name), file)
+            if other.group != file.group:
+                groups = " and ".join(repr(list(group)) for group in sorted((other.group, file.group)))
+                names = name if other.name == name else f"{other.name} and {name}"
+                why = "the same file name"
+                if other.name != name:
+                    why = f"file names which {self._without_case} does not tell apart"
+                raise DestinationError(
+                    f"{names}: the groups {groups} would have {why}; nothing was delivered; keep the placeholders of "
+                    "filebase apart, with a slash between them"
+                )
+        yield from planned
+
+    def _key(self, name: str) -> str:
+        return name.casefold() if self._without_case else name
+
+
 class PublishFile(beam.DoFn):
-    """Builds a planned file and has the writer put it in place. Two plans for one name end the export instead."""
+    """Builds a planned file and has the writer put it in place."""
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
         self._delivery, self._run = delivery, run
@@ -124,12 +152,6 @@ class PublishFile(beam.DoFn):
 
     def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[DeliveredFile]:
         planned: list[PlannedFile] = [pickle.loads(value) for value in element[1]]
-        if len({file.group for file in planned}) > 1:
-            groups = " and ".join(repr(list(file.group)) for file in planned[:2])
-            raise DestinationError(
-                f"{element[0]}: the groups {groups} would have the same file name; "
-                "keep their placeholders apart in filebase"
-            )
         file = planned[0]
         if file.name == NAME:
             yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))

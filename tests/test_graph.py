@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import random
 from pathlib import Path
+from typing import ClassVar
 
 import apache_beam as beam
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import exporters_beam
 from exporters_beam import reading, runner, spec
 from exporters_beam.plan import make
+from exporters_beam.writers.fs import FsWriter
 
 from helpers import delivered, hidden, jsonl, sampled, visible, write_gz
 
@@ -187,11 +190,44 @@ def test_nothing_but_the_manifest_is_left_beside_the_files(folder, export, tmp_p
     assert [unit["name"] for unit in manifest["units"]] == sorted(str(p) for p in folder.iterdir())
 
 
-def test_two_groups_with_one_file_name_end_the_export(export, tmp_path):
-    reader = {"name": "memory", "options": {"records": [{"a": "x", "b": "yz"}, {"a": "xy", "b": "z"}]}}
-    with pytest.raises(exporters_beam.DestinationError, match="would have the same file name"):
+SHARED_NAMES = [
+    ([{"a": "x", "b": "yz"}, {"a": "xy", "b": "z"}], "{groups[0]}{groups[1]}", {}, r"\['x', 'yz'\] and \['xy', 'z'\]"),
+    ([{"a": "x-y", "b": "z"}, {"a": "x", "b": "y-z"}], "{groups[0]}-{groups[1]}/p-", {}, r"\['x', 'y-z'\] and \['x-y', 'z'\]"),
+    ([{"a": "x", "b": 1}, {"a": "x", "b": 1}, {"a": "x", "b": "10001"}], "{groups[0]}-{groups[1]}",
+     {"items_per_buffer_write": 1}, r"\['x', '1'\] and \['x', '10001'\]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "filebase", "options", "groups"), SHARED_NAMES)
+def test_two_groups_with_one_file_name_end_the_export_before_anything_is_delivered(
+    rows, filebase, options, groups, export, tmp_path
+):
+    many = [{"a": f"g{n}", "b": n} for n in range(20)]
+    reader = {"name": "memory", "options": {"records": [*many, *rows]}}
+    with pytest.raises(
+        exporters_beam.DestinationError,
+        match=rf"the groups {groups} would have the same file name; nothing was delivered; keep the placeholders",
+    ):
         export(reader, grouper={"name": "file_key", "options": {"keys": ["a", "b"]}},
-               options={"filebase": f"{tmp_path}/out/{{groups[0]}}{{groups[1]}}"})  # fmt: skip
+               options={"filebase": f"{tmp_path}/out/{filebase}", **options})  # fmt: skip
+    assert visible(tmp_path / "out") == {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WithoutCase(FsWriter):
+    """Write files where capital letters and small ones are the same."""
+
+    without_case: ClassVar[str] = "This file system"
+
+
+def test_names_that_a_storage_takes_for_one_end_it_too(tmp_path):
+    config = {
+        "reader": {"name": "memory", "options": {"records": [{"a": "York"}, {"a": "york"}, {"a": "b"}]}},
+        "grouper": {"name": "file_key", "options": {"keys": ["a"]}},
+        "writer": {"name": f"{__name__}:WithoutCase", "options": {"filebase": f"{tmp_path}/out/{{groups[0]}}/p-"}},
+    }
+    with pytest.raises(exporters_beam.DestinationError, match="which This file system does not tell apart"):
+        exporters_beam.run(config)
     assert visible(tmp_path / "out") == {}
 
 

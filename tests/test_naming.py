@@ -90,3 +90,30 @@ def test_groups_that_the_template_does_not_name_never_share_a_file(groups):
 @pytest.mark.parametrize("value", ["ok", "sp ace", "dot.dash-_", "valéncia", "東京", "a+b@c"])
 def test_harmless_values_stay_as_they_are(value):
     assert safe_part(value) == value
+
+
+PARTS = st.text(alphabet="ab-0", min_size=1, max_size=4)
+TEMPLATES = st.lists(
+    st.sampled_from(["a", "-", "/", "{groups[0]}", "{groups[1]}", "{file_number}", "0"]), min_size=1, max_size=6
+).map("".join)
+
+
+@settings(max_examples=400)
+@given(TEMPLATES, st.lists(st.tuples(PARTS, PARTS), min_size=2, max_size=30, unique=True), st.integers(1, 3))
+def test_where_names_are_not_ambiguous_no_two_groups_have_the_same(template, groups, files):
+    try:
+        names = FileNames(template, 2, ".jl")
+    except ConfigError:
+        return
+    if not names.ambiguous(files > 1):
+        found = [names.name(group, number) for group in groups for number in range(files)]
+        assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("filebase", "groups", "several"),
+    [("f-", 1, True), ("f-", 2, True), ("{groups[0]}/f", 1, True), ("{groups[0]}", 1, False), ("f-{groups[0]}.x", 1, False),
+     ("{groups[1]}/{groups[0]}/f_{file_number}", 2, True), ("{groups[0]}/{groups[1]}", 2, False), ("f", 0, True)],
+)  # fmt: skip
+def test_the_usual_names_are_not_ambiguous(filebase, groups, several):
+    assert not FileNames(filebase, groups, ".jl").ambiguous(several)

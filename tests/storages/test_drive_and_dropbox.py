@@ -358,7 +358,7 @@ def test_names_that_are_one_in_dropbox_fail_the_export(dropbox: Place):
         dropbox.put(f"in/{n}.jl", jsonl([{"group": group}]))
     config = {"reader": dropbox.source("in"), "writer": dropbox.writer("out/{groups[0]}-"),
               "grouper": {"name": "file_key", "options": {"keys": ["group"]}}}  # fmt: skip
-    with pytest.raises(exporters_beam.ExportError, match=r"are one file there.*Dropbox does not tell capital letters"):
+    with pytest.raises(exporters_beam.ExportError, match=r"file names which Dropbox does not tell apart; nothing"):
         exporters_beam.run(config)
 
 
