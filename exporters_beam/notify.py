@@ -8,13 +8,18 @@
     accurate       false where that number is not exact
     config         the config with its secrets masked (`ExportSpec.document`)
 
-A notification that cannot be sent is logged as a warning; it never fails an export.
+A notification that cannot be sent is logged as a warning; it never fails an export. It is sent beside the export, each
+notifier in a thread of its own, one event after the other, and delays neither its start nor its work; when the export is over,
+30 seconds at most are waited for all of them.
+
+A notifier may have `check()`, which raises ConfigError before anything starts where it cannot work at all.
 """
 
 from __future__ import annotations
 
 import base64
 import http.client
+import importlib.util
 import ipaddress
 import json
 import logging
@@ -58,8 +63,9 @@ class WebhookNotifier:
 
     The bodies are `{"job_status": "STARTED"}`, `{"job_status": "COMPLETED"}` and `{"job_status": "FAILED", "msg": …,
     "stack_trace": …}`. Anything but success is tried again, ten times within 74 seconds, and then logged as a warning:
-    the export goes on. Redirects are followed with the same body, but never to link-local addresses. Only the host of
-    an address is logged, because addresses of webhooks often hold a key.
+    the export goes on meanwhile, and at its end 30 seconds at most are waited. Redirects are followed with the same body,
+    but never to link-local addresses. Only the host of an address is logged, because addresses of webhooks often hold a
+    key.
 
     Example:
         exporter_options:
@@ -231,7 +237,8 @@ class SesMailNotifier:
     """Mail the team and the clients through Amazon SES when the export starts, is complete, or failed.
 
     Failures are mailed to the team only, with the config, its secrets masked. Team and clients get separate mails.
-    A mail that cannot be sent after ten attempts is logged as a warning: the export goes on. The region is that of
+    A mail that cannot be sent after ten attempts is logged as a warning: the export goes on meanwhile, and at its end 30
+    seconds at most are waited. The region is that of
     the AWS configuration (`AWS_DEFAULT_REGION`), else us-east-1.
 
     Example:
@@ -261,6 +268,11 @@ class SesMailNotifier:
             for at, address in enumerate(getattr(self, name)):
                 if not isinstance(address, Secret) and not _MAIL.fullmatch(address):
                     raise ConfigError(f"{name}[{at}]: {address!r:.200} is no mail address")
+
+    def check(self) -> None:
+        """Raises MissingExtra without boto3 where there is somebody to mail."""
+        if (self.team_mails or self.client_mails) and importlib.util.find_spec("boto3") is None:
+            raise MissingExtra("the notification ses_mail", "ses")
 
     def send(self, event: str, report: Mapping[str, Any]) -> None:
         """Mail everybody concerned. Raises MissingExtra without boto3, and nothing for what goes wrong on the way."""

@@ -50,7 +50,7 @@ def of_error(error: BaseException, text: str) -> Report:
     """The report of a run that ended with an error: what the runner knew of it, or what is known without one."""
     found = getattr(error, "report", None)
     report = found if isinstance(found, Report) else Report("failed", error=text)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) and report.status != "done":
         report = replace(report, status="interrupted", error="")
     if isinstance(error, ConfigError):
         problems = tuple(

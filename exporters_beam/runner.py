@@ -30,6 +30,7 @@ from exporters_beam.runners import DATAFLOW, LOCAL, Options, relative_paths, set
 from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
+from exporters_beam.telling import Telling
 from exporters_beam.variables import hide
 from exporters_beam.worker_process import StandBy, sample_often, stand_by
 
@@ -64,7 +65,9 @@ def run(
     for warning in warnings:
         log.warning(warning)
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    tell(spec, log, "started", Report("started", plan.export_id))
+    telling = Telling(spec, log)
+    telling.check()
+    telling.tell("started", Report("started", plan.export_id))
     far: dict[str, Any] = {"counts": {"read": 0, "written": 0}}
     try:
         plan, done = (plan, finished(plan)) if plan.replays else goes_on_with(plan, log)
@@ -79,7 +82,8 @@ def run(
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
         error.report = failed  # type: ignore[union-attr]
         if isinstance(error, ExportError):
-            tell(spec, log, "failed", failed, hide(traceback.format_exc()))
+            telling.tell("failed", failed, hide(traceback.format_exc()))
+            telling.wait()
         raise
     found = manifest.get("warnings", []) if done is None else []
     for warning in found:
@@ -106,12 +110,13 @@ def run(
                     manifest["counts"]["not_counted"])  # fmt: skip
     if "result" in manifest:
         log.info("%s: %s", "Result", manifest["result"])
-    if spec.stats_manager is not None:
-        try:
-            spec.stats_manager.component.report(report, log)
-        except Exception as error:
-            log.warning("the stats manager failed: %s", error)
-    tell(spec, log, "complete", report)
+    telling.count(report)
+    telling.tell("complete", report)
+    try:
+        telling.wait()
+    except KeyboardInterrupt as interrupt:
+        interrupt.report = report  # type: ignore[attr-defined]
+        raise
     return report
 
 
@@ -140,23 +145,6 @@ def logger_of(spec: ExportSpec) -> logging.Logger:
     return log
 
 
-def tell(spec: ExportSpec, log: logging.Logger, event: str, report: Report, trace: str = "") -> None:
-    """Send an event to every notifier; one that fails is logged and fails nothing else.
-
-    Raises ConfigError where a notifier cannot work at all (a package is missing), before anything starts.
-    """
-    told = {**report.as_dict(), "config": spec.document, **({"stack_trace": trace} if trace else {})}
-    for section in spec.notifications:
-        try:
-            section.component.send(event, told)
-        except ConfigError as error:
-            if event == "started":
-                raise
-            log.warning("the notification %s could not be sent: %s", section.name, error)
-        except Exception as error:
-            log.warning("the notification %s could not be sent: %s", section.name, error)
-
-
 def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
     """Send the end of a job that ran elsewhere to the config's notifiers."""
     plan = make(spec)
@@ -166,7 +154,9 @@ def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
                         manifest=told["manifest"])  # fmt: skip
     else:
         report = Report("failed", plan.export_id, error=text)
-    tell(spec, logger_of(spec), "complete" if good else "failed", report)
+    telling = Telling(spec, logger_of(spec))
+    telling.tell("complete" if good else "failed", report)
+    telling.wait()
 
 
 def put(spec: ExportSpec, pipeline: Any) -> Any:

@@ -35,7 +35,7 @@ LAYERS = (
     ("reading",),
     ("runs",),
     ("resuming",),
-    ("books", "reporting"),
+    ("books", "reporting", "telling"),
     ("replaying",),
     ("plan",),
     ("bypass",),
