@@ -57,6 +57,7 @@ class Option:
     minimum: int | None
     secret: bool
     example: Any
+    null: Any = None
 
     @property
     def required(self) -> bool:
@@ -75,18 +76,20 @@ def option(
     secret: bool = False,
     example: Any = None,
     name: str | None = None,
+    null: Any = None,
 ) -> Any:
     """Declare an option of a component; use it as the default of a keyword-only dataclass field.
 
     `env` names the environment variable that is read where the config does not give the option (an empty variable
     counts as missing). `secret` keeps the value out of every log, report and template. `name` is the option's name in
-    the config where it cannot be a Python name (`from`).
+    the config where it cannot be a Python name (`from`). `null` is what null stands for in the config where that is not "not
+    given": YAML reads the word so.
     """
     unknown = [part for part in type.split("|") if part not in TYPES]
     if unknown:
         raise TypeError(f"option types are {', '.join(TYPES)}; not {unknown[0]!r}")
     metadata = {
-        "option": (help, type, default, env, choices, minimum, secret, example, name),
+        "option": (help, type, default, env, choices, minimum, secret, example, null, name),
     }
     if default is REQUIRED and env is None:
         return field(metadata=metadata, repr=not secret)
@@ -103,8 +106,8 @@ def options_of(component: type) -> tuple[Option, ...]:
     found = []
     for item in fields(component):
         if "option" in item.metadata:
-            help, type_, default, env, choices, minimum, secret, example, name = item.metadata["option"]
-            found.append(Option(name or item.name, help, type_, default, env, choices, minimum, secret, example))
+            help, type_, default, env, choices, minimum, secret, example, null, name = item.metadata["option"]
+            found.append(Option(name or item.name, help, type_, default, env, choices, minimum, secret, example, null))
     return tuple(found)
 
 
@@ -182,6 +185,8 @@ def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, st
             continue
         o = next(o for o in options_of(component) if o.name == (item.metadata["option"][-1] or item.name))
         value = given.get(o.name)
+        if value is None and o.name in given:
+            value = o.null
         if value is None and not (o.required and o.name in given):
             value = environ.get(o.env) if o.env else None
             if value in (None, ""):

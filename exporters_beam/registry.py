@@ -17,13 +17,15 @@ from exporters_beam.errors import ConfigError
 
 @dataclass(frozen=True)
 class Entry:
-    """One component: `target` is "module:Class", `extra` the pip extra it needs, `legacy` its old class paths."""
+    """One component: `target` is "module:Class", `extra` the pip extra it needs, `legacy` its old class paths, and `as_before`
+    options that make it behave like the old component, where it is named by one of them."""
 
     kind: str
     name: str
     target: str
     extra: str | None = None
     legacy: tuple[str, ...] = ()
+    as_before: tuple[tuple[str, Any], ...] = ()
 
 
 _READERS, _FORMATTERS = "exporters.readers", "exporters.export_formatter"
@@ -57,7 +59,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("decompressor", "zstd", "exporters_beam.compressions.zstd:Zstd"),
     Entry("deserializer", "avro", "exporters_beam.formats.avro:AvroDeserializer"),
     Entry("deserializer", "csv", "exporters_beam.formats.csv:CsvDeserializer",
-          legacy=("exporters.deserializers.CSVDeserializer",)),
+          legacy=("exporters.deserializers.CSVDeserializer",),
+          as_before=(("ragged", "null"), ("bare_quotes", "keep"), ("duplicate_names", "last"))),
     Entry("deserializer", "json", "exporters_beam.formats.json:JsonDeserializer"),
     Entry("deserializer", "jsonlines", "exporters_beam.formats.json_lines:JsonLinesDeserializer",
           legacy=("exporters.deserializers.JsonLinesDeserializer",)),

@@ -222,6 +222,8 @@ class _Loading:
         except ConfigError as error:
             self.add(name_path, str(error).removeprefix("name: "))
             return None
+        if name in entry.legacy and entry.as_before and isinstance(options, (Mapping, type(None))):
+            options = {**dict(entry.as_before), **(options or {})}
         made = self.build(component, options, path, options_path)
         return None if made is None else Section(kind, name, entry, made, dict(options or {}), path)
 

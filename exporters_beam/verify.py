@@ -133,15 +133,13 @@ def _deserializer(form: Mapping[str, Any]) -> Any:
     from exporters_beam import registry
     from exporters_beam.options import build
 
-    options = form.get("options") or {}
-    name, given = {
-        "json": ("jsonlines" if options.get("jsonlines", True) and not options.get("pretty_print") else "json", {}),
-        "csv": ("csv", {"delimiter": options.get("delimiter") or ",",
-                        **({} if options.get("show_titles", True) else {"fields": ["first"]})}),
-        "xml": ("xml", {"item_name": options.get("item_name") or "item"}),
-        "parquet": ("parquet", {}),
-        "avro": ("avro", {}),
-    }.get(str(form.get("name")), (None, {}))  # fmt: skip
-    if name is None:
+    name = form.get("name")
+    if name in ("parquet", "avro"):
+        return build(registry.load(registry.find("deserializer", name)), {})
+    if name not in ("json", "csv", "xml"):
         return None
-    return build(registry.load(registry.find("deserializer", name)), given)
+    made = build(registry.load(registry.find("formatter", name)), form.get("options") or {})
+    if name != "json":
+        return made.reads_back
+    lines = "jsonlines" if made.jsonlines and not made.pretty_print else "json"
+    return build(registry.load(registry.find("deserializer", lines)), {})

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import codecs
 import csv
-import io
-import sys
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import compress, repeat
 from types import SimpleNamespace
 from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
@@ -22,6 +21,7 @@ import orjson
 
 from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends
 from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Key, Record
@@ -30,8 +30,6 @@ _dumps = orjson.dumps
 
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
-
-_REFUSES_NUL = sys.version_info < (3, 11)
 
 _UNDECODED = "exporters_beam.undecoded"
 
@@ -46,15 +44,6 @@ def _undecoded(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_UNDECODED, _undecoded)
 
 
-class _Quoted(NamedTuple):
-    """A row that has quotes: its number in the text, where it begins and ends there, and its values."""
-
-    number: int
-    start: int
-    end: int
-    row: list[str]
-
-
 class _Rows(NamedTuple):
     """Whole rows as text. `sound` is false where some of it could not be decoded.
 
@@ -65,7 +54,7 @@ class _Rows(NamedTuple):
     header: tuple[str, ...]
     text: str
     sound: bool
-    quoted: tuple[_Quoted, ...] | None = None
+    quoted: tuple[Quoted, ...] | None = None
 
 
 _Maker = Callable[[Iterable[Any]], list[Record]]
@@ -79,26 +68,24 @@ def _chosen(rows: list[Any], flags: Iterable[Any] | None) -> list[Any]:
     return rows if flags is None else list(compress(rows, flags))
 
 
-class _Border(NamedTuple):
-    """Where behind the last whole row a text can be cut, and how many rows that are not empty stand before.
-
-    `quoted` is what _Rows says, for the text before.
-    """
-
-    end: int
-    found: int
-    quoted: tuple[_Quoted, ...] | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class CsvDeserializer:
     """Read CSV files: the first row names the columns, every further row is a record of text values.
 
-    Quoted values may hold delimiters, doubled quotes and line breaks. Values stay text. A row that is too short has
-    null in the columns it lacks; one that is too long is an error. Of columns with the same name the last counts.
-    Completely empty lines are skipped. A byte-order mark at the beginning is not part of the first name. Text that is
-    not of the `encoding` fails the record it stands in, a quote that is never closed fails the file. Numbers in
-    messages count records: neither the header nor empty lines.
+    Values stay text. Quoted values may hold delimiters, doubled quotes and line breaks. Rows end with a line feed, a
+    carriage return or both. Completely empty lines are skipped. A byte-order mark at the beginning is not part of the
+    first name.
+
+    Files are read as RFC 4180 says. These fail the file: a quote that is never closed; anything but a delimiter or the
+    end of the row behind a closing quote; a quote inside of a value that does not begin with one (`bare_quotes: keep`
+    takes it as text); a name that two columns have; a mark of another encoding. These fail the record: text that is not
+    of the `encoding`, and a row that has fewer or more values than there are columns. `ragged: null` gives null in the
+    columns that a shorter row lacks; `ragged: keep` does so, too, and keeps what a longer row has too much as a list in
+    the field `null`. Numbers in messages count records: neither the header nor empty lines nor comments. Lines count all.
+
+    Where `escapechar` is given, the character behind it is text, in quoted values and others. A value that is the
+    `null_marker`, as it stands in the file, is null; text in quotes never is, so `null_marker: ""` tells an empty value
+    from `""`. A line that begins with `comment` is passed over, but for lines inside of quoted values.
 
     Example:
         deserializer:
@@ -112,44 +99,103 @@ class CsvDeserializer:
 
     delimiter: str = option("the character between values", default=",", example="\t")
     quotechar: str = option('the character around values; "" where nothing is quoted', default='"')
+    escapechar: str = option("the character that takes its meaning from the one behind it", default="", example="\\")
     encoding: str = option("the encoding of the text", default="utf-8", example="windows-1252")
     fields: tuple[str, ...] = option(
         "names of the columns, where the files have no header row", type="str_list", default=()
+    )
+    skip_lines: int = option("lines to pass over at the beginning of each file", type="int", default=0, minimum=0)
+    comment: str = option("how lines begin that are passed over", default="", example="#")
+    null_marker: str | None = option(
+        "what stands for null where it is not quoted", type="str", default=None, example="\\N"
+    )
+    ragged: str = option(
+        "rows that have fewer or more values than there are columns",
+        default="fail", choices=("fail", "null", "keep"), null="null",
+    )  # fmt: skip
+    bare_quotes: str = option(
+        "quotes inside of values that are not quoted: an error, or text", default="fail", choices=("fail", "keep")
+    )
+    empty_lines: str = option(
+        "completely empty lines: passed over, or rows with one empty value", default="skip", choices=("skip", "keep")
+    )
+    duplicate_names: str = option(
+        "columns with the same name: an error, or the last one counts", default="fail", choices=("fail", "last")
     )
     max_record_bytes: int = option(
         "characters that a row may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
     )
 
     def __post_init__(self) -> None:
-        _check_delimiter(self.delimiter, self.quotechar)
+        _check_dialect(self.delimiter, self.quotechar, self.null_marker)
         if self.quotechar and (len(self.quotechar) != 1 or self.quotechar in "\r\n"):
             raise ConfigError(f"quotechar: {self.quotechar!r} is not one character")
+        if self.escapechar:
+            if len(self.escapechar) != 1 or self.escapechar in "\r\n":
+                raise ConfigError(f'escapechar: {self.escapechar!r} is not one character; give one such as "\\\\"')
+            if self.escapechar == self.delimiter:
+                raise ConfigError(f"escapechar: {self.escapechar!r} is the delimiter already")
+            if self.escapechar == self.quotechar:
+                raise ConfigError(
+                    f"escapechar: {self.escapechar!r} is the quote character, which can always be doubled; leave it out"
+                )
+        if self.null_marker and self.comment and self.null_marker.startswith(self.comment):
+            raise ConfigError(f"null_marker: {self.null_marker!r} begins like a comment; give another marker")
+        if self.comment and (self.comment[0] in (self.delimiter, self.quotechar) or _LINE_BREAK(self.comment)):
+            raise ConfigError(
+                f"comment: {self.comment!r} begins like a value or holds a line break; give what comments begin with"
+            )
         try:
             "".encode(self.encoding)
             codecs.getincrementaldecoder(self.encoding)
         except LookupError:
             raise ConfigError(f"encoding: Python knows no encoding of text called {self.encoding!r}") from None
+        if self.duplicate_names == "fail" and (twice := _twice(self.fields)) is not None:
+            raise ConfigError(f"fields: two columns are called {twice!r}; give each a name of its own")
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        return Dialect(
+            self.delimiter, self.quotechar, self.escapechar, self.comment, self.null_marker,
+            self.bare_quotes == "keep", self.empty_lines == "keep",
+        )  # fmt: skip
+
+    @cached_property
+    def _of_header(self) -> Dialect:
+        """Names are never null, and empty lines before them never names."""
+        return replace(self._dialect, null=None, empty_lines=False)
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Rows, int, int]]:
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         header, records, size, rest, sound, start = self.fields, 0, 0, "", True, True
+        lines, skip = 0, self.skip_lines
         while True:
             # Reading as much again as there is keeps the work linear where a single value is very long.
             raw = stream.read(max(PIECE, min(len(rest), self.max_record_bytes)))
+            if not size and start:
+                _check_mark(raw, self.encoding)
             size += len(raw)
             text, decoded = _decoded(decoder, raw)
             sound = sound and decoded
             if start and text:
                 text, start = text.removeprefix("\ufeff"), False
             rest += text
+            if skip:
+                rest, skip = _without_lines(rest, skip, not raw)
+                if skip and not raw and size:
+                    raise SourceError(f"the file ends before {self.skip_lines} lines, which skip_lines passes over")
+                lines = self.skip_lines - skip
+            border = Border(0, 0)
             try:
-                border = self._border(rest, records + bool(header), last=not raw)
-                if border.end and not header:
-                    header, end_of_header = self._header(rest[: border.end])
-                    rest = rest[end_of_header:]
-                    border = self._border(rest, records + bool(header), last=not raw)
-            except csv.Error as error:
-                raise SourceError(f"record {records + 1}: not readable as CSV: {error}") from error
+                if not header and not skip:
+                    header, end = self._header(rest, not raw)
+                    lines, rest = lines + line_ends(rest, end), rest[end:]
+                if header and not skip:
+                    border = self._dialect.border(rest, not raw)
+            except Malformed as error:
+                place = f"record {records + error.before + 1}" if header else "header"
+                line = lines + line_ends(rest, error.at) + 1
+                raise SourceError(f"{place}: {error.in_line(line)}") from None
             end, found = border.end, border.found
             if found and len(rest) > self.max_record_bytes:
                 short, before = self._short_rows(rest[:end])
@@ -161,6 +207,7 @@ class CsvDeserializer:
                 yield _Rows(header, rest[:end], sound, border.quoted), found, size
             if found:
                 records, size, sound = records + found, 0, decoded
+            lines += found if border.quoted == () else line_ends(rest, end)
             rest = rest[end:]
             if len(rest) > self.max_record_bytes:
                 raise too_long("row", "characters", self.max_record_bytes)
@@ -172,9 +219,9 @@ class CsvDeserializer:
         values = self._values(data)
         if values is not None:
             return _records(header)(zip(*[iter(values)] * (len(header) + 1), strict=True))
-        rows = [row for row in self._reader(text) if row]
+        rows = list(self._dialect.texts(text))
         if not sound or {*map(len, rows)} != {len(header)}:
-            return [_record(header, row, sound) for row in rows]
+            return [_record(header, row, sound, self.ragged) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
     def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, _Maker]]:
@@ -213,6 +260,8 @@ class CsvDeserializer:
         header, delimiter, text = data.header, self.delimiter, self._unquoted(data)
         if text is None or len({*header}) < len(header):
             return None
+        if self.null_marker is not None and self.null_marker in data.text:
+            return None
         rows = text.count("\n")
         encoded = text.encode()
         delimiters = (len(_escaped(delimiter)) - len(delimiter.encode())) * (len(header) - 1)
@@ -232,15 +281,20 @@ class CsvDeserializer:
         parts[1::2] = values
         return b"".join(parts)
 
-    def _values(self, data: _Rows) -> list[str] | None:
+    def _values(self, data: _Rows) -> list[Any] | None:
         """All values of plain text, one row after the other and behind each "\n"; None where that is not so simple."""
         width, text = len(data.header), self._unquoted(data)
         values = None if text is None else _split(text, self.delimiter, "\n", text.count("\n"), width)
-        if values is not None:
-            for number, _, _, row in data.quoted or ():
-                at = number * (width + 1)
-                values[at : at + width] = row
-        return values
+        if values is None:
+            return None
+        null = self.null_marker
+        found: list[Any] = values
+        if null is not None and (not null or null in data.text):
+            found = [None if value == null else value for value in values]
+        for number, _, _, row in data.quoted or ():
+            at = number * (width + 1)
+            found[at : at + width] = row
+        return found
 
     def _unquoted(self, data: _Rows) -> str | None:
         """Plain text with rows of empty values in place of those with quotes; None where rows are not plain."""
@@ -255,174 +309,97 @@ class CsvDeserializer:
         return text.replace("\r\n", "\n") if "\r" in text else text
 
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
-        for number, row in enumerate(row for row in self._reader(data.text) if row):
+        for number, row in enumerate(self._dialect.texts(data.text)):
             try:
-                yield number, _record(data.header, row, data.sound), row
+                yield number, _record(data.header, row, data.sound, self.ragged), row
             except RecordError as error:
                 yield number, error, row
 
-    def _reader(self, text: str) -> Any:
-        return self._lines_reader(io.StringIO(text, newline=""))
-
-    def _lines_reader(self, lines: Iterator[str]) -> Any:
-        csv.field_size_limit(sys.maxsize)
-        if not self.quotechar:
-            return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
-        return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quotechar)
-
-    def _border(self, text: str, number: int, last: bool) -> _Border:
-        """The border of a text. `number` is that of its first row, the header being 0; `last` says that nothing follows."""
-        plain = None if last else self._plain_border(text)
-        if plain is not None:
-            return plain
-        return _Border(*self._counted_border(text, number, last))
-
-    def _plain_border(self, text: str) -> _Border | None:
-        """The border of plain text; None where it is not plain, or hard to see."""
-        rows = text[: text.rfind("\n") + 1]
-        if not rows or rows[0] in "\r\n" or "\n\n" in rows or (_REFUSES_NUL and "\0" in rows):
-            return None
-        if "\r" in rows and (rows.count("\r") != rows.count("\r\n") or "\n\r" in rows):
-            return None
-        if "\r" in text[len(rows) : -1]:  # More rows may end there.
-            return None
-        feeds = rows.count("\n")
-        if not self.quotechar or self.quotechar not in rows:
-            return _Border(len(rows), feeds, ())
-        if rows.count(self.quotechar) > feeds:  # Reading them all takes no longer.
-            return None
-        return self._quoted_border(rows)
-
-    def _quoted_border(self, text: str) -> _Border:
-        """The border of plain text in which some rows have quotes. Only these are read."""
-        end, whole = 0, True
-
-        def lines() -> Iterator[str]:
-            nonlocal end, whole
-            while stop := text.find("\n", end) + 1:
-                start, end = end, stop
-                yield text[start:stop]
-            whole = False
-
-        reader = self._lines_reader(lines())
-        quoted: list[_Quoted] = []
-        number, at = 0, text.find(self.quotechar)
-        while at >= 0:
-            start = text.rfind("\n", end, at) + 1 or end
-            number += text.count("\n", end, start)
-            end = start
-            row = next(reader)
-            if not whole:
-                return _Border(start, number, tuple(quoted))
-            quoted.append(_Quoted(number, start, end, row))
-            number, at = number + 1, text.find(self.quotechar, end)
-        return _Border(len(text), number + text.count("\n", end), tuple(quoted))
-
-    @property
-    def _stop(self) -> str:
-        """A line that comes out as a row of its own, or inside an unfinished one."""
-        stop = next(c for c in "012" if c not in (self.delimiter, self.quotechar))
-        return stop + self.delimiter + stop
-
-    def _counted_border(self, text: str, number: int, last: bool) -> tuple[int, int]:
-        """Where the border is, and how many rows that are not empty stand before.
-
-        Most text is judged by counting, which is much faster than reading it.
-        """
-        if last or ("\r" in text and text.count("\r") != text.count("\r\n")):
-            return self._read_border(text, number, last)
-        outside = text if not self.quotechar or self.quotechar not in text else self._outside(text)
-        outside = outside.replace("\r\n", "\n")
-        if not outside or outside[0] == "\n" or "\n\n" in outside:
-            return self._read_border(text, number, last)
-        found = outside.count("\n")
-        if not found:
-            return 0, 0
-        end = text.rindex("\n")
-        if self.quotechar:
-            quotes = text.count(self.quotechar, end)
-            total = text.count(self.quotechar)
-            while (total - quotes) % 2:
-                before = text.rindex("\n", 0, end)
-                quotes += text.count(self.quotechar, before, end)
-                end = before
-        return end + 1, found
-
-    def _outside(self, text: str) -> str:
-        """What stands outside of quoted values, with one quote in place of each; "" where it is not that simple.
-
-        It is simple where every quote that is not doubled follows and precedes a delimiter or the end of a row. Then
-        an odd number of quotes before a place means that it is inside. Otherwise a quote may be part of a value.
-        """
-        quote, delimiter = self.quotechar, self.delimiter
-        parts = text.replace(quote + quote, "").split(quote)
-        outside = quote.join(parts[::2])
-        framed = f"\n{outside}{quote if len(parts) % 2 == 0 else ''}\n"
-        quotes = framed.count(quote)
-        before = framed.count(delimiter + quote) + framed.count("\n" + quote) + framed.count("\r" + quote)
-        behind = framed.count(quote + delimiter) + framed.count(quote + "\n") + framed.count(quote + "\r")
-        return outside if quotes == before == behind else ""
-
-    def _read_border(self, text: str, number: int, last: bool) -> tuple[int, int]:
-        """The same by reading the rows. Raises SourceError where a quoted value never ends."""
-        end = len(text) if last else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
-        consumed, stop = 0, self._stop
-
-        def lines() -> Iterator[str]:
-            nonlocal consumed
-            for line in io.StringIO(text[:end], newline=""):
-                consumed += len(line)
-                yield line
-            yield stop
-
-        border = found = 0
-        before = (0, 0)
-        row: list[str] = []
-        for row in self._lines_reader(lines()):
-            before, border, found = (border, found), consumed, found + (row != [])
-        if last and row != stop.split(self.delimiter):
-            place = f"record {number + before[1]}" if number + before[1] else "header"
-            raise SourceError(f"{place}: a quote opens a value here and is never closed: {cut(row[-1][:-3])}")
-        return before
-
     def _short_rows(self, text: str) -> tuple[int, int]:
-        """Where the first row begins that is too long, or the text ends, and how many rows that are not empty stand before."""
-        consumed = 0
+        """Where the first row begins that is too long, or the text ends, and how many rows that count stand before."""
+        end = found = 0
+        for start, row, end in self._dialect.rows(text):
+            if end - start > self.max_record_bytes + 2:
+                return start, found
+            found += bool(row)
+        return end, found
 
-        def lines() -> Iterator[str]:
-            nonlocal consumed
-            for line in io.StringIO(text, newline=""):
-                consumed += len(line)
-                yield line
-
-        border = found = 0
-        for row in self._lines_reader(lines()):
-            if consumed - border > self.max_record_bytes + 2:
-                return border, found
-            border, found = consumed, found + (row != [])
-        return border, found
-
-    def _header(self, text: str) -> tuple[tuple[str, ...], int]:
-        """The names in the first row of the text that is not empty, and where that row ends."""
-        consumed = 0
-
-        def lines() -> Iterator[str]:
-            nonlocal consumed
-            for line in io.StringIO(text, newline=""):
-                consumed += len(line)
-                yield line
-
-        row: list[str] = next((row for row in self._lines_reader(lines()) if row), [])
+    def _header(self, text: str, last: bool) -> tuple[tuple[str, ...], int]:
+        """The names in the first row that has some, and where it ends; none where it is not whole yet."""
+        row: list[str] = []
+        end = 0
+        for _, names, stop in self._of_header.rows(text, last):
+            row, end = names, stop
+            if row:
+                break
         if any(map(_undecodable, row)):
             raise SourceError(f"the header is not valid {self.encoding}: {cut(self.delimiter.join(row))}")
-        return tuple(row), consumed
+        if any("\0" in name for name in row):
+            raise SourceError(
+                f"the header holds NUL characters: {cut(self.delimiter.join(row))}; if the text is UTF-16, set encoding"
+            )
+        if self.duplicate_names == "fail" and (twice := _twice(row)) is not None:
+            raise SourceError(
+                f"the header has two columns called {cut(twice)}, and records can hold one of them; name the columns with "
+                "fields and pass over the header with skip_lines, or set duplicate_names: last"
+            )
+        return tuple(row), end
 
 
-def _check_delimiter(delimiter: str, quotechar: str) -> None:
+def _check_dialect(delimiter: str, quotechar: str, null_marker: str | None) -> None:
     if len(delimiter) != 1 or delimiter in "\r\n":
         raise ConfigError(f'delimiter: {delimiter!r} is not one character; give one such as "," or "\\t"')
     if delimiter == quotechar:
         raise ConfigError(f"delimiter: {delimiter!r} is the quote character already")
+    if null_marker and (
+        _LINE_BREAK(null_marker) or delimiter in null_marker or (quotechar and quotechar in null_marker)
+    ):
+        raise ConfigError(
+            f"null_marker: {null_marker!r} cannot stand between delimiters: it holds one, a quote or a line break"
+        )
+
+
+_LINE_BREAK = re.compile("[\r\n]").search
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """A name that occurs again."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def _without_lines(text: str, number: int, last: bool) -> tuple[str, int]:
+    """What follows so many lines of a text, and how many are still to be passed over."""
+    at = 0
+    while number and at < len(text):
+        found = LINE_END(text, at)
+        if found is None or (not last and found.end() == len(text) and text[-1] == "\r"):
+            return (text[len(text) :], number - 1) if last else (text[at:], number)
+        at, number = found.end(), number - 1
+    return text[at:], number
+
+
+_BYTE_ORDER_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+)  # fmt: skip
+
+
+def _check_mark(beginning: bytes, encoding: str) -> None:
+    """Raises SourceError where a file begins with the mark of another encoding than it is read in.
+
+    The marks of UTF-16 are letters in other encodings; text of these has no NUL bytes.
+    """
+    for mark, family in _BYTE_ORDER_MARKS:
+        if not beginning.startswith(mark):
+            continue
+        name = codecs.lookup(encoding).name
+        if name.startswith(family):
+            return
+        if family == "utf-8" or name.startswith("utf-") or b"\0" in beginning:
+            raise SourceError(
+                f"the file begins with the mark of {family.upper()}, and is read as {encoding}; set encoding: {family}"
+            )
 
 
 def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
@@ -483,26 +460,45 @@ def _frames(header: tuple[str, ...]) -> list[bytes]:
     return [b"{" + names[0] + b':"', *(b'",' + name + b':"' for name in names[1:]), b'"}']
 
 
-def _record(header: tuple[str, ...], row: list[str], sound: bool) -> Record:
+def _record(header: tuple[str, ...], row: list[Any], sound: bool, ragged: str) -> Record:
     if not sound:
-        for name, value in zip(header, row, strict=False):
-            if _undecodable(value):
+        for name, value in zip((*header, *repeat("", len(row) - len(header))), row, strict=False):
+            if value is not None and _undecodable(value):
                 byte = next(ord(char) - 0xDC00 for char in value if "\udc00" <= char <= "\udcff")
                 raise RecordError(
                     f'the text in the column "{name}" is not of the encoding: byte 0x{byte:02x}: {cut(value)}'
                 )
-    if len(row) > len(header):
-        raise RecordError(f"the row has {len(row)} values for {len(header)} columns: {cut(repr(row))}")
+    if len(row) > len(header) and ragged == "keep" and _SURPLUS not in header:
+        return {**dict(zip(header, row, strict=False)), _SURPLUS: row[len(header) :]}
+    if len(row) > len(header) or (len(row) < len(header) and ragged == "fail"):
+        remedy = _TOO_MANY if len(row) > len(header) else _TOO_FEW
+        raise RecordError(f"the row has {_values_of(row)} for {len(header)} columns: {cut(repr(row))}; {remedy}")
     return dict(zip(header, (*row, *repeat(None, len(header) - len(row))), strict=True))
+
+
+_SURPLUS = "null"
+"""The field that holds what a row has too much, by the name that the old system gave it."""
+
+_TOO_MANY = (
+    f"quote values that hold delimiters, or set ragged: keep, which keeps what is too much in the field {_SURPLUS}"
+)
+_TOO_FEW = "mend the row, or set ragged: null for null in the columns that it lacks"
+
+
+def _values_of(row: list[Any]) -> str:
+    return "1 value" if len(row) == 1 else f"{len(row)} values"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:
     """Write CSV: one row a record, with the columns that `fields` or `schema` names.
 
-    Text stands in double quotes, numbers and True and False do not; what is missing or null is "". Lists and mappings
-    are written as JSON, dates and times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are
-    no columns are left out. Files begin with a row of names unless `show_titles` is false, and end with a line feed.
+    Text stands in double quotes, numbers and True and False do not. Lists and mappings are written as JSON, dates and
+    times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are no columns are left out. Files
+    begin with a row of names unless `show_titles` is false, and end with a line feed.
+
+    What is missing or null is written like empty text, "". With `null_marker` it is written as the marker, without quotes,
+    so that text which is equal to the marker stays text for those who read the file with the same marker.
 
     Example:
         exporter_options:
@@ -523,20 +519,31 @@ class CsvFormat:
     )
     show_titles: bool = option("whether files begin with a row of names", type="bool", default=True)
     delimiter: str = option("the character between values", default=",", example="\t")
+    null_marker: str | None = option(
+        'what null and what is missing are written as; "" without quotes where it is not given',
+        type="str", default=None, example="\\N",
+    )  # fmt: skip
 
     _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+    _null: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        _check_delimiter(self.delimiter, '"')
+        _check_dialect(self.delimiter, '"', self.null_marker)
         properties = self.schema.get("properties")
         if not self.fields and not self.schema:
             raise ConfigError("fields: give the columns here, or a JSON schema whose properties are the columns")
         if not self.fields and not (isinstance(properties, Mapping) and properties):
             raise ConfigError("schema: it has no properties, which would be the columns; give them or `fields`")
         object.__setattr__(self, "_columns", tuple(self.fields) or tuple(sorted(properties or ())))
+        if self.null_marker is not None:
+            _check_marker(self.null_marker, self._columns)
+            object.__setattr__(self, "_null", _Unquoted(self.null_marker))
         try:
             "".join(map(str, self._columns)).encode()
-        except UnicodeEncodeError:
+            (self.null_marker or "").encode()
+        except UnicodeEncodeError as error:
+            if error.object == self.null_marker:
+                raise ConfigError("null_marker: it holds half a surrogate pair, which UTF-8 cannot write") from None
             option_name = "fields" if self.fields else "schema"
             raise ConfigError(f"{option_name}: a name holds half a surrogate pair, which UTF-8 cannot write") from None
 
@@ -561,6 +568,14 @@ class CsvFormat:
         """The columns that the config names, by what it calls them."""
         return tuple((name, Key.of(name, "")) for name in self.fields)
 
+    @property
+    def reads_back(self) -> CsvDeserializer:
+        """What reads the files again."""
+        names = () if self.show_titles else tuple(map(str, self._columns))
+        return CsvDeserializer(
+            delimiter=self.delimiter, fields=names, null_marker=self.null_marker, duplicate_names="last"
+        )
+
     def format(self, record: Record) -> bytes:
         try:
             values = [*map(record.get, self._columns)]
@@ -570,6 +585,8 @@ class CsvFormat:
             values = [
                 v if type(v) in _SIMPLE else _cell(v, name) for v, name in zip(values, self._columns, strict=True)
             ]
+        if self._null is not None and None in values:
+            values = [self._null if v is None else v for v in values]
         try:
             return cast(bytes, _row(self.delimiter)(values))
         except UnicodeEncodeError as error:
@@ -578,6 +595,33 @@ class CsvFormat:
             ) from None
         except ValueError as error:
             raise RecordError(f"the row cannot be written: {error}") from None
+
+
+class _Unquoted:
+    """A text that is written without quotes: the writer of the standard library leaves them out for what is a number."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __float__(self) -> float:
+        return 0.0
+
+
+def _check_marker(marker: str, columns: tuple[str, ...]) -> None:
+    """Raises ConfigError where null could be taken for another value."""
+    if not marker and len(columns) == 1:
+        raise ConfigError("null_marker: a row whose one value is null would be an empty line; give another marker")
+    try:
+        float(marker)
+        number = True
+    except ValueError:
+        number = marker in ("True", "False")
+    if number:
+        raise ConfigError(f"null_marker: {marker!r} is written for a value, too, since numbers stand without quotes; "
+                          'give another one such as "\\N"')  # fmt: skip
 
 
 _SIMPLE = frozenset((str, int, float, bool, type(None)))

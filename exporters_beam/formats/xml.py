@@ -344,6 +344,11 @@ class XmlFormat:
         """A file without records."""
         return self.header + self.footer.lstrip()
 
+    @property
+    def reads_back(self) -> XmlDeserializer:
+        """What reads the files again."""
+        return XmlDeserializer(item_name=self.item_name)
+
     def format(self, record: Record) -> bytes:
         if not isinstance(record, Mapping):
             raise RecordError(f"XML records are mappings, not {cut(record)}")
