@@ -21,6 +21,7 @@ from exporters_beam.books import Books, books_of, forget_input, has_segments, op
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
+from exporters_beam.own_output import refuse_own_output
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import units_of
 from exporters_beam.report import Report, human
@@ -60,6 +61,7 @@ def run(
     log = logger_of(spec)
     begun(plan)
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    refuse_own_output(plan)
     args, decisions = settled(plan, beam_args)
     warnings += [str(decision) for decision in decisions if decision.warning]
     for warning in warnings:
@@ -166,6 +168,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     plan = make(spec)
     for warning in check(spec):
         logger_of(spec).warning(warning)
+    refuse_own_output(plan)
     books = books_of(plan)
     forget_input(books)
     return build(plan, pipeline, Run(plan.export_id, books.staging, books.scratch, books.folder))

@@ -9,6 +9,7 @@ from typing import Any
 from exporters_beam import dataflow, jobs
 from exporters_beam.books import begun, segments_in
 from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.own_output import refuse_own_output
 from exporters_beam.plan import Plan, make
 from exporters_beam.resuming import goes_on_with
 from exporters_beam.runner import check, elsewhere, logger_of, on_flink, told
@@ -49,6 +50,7 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     warnings = [str(decision) for decision in decisions if decision.warning]
     for warning in (*(str(problem) for problem in spec.warnings), *_checked(spec), *warnings):
         log.warning(warning)
+    refuse_own_output(plan)
     plan, done = goes_on_with(plan, log)
     args = settled(plan, beam_args)[0]
     if done is not None:

@@ -35,6 +35,7 @@ LAYERS = (
     ("reading",),
     ("runs",),
     ("resuming",),
+    ("own_output",),
     ("books", "reporting", "telling"),
     ("replaying",),
     ("plan",),

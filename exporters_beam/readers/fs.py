@@ -37,6 +37,8 @@ class FsReader:
     what is no file (pipes, sockets, devices) and links to folders that are not below one that is read. A folder or a
     link that cannot be followed ends the export. A file that has several names (other spellings, links) is read once.
 
+    An export that would read the files that it delivers is refused.
+
     A file that changes while the export runs ends it: size, times and inode are compared before and after each piece
     that is read.
 
@@ -166,6 +168,29 @@ class FsReader:
                               "may be so")  # fmt: skip
         yield Warned(f"input: there is nothing to read at {where}{also}")
 
+    def finds(self, name: str, writer: Any, copied: bool) -> bool:
+        """Whether a file of this name, which a writer of this machine delivers, is read, or would be if it were there."""
+        if getattr(writer, "remote", False):
+            return False
+        real = os.path.realpath(name)
+        for place in self._places():
+            if isinstance(place, str):
+                if os.path.realpath(place) == real:
+                    return True
+                continue
+            root = os.path.join(os.path.realpath(self._folder(place)), "")
+            parts = real[len(root) :].split("/") if real.startswith(root) else [BOOKS]
+            path = os.path.join(self._folder(place), *parts)
+            known = BOOKS not in parts and not any(self._passes_over(place, part) for part in parts)
+            if known and re.search(place.get("pattern") or "", path):
+                return True
+        return False
+
+    def _passes_over(self, place: Mapping[str, Any], name: str) -> bool:
+        if self.include_hidden or (place.get("include_dot_files") and name.startswith(".")):
+            return False
+        return is_hidden(name)
+
     def _walk(self, place: Mapping[str, Any], hidden: Hidden, warnings: list[Warned]) -> Iterator[str]:
         """The paths of all that is below a folder and is no folder. Raises SourceError for what cannot be looked into."""
         wanted = re.compile(place.get("pattern") or "").search
@@ -174,18 +199,13 @@ class FsReader:
             return
         real = os.path.join(os.path.realpath(root), "")
 
-        def passed_over(name: str) -> bool:
-            if self.include_hidden or (place.get("include_dot_files") and name.startswith(".")):
-                return False
-            return is_hidden(name)
-
         for folder, folders, names in os.walk(root, onerror=_cannot_be_read):
             kept = []
             for name in sorted(folders):
                 path = os.path.join(folder, name)
                 if name == BOOKS:
                     continue  # The books of an export that was delivered here.
-                if passed_over(name):
+                if self._passes_over(place, name):
                     hidden.add(name, os.path.join(path, ""))
                 elif os.path.islink(path) and not os.path.join(os.path.realpath(path), "").startswith(real):
                     warnings.append(Warned(f"{shown(path)}: passed over, since it is a link to a folder; give "
@@ -197,7 +217,7 @@ class FsReader:
                 path = os.path.join(folder, name)
                 if not wanted(path):
                     continue
-                if passed_over(name):
+                if self._passes_over(place, name):
                     hidden.add(name, path)
                 else:
                     yield path

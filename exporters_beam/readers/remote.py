@@ -12,7 +12,7 @@ from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.options import option
 from exporters_beam.passed_over import Hidden, is_hidden
 from exporters_beam.records import Unit, Warned
-from exporters_beam.storages import ATTEMPTS, Connected, StorageError, Stored
+from exporters_beam.storages import ATTEMPTS, Connected, Storage, StorageError, Stored, is_bookkeeping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,21 @@ class RemoteReader(Connected):
             raise SourceError(f"option {name}: {text}; give allow_empty: true if that may be so")
         yield Warned(f"{name}: {text}; nothing is read")
 
+    def finds(self, name: str, writer: Any, copied: bool) -> bool:
+        """Whether an object of this name (a URL), which a writer delivers, is read, or would be if it were there. A copy has a
+        name that the pattern fits."""
+        if not getattr(writer, "remote", False) or not _same_place(self.storage, writer.storage):
+            return False
+        found = self.storage.name(name)
+        if found is None or is_bookkeeping(found):
+            return False
+        try:
+            places = [place for place in self.places() if self.covers(place, found)]
+        except (StorageError, SourceError):
+            return False  # It is told when the input is listed.
+        fits = copied or re.search(self.pattern or "", found) is not None
+        return fits and any(self.include_hidden or not is_hidden(behind(place, found)) for place in places)
+
     def folder(self) -> str:
         """The folder, with a slash at its end, that everything is in: names below it are distinct."""
         places = sorted(self.places())
@@ -150,6 +165,12 @@ def behind(place: str, name: str) -> str:
     place, name = place.removeprefix("./").lstrip("/"), name.removeprefix("./").lstrip("/")
     left = name[len(place) :] if name.lower().startswith(place.lower()) else name
     return left if not place or place.endswith("/") else f"{left.partition('/')[1]}{left.partition('/')[2]}"
+
+
+def _same_place(one: Storage, other: Storage) -> bool:
+    """Whether two storages are the same bucket, share or server."""
+    hosts = [getattr(storage, "host", None) for storage in (one, other)]
+    return one.url("") == other.url("") and hosts[0] == hosts[1]
 
 
 def _is_folder(found: Stored) -> bool:

@@ -73,7 +73,7 @@ def test_no_record_is_dropped_for_a_value_that_says_nothing(
     for name, half in (("a", records[:15]), ("b", records[15:])):
         (tmp_path / f"{name}.jl").write_text("".join(json.dumps(record) + "\n" for record in half))
     report = export(
-        {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r".*\.jl"}}},
+        {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r"\.jl$"}}},
         filter_before={"name": "dupe", "options": {"key_field": "k"}},
         workers=workers,
     )
