@@ -501,7 +501,7 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from exporters_beam.verify import verify
+    from exporters_beam.verify import beside, verify
 
     status = DONE
     writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
@@ -516,6 +516,8 @@ def _verify(args: argparse.Namespace) -> int:
         for text in wrong:
             _print_error(f"error: {text}")
             status = status or FAILED
+        for text in beside(manifest, told, args.manifests, storage):
+            _print_error(f"warning: {text}")
         if not wrong:
             _print(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
     return status

@@ -13,6 +13,7 @@ import apache_beam as beam
 from exporters_beam.books import Books, sweep
 from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
+from exporters_beam.leftovers import Entry, former, left_behind, remove
 from exporters_beam.letters import FILE, NAME
 from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.publishing import PublishFile
@@ -79,7 +80,10 @@ class WriteManifest(beam.DoFn):
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
-        manifest = self._manifest(tallies, files, letters, list(warned))
+        before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.names, self._run.export_id)
+        left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
+        warned.update(dict.fromkeys([unread, *told] if unread else told))
+        manifest = self._manifest(tallies, files, letters, list(warned), left)
         self._check(manifest["counts"], files, letters)
         if self._delivery.md5 and files:
             self._checksums(files)
@@ -94,6 +98,7 @@ class WriteManifest(beam.DoFn):
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
+        remove(self._delivery.writer, left)
         if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
             os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
         if self._run.sweeps:
@@ -106,6 +111,7 @@ class WriteManifest(beam.DoFn):
         files: list[DeliveredFile],
         letters: DeliveredFile | None,
         warned: list[str],
+        left: list[Entry],
     ) -> dict[str, Any]:
         counts = total_of(tallies)
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
@@ -115,6 +121,7 @@ class WriteManifest(beam.DoFn):
             "export": self._run.export_id,
             **dict(self._run.about),
             "format": dict(self._delivery.told),
+            **({"filebase": self._delivery.names.filebase} if self._delivery.names else {}),
             "limit": self._delivery.limit,
             "sample": self._delivery.sample,
             "counts": counts,
@@ -127,6 +134,8 @@ class WriteManifest(beam.DoFn):
         manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
         manifest["units"] = [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()]
         manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
+        if left:
+            manifest["left"] = [dict(entry) for entry in left]
         return {**manifest, "checksum": manifest_checksum(manifest)}
 
     def _empty_file(self) -> DeliveredFile:

@@ -58,6 +58,7 @@ class Option:
     secret: bool
     example: Any
     null: Any = None
+    identity: bool = True
 
     @property
     def required(self) -> bool:
@@ -75,13 +76,15 @@ def option(
     minimum: int | None = None,
     secret: bool = False,
     example: Any = None,
+    identity: bool = True,
     name: str | None = None,
     null: Any = None,
 ) -> Any:
     """Declare an option of a component; use it as the default of a keyword-only dataclass field.
 
     `env` names the environment variable that is read where the config does not give the option (an empty variable
-    counts as missing). `secret` keeps the value out of every log, report and template. `name` is the option's name in
+    counts as missing). `secret` keeps the value out of every log, report and template. With `identity` false another value
+    makes no other export: `--resume` goes on, and the run before is the run before. `name` is the option's name in
     the config where it cannot be a Python name (`from`). `null` is what null stands for in the config where that is not "not
     given": YAML reads the word so.
     """
@@ -89,7 +92,7 @@ def option(
     if unknown:
         raise TypeError(f"option types are {', '.join(TYPES)}; not {unknown[0]!r}")
     metadata = {
-        "option": (help, type, default, env, choices, minimum, secret, example, null, name),
+        "option": (help, type, default, env, choices, minimum, secret, example, null, identity, name),
     }
     if default is REQUIRED and env is None:
         return field(metadata=metadata, repr=not secret)
@@ -106,8 +109,8 @@ def options_of(component: type) -> tuple[Option, ...]:
     found = []
     for item in fields(component):
         if "option" in item.metadata:
-            help, type_, default, env, choices, minimum, secret, example, null, name = item.metadata["option"]
-            found.append(Option(name or item.name, help, type_, default, env, choices, minimum, secret, example, null))
+            *declared, name = item.metadata["option"]
+            found.append(Option(name or item.name, *declared))
     return tuple(found)
 
 

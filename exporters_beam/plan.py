@@ -414,9 +414,11 @@ def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
 def _without_secrets(section: Section) -> dict[str, Any]:
     """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
+    told = {o.name for o in options_of(type(section.component)) if o.identity}
     return {
         name: value if name not in secret or isinstance(value, Secret) or value is None else "***"
         for name, value in section.options.items()
+        if name in told
     }
 
 

@@ -29,6 +29,7 @@ from exporters_beam.books import (
     unfinished,
 )
 from exporters_beam.errors import ConfigError, DestinationError
+from exporters_beam.leftovers import remove
 from exporters_beam.listing import listed_before, some
 from exporters_beam.plan import Plan, make
 from exporters_beam.records import Unit
@@ -64,6 +65,9 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, dict[str, Any] 
     if undone:
         log.warning("--resume: the export was complete, and since then %s; it is made again", some(undone))
         return _from_the_start(plan), None
+    remove(
+        reveal(plan.writer), done.get("left", ())
+    )  # What was killed before it came to that, or was not asked for then.
     return plan, done
 
 

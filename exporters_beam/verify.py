@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, BinaryIO
 
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
+from exporters_beam.leftovers import ADVICE, known_beside, strangers
+from exporters_beam.listing import some
 from exporters_beam.manifest import manifest_checksum, unbalanced
-from exporters_beam.storages import Storage, is_url, of_url
+from exporters_beam.storages import NotThere, Storage, is_url, of_url
 
 LETTERS = {"name": "json", "options": {}, "compression": "none"}
 """The format of dead letters."""
@@ -46,6 +49,40 @@ def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], di
         except ExportError as error:
             wrong.append(f"{file['name']}: {error}")
     return wrong, told
+
+
+def beside(
+    manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None
+) -> Iterator[str]:
+    """What stands beside the files of a manifest and is no file of its own: sentences, which make nothing wrong.
+
+    Files of the other `manifests`, and of those in the same books, are known.
+    """
+    left = [entry["name"] for entry in told.get("left", ())]
+    first = next((name for name in (*(file["name"] for file in told["files"]), *left)), "")
+    try:
+        there = None
+        if is_url(first):
+            there = storage if storage is not None and storage.name(first) is not None else of_url(first)[0]
+        still = [name for name in left if _stands(there, name)]
+        found = strangers(told, known_beside(manifest, manifests), there)
+    except (ExportError, OSError) as error:
+        yield f"{manifest}: whether other files stand beside those it lists is not known: {error}"
+        return
+    if still:
+        yield f"{manifest}: files of runs before are no part of it: {some(still)}; {ADVICE}"
+    if found:
+        yield f"{manifest}: files beside those it lists stand in no manifest: {some(found)}"
+
+
+def _stands(storage: Storage | None, name: str) -> bool:
+    if storage is None:
+        return os.path.lexists(name)
+    try:
+        storage.stat(storage.name(name) or "")
+    except NotThere:
+        return False
+    return True
 
 
 def _opened(storage: Storage | None, name: str) -> BinaryIO:

@@ -44,6 +44,7 @@ LAYERS = (
     ("schema",),
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
     ("storages",),
+    ("leftovers",),
     ("listing",),
     ("letters", "manifest", "parameters", "variables", "staging"),
     ("worker_process",),

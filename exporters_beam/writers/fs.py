@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
@@ -45,6 +47,30 @@ class FsWriter(FileWriterOptions):
             os.replace(half_built, file.name)
             sync_folder(folder or ".")
         return DeliveredFile(file.name, file.group, file.records, measured.size, measured.md5())
+
+    def left(self, file: Mapping[str, Any]) -> str:
+        """Whether a file of a run before is there `as delivered`, or `changed`; "" where it is gone."""
+        with destination("cannot look at", file["name"]):
+            if not os.path.lexists(file["name"]):
+                return ""
+            found = os.lstat(file["name"])
+            if not stat.S_ISREG(found.st_mode) or found.st_size != file["bytes"]:
+                return "changed"
+            measured = Measured(None)
+            with open(file["name"], "rb") as content:
+                while data := content.read(1 << 20):
+                    measured.write(data)
+        return "as delivered" if measured.md5() == file["md5"] else "changed"
+
+    def remove(self, name: str) -> None:
+        """Remove a delivered file, and the folders in which there is nothing then. Raises DestinationError."""
+        with destination("cannot remove", name):
+            os.remove(name)
+        with suppress(OSError):
+            folder = os.path.dirname(name)
+            while folder:
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
 
     def check(self, file: DeliveredFile) -> None:
         """`check_consistency`: the file is there and has its size. Raises DestinationError."""

@@ -42,6 +42,9 @@ class FileWriterOptions(WriterOptions):
         "also deliver md5checksum.md5 with the checksum of every file", type="bool", default=False
     )
 
+    replace: bool = option("remove the files of the run before that this run has not made, when its own stand; without it "
+                           "a warning names them", type="bool", default=False, identity=False)  # fmt: skip
+
     def __post_init__(self) -> None:
         if not self.filebase:
             raise ConfigError("filebase: it is empty; give a folder and a name, e.g. out/part-")

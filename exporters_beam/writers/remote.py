@@ -10,13 +10,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO, ClassVar, cast
+from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.errors import DestinationError
 from exporters_beam.naming import FileNames
 from exporters_beam.records import DeliveredFile, PlannedFile
 from exporters_beam.staging import destination
-from exporters_beam.storages import ATTEMPTS, Connected, Content, StorageError
+from exporters_beam.storages import ATTEMPTS, Connected, Content, NotThere, StorageError
 from exporters_beam.writers.fs import Measured
 from exporters_beam.writers.options import FileWriterOptions
 
@@ -91,6 +91,44 @@ class RemoteWriter(Connected, FileWriterOptions):
             raise DestinationError(f"check_consistency: {file.name} has {total} records in its metadata; "
                                    f"{file.records} were delivered")  # fmt: skip
 
+    def left(self, file: Mapping[str, Any]) -> str:
+        """Whether a file of a run before is there `as delivered`, or `changed`; "" where it is gone. Raises DestinationError.
+
+        Where the storage does not know the MD5 of what it has, that is read.
+        """
+        with destination("cannot look at", file["name"]):
+            try:
+                found = self.storage.stat(self.storage.name(file["name"]) or "")
+            except NotThere:
+                return ""
+            if found.size != file["bytes"]:
+                return "changed"
+            md5 = found.md5
+            if not md5:
+                measured = Measured(None)
+                with self.storage.open(found) as content:
+                    while data := content.read(1 << 20):
+                        measured.write(data)
+                md5 = measured.md5()
+        return "as delivered" if md5 == file["md5"] else "changed"
+
+    def remove(self, name: str) -> None:
+        """Remove a delivered file. Raises DestinationError."""
+        with destination("cannot remove", name):
+            self.storage.delete(self.storage.name(name) or "")
+
+    def former(self, names: FileNames, export_id: str) -> bytes:
+        """The manifest that a run before has put beside what it delivered; nothing where there is none."""
+        try:
+            with self.storage.open(self.storage.stat(self.key(self._manifest(names, export_id)))) as file:
+                return file.read()
+        except NotThere:
+            return b""
+
+    def _manifest(self, names: FileNames, export_id: str) -> str:
+        root = "" if names.root == "." else f"{names.root.rstrip('/')}/"
+        return f"{root}.exporters/{export_id}/manifest.json"
+
     def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
         """Put the manifest beside what was delivered: the last thing, which says that all is there."""
         seen: dict[str, str] = {}
@@ -101,8 +139,7 @@ class RemoteWriter(Connected, FileWriterOptions):
                     f"option filebase: {other} and {file['name']} are one file there, and only one of them was kept: "
                     f"{self.without_case} does not tell capital letters from small ones"
                 )
-        root = "" if names.root == "." else f"{names.root.rstrip('/')}/"
-        self.put(f"{root}.exporters/{export_id}/manifest.json", manifest)
+        self.put(self._manifest(names, export_id), manifest)
 
     def put(self, name: str, data: bytes) -> None:
         """Put a small file in place."""

@@ -96,6 +96,35 @@ def test_delivered_again_after_it_was_read(place: Place, tmp_path):
 
 
 @every
+def test_files_of_the_run_before_are_told_and_replaced(place: Place, tmp_path, capsys):
+    for books in (True, False):  # On this machine, and on another one, which has only what stands in the storage.
+        source = tmp_path / "in.jl"
+        source.write_bytes(jsonl([{"g": "a"}, {"g": "b"}, {"g": "c"}]))
+        config = {
+            "reader": {"name": "fs", "options": {"input": str(source)}},
+            "writer": place.writer("out/{groups[0]}-"),
+            "grouper": {"name": "file_key", "options": {"keys": ["g"]}},
+        }
+        before = exporters_beam.run(config)
+        if not books:
+            shutil.rmtree(Path(before.manifest).parent)
+        source.write_bytes(jsonl([{"g": "a"}]))
+        report = exporters_beam.run(config)
+        (warning,) = report.warnings
+        assert place.storage().url("out/b-0000.jl.gz") in warning or "out/b-" in warning
+        config["writer"]["options"]["replace"] = True
+        assert exporters_beam.run(config).warnings == ()
+        (left,) = [found.name for found in place.storage().names("out/") if not isinstance(found, Warned)]
+        assert left.startswith("out/a-")
+        place.put("out/stranger-0000.jl.gz", b"")
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        capsys.readouterr()
+        assert main(["verify", report.manifest, "--config", str(tmp_path / "config.yaml")]) == 0
+        assert place.storage().url("out/stranger-0000.jl.gz") in capsys.readouterr().err
+        place.storage().delete("out/stranger-0000.jl.gz")
+
+
+@every
 def test_an_object_is_entered_at_any_byte(place: Place):
     data = bytes(range(256)) * 20_000
     place.put("in/data", data)
