@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ _DEEPEST = 400
 _HOPELESS = 100_000
 """How deep elements may nest anywhere: the parser keeps those that are open, about 200 bytes for each."""
 
+_MARK = "exporters-beam"
+"""The instruction before the root of documents that the XML format writes."""
+
+_CALLED = "name"
+"""The instruction inside of an element that holds the name of the field, where the element has another one."""
+
+_TEXT = "text alone"
+
 _Found = list["Record | tuple[RecordError, Any]"]
 
 
@@ -37,11 +46,17 @@ _Found = list["Record | tuple[RecordError, Any]"]
 class XmlDeserializer:
     """Read XML files: every element called `item_name` directly below the root is a record.
 
-    Files that the XML format wrote come back as they were, by the `type` attributes of their elements (int, float,
-    bool, null, str, list, dict, number) and the `name` attributes of elements called `key`. Without a type an element
-    that holds text alone is that text, exactly; one that holds elements is a mapping, in which a name that occurs
-    more than once holds a list. Other attributes become keys with an @ before the name, text beside elements or
-    attributes the key `#text`. Prefixes stay part of names, comments are left out.
+    An element that holds text alone is that text, exactly; one that holds elements is a mapping, in which a name that
+    occurs more than once holds a list. Elements named in `lists` always give lists: `line` wherever it stands,
+    `lines/line` or `/line` from the record on. Attributes become keys with an @ before the name, text beside elements or
+    attributes the key `#text`. Prefixes stay part of names; comments and processing instructions are left out.
+
+    Files that the format `xml` wrote say so before their root, and come back as they were: there the attribute `type` says
+    what an element is (int, float, bool, null, str, list, dict, number), and names that XML does not allow are known again.
+    In other documents `type` is an attribute like any other, unless `types: read` asks for it: for files of others who
+    write the same types. With `types: ignore` it is one everywhere. Files of exporters 0.6.18 and of earlier versions are
+    known by their first lines and a type in each element where their names are the usual ones, `root` and `item`; where
+    they are not, `types: read` is needed.
 
     Declarations of entities are refused, external documents are never read. A record whose elements nest more than 400
     deep is an error; 100,000 deep, anywhere in the document, end its reading. Numbers in messages count records.
@@ -51,11 +66,19 @@ class XmlDeserializer:
           name: xml
           options:
             item_name: product
+            lists: [tag]
     """
 
     kind: ClassVar[str] = "deserializer"
 
     item_name: str = option("the name of the elements that are records", default="item", example="product")
+    lists: tuple[str, ...] = option(
+        "elements that are always lists, also where one stands alone", type="str_list", default=(), example=["tag"]
+    )
+    types: str = option(
+        "whether attributes called type say what elements are: in files of the format xml, everywhere, or nowhere",
+        default="auto", choices=("auto", "read", "ignore"),
+    )  # fmt: skip
     max_record_bytes: int = option(
         "bytes that an element may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
     )
@@ -63,16 +86,24 @@ class XmlDeserializer:
     def __post_init__(self) -> None:
         if not self.item_name:
             raise ConfigError("item_name: give the name of the elements that are records")
+        for path in self.lists:
+            for name in path.removeprefix("/").split("/"):
+                if not all(map(_is_name, name.split(":"))):
+                    raise ConfigError(
+                        f"lists: {path!r} names no element; give names of elements, or paths such as lines/line"
+                    )
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Found, int, int]]:
-        document = _Document(self.item_name, self.max_record_bytes)
+        document = _Document(self.item_name, self.max_record_bytes, self.types, self.lists)
         last = False
         while not last:
             # The parser begins an unfinished token again: with as much again as there is, the work stays linear.
             piece = stream.read(max(PIECE, min(document.unfinished, self.max_record_bytes)))
             last = not piece
-            if last and not document.size:
-                return
+            if not document.size:
+                if last:
+                    return
+                document.begin(piece)
             document.feed(piece, last)
             yield from document.taken(last)
         document.check()
@@ -90,23 +121,44 @@ class XmlDeserializer:
                 yield number, found, found
 
 
+_FIRST_LINES = b'<?xml version="1.0" encoding="UTF-8"?>\n<root>\n<item>'
+_TAGS = re.compile(rb"<[^/?!][^>]*>").findall
+_TYPED = re.compile(rb'<[^ <>"=]+ type="(?:int|float|bool|null|str|list|dict|number)"(?: name="[^"]*")?>').fullmatch
+_ZEROS = re.compile(rb'type="(?:int|float|number)"[^>]*>-?0[0-9]').search
+
+
+def _written_before(beginning: bytes) -> bool:
+    """Whether a document begins as the format and the old system wrote it: a record a line, and a type in each element."""
+    if not beginning.startswith(_FIRST_LINES):
+        return False
+    _, _, *lines, _ = beginning.split(b"\n")
+    records = b"".join(line.removeprefix(b"<item>").removesuffix(b"</item>") for line in lines if line != b"</root>")
+    tags = _TAGS(records)
+    return bool(tags) and all(map(_TYPED, tags)) and not _ZEROS(records)
+
+
 class _Element:
     """An element that is not closed yet."""
 
-    __slots__ = ("attributes", "children", "name", "text")
+    __slots__ = ("attributes", "called", "children", "lists", "name", "text")
 
     def __init__(self, name: str, attributes: dict[str, str]) -> None:
         self.name, self.attributes = name, attributes
+        self.called: str | None = None  # what the field is called, where that is not the name
         self.children: list[tuple[str, Any]] = []
+        self.lists: set[str] = set()  # names of children that are lists even if there is one
         self.text: list[str] = []
 
 
 class _Document:
     """Turns what the parser reports into records, and cuts chunks where records end."""
 
-    def __init__(self, item_name: str, limit: int) -> None:
+    def __init__(self, item_name: str, limit: int, types: str, lists: tuple[str, ...]) -> None:
         self.size = self._begin = 0
-        self._item, self._limit = item_name, limit
+        self._item, self._limit, self._types = item_name, limit, types
+        self._own, self._typed = types == "read", types == "read"
+        self._lists = frozenset(name for name in lists if "/" not in name)
+        self._paths = frozenset(tuple(path.removeprefix("/").split("/")) for path in lists if "/" in path)
         self._depth, self._too_deep, self._taken, self._count, self._others = 0, 0, 0, 0, ""
         self._open: list[_Element] = []
         self._error: RecordError | None = None
@@ -117,8 +169,14 @@ class _Document:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
+        parser.ProcessingInstructionHandler = self._instruction
         parser.EntityDeclHandler = self._entity
         parser.SkippedEntityHandler = self._skipped
+
+    def begin(self, piece: bytes) -> None:
+        """Looks at the first piece: documents that were written before there was an instruction do not say whose they are."""
+        if self._types == "auto" and _written_before(piece):
+            self._own = self._typed = True
 
     def feed(self, piece: bytes, last: bool) -> None:
         try:
@@ -151,7 +209,7 @@ class _Document:
     def check(self) -> None:
         if not self._count and self._others:
             raise SourceError(
-                f"no element is called {self._item!r} directly below the root, but {self._others!r}; set item_name"
+                f"no element is called {self._item!r} directly below the root, but {self._others}; set item_name"
             )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -162,16 +220,36 @@ class _Document:
             self._too_deep += 1
             self._error = self._error or RecordError(f"elements are nested more than {_DEEPEST} deep")
         elif self._open:
-            self._open.append(_Element(name, attributes))
+            element = _Element(name, attributes)
+            if name == "key" and self._own:
+                element.called = attributes.pop("name", None)
+            self._open.append(element)
         elif self._depth == 2 and name == self._item:
             self._begin = self._parser.CurrentByteIndex
             self._open.append(_Element(name, attributes))
         elif self._depth == 2:
-            self._others = name
+            self._others = repr(name)
 
     def _text(self, text: str) -> None:
         if self._open:
             self._open[-1].text.append(text)
+        elif not self._others and self._depth == 1 and not text.isspace():
+            self._others = _TEXT
+
+    def _instruction(self, target: str, data: str) -> None:
+        """The format says with one that the document is its own, and with others what fields are called."""
+        if target == _MARK and not self._depth:
+            self._own = True
+            self._typed = self._types != "ignore"
+        elif target == _CALLED and self._own and self._open and not self._too_deep:
+            try:
+                name = json.loads(data)
+            except ValueError:
+                name = None
+            if not isinstance(name, str):
+                self._error = self._error or RecordError(f"the instruction {_CALLED} holds no name: {cut(data)}")
+            else:
+                self._open[-1].called = name
 
     def _end(self, name: str) -> None:
         self._depth -= 1
@@ -183,11 +261,13 @@ class _Document:
         element = self._open.pop()
         if self._open:
             try:
-                value = _value(element)
+                value = _value(element) if self._typed else _mapping(element)
             except RecordError as error:
                 self._error, value = self._error or error, "".join(element.text)
-            key = element.attributes.get("name", name) if name == "key" else name
+            key = name if element.called is None else element.called
             self._open[-1].children.append((key, value))
+            if (self._lists or self._paths) and self._is_list(name) and type(value) is not list:
+                self._open[-1].lists.add(key)
             return
         end = self._parser.CurrentByteIndex
         if end - self._begin > self._limit:
@@ -204,6 +284,10 @@ class _Document:
             self._chunks.append((self._records, len(self._records), end - self._taken))
             self._records, self._taken = [], end
 
+    def _is_list(self, name: str) -> bool:
+        """Whether the element of this name that has just ended is to be a list."""
+        return name in self._lists or (*(element.name for element in self._open[1:]), name) in self._paths
+
     def _skipped(self, name: str, _: Any) -> None:
         raise SourceError(f"record {self._count + 1}: the entity {cut(name)!r} is not declared in the document")
 
@@ -214,17 +298,16 @@ class _Document:
 def _value(element: _Element) -> Any:
     """What an element below a record stands for. Raises RecordError where its text is not of its type.
 
-    A type counts only on elements that look as if the XML format had written them: in other documents it may mean
-    something else, and is an attribute like any other.
+    A type counts only on elements that look as if the XML format had written them.
     """
     kind = element.attributes.get("type")
-    if kind not in _TYPES or len(element.attributes) - (element.name == "key" and "name" in element.attributes) > 1:
+    if kind not in _TYPES or len(element.attributes) > 1:
         return _mapping(element)
     text = "".join(element.text)
     if kind == "list" or kind == "dict":
         if text and not text.isspace():
             return _mapping(element)
-        return [value for _, value in element.children] if kind == "list" else _grouped(element.children)
+        return [value for _, value in element.children] if kind == "list" else _grouped(element.children, element.lists)
     if element.children or (kind == "null" and text):
         return _mapping(element)
     try:
@@ -235,27 +318,23 @@ def _value(element: _Element) -> Any:
 
 def _mapping(element: _Element) -> Any:
     """An element without a type, or a record: a mapping, or its text if it has neither members nor attributes."""
-    own = [
-        (f"@{name}", value)
-        for name, value in element.attributes.items()
-        if not (name == "name" and element.name == "key")
-    ]
+    own = [(f"@{name}", value) for name, value in element.attributes.items()]
     text = "".join(element.text)
     if not own and not element.children:
         return text
     if text and not text.isspace():
-        return _grouped([*own, *element.children, ("#text", text)])
-    return _grouped(own + element.children)
+        return _grouped([*own, *element.children, ("#text", text)], element.lists)
+    return _grouped(own + element.children, element.lists)
 
 
-def _grouped(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping of the members; the values of a name that occurs more than once become one list."""
+def _grouped(members: list[tuple[str, Any]], lists: set[str]) -> dict[str, Any]:
+    """A mapping of the members; the values of a name that occurs more than once, or is in `lists`, become one list."""
     found = dict(members)
-    if len(found) < len(members):
+    if len(found) < len(members) or lists:
         several: dict[str, list[Any]] = {name: [] for name in found}
         for name, value in members:
             several[name].append(value)
-        return {name: values if len(values) > 1 else values[0] for name, values in several.items()}
+        return {name: values if len(values) > 1 or name in lists else values[0] for name, values in several.items()}
     return found
 
 
@@ -289,11 +368,14 @@ class XmlFormat:
 
     Fields become elements in the order of the record, with those in `fields_order` first; mappings and lists nest, the
     members of lists are called `item`. Each element says its type (int, float, bool, null, str, list, dict, number)
-    unless `attr_type` is false. Booleans are `true` and `false`, dates and times ISO 8601 text, bytes base64 text.
+    unless `attr_type` is false: then null, empty text and empty mappings and lists look alike, and all is text. Booleans
+    are `true` and `false`, dates and times ISO 8601 text, bytes base64 text.
 
-    Field names that XML does not allow are changed: `a b` becomes `a_b`, `1` becomes `n1`, and any other name stands in
-    the attribute `name` of an element called `key`. Characters that XML does not allow, which are most control
-    characters, fail the record.
+    Field names that XML does not allow are changed: `a b` becomes `a_b`, `1` becomes `n1`, and an instruction at the end of
+    the element holds the name that was (`<?name "a b"?>`); any other name stands in the attribute `name` of an element called
+    `key`. Before the root the instruction `<?exporters-beam?>` tells the deserializer `xml` to read types and names; others
+    pass over it. So what is read back is what was written. Characters that XML does not allow, which are most control
+    characters, fail the record, in names and in values.
 
     Example:
         exporter_options:
@@ -333,7 +415,7 @@ class XmlFormat:
     @property
     def header(self) -> bytes:
         first = f"{self.xml_header}\n" if self.xml_header else ""
-        return f"{first}<{self.root_name}>\n".encode()
+        return f"{first}<?{_MARK} types?>\n<{self.root_name}>\n".encode()
 
     @property
     def footer(self) -> bytes:
@@ -374,8 +456,10 @@ class XmlFormat:
 
     def _members(self, mapping: Mapping[Any, Any], out: list[str]) -> None:
         for key, value in mapping.items():
-            name, attribute = _named(key if isinstance(key, str) else _key(key))
+            name, attribute, called = _named(key if isinstance(key, str) else _key(key))
             self._element(name, attribute, value, out)
+            if called:
+                out[-1] = f"{out[-1].removesuffix(f'</{name}>')}{called}</{name}>"
 
     def _element(self, name: str, attribute: str, value: Any, out: list[str]) -> None:
         kind = type(value)
@@ -458,21 +542,20 @@ _REFERENCES = (
 
 
 @lru_cache(maxsize=4096)
-def _named(key: str) -> tuple[str, str]:
-    """The element's name for a field, and the attribute with the field's name where that is no name in XML.
+def _named(key: str) -> tuple[str, str, str]:
+    """The element's name for a field; where that is no name in XML, also an attribute with the field's name, or an
+    instruction with it.
 
     >>> _named("a b"), _named("$x")
-    (('a_b', ''), ('key', ' name="$x"'))
+    (('a_b', '', '<?name "a b"?>'), ('key', ' name="$x"', ''))
     """
     if _is_name(key):
-        return key, ""
-    if key.isdecimal() and _is_name(f"n{key}"):
-        return f"n{key}", ""
-    joined = key.replace(" ", "_")
-    if _is_name(joined):
-        return joined, ""
+        return key, "", ""
+    for name in (f"n{key}" if key.isdecimal() else "", key.replace(" ", "_")):
+        if _is_name(name):
+            return name, "", f"<?{_CALLED} {json.dumps(key, ensure_ascii=False)}?>"
     value = _escaped(key).replace("\n", "&#10;").replace("\t", "&#9;")
-    return "key", f' name="{value}"'
+    return "key", f' name="{value}"', ""
 
 
 def _is_name(name: str) -> bool:
