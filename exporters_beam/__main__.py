@@ -672,11 +672,11 @@ def _sentence(error: BaseException) -> str:
 
 def _print_error(text: str) -> None:
     """One line: names of files may hold line ends, and what moves a terminal's cursor."""
-    print(printable(text.strip()), file=sys.stderr, flush=True)
+    print(printable(hide(text.strip())), file=sys.stderr, flush=True)
 
 
 def _print(text: str) -> None:
-    print(printable(text), flush=True)
+    print(printable(hide(text)), flush=True)
 
 
 if __name__ == "__main__":

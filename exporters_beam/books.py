@@ -26,10 +26,10 @@ from typing import Any
 from exporters_beam.errors import ConfigError, DestinationError, SourceError
 from exporters_beam.listing import UNITS, differences, listed_before
 from exporters_beam.plan import Plan
-from exporters_beam.records import Unit, units_of
+from exporters_beam.records import Unit
 from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
 from exporters_beam.storages import NotThere
-from exporters_beam.variables import reveal
+from exporters_beam.units import units_of
 
 FOLDER = ".exporters"
 STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
@@ -230,9 +230,8 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
 def refuse_changed_input(plan: Plan, before: list[Unit], what: str) -> None:
     """Raises ConfigError where the input is not what it was for a run that `what` says. Of an export with a limit only what
     was read is compared."""
-    reader = reveal(plan.reader)
     try:
-        now = list(islice(units_of(reader), len(before) if plan.limit else None))
+        now = list(islice(units_of(plan.reader), len(before) if plan.limit else None))
     except SourceError as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, (FileNotFoundError, NotThere)):
             raise
@@ -246,7 +245,7 @@ def refuse_changed_input(plan: Plan, before: list[Unit], what: str) -> None:
 def _refuse_other_units(plan: Plan, segments: tuple[Committed, ...]) -> None:
     """The same where the run was killed before it had listed its input: what it read is known."""
     known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
-    now = {unit.index: unit for unit in units_of(reveal(plan.reader))}
+    now = {unit.index: unit for unit in units_of(plan.reader)}
     told = differences(
         [known[index] for index in sorted(known)], [now[index] for index in sorted(known) if index in now]
     )

@@ -82,7 +82,7 @@ class CopyObjects(beam.DoFn):
     def _copy(self, unit: Unit) -> tuple[DeliveredFile, bool]:
         """The copy, and whether its records are known: only what an export has delivered tells how many it holds."""
         reader, to = self._source.reader, self._writer.storage
-        listed = reader.stored(unit)
+        listed = reader.stored(self._source.names.real(unit))
         found = reader.storage.stat(listed.name)
         if found.etag != listed.etag:
             raise changed(unit.name)

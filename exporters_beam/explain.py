@@ -10,6 +10,7 @@ from typing import Any
 from exporters_beam.bypass import NO_STORAGES
 from exporters_beam.errors import printable
 from exporters_beam.plan import Plan
+from exporters_beam.variables import without_credentials
 
 
 def text(plan: Plan) -> str:
@@ -167,7 +168,7 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = without_credentials(repr(value))
     return text if len(text) <= 80 else text[:77] + "…"
 
 

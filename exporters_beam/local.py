@@ -6,8 +6,8 @@ import os
 
 from exporters_beam.errors import ConfigError
 from exporters_beam.plan import Plan
-from exporters_beam.records import units_of
 from exporters_beam.runners import Options
+from exporters_beam.units import units_of
 
 ENOUGH = 128 << 20
 """Bytes of input from which on several processes are worth their start."""

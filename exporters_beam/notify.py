@@ -17,26 +17,23 @@ A notifier may have `check()`, which raises ConfigError before anything starts w
 
 from __future__ import annotations
 
-import base64
 import http.client
 import importlib.util
-import ipaddress
 import json
 import logging
 import os
 import re
-import socket
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.options import option
 from exporters_beam.variables import Secret, reveal
+from exporters_beam.web import Refused, ask, wrong_address
 
 EVENTS = ("started", "complete", "failed")
 TIMEOUT = 10.0
@@ -83,7 +80,7 @@ class WebhookNotifier:
     def __post_init__(self) -> None:
         for at, endpoint in enumerate(self.endpoints):
             if not isinstance(endpoint, Secret):
-                reason = _wrong_address(endpoint)
+                reason = wrong_address(endpoint)
                 if reason:
                     raise ConfigError(f"endpoints[{at}]: {endpoint!r:.200} {reason}")
 
@@ -105,7 +102,7 @@ class WebhookNotifier:
                 return
             except (OSError, http.client.HTTPException, ValueError) as error:
                 what = _told(error)
-                if wait is None or isinstance(error, _Refused):
+                if wait is None or isinstance(error, Refused):
                     _log.warning("the webhook at %s was not called: %s", _host(address), what)
                     return
                 _log.warning("the webhook at %s failed, next try in %d s: %s", _host(address), wait, what)
@@ -119,17 +116,6 @@ def webhook_body(event: str, report: Mapping[str, Any]) -> dict[str, Any]:
     if event == "failed":
         body |= {"msg": report.get("error"), "stack_trace": report.get("stack_trace")}
     return {key: value for key, value in body.items() if value}
-
-
-def _wrong_address(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is no address: {error}"
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", address):
-        return "is no http or https address"
-    return ""
 
 
 def _host(address: str) -> str:
@@ -147,86 +133,10 @@ def _told(error: Exception) -> str:
     return str(getattr(reason, "strerror", None) or reason)[:200]
 
 
-class _Refused(OSError):
-    """An address that is never called; trying again changes nothing."""
-
-
-def _refuse_link_local(host: str) -> None:
-    """Addresses of cloud metadata services, which hand out credentials. Names are looked at once connected."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local:
-        raise _Refused("link-local addresses are not called")
-
-
-def _checked(connected: socket.socket | None) -> None:
-    """Before anything is sent: a name may have led to a link-local address."""
-    if connected is not None:
-        _refuse_link_local(str(connected.getpeername()[0]))
-
-
-class _Connection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _checked(self.sock)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _checked(self.sock)
-
-
-class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """The same body to the new address: Python would GET it, and nobody would be told."""
-
-    max_redirections = 5
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request:
-        if _wrong_address(newurl):
-            raise _Refused("it redirects to something that is no http or https address")
-        _refuse_link_local(urlsplit(newurl).hostname or "")
-        return urllib.request.Request(newurl, req.data, dict(req.headers), method="POST")
-
-    http_error_307 = urllib.request.HTTPRedirectHandler.http_error_302
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
-
-
 def _post(address: str, body: bytes) -> None:
     """Raises OSError (HTTPError for a status that is no success), HTTPException, ValueError."""
-    if _wrong_address(address):
-        raise _Refused("it is no http or https address")
-    parts = urlsplit(address)
-    _refuse_link_local(parts.hostname or "")
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-    request = urllib.request.Request(
-        quote(address, safe=_KEPT), body, {"Content-type": "application/json"}, method="POST"
-    )
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
-    opener = urllib.request.build_opener(_Http, _Https, _Redirects)
-    with opener.open(request, timeout=TIMEOUT) as answer:
+    with ask(address, "POST", {"Content-type": "application/json"}, body, timeout=TIMEOUT) as answer:
         answer.read(1 << 16)
-
-
-_KEPT = "%/:=&?~#+!$,;'@()*[]"
-"""Characters of an address that stand for themselves; others are escaped."""
 
 
 # Mail

@@ -20,7 +20,7 @@ from exporters_beam.letters import FAIL, STEPS, OnError
 from exporters_beam.naming import FileNames, expand_dates
 from exporters_beam.options import options_of
 from exporters_beam.schema import ONE_FILE
-from exporters_beam.variables import Secret
+from exporters_beam.variables import Secret, without_credentials
 
 if TYPE_CHECKING:
     from exporters_beam.spec import ExportSpec, Section
@@ -416,10 +416,19 @@ def _without_secrets(section: Section) -> dict[str, Any]:
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
     return {
-        name: value if name not in secret or isinstance(value, Secret) or value is None else "***"
+        name: _shown(value) if name not in secret or isinstance(value, Secret) or value is None else "***"
         for name, value in section.options.items()
         if name in told
     }
+
+
+def _shown(value: Any) -> Any:
+    """An option's value without passwords and tokens of URLs."""
+    if isinstance(value, dict):
+        return {key: _shown(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(map(_shown, value))
+    return without_credentials(value) if type(value) is str else value
 
 
 def _without_name(message: str) -> str:

@@ -22,9 +22,10 @@ from apache_beam.transforms.core import RestrictionProvider
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.listing import Listing, differences, listed_before
 from exporters_beam.passed_over import shown
-from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned, units_of
+from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import Resumed, staged_ranges
+from exporters_beam.units import NAMES, Names, listed, names_of
 from exporters_beam.variables import reveal
 
 RANGE_BYTES = 16 << 20
@@ -57,6 +58,7 @@ class Source:
     deserializer: Any = None
     range_bytes: int = RANGE_BYTES
     folder: str = ""
+    names: Names = NAMES
 
     @property
     def streams(self) -> bool:
@@ -75,21 +77,26 @@ class Source:
             reader=reveal(self.reader),
             decompressor=reveal(self.decompressor),
             deserializer=reveal(self.deserializer),
+            names=names_of(self.reader),
         )
 
     def listed(self) -> Iterator[Unit | Warned]:
         """The units, and what the reader warns of."""
-        return self.reader.units()
+        return listed(self.reader, self.names)
 
     def units(self) -> Iterator[Unit]:
         """The units alone."""
-        return units_of(self.reader)
+        return (found for found in self.listed() if not isinstance(found, Warned))
+
+    def opened(self, unit: Unit) -> BinaryIO:
+        """The bytes of a unit, as they are stored."""
+        return self.reader.open(self.names.real(unit))
 
     def span(self, unit: Unit) -> Span:
         """The ranges of a unit: their number is known where the unit can be entered in the middle."""
         with naming(unit):
             if not self.streams:
-                return (0, getattr(self.reader, "ranges", lambda unit: -1)(unit))
+                return (0, getattr(self.reader, "ranges", lambda unit: -1)(self.names.real(unit)))
             if hasattr(self.deserializer, "row_groups"):
                 with self._open(unit) as (stream, _):
                     return (0, max(1, self.deserializer.row_groups(stream)))
@@ -105,7 +112,7 @@ class Source:
             return True
         if not hasattr(self.decompressor, "detect"):
             return False
-        with self.reader.open(unit) as raw:
+        with self.opened(unit) as raw:
             return bool(self.decompressor.detect(raw).splittable)
 
     def events(self, unit: Unit, span: Span, covered: Covered = frozenset()) -> Iterator[Event]:
@@ -128,7 +135,7 @@ class Source:
     @contextmanager
     def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
         """The unit's decompressed bytes, and what looks whether it is still the one that was listed, before a mark."""
-        raw = self.reader.open(unit)
+        raw = self.opened(unit)
         with self.decompressor.open(raw) as stream, self._as_listed(unit, raw) as unchanged:
             yield stream, unchanged
 
@@ -139,7 +146,7 @@ class Source:
 
         def unchanged() -> None:
             if hasattr(self.reader, "unchanged"):
-                self.reader.unchanged(unit, raw)
+                self.reader.unchanged(self.names.real(unit), raw)
 
         try:
             yield unchanged
@@ -176,7 +183,7 @@ class Source:
                 yield number, None, 0
                 continue
             records = 0
-            with self.reader.open(unit) as raw, self._as_listed(unit, raw) as unchanged:
+            with self.opened(unit) as raw, self._as_listed(unit, raw) as unchanged:
                 lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
                 for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
                     yield number, Chunk(unit, number, records, data), count
@@ -201,7 +208,7 @@ class Source:
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
-        for number, batch in self.reader.read(unit, start):
+        for number, batch in self.reader.read(self.names.real(unit), start):
             while number > current:
                 yield current, None if (unit.index, current) in covered else Mark(unit, current), records
                 current, records = current + 1, 0
@@ -244,7 +251,7 @@ class Places:
         unit, number, n = position
         place = getattr(self._source.reader, "place", None)
         if place is not None:
-            found: tuple[str, int] = place(unit, n)
+            found: tuple[str, int] = place(self._source.names.real(unit), n)
             return found
         return unit.name, n + 1 + self._records_before(unit, number)
 
@@ -265,7 +272,7 @@ class Places:
         nearest = max((r for index, r in self._before if index == unit.index and r < number), default=0)
         before = self._before.get((unit.index, nearest), 0)
         if not source.streams:
-            return before + sum(len(b) for r, b in source.reader.read(unit, nearest) if r < number)
+            return before + sum(len(b) for r, b in source.reader.read(source.names.real(unit), nearest) if r < number)
         if hasattr(source.deserializer, "row_groups") or source.in_lines(unit):
             events = source.events(unit, (nearest, number))
             return before + sum(n for _, found, n in events if isinstance(found, Mark))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,11 +38,6 @@ class Warned(NamedTuple):
     """
 
     text: str
-
-
-def units_of(reader: Any) -> Iterator[Unit]:
-    """The units of a reader, without what it warns of."""
-    return (found for found in reader.units() if not isinstance(found, Warned))
 
 
 class Chunk(NamedTuple):

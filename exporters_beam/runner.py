@@ -23,7 +23,6 @@ from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_gra
 from exporters_beam.local import processes
 from exporters_beam.own_output import refuse_own_output
 from exporters_beam.plan import Plan, make
-from exporters_beam.records import units_of
 from exporters_beam.report import Report, human
 from exporters_beam.reporting import noted
 from exporters_beam.resuming import finished, goes_on_with, read_manifest
@@ -32,7 +31,8 @@ from exporters_beam.runs import Run
 from exporters_beam.spec import ExportSpec
 from exporters_beam.staging import Resumed, Staging
 from exporters_beam.telling import Telling
-from exporters_beam.variables import hide
+from exporters_beam.units import units_of
+from exporters_beam.variables import hide, reveal
 from exporters_beam.worker_process import StandBy, sample_often, stand_by
 
 BUNDLE_SECONDS = 10.0
@@ -124,19 +124,22 @@ def run(
 
 def check(spec: ExportSpec) -> Iterator[str]:
     """What the reader says before anything starts: warnings. Raises ConfigError for what is certainly wrong."""
-    look = getattr(spec.reader.component, "check", None)
+    try:
+        look = getattr(reveal(spec.reader.component), "check", None)
+    except ConfigError:
+        return  # Only the workers have its secrets.
     if look is None:
         return
     path = (*spec.reader.path, "options")
     try:
         for warning in look():
             name, _, text = warning.partition(": ")
-            yield str(spec.problem((*path, name), text))
+            yield hide(str(spec.problem((*path, name), text)))
     except ConfigError as error:
         problems = []
         for problem in error.problems:
             name, _, text = problem.message.partition(": ")
-            problems.append(spec.problem((*path, name), text))
+            problems.append(spec.problem((*path, name), hide(text)))
         raise ConfigError(*problems) from None
 
 
@@ -286,7 +289,10 @@ def _first_unit(plan: Plan) -> str:
     """The first unit of input that the launcher sees; "" where it sees none, or does not read streams."""
     if not hasattr(plan.reader, "open"):
         return ""
-    unit = next(units_of(plan.reader), None)
+    try:
+        unit = next(units_of(plan.reader), None)
+    except ConfigError:
+        return ""  # Only the workers have its secrets.
     return str(unit.name) if unit else ""
 
 

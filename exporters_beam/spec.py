@@ -23,7 +23,7 @@ from exporters_beam.letters import ACTIONS, STEPS, OnErrorOptions
 from exporters_beam.options import as_declared, build, options_of
 from exporters_beam.schema import EMPTY, LABELS, NO_FILE, SECTIONS, Settings, faults
 from exporters_beam.storages.urls import section_of
-from exporters_beam.variables import Filled, Secret, fill
+from exporters_beam.variables import Filled, Secret, fill, without_credentials
 
 OTHER_KEYS = ("exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners", *LABELS)
 
@@ -485,7 +485,7 @@ def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any
             return {key: masked(member, (*path, key)) for key, member in value.items()}
         if isinstance(value, (list, tuple)):
             return [masked(member, (*path, at)) for at, member in enumerate(value)]
-        return _USER_INFO.sub(MASK, value) if isinstance(value, str) else value
+        return without_credentials(_USER_INFO.sub(MASK, value)) if isinstance(value, str) else value
 
     return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
 

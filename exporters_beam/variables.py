@@ -19,10 +19,10 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from exporters_beam.document import Path
 from exporters_beam.errors import ConfigError
@@ -76,6 +76,56 @@ def hide(text: str) -> str:
     for value in sorted(_revealed, key=len, reverse=True):
         if value in text:
             text = text.replace(value, _revealed[value])
+    return without_credentials(text)
+
+
+def references(secret: Secret) -> Iterator[tuple[str, str]]:
+    """The references in a text, each with its secret. Raises ConfigError where one cannot be had here."""
+    for match in _REFERENCE.finditer(secret):
+        if match.group(1) is not None:
+            yield match.group(), _secret(match.group(1), os.environ)
+
+
+_LOGIN = re.compile(r"(://)([^/\s?#@\"'<>]+)(@)")
+_PARAMETER = re.compile(r"([?&;#][^=&;#\s?]{1,80}=)([^&;#\s\"'<>]+)()")
+_TELLTALE = re.compile(
+    r"token|secret|signature|passw|credential|session|jwt|auth|(api|access|account|subscription|shared).?key|"
+    r"[?&;#](x-amz-.*|x-goog-.*|sig|sas|key|code|pass|pwd|pw|hmac|ticket)=",
+    re.IGNORECASE,
+)
+"""What parameters of URLs are called that hold secrets: those of signed URLs of S3, Google Cloud Storage and Azure among
+them, whose other parts are of no use to a reader either."""
+
+
+def credentials(text: str) -> Iterator[tuple[str, str, str]]:
+    """The passwords and tokens in the URLs of a text, each with what stands before and behind it; not the references.
+
+    >>> list(credentials("see https://me:5ecret@a.org/b?page=2&api_key=abc#x"))
+    [('://me:', '5ecret', '@'), ('&api_key=', 'abc', '')]
+    """
+    if "=" not in text and "://" not in text:
+        return
+    for match in (*_LOGIN.finditer(text), *_PARAMETER.finditer(text)):
+        before, secret, after = match.groups()
+        if after == "@":
+            user, colon, password = secret.partition(":")
+            if not colon and not re.search(r"https?\Z", text[: match.start()], re.IGNORECASE):
+                continue  # A server's user, who is no secret; of a web server it may be a token.
+            before, secret = f"{before}{user}{colon}" if colon else before, password if colon else user
+        elif not _TELLTALE.search(unquote(before)):
+            continue
+        if secret and not secret.startswith(("${", "***")):
+            yield before, secret, after
+
+
+def without_credentials(text: str) -> str:
+    """The text with `***` in place of passwords and tokens in its URLs.
+
+    >>> without_credentials("sftp://me:5ecret@a.org/b, https://a.org/c?token=abc&page=2")
+    'sftp://me:***@a.org/b, https://a.org/c?token=***&page=2'
+    """
+    for before, secret, after in credentials(text):
+        text = text.replace(f"{before}{secret}{after}", f"{before}***{after}")
     return text
 
 

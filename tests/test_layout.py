@@ -45,6 +45,8 @@ LAYERS = (
     ("compressions", "formats", "readers", "writers", "transforms", "notify", "persistence", "stats"),
     ("storages",),
     ("listing",),
+    ("web",),
+    ("units",),
     ("letters", "manifest", "parameters", "variables", "staging"),
     ("worker_process",),
     ("document", "naming", "options", "registry", "components", "report", "passed_over"),

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from exporters_beam import notify
+from exporters_beam import notify, web
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.notify import SesMailNotifier, WebhookNotifier
 from exporters_beam.options import build
@@ -146,11 +146,11 @@ def test_link_local_addresses_are_never_called(server, target, slept, caplog):
     webhook(f"{server.url}/hook", slept=slept).send("started", {})
     webhook(target, slept=slept).send("started", {})
     assert slept == []
-    assert caplog.text.count("link-local addresses are not called") == 2
+    assert caplog.text.count("link-local addresses and those of metadata services are not called") == 2
 
 
 def test_a_name_that_leads_to_a_link_local_address_is_not_sent_to(server, monkeypatch, slept, caplog):
-    monkeypatch.setattr(notify, "_refuse_link_local", refuse_loopback(notify._refuse_link_local))
+    monkeypatch.setattr(web, "refuse_metadata", refuse_loopback(web.refuse_metadata))
     webhook(server.url.replace("127.0.0.1", "localhost"), slept=slept).send("started", {})
     assert server.requests == []
     assert "link-local" in caplog.text

@@ -16,7 +16,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -30,8 +31,9 @@ from exporters_beam.notify import failed_text
 from exporters_beam.options import option
 from exporters_beam.plan import make
 from exporters_beam.preview import preview
-from exporters_beam.records import Record
+from exporters_beam.records import Record, Unit
 from exporters_beam.spec import load
+from exporters_beam.units import names_of
 from exporters_beam.variables import Secret, hide, reveal
 
 from helpers import delivered, jsonl
@@ -338,3 +340,108 @@ def test_components_that_are_revealed_stay_references_when_pickled_before(config
     assert isinstance(pickle.loads(pickle.dumps(component)).token, Secret)
     assert reveal(component).token == CANARY
     assert_clean(repr(component))
+
+
+def read_from(config: dict[str, Any], reader: Any, **sections: Any) -> dict[str, Any]:
+    return {**{name: value for name, value in config.items() if name != "filter"}, "reader": reader, **sections}
+
+
+@pytest.fixture
+def kept_in(tmp_path, config) -> Iterator[dict[str, Any]]:
+    """Readers whose options hold a secret, each of the same two records and one line that is not JSON."""
+    folder = tmp_path / f"in-{CANARY}"
+    folder.mkdir()
+    (folder / "a.jl").write_bytes(b'{"id": 0}\n{"id": 1}\nnot JSON\n')
+    served = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=served.serve_forever, args=(0.01,), daemon=True).start()
+    url, secret = f"http://127.0.0.1:{served.server_port}", "${secret:env:CANARY}"
+    fs = {
+        "a folder": {"dir": f"{tmp_path}/in-{secret}"},
+        "a path": f"{tmp_path}/in-{secret}/a.jl",
+        "a pattern": {"dir": str(tmp_path), "pattern": f"in-{secret}/.*jl$"},
+    }
+    http = {
+        "a path of a URL": f"{url}/in-{secret}/a.jl",
+        "a parameter": f"{url}/in-{secret}/a.jl?page=1&key={secret}",
+        "a parameter in the config itself": f"{url}/in-{secret}/a.jl?api_token={CANARY}",
+        "a password in the config itself": f"{url.replace('//', f'//me:{CANARY}@')}/in-{secret}/a.jl",
+    }
+    yield {
+        **{name: {"name": "fs", "options": {"input": given}} for name, given in fs.items()},
+        **{name: {"name": "http", "options": {"input": given}} for name, given in http.items()},
+    }
+    served.shutdown()
+    served.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+READERS = ["a folder", "a path", "a pattern", "a path of a URL", "a parameter", "a parameter in the config itself",
+           "a password in the config itself"]  # fmt: skip
+
+
+@pytest.mark.parametrize("which", READERS)
+def test_secrets_of_readers_stand_nowhere_and_the_records_arrive(which, tmp_path, config, kept_in, hook, capfd, caplog):
+    given = read_from(config, kept_in[which], on_error={"action": "dead_letter"})
+    with caplog.at_level(logging.DEBUG):
+        report = exporters_beam.run(given)
+    assert (report.read, report.written) == (3, 2)
+    shown: list[str] = []
+    preview(make(load(given)), 3, shown.append)
+    assert any("failed (dead_letter)" in line for line in shown)
+    out, err = capfd.readouterr()
+    assert_clean(report.to_json(), out, err, caplog.text, *shown, text(make(load(given))), *hook.bodies)
+    assert_clean(*files(tmp_path / "out"))
+    (letters,) = (tmp_path / "out").rglob("dead-letters.jl")
+    assert json.loads(letters.read_text())["file"] == report.units[0]["name"]
+    exporters_beam.replay(given, [str(letters)])
+    assert_clean(*files(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("which", ["a folder", "a parameter in the config itself"])
+def test_secrets_of_readers_stand_in_no_message_and_nothing_that_is_staged(
+    which, tmp_path, config, kept_in, hook, capfd, caplog
+):
+    """What a run that failed leaves for the next one, which goes on with it."""
+    given = read_from(config, kept_in[which])
+    with caplog.at_level(logging.DEBUG), pytest.raises(ExportError, match=r"a\.jl.*: record 3: ") as caught:
+        exporters_beam.run(given)
+    out, err = capfd.readouterr()
+    assert_clean(*_chain(caught.value), out, err, caplog.text, *hook.bodies, *files(tmp_path / "out"))
+    with suppress(FileNotFoundError):
+        (tmp_path / f"in-{CANARY}/a.jl").unlink()
+    with pytest.raises(ExportError) as caught:
+        exporters_beam.run(given)
+    assert_clean(*_chain(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("https://me:canary@a.org/b", "https://me:***@a.org/b"),
+        ("https://canary@a.org/b", "https://***@a.org/b"),
+        ("sftp://me@a.org/b", "sftp://me@a.org/b"),
+        ("https://a.org/?page=2&Token=canary&x=1#y", "https://a.org/?page=2&Token=***&x=1#y"),
+        ("https://a.blob.core.windows.net/c?sv=2024&sig=canary%3D&se=1", "https://a.blob.core.windows.net/c?sv=2024&sig=***&se=1"),
+        ("s3 https://b/x?X-Amz-Credential=canary&X-Amz-Signature=canary", "s3 https://b/x?X-Amz-Credential=***&X-Amz-Signature=***"),
+        ("https://a.org/?a%70i_key=canary", "https://a.org/?a%70i_key=***"),
+        ("https://a.org/?token=${secret:env:X}", "https://a.org/?token=${secret:env:X}"),
+        ("a = b@c, no ?question=1", "a = b@c, no ?question=1"),
+    ],
+)  # fmt: skip
+def test_passwords_and_tokens_of_urls_are_hidden_wherever_they_are_shown(before, after):
+    assert hide(before) == after
+    assert hide(after) == after
+
+
+def test_two_urls_that_differ_in_their_token_stay_two(tmp_path):
+    reader = load({"reader": {"name": "http", "options": {"input": ["https://a.org/?token=one", "https://a.org/?token=two"]}},
+                   "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/p-"}}}).reader.component  # fmt: skip
+    names = names_of(reader)
+    units = [Unit(n, url) for n, url in enumerate(reader.input)]
+    shown = [unit._replace(name=names.shown(unit.name)) for unit in units]
+    assert [unit.name for unit in shown] == ["https://a.org/?token=***", "https://a.org/?token=***2"]
+    assert [names.real(unit) for unit in shown] == units

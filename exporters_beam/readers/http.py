@@ -20,7 +20,9 @@ class HttpReader(RemoteReader):
 
     Large plain files are entered in the middle where the server knows of ranges. A connection that breaks is taken up
     again where it broke. A file that changes while the export runs ends it, where the server tells an ETag or a time.
-    `headers` go with every request, for example for a token.
+    `headers` go with every request, for example for a token, but not where a redirect leads to another origin. Redirects
+    lead to http and https only, never from https to http, and addresses of metadata services of clouds are not asked. A
+    user and a password may stand in the URL.
 
     Example:
         reader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from exporters_beam.storages import (
     look_again,
     patiently,
 )
+from exporters_beam.web import Refused, ask
 
 TIMEOUT = 60
 
@@ -95,11 +95,11 @@ class HttpStorage(Storage):
         pass
 
     def _ask(self, url: str, method: str, start: int = 0) -> Any:
-        headers = {"User-Agent": "exporters-beam", "Accept-Encoding": "identity", **self.headers}
+        headers = {"User-Agent": "exporters-beam", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
         with self._answers(url):
-            return urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method), timeout=TIMEOUT)
+            return ask(url, method, headers, secret=self.headers, timeout=TIMEOUT)
 
     @contextmanager
     def _answers(self, url: str) -> Iterator[None]:
@@ -116,6 +116,8 @@ class HttpStorage(Storage):
             option = "headers" if error.code in (401, 403) else ""
             passing = error.code in (408, 429, 500, 502, 503, 504)
             raise StorageError(option, f"the server refused (it said {said})", passing=passing) from error
+        except Refused as error:
+            raise StorageError("input", f"the server is not asked: {error}") from error
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
             passing = not isinstance(reason, ConnectionRefusedError) and type(reason).__name__ != "gaierror"
