@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # that NumPy's linear algebra starts would turn idly.
     gc.set_threshold(100_000, 20, 20)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not {"", os.getcwd()} & set(sys.path):  # Modules of the config's own, as with `python -m`; they hide no other.
+        sys.path.append(os.getcwd())
     interruption = OF_THIS_PROCESS
     if interruption is None:
         status = _run_command(sys.argv[1:])
@@ -456,7 +458,7 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from exporters_beam.plan import make
+    from exporters_beam.plan import check_functions, make
     from exporters_beam.runners import check_profiles
 
     status = DONE
@@ -464,6 +466,7 @@ def _validate(args: argparse.Namespace) -> int:
         try:
             spec = _load(config, args.var)
             make(spec)
+            check_functions(spec)
             check_profiles(spec)
         except ConfigError as error:
             _tell_error(error, args.debug)
@@ -537,8 +540,10 @@ def _clean(args: argparse.Namespace) -> int:
 
 
 def _modules(args: argparse.Namespace) -> int:
-    from exporters_beam import reference
+    from exporters_beam import reference, registry
 
+    for text in registry.plugin_entries()[1]:
+        _print_error(f"warning: {text}")
     if args.markdown:
         print(reference.markdown(), end="")
     elif args.name is None:
@@ -549,9 +554,13 @@ def _modules(args: argparse.Namespace) -> int:
 
 
 def _schema(args: argparse.Namespace) -> int:
+    from exporters_beam import registry
     from exporters_beam.schema import document_schema, to_text
 
-    print(to_text(document_schema()), end="")
+    plugins, wrong = registry.plugin_entries()
+    for text in wrong:
+        _print_error(f"warning: {text}")
+    print(to_text(document_schema((*registry.ENTRIES, *plugins))), end="")
     return DONE
 
 

@@ -442,3 +442,17 @@ def sections_of(spec: ExportSpec) -> Iterator[Section]:
         section = getattr(spec, name)
         if section is not None:
             yield section
+
+
+def check_functions(spec: ExportSpec) -> None:
+    """Import the functions that components name. Raises ConfigError with each that is not here."""
+    problems = []
+    for section in sections_of(spec):
+        try:
+            getattr(section.component, "check_function", lambda: None)()
+        except ConfigError as error:
+            for problem in error.problems:
+                name, _, text = problem.message.partition(": ")
+                problems.append(spec.problem((*section.path, "options", name), text))
+    if problems:
+        raise ConfigError(*problems)

@@ -8,11 +8,15 @@ A component is found by its short name (`fs`), by the class path it had in expor
 from __future__ import annotations
 
 import importlib
+import sys
+import threading
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from exporters_beam.errors import ConfigError
+from exporters_beam.options import schema_of
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,14 @@ def find(kind: str, name: str) -> Entry:
         return entry
     if ":" in name:
         return Entry(kind, name, name)
-    for point in entry_points(group="exporters_beam.components"):
-        if point.name == f"{kind}.{name}":
-            return Entry(kind, name, point.value)
+    found = [plugin for plugin in _plugins() if (plugin.kind, plugin.name) == (kind, name)]
+    if len({plugin.target for plugin in found}) > 1:
+        told = " and ".join(f"{plugin.target} of {plugin.package}" for plugin in found)
+        raise ConfigError(
+            f"name: several packages have a {kind} called {name!r}: {told}; name one as package.module:Class"
+        )
+    if found:
+        return Entry(kind, name, found[0].target)
     other = _KINDS_OF_LEGACY.get(name)
     if other is not None:
         raise ConfigError(f"name: {name} is a {other}, not a {kind}")
@@ -188,26 +197,100 @@ def find(kind: str, name: str) -> Entry:
 def names(kind: str) -> tuple[str, ...]:
     """Short names of a kind, those of installed plugins included, sorted."""
     own = [e.name for e in ENTRIES if e.kind == kind]
-    plugins = [p.name.partition(".")[2] for p in entry_points(group="exporters_beam.components")
-               if p.name.startswith(f"{kind}.")]  # fmt: skip
-    return tuple(sorted({*own, *plugins}))
+    return tuple(sorted({*own, *(plugin.name for plugin in _plugins() if plugin.kind == kind)}))
+
+
+GROUP = "exporters_beam.components"
+"""The group of entry points in which installed packages name their components."""
+
+
+@dataclass(frozen=True)
+class _Plugin:
+    """An entry point of an installed package."""
+
+    kind: str
+    name: str
+    target: str
+    package: str
+
+
+def _plugins() -> list[_Plugin]:
+    """Components of installed packages. Nothing of them is imported."""
+    found = []
+    for point in entry_points(group=GROUP):
+        kind, _, name = point.name.partition(".")
+        package = point.dist.name if point.dist is not None else "an installed package"
+        found.append(_Plugin(kind, name, point.value, package))
+    return found
+
+
+def plugin_entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """(the components of installed packages that can be named, what is wrong with others: a sentence for each)."""
+    entries: list[Entry] = []
+    wrong = []
+    for plugin in _plugins():
+        what = f"{plugin.package}: the {plugin.kind} {plugin.name}"
+        if plugin.kind not in KINDS or not plugin.name:
+            whole = f"{plugin.kind}.{plugin.name}" if plugin.name else plugin.kind
+            wrong.append(f"{plugin.package}: the entry point {whole!r} is not used; its name has to be KIND.NAME, "
+                         f"with one of the kinds {', '.join(KINDS)}")  # fmt: skip
+        elif (plugin.kind, plugin.name) in _BY_NAME:
+            wrong.append(f"{what} is not used: a component of exporters-beam has this name")
+        else:
+            try:
+                entry = find(plugin.kind, plugin.name)
+                schema_of(load(entry))
+            except ConfigError as error:
+                wrong.append(f"{plugin.package}: {error.problems[0].message.removeprefix('name: ')}")
+            except Exception as error:  # of options that are declared in another way
+                wrong.append(f"{what} has options that cannot be read: {type(error).__name__}: {error}")
+            else:
+                if entry not in entries:
+                    entries.append(entry)
+    return tuple(entries), tuple(dict.fromkeys(wrong))
 
 
 def load(entry: Entry) -> type[Any]:
     """Import a component's class. Raises ConfigError where that cannot be done or it is not a component."""
     module, _, attribute = entry.target.partition(":")
+    what = f"the {entry.kind} {entry.name}" if entry.name != entry.target else entry.name
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, ValueError, TypeError) as error:  # the last two for what is no module's name at all
-        raise ConfigError(f"name: {entry.name} cannot be imported: {error}") from error
+        found = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        raise ConfigError(f"name: {what} cannot be imported: {error}") from error
     except AttributeError:
         raise ConfigError(f"name: the module {module} has no class {attribute!r}") from None
     if not (isinstance(found, type) and is_dataclass(found)):
-        raise ConfigError(f"name: {entry.name} is not a component; a component is a frozen dataclass")
+        raise ConfigError(f"name: {what} is not a component; a component is a frozen dataclass")
     declared = getattr(found, "kind", None)
     if declared is not None and declared != entry.kind:
-        raise ConfigError(f"name: {entry.name} is a {declared}, not a {entry.kind}")
+        raise ConfigError(f"name: {what} is a {declared}, not a {entry.kind}")
     return found
+
+
+def import_module(name: str) -> Any:
+    """Import a module that is not ours. Raises ImportError, whatever goes wrong in it: modules may do anything.
+
+    What it prints goes to standard error; standard output may be a report or a schema.
+    """
+    alone = threading.current_thread() is threading.main_thread()  # else records may be printed just now
+    try:
+        with redirect_stdout(sys.stderr) if alone else nullcontext():
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(_line(str(error))) from error
+    except SyntaxError as error:
+        raise ImportError(_line(f"{error.filename}, line {error.lineno}: {error.msg}")) from error
+    except SystemExit as error:
+        raise ImportError(f"the module {name} ends the program when it is imported (sys.exit)") from error
+    except Exception as error:
+        raise ImportError(_line(f"{type(error).__name__}: {error}")) from error
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def did_you_mean(given: str, known: tuple[str, ...] | list[str]) -> str:

@@ -22,7 +22,7 @@ from exporters_beam.errors import ConfigError, DestinationError, ExportError, So
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
 from exporters_beam.own_output import refuse_own_output
-from exporters_beam.plan import Plan, make
+from exporters_beam.plan import Plan, check_functions, make
 from exporters_beam.report import Report, human
 from exporters_beam.reporting import noted
 from exporters_beam.resuming import finished, goes_on_with, read_manifest
@@ -60,7 +60,7 @@ def run(
     plan = make(spec)
     log = logger_of(spec)
     begun(plan)
-    warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    warnings = [*(str(problem) for problem in spec.warnings), *functions_elsewhere(spec, beam_args), *check(spec)]
     refuse_own_output(plan)
     args, decisions = settled(plan, beam_args)
     warnings += [str(decision) for decision in decisions if decision.warning]
@@ -120,6 +120,17 @@ def run(
         interrupt.report = report  # type: ignore[attr-defined]
         raise
     return report
+
+
+def functions_elsewhere(spec: ExportSpec, beam_args: Sequence[str]) -> list[str]:
+    """Warnings of functions that are not here, where the workers are elsewhere. Raises ConfigError where they are here."""
+    try:
+        check_functions(spec)
+    except ConfigError as error:
+        if Options(beam_args).runner in LOCAL:
+            raise
+        return [f"{problem} (it is not here)" for problem in error.problems]
+    return []
 
 
 def check(spec: ExportSpec) -> Iterator[str]:

@@ -257,7 +257,7 @@ class _Loading:
             for problem in error.problems:
                 way, message = _way(problem, component)
                 self.add((*options_path, *way) if way else path, message)
-        except Exception as error:  # of somebody's own component
+        except (Exception, SystemExit) as error:  # of somebody's own component
             self.add(path, f"cannot be made: {type(error).__name__}: {error}")
         return None
 

@@ -12,7 +12,7 @@ from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.own_output import refuse_own_output
 from exporters_beam.plan import Plan, make
 from exporters_beam.resuming import goes_on_with
-from exporters_beam.runner import check, elsewhere, logger_of, on_flink, told
+from exporters_beam.runner import check, elsewhere, functions_elsewhere, logger_of, on_flink, told
 from exporters_beam.runners import DATAFLOW, Options, settled
 from exporters_beam.spec import ExportSpec
 
@@ -48,7 +48,12 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     if runner == "FlinkRunner":
         _refuse_what_ends_with_us(given)
     warnings = [str(decision) for decision in decisions if decision.warning]
-    for warning in (*(str(problem) for problem in spec.warnings), *_checked(spec), *warnings):
+    for warning in (
+        *(str(problem) for problem in spec.warnings),
+        *functions_elsewhere(spec, beam_args),
+        *_checked(spec),
+        *warnings,
+    ):
         log.warning(warning)
     refuse_own_output(plan)
     plan, done = goes_on_with(plan, log)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import exporters_beam
 from exporters_beam import registry
@@ -154,3 +159,155 @@ def test_what_is_no_reader_is_refused(sample: None, name: str, message: str) -> 
         exporters_beam.run({"reader": {"name": name}, "writer": {"name": "console"}})
     assert message in str(caught.value)
     assert "reader.name: " in str(caught.value)
+
+
+BROKEN = {
+    "quits": (
+        "import sys\nsys.exit('bye')\n",
+        "the module quits_plugin ends the program when it is imported (sys.exit)",
+    ),
+    "raises": ("raise RuntimeError('two\\nlines')\n", "RuntimeError: two lines"),
+    "bad": ("def f(:\n", "bad_plugin.py, line 2: invalid syntax"),
+    "lacks": ("import no_such_package_here\n", "No module named 'no_such_package_here'"),
+    "loops": ("def f():\n    f()\nf()\n", "RecursionError: maximum recursion depth exceeded"),
+}
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Installed packages that cannot be used, each in its way, beside the sample package, which can."""
+    site = tmp_path / "site"
+    lines = [f"reader.{name} = {name}_plugin:Reader" for name in BROKEN]
+    lines += ["reader.none = exporters_beam_sample:Nothing", "reader.even = exporters_beam_sample:EvenFilter",
+              "reader.fs = exporters_beam_sample:CountdownReader", "raeder.x = exporters_beam_sample:CountdownReader",
+              "countdown = exporters_beam_sample:CountdownReader", "writer.odd = odd_plugin:Odd"]  # fmt: skip
+    install(site, monkeypatch, ENTRY_POINTS + "\n".join(lines))
+    for name, (source, _) in BROKEN.items():
+        (site / f"{name}_plugin.py").write_text(f"print('noise of {name}')\n{source}")
+    (site / "odd_plugin.py").write_text(
+        "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Odd:\n"
+        "    x: int = dataclasses.field(default=1, metadata={'option': 3})\n"
+    )
+    return site
+
+
+def test_broken_plugins_are_named_and_the_rest_goes_on(
+    sample: None, broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["modules"], ["schema"]):
+        assert main(command) == 0
+        out, err = capsys.readouterr()
+        assert "noise" not in out
+        told = [line for line in err.splitlines() if line.startswith("warning: exporters-beam-sample: ")]
+        for name, (_, message) in BROKEN.items():
+            assert [line for line in told if f"the reader {name} cannot be imported: " in line and message in line]
+        assert any("the module exporters_beam_sample has no class 'Nothing'" in line for line in told)
+        assert any("the reader even is a filter, not a reader" in line for line in told)
+        assert any("the reader fs is not used: a component of exporters-beam has this name" in line for line in told)
+        assert any("the entry point 'raeder.x' is not used; its name has to be KIND.NAME" in line for line in told)
+        assert any("the entry point 'countdown' is not used" in line for line in told)
+        assert any("the writer odd has options that cannot be read: TypeError" in line for line in told)
+        assert len(told) == len(BROKEN) + 6
+        assert "countdown" in out
+    assert exporters_beam.run(config(tmp_path)).written == 102
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_config_that_uses_a_broken_plugin_gets_one_sentence(
+    name: str, broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"reader: {name}\nwriter: console\n")
+    for command in ("validate", "run", "explain", "preview"):
+        assert main([command, str(path)]) == 2
+        out, err = capsys.readouterr()
+        problems = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert out == ""
+        assert len(problems) == 1
+        assert problems[0].startswith(f"error: {path}:1:1: reader: the reader {name} cannot be imported: ")
+        assert BROKEN[name][1] in problems[0]
+
+
+def test_the_schema_knows_installed_plugins(
+    sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path / "site", monkeypatch)
+    assert main(["schema"]) == 0
+    validator = Draft202012Validator(json.loads(capsys.readouterr().out))
+    assert validator.is_valid(config(tmp_path))
+    assert not validator.is_valid(config(tmp_path) | {"reader": {"name": "countdown", "options": {"strat": 1}}})
+
+
+def test_two_plugins_of_one_name_are_told(sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "site", monkeypatch)
+    info = tmp_path / "other" / "other-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[exporters_beam.components]\nreader.countdown = other:Reader\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    with pytest.raises(
+        exporters_beam.ConfigError, match="several packages have a reader called 'countdown': other:Reader of other"
+    ):
+        exporters_beam.run(config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("section", "component"), [("transform", "python"), ("filter_before", "python"), ("grouper", "python")]
+)
+@pytest.mark.parametrize(("function", "told"), [
+    ("mine:nothing", "the module mine has no function 'nothing'"),
+    ("mine:VALUE", "mine:VALUE is no function but int"),
+    ("no_such_package_here:f", "cannot be imported: No module named 'no_such_package_here'; install its package here and"),
+    ("quits_plugin:f", "cannot be imported: the module quits_plugin ends the program when it is imported (sys.exit)"),
+])  # fmt: skip
+def test_validate_imports_what_python_names(
+    section: str,
+    component: str,
+    function: str,
+    told: str,
+    broken: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (broken / "mine.py").write_text("VALUE = 1\ndef good(record):\n    return record\n")
+    given = {"reader": "random", section: {"name": "python", "options": {"function": function}}, "writer": "console"}
+    path = tmp_path / "c.json"
+    for command in ("validate", "run"):
+        path.write_text(json.dumps(given))
+        assert main([command, str(path)]) == 2
+        err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(err) == 1
+        assert f": {section}.options.function: " in err[0] and told in err[0]
+    given[section]["options"]["function"] = "mine:good"  # type: ignore[index]
+    path.write_text(json.dumps(given))
+    assert main(["validate", str(path)]) == 0
+
+
+def test_modules_for_expressions_are_imported_too(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"reader": "random", "writer": "console", "filter_before": {
+        "name": "pythonexp", "options": {"python_expression": "m.f(item)", "imports": {"m": "quits_plugin"}}}}  # fmt: skip
+    (tmp_path / "c.json").write_text(json.dumps(given))
+    assert main(["validate", str(tmp_path / "c.json")]) == 2
+    assert "imports.m: 'quits_plugin' cannot be imported: the module quits_plugin ends" in capsys.readouterr().err
+
+
+def test_modules_of_the_current_folder_are_found_by_the_command(tmp_path: Path) -> None:
+    """As `python -m` finds them, but behind all others."""
+    (tmp_path / "mine.py").write_text("print('noise')\ndef good(record):\n    return record\n")
+    (tmp_path / "jsonschema.py").write_text("raise RuntimeError('not this one')\n")
+    given = {
+        "reader": "random",
+        "transform": {"name": "python", "options": {"function": "mine:good"}},
+        "writer": "console",
+    }
+    (tmp_path / "c.json").write_text(json.dumps(given))
+    code = (
+        "import sys; from exporters_beam.__main__ import main; sys.path.remove('');"
+        "sys.argv[1:] = ['validate', 'c.json']; main()"
+    )
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PYTHONPATH": root})  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "c.json: ok\n", "noise\n")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 from exporters_beam.errors import ConfigError
+from exporters_beam.registry import import_module
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*\Z")
 
@@ -19,14 +19,14 @@ def check_name(option: str, name: str) -> None:
 
 
 def find_function(option: str, name: str) -> Callable[..., Any]:
-    """The function that `name` names. Raises ConfigError where it cannot be imported, on the worker."""
+    """The function that `name` names. Raises ConfigError where it cannot be imported, here or on the worker."""
     module, _, attribute = name.rpartition(":" if ":" in name else ".")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(import_module(module), attribute)
     except ImportError as error:
-        raise ConfigError(
-            f"{option}: {name} cannot be imported: {error}; install its package on every worker"
-        ) from None
+        missing = isinstance(error.__cause__, ModuleNotFoundError)
+        hint = "; install its package here and on every worker" if missing else ""
+        raise ConfigError(f"{option}: {name} cannot be imported: {error}{hint}") from None
     except AttributeError:
         raise ConfigError(f"{option}: the module {module} has no function {attribute!r}") from None
     if not callable(found):
@@ -42,6 +42,10 @@ class Loaded:
 
     def __post_init__(self) -> None:
         check_name("function", self.function)
+
+    def check_function(self) -> None:
+        """Raises ConfigError where the function is not here."""
+        find_function("function", self.function)
 
     def setup(self) -> None:
         object.__setattr__(self, "_call", find_function("function", self.function))

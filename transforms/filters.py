@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from exporters_beam.decimals import equals, meant, text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
-from exporters_beam.registry import did_you_mean
+from exporters_beam.registry import did_you_mean, import_module
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_read, is_steady
@@ -283,8 +282,8 @@ class PythonexpFilter:
             if not str(name).isidentifier() or str(name).startswith("_") or name == "item":
                 raise ConfigError(f"imports: {name!r} cannot be the name of a module in an expression")
             try:
-                modules[name] = importlib.import_module(str(path))
-            except Exception as error:  # a module may raise anything
+                modules[name] = import_module(str(path))
+            except ImportError as error:
                 raise ConfigError(f"imports.{name}: {path!r} cannot be imported: {error}") from None
         object.__setattr__(self, "_expression", compile_option("python_expression", self.python_expression, modules))
 
