@@ -22,7 +22,8 @@ from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.parquet import ParquetDeserializer
 from exporters_beam.readers.fs import FsReader
 from exporters_beam.reading import Source
-from exporters_beam.records import Mark, units_of
+from exporters_beam.records import Mark
+from exporters_beam.units import units_of
 
 from helpers import jsonl
 

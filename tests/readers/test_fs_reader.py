@@ -11,7 +11,8 @@ import pytest
 from exporters_beam import spec
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.readers.fs import FsReader
-from exporters_beam.records import Warned, units_of
+from exporters_beam.records import Warned
+from exporters_beam.units import units_of
 
 
 @pytest.fixture
