@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import msgspec
 
 from exporters_beam.errors import RecordError, SourceError
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, after_mark, cut, parse, too_long
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, SPACE, after_mark, cut, parse, too_long
 from exporters_beam.options import option
 from exporters_beam.records import Record
 
@@ -33,9 +33,10 @@ class _Run(NamedTuple):
 class JsonDeserializer:
     """Read JSON files that are one array of objects, however they are spread over lines.
 
-    Files of objects one behind the other, with or without white space between them, and of several such arrays are
-    read as well, all without ever holding a whole file. Numbers, text and errors are treated as in JSON lines. What
-    stands in the array and is not an object is an error, as is an array that is not closed.
+    Files of objects one behind the other, with or without white space between them, are read as well, all without ever
+    holding a whole file. Numbers, text and errors are treated as in JSON lines. What stands in the array, or between the
+    objects, and is not an object is an error; so are an array that is not closed, anything behind the array, and a file
+    that is empty.
 
     Example:
         deserializer:
@@ -58,10 +59,13 @@ class JsonDeserializer:
             held += len(piece)
             if found:
                 text = b"".join((*parts, piece[:end]))
+                if scan.strange:  # There may be more values, or fewer, than those that brackets enclose.
+                    found = _counted(text, before, found) if scan.in_array else sum(1 for _ in _values(text, before))
+                run = _Run(text, before, scan.in_array, found)
                 if held > self.max_record_bytes:
-                    yield from self._short_values(_Run(text, before, scan.in_array, found), mark)
+                    yield from self._short_values(run, mark)
                 else:
-                    yield _Run(text, before, scan.in_array, found), found, len(text) + mark
+                    yield run, found, len(text) + mark
                 parts, before, mark, held = [], scan.in_array, 0, len(piece) - end
                 records += found
             parts.append(piece[end:])
@@ -76,8 +80,10 @@ class JsonDeserializer:
                 "the array is not closed" if scan.depth == 1 and scan.array and not scan.in_text else "it is cut short"
             )
             raise SourceError(f"record {records + 1}: the input ends here, but {what}")
+        if not scan.begun:
+            raise SourceError("record 1: there is no JSON in it, not even an empty array")
         text = b"".join(parts)
-        if text.strip():
+        if text.strip(SPACE):
             yield _Run(text, before, False, 0), 0, len(text) + mark
 
     def _short_values(self, run: _Run, mark: int) -> Iterator[tuple[_Run, int, int]]:
@@ -94,7 +100,7 @@ class JsonDeserializer:
 
     def decode(self, data: _Run) -> list[Record]:
         text, before, after, count = data
-        if before or after or text.lstrip()[:1] == b"[":
+        if before or after or text.lstrip(SPACE)[:1] == b"[":
             # The text goes on behind a record of the chunk before, so an empty record stands in for that one.
             records: list[Record] = _loads((b"[{}" if before else b"") + text + (b"]" if after else b""))
             if before:
@@ -106,7 +112,7 @@ class JsonDeserializer:
             if borders != count - 1:
                 raise RecordError("the values are not objects, or their texts look like borders")
             records = _loads(b"[" + joined + b"]")
-        if {*map(type, records)} - {dict}:
+        if len(records) != count or {*map(type, records)} - {dict}:
             raise RecordError("a value is not a JSON object")
         return records
 
@@ -126,10 +132,16 @@ def _between(text: bytes) -> tuple[bytes, bytes]:
     return text[:end].translate(None, b" \t\r\n"), text[end:]
 
 
-_SEPARATOR = re.compile(rb"\s*[,\]]?\s*\[?\s*")
-_BORDER = re.compile(rb"\}\s*\{")
+_SEPARATOR = re.compile(rb"[ \t\r\n]*[,\]]?[ \t\r\n]*\[?[ \t\r\n]*")
+_BORDER = re.compile(rb"\}[ \t\r\n]*\{")
+_STRANGE = re.compile(rb'[}\]](?:[^,}\]]|,(?:[^{"\[]|"[^:]))').search
+"""What stands behind a value that brackets enclose and is no further one, nor a member of an object, nor the end of what
+encloses both; without white space, and with one quote for each text. Lists in records may hold such things."""
+
+_BEHIND = ("an object begins behind the array", "an array begins behind other records")
 _DELTA = {91: 1, 123: 1, 93: -1, 125: -1}
 _NO_BRACKETS = bytes(c for c in range(256) if c not in _DELTA)
+_ENCLOSED = re.compile(rb"[\[{][^\[\]{}]*[\]}]")
 
 
 class _Scan:
@@ -137,25 +149,40 @@ class _Scan:
 
     def __init__(self) -> None:
         self.depth = 0
-        self.array = False  # whether the outermost value is an array: its members are the records
+        self.array = False  # whether an array stands open: its members are the records
         self.in_array = False  # whether the last record found is such a member
         self.in_text = False
+        self.begun = False
+        self.strange = (
+            False  # whether something else than records may stand before the end of the last one, since the one before
+        )
+        self._opened = self._one_array = False
         self._escaped = False
-        self._begun = False
+        self._tail = b""
+        self._was_strange = False  # the same behind the end of the last one
 
     def records_in(self, piece: bytes, before: int) -> tuple[int, int]:
         """How many records end in the piece and where behind the last one is. `before`: records found earlier."""
-        if not self._begun and (first := piece.lstrip()[:40]):
+        if not self.begun and (first := piece.lstrip(SPACE)[:40]):
             if first[0] not in b"[{":
                 raise SourceError(f"record {before + 1}: neither a JSON array nor an object begins here: {cut(first)}")
-            self._begun = True
+            self.begun = True
         parts = self._masked(piece).split(b'"')
         inside, self.in_text = self.in_text, self.in_text ^ (len(parts) % 2 == 0)
-        brackets = b"".join(parts[inside::2]).translate(None, _NO_BRACKETS)
-        depth, array, found, last = self.depth, self.array, 0, -1
+        outside = b'"'.join((*parts[inside::2], b"") if self.in_text else parts[inside::2])
+        brackets = outside.translate(None, _NO_BRACKETS)
+        depth, array, found, last, borders = self.depth, self.array, 0, -1, 0
         for index, bracket in enumerate(brackets):
             if bracket in b"[{":
                 if depth == 0:
+                    if self._opened:
+                        borders += 1
+                        if bracket == 91 or self._one_array:
+                            raise SourceError(
+                                f"record {before + found + 1}: {_BEHIND[bracket == 91]}; a file is one array of objects, "
+                                "or objects one behind the other"
+                            )
+                    self._opened, self._one_array = True, bracket == 91
                     array = bracket == 91
                 depth += 1
             else:
@@ -167,16 +194,45 @@ class _Scan:
                     if depth < 0:
                         raise SourceError(f"record {before + found + 1}: a bracket is closed that was not opened")
         self.depth, self.array = depth, array
+        strange = self._is_strange(outside, borders)
+        self.strange = self._was_strange or strange
+        self._was_strange = strange if found else self.strange
         return found, _place(parts, inside, len(brackets) - last - 1) if found else 0
+
+    def _is_strange(self, outside: bytes, borders: int) -> bool:
+        """Whether there may be values that no brackets enclose, or several that count as one: so records keep their numbers."""
+        compact = outside.translate(None, SPACE)
+        if self._one_array and not self._tail:
+            compact = compact[1:]  # The bracket that begins the array is like a comma behind a record.
+            self._tail = b"},"
+        compact = self._tail + compact
+        self._tail = compact[-3:] if self._one_array else compact[-1:]
+        return bool(_STRANGE(compact)) if self._one_array else compact.count(b"}{") != borders
 
     def _masked(self, piece: bytes) -> bytes:
         """The piece, of the same length, without escapes in texts: the quotes left begin and end texts."""
         if self._escaped:
             piece = b"_" + piece[1:]
-        if 92 in piece:
-            piece = piece.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+        piece = _masked(piece)
         self._escaped = piece[-1:] == b"\\"
         return piece
+
+
+def _masked(text: bytes) -> bytes:
+    """A text, of the same length, without escapes: the quotes left begin and end texts."""
+    return text.replace(b"\\\\", b"__").replace(b'\\"', b"__") if 92 in text else text
+
+
+def _counted(text: bytes, in_array: bool, found: int) -> int:
+    """How many members of an array stand in a text that ends behind one. `found` is right where nothing but a comma stands
+    between what brackets enclose; else they are looked at one by one."""
+    outside = b'"'.join(_masked(text).split(b'"')[::2]).translate(None, SPACE)
+    if not in_array:
+        outside = outside[1:]  # the bracket that begins the array
+    enclosed = 1
+    while enclosed:
+        outside, enclosed = _ENCLOSED.subn(b"o", outside)
+    return found if outside == (b",o" * found)[not in_array :] else sum(1 for _ in _values(text, in_array))
 
 
 def _place(parts: list[bytes], inside: bool, after: int) -> int:
@@ -194,7 +250,7 @@ def _place(parts: list[bytes], inside: bool, after: int) -> int:
     raise AssertionError("more brackets were counted than there are")
 
 
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]|[^\s"\[\]{},]+', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]|[^ \t\r\n"\[\]{},]+', re.DOTALL)
 
 
 class _Value(NamedTuple):
@@ -228,8 +284,8 @@ def _values(text: bytes, in_array: bool) -> Iterator[_Value]:
                 start, complaint = token.start(), "a comma is missing before it" if base and last == b"value" else ""
             end = token.end()
             depth += (byte in (b"[", b"{")) - (byte in (b"]", b"}"))
-            if depth == base == 0:
-                yield _Value(text[start:end], "", end, False)
-                start = -1
+            if depth == base and (not base or byte in (b"]", b"}")):
+                yield _Value(text[start:end], complaint, end, bool(base))
+                start, last = -1, b"value"
     if start >= 0:
         yield _Value(text[start:end], complaint, end, bool(base))

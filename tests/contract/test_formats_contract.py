@@ -40,7 +40,7 @@ READS = contracts.table(
     "deserializer",
     ("avro", {}, "not an Avro file"),
     ("csv", {}, None),
-    ("json", {}, None),
+    ("json", {}, "there is no JSON in it"),
     ("jsonlines", {}, None),
     ("parquet", {}, "not a Parquet file"),
     ("xml", {}, None),

@@ -160,10 +160,11 @@ def test_texts_that_were_seen_are_not_made_again() -> None:
             glance(text)
 
 
-def test_empty_input_has_no_chunks() -> None:
-    for data in (b"", b"\xef\xbb\xbf"):
-        assert list(JsonLinesDeserializer().chunks(io.BytesIO(data))) == []
-        assert list(JsonDeserializer().chunks(io.BytesIO(data))) == []
+def test_empty_input_has_no_lines_and_is_no_json() -> None:
+    for data in (b"", b"\xef\xbb\xbf", b" ", b"\xef\xbb\xbf\r\n"):
+        assert read_lines(data) == []
+        with pytest.raises(SourceError, match="record 1: there is no JSON in it, not even an empty array"):
+            read_json(data)
 
 
 def test_blank_lines_are_skipped_and_counted() -> None:
@@ -335,23 +336,20 @@ def test_what_comes_in_goes_out_or_the_error_says_why(text: bytes, outcome: byte
     st.sampled_from([None, 1]),
     st.sampled_from([1, 2, 3, 7, 40, 1000]),
     st.sampled_from(["", " ", "\n", "\r\n\n"]),
-    st.integers(0, 6),
 )
 def test_any_layout_of_json_gives_the_same_records(
-    expected: list[Any], indent: int | None, size: int, gap: str, at: int
+    expected: list[Any], indent: int | None, size: int, gap: str
 ) -> None:
     def dump(value: Any) -> str:
         return json.dumps(value, indent=indent, ensure_ascii=False)
 
-    objects = gap.join(map(dump, expected))
-    layouts = [dump(expected), objects, dump(expected[:at]) + gap + dump(expected[at:]), objects + gap + dump([])]
+    layouts = [dump(expected), *([gap.join(map(dump, expected))] if expected else [])]
     with pytest.MonkeyPatch.context() as monkeypatch:
         shrink(monkeypatch, size)
         for text in layouts:
             for framed in (text, f"\ufeff \n{text}\n "):
                 data = framed.encode("utf-8", "backslashreplace")
-                found = read_json(data) if framed.strip("\ufeff \n") else []
-                assert repr(found) == repr(expected)
+                assert repr(read_json(data)) == repr(expected)
 
 
 def test_json_chunks_hold_what_they_count_and_decode_fast() -> None:
@@ -418,17 +416,124 @@ def test_values_between_which_commas_stand_are_refused_and_not_changed() -> None
 
 
 def values_in(text: bytes) -> list[Any] | None:
-    """What stands one behind the other in a text, and in its arrays, by the standard library; None if it is no JSON."""
+    """The members of an array, or what stands one behind the other, by the standard library; None if it is no JSON."""
     found: list[Any] = []
     try:
         rest = text.decode().strip(" \t\r\n")
         while rest:
             value, end = json.JSONDecoder().raw_decode(rest)
-            found += value if isinstance(value, list) else [value]
+            found.append(value)
             rest = rest[end:].lstrip(" \t\r\n")
     except ValueError:
         return None
+    return (found[0] if len(found) == 1 and type(found[0]) is list else found) if found else None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"[][]",
+            "record 1: an array begins behind other records; a file is one array of objects, or objects one behind",
+        ),
+        (b"[] \n[]", "record 1: an array begins behind other records"),
+        (b'[{"a":1}][{"a":2}]', "record 2: an array begins behind other records"),
+        (b'{"a":1}[{"a":2}]', "record 2: an array begins behind other records"),
+        (b'[{"a":1}]{"a":2}', "record 2: an object begins behind the array; a file is one array of objects"),
+        (b"[1][2]", "record 1: an array begins behind other records"),
+        (b'[{"a":1}]]', "record 2: a bracket is closed that was not opened"),
+        (b'{"a":1}}', "record 2: a bracket is closed that was not opened"),
+        (b'\x0c[{"a":1}]', "record 1: neither a JSON array nor an object begins here"),
+        (b"\x00", "record 1: neither a JSON array nor an object begins here"),
+        (b"\x0c", "record 1: neither a JSON array nor an object begins here"),
+    ],
+)
+def test_what_no_json_file_is(size: int, text: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch, size)
+    with pytest.raises(SourceError) as caught:
+        read_json(text)
+    assert str(caught.value).startswith(message)
+
+
+SPACES = [
+    b"\x0b",
+    b"\x0c",
+    b"\x00",
+    b"\xc2\xa0",
+    b"\xef\xbb\xbf",
+    b"\xe2\x80\xa8",
+    b"\x1f",
+    b"\xe3\x80\x80",
+    b"\x85",
+    b"\xa0",
+]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_only_the_white_space_of_json_stands_between_values(
+    size: int, space: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch, size)
+    for text in (
+        b"[%s]", b'{"a":1}%s{"a":2}', b'[{"a":1}%s,{"a":2}]', b'[{"a":1},%s{"a":2}]', b'[%s{"a":1}]', b'[{"a":1}%s]',
+        b'[{"a":1}]%s', b'{"a":1}%s', b'{"a":1}\n%s\n', b'{"a":%s1}', b'{%s"a":1}', b'[{"a":[%s]}]', b'[{"a":1} %s ]',
+        b'%s[{"a":1}]', b' \n%s{"a":1}',
+    ):  # fmt: skip
+        if space == b"\xef\xbb\xbf" and text.startswith(b"%s"):
+            continue  # A byte-order mark at the beginning is none of the text.
+        try:
+            found = read_json(text.replace(b"%s", space))
+        except SourceError:
+            continue
+        assert any(isinstance(record, RecordError) for record in found), text
+
+
+def numbered(data: bytes) -> list[tuple[int, Any]]:
+    """Every record with its number, or that it is at fault."""
+    found, before = [], 0
+    deserializer = JsonDeserializer()
+    try:
+        for chunk, count, _ in deserializer.chunks(io.BytesIO(data)):
+            try:
+                records = deserializer.decode(chunk)
+                assert len(records) == count
+                found += [(before + n, repr(record)) for n, record in enumerate(records)]
+            except Exception:
+                each = deserializer.decode_each(chunk)
+                found += [(before + n, "at fault" if isinstance(r, Exception) else repr(r)) for n, r, _ in each]
+            before += count
+    except SourceError:
+        return [*found, (-1, "ended")]
     return found
+
+
+strays = st.sampled_from([b"5", b'"x"', b"null", b"", b"[1]", b"x", b'{"a":', b"5 6", b'{"a":1} {"b":2}',
+                          b'{"a":1} 5',
+                          b'5 {"a":1}', b'"]"', b'"\\""', b'{"a":[{"b":1},5,null,[2],"x",[]]}'])  # fmt: skip
+goods = st.sampled_from(
+    [b'{"a":1}', b'{"a":[{"b":1},{"b":[2,3]},4]}', b'{"a":{"b":"}"},"c":"x"}', b"{}", b'{"a":[],"b":[[1],"x"]}']
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(goods | goods | strays, min_size=1, max_size=7), st.sampled_from([b",", b", ", b"", b"\n"]))
+def test_records_keep_their_numbers_wherever_pieces_end(members: list[bytes], gap: bytes) -> None:
+    text = gap.join(members)
+    for data in (b"[" + text + b"]", text):
+        whole = numbered(data)
+        if gap == b", " and (-1, "ended") not in whole and data != text and members != [b""]:
+            several = sum(member.startswith(b'{"a":1} ') for member in members)
+            assert [n for n, _ in whole] == list(range(len(members) + several))
+        for size in (1, 2, 3, 5, 8, 13, 30):
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                shrink(monkeypatch, size)
+                parts = numbered(data)
+            if (-1, "ended") in whole:  # The smaller the pieces, the later.
+                assert (-1, "ended") in parts
+            else:
+                assert parts == whole, size
 
 
 awkward = st.sampled_from(["}{", "},{", "]", "[", "\\", '"', "a", "", "}  {"])
