@@ -33,10 +33,10 @@ class _Run(NamedTuple):
 class JsonDeserializer:
     """Read JSON files that are one array of objects, however they are spread over lines.
 
-    Files of objects one behind the other, with or without white space between them, are read as well, all without ever
-    holding a whole file. Numbers, text and errors are treated as in JSON lines. What stands in the array, or between the
-    objects, and is not an object is an error; so are an array that is not closed, anything behind the array, and a file
-    that is empty.
+    Files of objects one behind the other, with or without white space between them, and of several such arrays are
+    read as well, all without ever holding a whole file. Numbers, text and errors are treated as in JSON lines. What
+    stands in an array, or between values, and is not an object is an error; so are an array that is not closed, an empty
+    one among others, objects beside arrays, and a file that is empty.
 
     Example:
         deserializer:
@@ -138,7 +138,6 @@ _STRANGE = re.compile(rb'[}\]](?:[^,}\]]|,(?:[^{"\[]|"[^:]))').search
 """What stands behind a value that brackets enclose and is no further one, nor a member of an object, nor the end of what
 encloses both; without white space, and with one quote for each text. Lists in records may hold such things."""
 
-_BEHIND = ("an object begins behind the array", "an array begins behind other records")
 _DELTA = {91: 1, 123: 1, 93: -1, 125: -1}
 _NO_BRACKETS = bytes(c for c in range(256) if c not in _DELTA)
 _ENCLOSED = re.compile(rb"[\[{][^\[\]{}]*[\]}]")
@@ -156,7 +155,8 @@ class _Scan:
         self.strange = (
             False  # whether something else than records may stand before the end of the last one, since the one before
         )
-        self._opened = self._one_array = False
+        self._opened = False
+        self._arrays = self._held = 0  # how many begun so far, and how many records the last one has
         self._escaped = False
         self._tail = b""
         self._was_strange = False  # the same behind the end of the last one
@@ -175,22 +175,19 @@ class _Scan:
         for index, bracket in enumerate(brackets):
             if bracket in b"[{":
                 if depth == 0:
-                    if self._opened:
-                        borders += 1
-                        if bracket == 91 or self._one_array:
-                            raise SourceError(
-                                f"record {before + found + 1}: {_BEHIND[bracket == 91]}; a file is one array of objects, "
-                                "or objects one behind the other"
-                            )
-                    self._opened, self._one_array = True, bracket == 91
-                    array = bracket == 91
+                    self._check_next(bracket == 91, before + found)
+                    borders += self._opened
+                    array, self._opened, self._held = bracket == 91, True, 0
                 depth += 1
             else:
                 depth -= 1
                 if depth == array:
                     found, last, self.in_array = found + 1, index, array
+                    self._held += 1
                 elif depth <= 0:
                     array = False
+                    if self._arrays > 1 and not self._held:
+                        raise _beside(before + found, "an empty array stands beside others")
                     if depth < 0:
                         raise SourceError(f"record {before + found + 1}: a bracket is closed that was not opened")
         self.depth, self.array = depth, array
@@ -202,12 +199,20 @@ class _Scan:
     def _is_strange(self, outside: bytes, borders: int) -> bool:
         """Whether there may be values that no brackets enclose, or several that count as one: so records keep their numbers."""
         compact = outside.translate(None, SPACE)
-        if self._one_array and not self._tail:
+        if self._arrays and not self._tail:
             compact = compact[1:]  # The bracket that begins the array is like a comma behind a record.
             self._tail = b"},"
-        compact = self._tail + compact
-        self._tail = compact[-3:] if self._one_array else compact[-1:]
-        return bool(_STRANGE(compact)) if self._one_array else compact.count(b"}{") != borders
+        compact = (self._tail + compact).replace(b"][", b",")
+        self._tail = compact[-3:] if self._arrays else compact[-1:]
+        return bool(_STRANGE(compact)) if self._arrays else compact.count(b"}{") != borders
+
+    def _check_next(self, array: bool, before: int) -> None:
+        """Raises where a file cannot go on with an array, or an object, behind what it holds already."""
+        if self._opened and array != bool(self._arrays):
+            raise _beside(before, "an array begins behind objects" if array else "an object begins behind an array")
+        if self._arrays and not self._held:
+            raise _beside(before, "an empty array stands beside others")
+        self._arrays += array
 
     def _masked(self, piece: bytes) -> bytes:
         """The piece, of the same length, without escapes in texts: the quotes left begin and end texts."""
@@ -218,6 +223,13 @@ class _Scan:
         return piece
 
 
+def _beside(before: int, what: str) -> SourceError:
+    return SourceError(
+        f"record {before + 1}: {what}; a file is one array of objects, several that each hold some, or objects one behind "
+        "the other"
+    )
+
+
 def _masked(text: bytes) -> bytes:
     """A text, of the same length, without escapes: the quotes left begin and end texts."""
     return text.replace(b"\\\\", b"__").replace(b'\\"', b"__") if 92 in text else text
@@ -226,7 +238,7 @@ def _masked(text: bytes) -> bytes:
 def _counted(text: bytes, in_array: bool, found: int) -> int:
     """How many members of an array stand in a text that ends behind one. `found` is right where nothing but a comma stands
     between what brackets enclose; else they are looked at one by one."""
-    outside = b'"'.join(_masked(text).split(b'"')[::2]).translate(None, SPACE)
+    outside = b'"'.join(_masked(text).split(b'"')[::2]).translate(None, SPACE).replace(b"][", b",")
     if not in_array:
         outside = outside[1:]  # the bracket that begins the array
     enclosed = 1

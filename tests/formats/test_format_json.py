@@ -336,14 +336,20 @@ def test_what_comes_in_goes_out_or_the_error_says_why(text: bytes, outcome: byte
     st.sampled_from([None, 1]),
     st.sampled_from([1, 2, 3, 7, 40, 1000]),
     st.sampled_from(["", " ", "\n", "\r\n\n"]),
+    st.integers(0, 6),
 )
 def test_any_layout_of_json_gives_the_same_records(
-    expected: list[Any], indent: int | None, size: int, gap: str
+    expected: list[Any], indent: int | None, size: int, gap: str, at: int
 ) -> None:
     def dump(value: Any) -> str:
         return json.dumps(value, indent=indent, ensure_ascii=False)
 
-    layouts = [dump(expected), *([gap.join(map(dump, expected))] if expected else [])]
+    layouts = [dump(expected)]
+    if expected:
+        layouts += [
+            gap.join(map(dump, expected)),
+            gap.join(dump(part) for part in (expected[:at], expected[at:]) if part),
+        ]
     with pytest.MonkeyPatch.context() as monkeypatch:
         shrink(monkeypatch, size)
         for text in layouts:
@@ -416,7 +422,7 @@ def test_values_between_which_commas_stand_are_refused_and_not_changed() -> None
 
 
 def values_in(text: bytes) -> list[Any] | None:
-    """The members of an array, or what stands one behind the other, by the standard library; None if it is no JSON."""
+    """What stands one behind the other, or in arrays that do, by the standard library; None if it is no JSON."""
     found: list[Any] = []
     try:
         rest = text.decode().strip(" \t\r\n")
@@ -426,7 +432,9 @@ def values_in(text: bytes) -> list[Any] | None:
             rest = rest[end:].lstrip(" \t\r\n")
     except ValueError:
         return None
-    return (found[0] if len(found) == 1 and type(found[0]) is list else found) if found else None
+    if found and all(type(value) is list for value in found):
+        return [member for value in found for member in value] if len(found) == 1 or all(found) else None
+    return found or None
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
@@ -435,13 +443,19 @@ def values_in(text: bytes) -> list[Any] | None:
     [
         (
             b"[][]",
-            "record 1: an array begins behind other records; a file is one array of objects, or objects one behind",
+            "record 1: an empty array stands beside others; a file is one array of objects, several that each hold",
         ),
-        (b"[] \n[]", "record 1: an array begins behind other records"),
-        (b'[{"a":1}][{"a":2}]', "record 2: an array begins behind other records"),
-        (b'{"a":1}[{"a":2}]', "record 2: an array begins behind other records"),
-        (b'[{"a":1}]{"a":2}', "record 2: an object begins behind the array; a file is one array of objects"),
-        (b"[1][2]", "record 1: an array begins behind other records"),
+        (b"[] \n[]", "record 1: an empty array stands beside others"),
+        (b'[{"a":1}][]', "record 2: an empty array stands beside others"),
+        (b'[][{"a":1}]', "record 1: an empty array stands beside others"),
+        (b"[1][2]", "record 1: an empty array stands beside others"),
+        (b"[]{}", "record 1: an object begins behind an array"),
+        (b"{}[]", "record 2: an array begins behind objects"),
+        (b'{"a":1}[{"a":2}]', "record 2: an array begins behind objects"),
+        (
+            b'[{"a":1}]{"a":2}',
+            "record 2: an object begins behind an array; a file is one array of objects, several that",
+        ),
         (b'[{"a":1}]]', "record 2: a bracket is closed that was not opened"),
         (b'{"a":1}}', "record 2: a bracket is closed that was not opened"),
         (b'\x0c[{"a":1}]', "record 1: neither a JSON array nor an object begins here"),
@@ -521,9 +535,10 @@ goods = st.sampled_from(
 @given(st.lists(goods | goods | strays, min_size=1, max_size=7), st.sampled_from([b",", b", ", b"", b"\n"]))
 def test_records_keep_their_numbers_wherever_pieces_end(members: list[bytes], gap: bytes) -> None:
     text = gap.join(members)
-    for data in (b"[" + text + b"]", text):
+    arrays = b"".join(b"[" + member + b"]" for member in members)
+    for data in (b"[" + text + b"]", text, arrays):
         whole = numbered(data)
-        if gap == b", " and (-1, "ended") not in whole and data != text and members != [b""]:
+        if gap == b", " and (-1, "ended") not in whole and data[1:-1] == text and members != [b""]:
             several = sum(member.startswith(b'{"a":1} ') for member in members)
             assert [n for n, _ in whole] == list(range(len(members) + several))
         for size in (1, 2, 3, 5, 8, 13, 30):
