@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beamless import outcome
 from shared import SHARED, needs_shared
 
 from exporters_beam.__main__ import main
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
+
+from beamless import outcome
 
 FOLDER = SHARED / "suites/json-test-suite"
 FILES = sorted(FOLDER.glob("test_*/*.json"))
