@@ -137,16 +137,18 @@ def _written_before(beginning: bytes) -> bool:
     return bool(tags) and all(map(_TYPED, tags)) and not _ZEROS(records)
 
 
+_LISTED: Any = object()
+"""Stands behind a value of a name that is always a list."""
+
+
 class _Element:
     """An element that is not closed yet."""
 
-    __slots__ = ("attributes", "called", "children", "lists", "name", "text")
+    __slots__ = ("attributes", "children", "name", "text")
 
     def __init__(self, name: str, attributes: dict[str, str]) -> None:
         self.name, self.attributes = name, attributes
-        self.called: str | None = None  # what the field is called, where that is not the name
         self.children: list[tuple[str, Any]] = []
-        self.lists: set[str] = set()  # names of children that are lists even if there is one
         self.text: list[str] = []
 
 
@@ -157,6 +159,8 @@ class _Document:
         self.size = self._begin = 0
         self._item, self._limit, self._types = item_name, limit, types
         self._own, self._typed = types == "read", types == "read"
+        self._called: dict[int, str] = {}  # what fields are called whose open element has another name, by its depth
+        self._listing = bool(lists)
         self._lists = frozenset(name for name in lists if "/" not in name)
         self._paths = frozenset(tuple(path.removeprefix("/").split("/")) for path in lists if "/" in path)
         self._depth, self._too_deep, self._taken, self._count, self._others = 0, 0, 0, 0, ""
@@ -220,10 +224,9 @@ class _Document:
             self._too_deep += 1
             self._error = self._error or RecordError(f"elements are nested more than {_DEEPEST} deep")
         elif self._open:
-            element = _Element(name, attributes)
-            if name == "key" and self._own:
-                element.called = attributes.pop("name", None)
-            self._open.append(element)
+            self._open.append(_Element(name, attributes))
+            if name == "key" and self._own and "name" in attributes:
+                self._called[len(self._open)] = attributes.pop("name")
         elif self._depth == 2 and name == self._item:
             self._begin = self._parser.CurrentByteIndex
             self._open.append(_Element(name, attributes))
@@ -249,7 +252,7 @@ class _Document:
             if not isinstance(name, str):
                 self._error = self._error or RecordError(f"the instruction {_CALLED} holds no name: {cut(data)}")
             else:
-                self._open[-1].called = name
+                self._called[len(self._open)] = name
 
     def _end(self, name: str) -> None:
         self._depth -= 1
@@ -258,16 +261,17 @@ class _Document:
             return
         if not self._open:
             return
+        if self._called:
+            name = self._called.pop(len(self._open), name)
         element = self._open.pop()
         if self._open:
             try:
                 value = _value(element) if self._typed else _mapping(element)
             except RecordError as error:
                 self._error, value = self._error or error, "".join(element.text)
-            key = name if element.called is None else element.called
-            self._open[-1].children.append((key, value))
-            if (self._lists or self._paths) and self._is_list(name) and type(value) is not list:
-                self._open[-1].lists.add(key)
+            self._open[-1].children.append((name, value))
+            if self._listing and self._is_list(element.name) and type(value) is not list:
+                self._open[-1].children.append((name, _LISTED))
             return
         end = self._parser.CurrentByteIndex
         if end - self._begin > self._limit:
@@ -307,7 +311,11 @@ def _value(element: _Element) -> Any:
     if kind == "list" or kind == "dict":
         if text and not text.isspace():
             return _mapping(element)
-        return [value for _, value in element.children] if kind == "list" else _grouped(element.children, element.lists)
+        return (
+            [value for _, value in element.children if value is not _LISTED]
+            if kind == "list"
+            else _grouped(element.children)
+        )
     if element.children or (kind == "null" and text):
         return _mapping(element)
     try:
@@ -323,18 +331,21 @@ def _mapping(element: _Element) -> Any:
     if not own and not element.children:
         return text
     if text and not text.isspace():
-        return _grouped([*own, *element.children, ("#text", text)], element.lists)
-    return _grouped(own + element.children, element.lists)
+        return _grouped([*own, *element.children, ("#text", text)])
+    return _grouped(own + element.children)
 
 
-def _grouped(members: list[tuple[str, Any]], lists: set[str]) -> dict[str, Any]:
-    """A mapping of the members; the values of a name that occurs more than once, or is in `lists`, become one list."""
+def _grouped(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of the members; the values of a name that occurs more than once become one list."""
     found = dict(members)
-    if len(found) < len(members) or lists:
+    if len(found) < len(members):
         several: dict[str, list[Any]] = {name: [] for name in found}
         for name, value in members:
             several[name].append(value)
-        return {name: values if len(values) > 1 or name in lists else values[0] for name, values in several.items()}
+        return {
+            name: [value for value in values if value is not _LISTED] if len(values) > 1 else values[0]
+            for name, values in several.items()
+        }
     return found
 
 

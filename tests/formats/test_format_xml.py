@@ -453,6 +453,7 @@ def test_lists() -> None:
     assert read(data, lists=("/line", "more/sku"))[2] == {"more": {"line": "x", "sku": ["1"]}}
     assert members("<dc:tag>x</dc:tag>", lists=("dc:tag",)) == {"dc:tag": ["x"]}
     assert members('<a type="list"><item type="int">1</item></a>', types="read", lists=("a",)) == {"a": [1]}
+    assert members('<a type="list"><b>1</b></a>', types="read", lists=("b",)) == {"a": ["1"]}
     assert members('<a><b id="1">x</b></a>', lists=("b",)) == {"a": {"b": [{"@id": "1", "#text": "x"}]}}
     for wrong in ("", "/", "a//b", "a b", "a/", "<a>"):
         with pytest.raises(ConfigError, match="lists: "):
