@@ -82,7 +82,7 @@ def _markdown(entry: registry.Entry, component: type) -> Iterator[str]:
     if example:
         yield f"```yaml\n{example}\n```"
     if entry.legacy:
-        yield f"Old names: {', '.join(f'`{name}`' for name in entry.legacy)}."
+        yield f"Old names: {', '.join(f'`{name}`' for name in entry.legacy)}{_as_before(entry)}."
 
 
 def _entries(kind: str | None) -> Iterator[registry.Entry]:
@@ -133,8 +133,14 @@ def _described(entry: registry.Entry) -> str:
     if example:
         parts.append("  Example:\n" + textwrap.indent(example, "    "))
     if entry.legacy:
-        parts.append("  Old names: " + ", ".join(entry.legacy))
+        parts.append("  Old names: " + ", ".join(entry.legacy) + _as_before(entry))
     return "\n\n".join(parts)
+
+
+def _as_before(entry: registry.Entry) -> str:
+    """What an old name means besides the component."""
+    options = ", ".join(f"`{name}: {value}`" for name, value in entry.as_before)
+    return f", where these options are not given with {options}" if options else ""
 
 
 def docstring(component: type) -> tuple[str, str]:

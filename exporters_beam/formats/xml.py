@@ -46,6 +46,8 @@ _Found = list["Record | tuple[RecordError, Any]"]
 class XmlDeserializer:
     """Read XML files: every element called `item_name` directly below the root is a record.
 
+    Other elements there are passed over; a document that has some and no record is an error.
+
     An element that holds text alone is that text, exactly; one that holds elements is a mapping, in which a name that
     occurs more than once holds a list. Elements named in `lists` always give lists: `line` wherever it stands,
     `lines/line` or `/line` from the record on. Attributes become keys with an @ before the name, text beside elements or
