@@ -77,7 +77,8 @@ def replay(
     from exporters_beam import replaying, runner, spec
 
     loaded = spec.load(config, variables=variables or {})
-    return runner.run(replaying.replayed(loaded, [os.fspath(path) for path in letters]), beam_args)
+    with replaying.replayed(loaded, [os.fspath(path) for path in letters]) as replayed:
+        return runner.run(replayed, beam_args)
 
 
 def build(config: Config, pipeline: Any, *, variables: Mapping[str, Any] | None = None) -> Outputs:

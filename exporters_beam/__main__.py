@@ -313,7 +313,10 @@ def _run(args: argparse.Namespace) -> int:
 def _replay(args: argparse.Namespace) -> int:
     from exporters_beam.replaying import replayed
 
-    return _export(replayed(_load(args.config, args.var), args.letters), args)
+    spec = _load(args.config, args.var)
+    _start_logging(spec, args)
+    with replayed(spec, args.letters) as sent:
+        return _export(sent, args)
 
 
 def _export(spec: ExportSpec, args: argparse.Namespace) -> int:

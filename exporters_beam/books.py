@@ -276,7 +276,8 @@ def unfinished(place: str) -> list[dict[str, Any]]:
 def _write_about(plan: Plan, books: Books) -> None:
     path = os.path.join(books.folder, ABOUT)
     about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told,
-             "file": os.path.abspath(plan.spec.file) if plan.spec.file else ""}  # fmt: skip
+             "file": os.path.abspath(plan.spec.file) if plan.spec.file else "", "origin": plan.origin,
+             "mark": getattr(plan.reader, "mark", "")}  # fmt: skip
     with destination("cannot write to the staging folder", path):
         with open(path + ".part", "w", encoding="utf-8") as out:
             json.dump(about, out, ensure_ascii=False, default=repr)

@@ -14,7 +14,7 @@ from exporters_beam.books import Books, sweep
 from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.leftovers import Entry, former, left_behind, remove
-from exporters_beam.letters import FILE, NAME
+from exporters_beam.letters import FILE, NAME, identity
 from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.publishing import PublishFile
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit, Warned
@@ -99,6 +99,8 @@ class WriteManifest(beam.DoFn):
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
         remove(self._delivery.writer, left)
+        if "letters" in manifest and hasattr(self._delivery.writer, "note_letters") and self._delivery.names:
+            self._delivery.writer.note_letters(manifest["letters"], self._delivery.names, manifest["origin"])
         if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
             os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
         if self._run.sweeps:
@@ -132,6 +134,9 @@ class WriteManifest(beam.DoFn):
             **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
         }
         manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
+        if "letters" in manifest:
+            again = self._failed_again() if letters else set()
+            manifest["letters"] = [known for known in manifest["letters"] if known not in again]
         manifest["units"] = [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()]
         manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
         if left:
@@ -143,6 +148,12 @@ class WriteManifest(beam.DoFn):
         publisher.setup()
         publisher.start_bundle()
         return publisher.publish_empty()
+
+    def _failed_again(self) -> set[str]:
+        """What the letters are known by that a replay has sent in and has left again."""
+        path = self._delivery.letters.path
+        with destination("cannot read the dead letters", path), open(path, "rb") as file:
+            return {identity(json.loads(line)) for line in file}
 
     def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
         return {

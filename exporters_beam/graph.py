@@ -87,10 +87,23 @@ def source_of(plan: Plan) -> Source:
 
 def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
-    letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source))
+    letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source),
+                      LettersReplayed(plan.reader) if plan.replays else None)  # fmt: skip
     return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
                     plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error,
                     plan.pushdown.added or (), plan.empty)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LettersReplayed:
+    """What letters are known by that fail again in a replay."""
+
+    reader: Any
+
+    def __call__(self, position: Any, step: str, part: int) -> str:
+        unit, _, n = position
+        known: str = self.reader.known_by(unit, n, step, part)
+        return known
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:

@@ -170,6 +170,27 @@ def _valued(value: Any) -> Any:
     return {key: _valued(member) for key, member in value.items()}
 
 
+def identity(letter: Mapping[str, Any]) -> str:
+    """What a letter is known by: its export, file, number and step, whatever was mended in it.
+
+    Of several records that a transform has made of one, those that fail at one step are told apart by `part`. A letter that
+    failed again in a replay tells what it is known by.
+    """
+    if isinstance(letter.get("letter"), str):
+        return str(letter["letter"])
+    place = [letter.get(key) for key in ("export", "file", "number", "step")]
+    return _digest([*place, letter["part"]] if letter.get("part") else place)
+
+
+def child(letter: str, step: str, part: int) -> str:
+    """What the letter of a record is known by that a replay has made, with others, of another letter's record."""
+    return _digest([letter, step, part])
+
+
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
 def read_letter(line: bytes | str) -> tuple[dict[str, Any], Any]:
     """(a letter, its record; the undecoded text where decoding had failed). Raises ValueError where it is none."""
     letter = json.loads(line)
@@ -194,14 +215,22 @@ class Letters:
     config: str
     sections: tuple[tuple[str, str, str], ...]
     place: Callable[[Position], tuple[str, int]] = field(repr=False, compare=False)
+    known_by: Callable[[Position, str, int], str] | None = field(default=None, repr=False, compare=False)
 
     def letters(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         """Staged failures as letters."""
         known = {name: (component, path) for name, component, path in self.sections}
+        before: tuple[Any, ...] = ()
+        parts: dict[str, int] = {}
         for line in lines:
             told = json.loads(line)
             unit, number, n = told.pop("at")
-            file, at = self.place((Unit(*unit), number, n))
+            position = (Unit(*unit), number, n)
+            file, at = self.place(position)
+            if before != position:
+                before, parts = position, {}
+            part = parts[told["step"]] = parts.get(told["step"], -1) + 1
+            own = self.known_by(position, told["step"], part) if self.known_by else ""
             component, path = known.get(told["step"], ("", told["step"]))
             yield {
                 "export": self.export_id,
@@ -212,6 +241,8 @@ class Letters:
                 "component": component,
                 "file": file,
                 "number": at,
+                **({"part": part} if part else {}),
+                **({"letter": own} if own else {}),
                 **told,
             }
 

@@ -258,7 +258,8 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, f
 
 
 def _about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
-    return ("runner", runner), *((("bypassed", True),) if plan.copied else ())
+    letters = (("letters", plan.reader.ids), ("origin", plan.origin)) if plan.replays else ()
+    return ("runner", runner), *((("bypassed", True),) if plan.copied else ()), *letters
 
 
 def elsewhere(plan: Plan, runner: str, books: Books, resumed: Resumed) -> Run:

@@ -125,6 +125,24 @@ class RemoteWriter(Connected, FileWriterOptions):
         except NotThere:
             return b""
 
+    def delivered_letters(self, names: FileNames, origin: str) -> list[str]:
+        """What the dead letters are known by that replays, on whatever machine, have delivered. Raises DestinationError."""
+        name = self.key(self._manifest(names, f"replays-{origin}").replace("manifest.json", "letters.json"))
+        with destination("cannot read", self.storage.url(name)):
+            try:
+                with self.storage.open(self.storage.stat(name)) as file:
+                    return [str(known) for known in json.loads(file.read())]
+            except NotThere:
+                return []
+            except ValueError as error:
+                raise DestinationError(f"{self.storage.url(name)}: this is no list of letters: {error}") from None
+
+    def note_letters(self, letters: list[str], names: FileNames, origin: str) -> None:
+        """Add to those that were delivered."""
+        known = sorted({*self.delivered_letters(names, origin), *letters})
+        name = self._manifest(names, f"replays-{origin}").replace("manifest.json", "letters.json")
+        self.put(name, json.dumps(known).encode())
+
     def _manifest(self, names: FileNames, export_id: str) -> str:
         root = "" if names.root == "." else f"{names.root.rstrip('/')}/"
         return f"{root}.exporters/{export_id}/manifest.json"

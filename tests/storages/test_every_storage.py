@@ -125,6 +125,29 @@ def test_files_of_the_run_before_are_told_and_replaced(place: Place, tmp_path, c
 
 
 @every
+def test_a_letter_is_delivered_once_from_whatever_machine(place: Place, tmp_path):
+    source = tmp_path / "in.jl"
+    source.write_bytes(jsonl([{"n": 0}, {"n": 1}, {}]))
+    config = {
+        "reader": {"name": "fs", "options": {"input": str(source)}},
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(m=1 / item['n'])"]}},
+        "writer": place.writer("out/part-"),
+        "on_error": "dead_letter",
+    }
+    first = exporters_beam.run(config)
+    letters = tmp_path / "letters.jl"
+    letters.write_bytes(Path(first.dead_letters["name"]).read_bytes())
+    config["transform"]["options"]["python_expressions"] = ["item.update(m=2)"]
+    assert exporters_beam.replay(config, [letters]).written == 2
+    names = sorted(found.name for found in place.storage().names("out/"))
+    assert len(names) == 2
+    shutil.rmtree(Path(first.manifest).parents[1])  # Another machine has no books of it.
+    letters.write_bytes(b"".join(reversed(letters.read_bytes().splitlines(True))))
+    assert exporters_beam.replay(config, [letters]).written == 0
+    assert sorted(found.name for found in place.storage().names("out/")) == names
+
+
+@every
 def test_an_object_is_entered_at_any_byte(place: Place):
     data = bytes(range(256)) * 20_000
     place.put("in/data", data)
