@@ -9,12 +9,14 @@ the run.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,7 +27,7 @@ from typing import Any
 
 from exporters_beam.errors import ConfigError, DestinationError, SourceError
 from exporters_beam.listing import UNITS, differences, listed_before
-from exporters_beam.plan import Plan
+from exporters_beam.plan import Plan, sections_of
 from exporters_beam.records import Unit
 from exporters_beam.staging import SUFFIX, Committed, Resumed, Staging, destination, is_ours, read_segment
 from exporters_beam.storages import NotThere
@@ -259,6 +261,24 @@ def told_before(plan: Plan) -> Any:
     return json.loads(json.dumps(plan.told, default=repr))
 
 
+def code_of(plan: Plan) -> dict[str, str]:
+    """The modules of others that a config names, and a digest of what stands in them: what `--resume` mixes with records that
+    another version has made."""
+    named = {type(section.component).__module__ for section in sections_of(plan.spec)}
+    named |= {
+        re.split("[:.](?=[^:.]*$)", section.component.function)[0]
+        for section in sections_of(plan.spec)
+        if isinstance(getattr(section.component, "function", None), str)
+    }
+    found = {}
+    for name in sorted(named):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and name.partition(".")[0] not in ("exporters_beam", "transforms"):
+            with suppress(OSError), open(path, "rb") as file:
+                found[name] = hashlib.sha256(file.read()).hexdigest()[:16]
+    return found
+
+
 def unfinished(place: str) -> list[dict[str, Any]]:
     """What runs that were not finished tell of themselves, the newest first."""
     found = []
@@ -277,7 +297,7 @@ def _write_about(plan: Plan, books: Books) -> None:
     path = os.path.join(books.folder, ABOUT)
     about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told,
              "file": os.path.abspath(plan.spec.file) if plan.spec.file else "", "origin": plan.origin,
-             "mark": getattr(plan.reader, "mark", "")}  # fmt: skip
+             "mark": getattr(plan.reader, "mark", ""), "code": code_of(plan)}  # fmt: skip
     with destination("cannot write to the staging folder", path):
         with open(path + ".part", "w", encoding="utf-8") as out:
             json.dump(about, out, ensure_ascii=False, default=repr)

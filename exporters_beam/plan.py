@@ -226,10 +226,15 @@ class Plan:
 
     @property
     def export_id(self) -> str:
-        """A hash of the config and the dates in its names: the identity of the export."""
+        """A hash of the config and the dates in its names: the identity of the export. What is copied is staged otherwise,
+        so it is another one. Where the books do not stand at the destination, the folder that files go to belongs to it."""
         identity = getattr(self.reader, "identity", None)
         told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
         effective = self.names.filebase if self.names else ""
+        if self.copied:
+            effective += "\ncopied"
+        if (self.spec.staging or self.spec.persistence) and getattr(self.writer, "to_folders", False) and self.names:
+            effective += f"\nto {os.path.abspath(self.names.root)}"
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
 
 
@@ -415,7 +420,12 @@ def _without_secrets(section: Section) -> dict[str, Any]:
     """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
-    return {
+    elsewhere = {
+        o.name: getattr(section.component, o.name, None)
+        for o in options_of(type(section.component))
+        if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
+    }  # Options from environment variables say where an export reads and delivers, too.
+    return elsewhere | {
         name: _shown(value) if name not in secret or isinstance(value, Secret) or value is None else "***"
         for name, value in section.options.items()
         if name in told

@@ -20,6 +20,7 @@ from exporters_beam.books import (
     LOCK,
     Books,
     books_at,
+    code_of,
     flat,
     has_segments,
     locked,
@@ -51,6 +52,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, dict[str, Any] 
         return _from_the_start(plan), None
     books = books_at(place, plan)
     if has_segments(books):
+        _refuse_changed_code(plan, books)
         return plan, None
     done = finished(plan)
     if done is None:
@@ -95,6 +97,16 @@ def _as_begun(plan: Plan) -> Plan:
         done = finished(plan)
         units = [Unit(0, "", -1, unit["etag"]) for unit in done["units"]] if done else []
     return replace(plan, reader=drawn(units[0].etag)) if units else plan
+
+
+def _refuse_changed_code(plan: Plan, books: Books) -> None:
+    """Raises ConfigError where a module that the config names has changed since the run that is to be resumed."""
+    about = next((each for each in unfinished(os.path.dirname(books.folder)) if each["export"] == plan.export_id), {})
+    now = code_of(plan)
+    changed = [name for name, digest in about.get("code", {}).items() if now.get(name, digest) != digest]
+    if changed:
+        raise ConfigError(f"--resume: the code of {some(changed)} has changed since the run that left its work in "
+                          f"{books.folder}; put it back, or run without --resume")  # fmt: skip
 
 
 def _refuse_changed_config(plan: Plan, place: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from exporters_beam.options import option
@@ -23,7 +23,7 @@ class RandomReader:
     """Make up records with the fields key, country_code, state, city and value.
 
     `key` counts from 0; the others are drawn at random: with `seed` the same ones each time, without it others in
-    each run.
+    each run, but those of the run before with `--resume`.
 
     Example:
         reader:
@@ -41,6 +41,15 @@ class RandomReader:
     def __post_init__(self) -> None:
         drawn = random.SystemRandom().getrandbits(64) if self.seed is None else self.seed
         object.__setattr__(self, "_drawn", drawn)
+
+    def as_drawn(self, etag: str) -> RandomReader:
+        """This reader with what it has drawn in an earlier run, whose unit had this etag."""
+        drawn = etag.rpartition("-")[2]
+        if self.seed is not None or not drawn.isdecimal():
+            return self
+        reader = replace(self)
+        object.__setattr__(reader, "_drawn", int(drawn))
+        return reader
 
     def units(self) -> Iterator[Unit]:
         yield Unit(0, "random", -1, f"{self.number_of_items}-{self._drawn}")

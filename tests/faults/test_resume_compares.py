@@ -292,3 +292,57 @@ def test_counts_after_a_resume_are_true(place: Path) -> None:
     assert report.dead_letters["records"] == whole.dead_letters["records"] == 8
     told = json.loads(Path(report.manifest).read_text())
     assert [unit["name"] for unit in told["units"]] == [f"{place}/in/{n}.jl.gz" for n in range(4)]
+
+
+def test_the_random_reader_goes_on_with_what_it_has_drawn(place: Path, monkeypatch: Any) -> None:
+    told: dict[str, Any] = {"reader": {"name": "random", "options": {"number_of_items": 50}}, "filter_before": None}
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        with pytest.raises(exporters_beam.ExportError):
+            run(place, **told)
+    (segment,) = (place / "out").glob(".exporters/*/staged/*.segment")
+    staged = segment.read_bytes()
+    run(place, resume=True, **told)
+    delivered = (place / "out" / "part-0000.jl").read_bytes()
+    assert delivered.rstrip(b"\n") in staged
+    run(place, resume=True, **told)  # It is complete: nothing is drawn again.
+    assert (place / "out" / "part-0000.jl").read_bytes() == delivered
+    (place / "out" / "part-0000.jl").unlink()
+    run(place, resume=True, **told)
+    assert (place / "out" / "part-0000.jl").read_bytes() == delivered
+    run(place, **told)
+    assert (place / "out" / "part-0000.jl").read_bytes() != delivered
+
+
+def test_exports_with_one_staging_folder_and_two_destinations_never_mix(place: Path, monkeypatch: Any) -> None:
+    told: dict[str, Any] = {"staging": str(place / "staging"), "filter_before": None, "writer": {"filebase": "part-"}}
+    for folder in ("a", "b"):
+        (place / folder).mkdir()
+    monkeypatch.chdir(place / "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        with pytest.raises(exporters_beam.ExportError):
+            run(place, **told)
+    monkeypatch.chdir(place / "b")
+    assert run(place, resume=True, **told).resumed == 0
+    monkeypatch.chdir(place / "a")
+    assert not list(Path().glob("part-*"))
+    assert run(place, resume=True, **told).resumed == 400
+    assert Path("part-0000.jl").read_bytes() == (place / "b" / "part-0000.jl").read_bytes()
+
+
+def test_code_that_has_changed_is_not_mixed(place: Path, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(place))
+    module = place / "changing_module.py"
+    module.write_text("def keeps(record):\n    return True\n")
+    told: dict[str, Any] = {"filter_before": {"name": "python", "options": {"function": "changing_module:keeps"}}}
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        with pytest.raises(exporters_beam.ExportError):
+            run(place, **told)
+    before = module.read_bytes()
+    module.write_text("def keeps(record):\n    return False\n")
+    with pytest.raises(exporters_beam.ConfigError, match="--resume: the code of changing_module has changed since"):
+        run(place, resume=True, **told)
+    module.write_bytes(before)
+    assert run(place, resume=True, **told).resumed == 400
