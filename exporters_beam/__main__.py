@@ -9,22 +9,21 @@ import argparse
 import atexit
 import gc
 import json
-import logging
 import math
 import os
 import re
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam import __version__
-from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem, printable
+from exporters_beam.console import print_error, print_line, sentence, start_logging, tell_error, warn
+from exporters_beam.errors import ConfigError, DestinationError, Problem
 from exporters_beam.interruption import INTERRUPTED, OF_THIS_PROCESS
-from exporters_beam.variables import hide, reveal
+from exporters_beam.variables import reveal
 
 if TYPE_CHECKING:
     from exporters_beam import jobs
@@ -99,10 +98,10 @@ def _run_command(given: list[str]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         _report_error(args, interrupt)
-        _print_error(f"error: {_INTERRUPTED}")
+        print_error(f"error: {_INTERRUPTED}")
         return INTERRUPTED
     except Exception as error:
-        _tell_error(error, args.debug)
+        tell_error(error, args.debug)
         _report_error(args, error)
         return WRONG if isinstance(error, ConfigError) else FAILED
 
@@ -114,13 +113,14 @@ def _report_error(args: argparse.Namespace, error: BaseException) -> None:
     from exporters_beam.reporting import of_error, write
 
     try:
-        write(args.report, of_error(error, _sentence(error)))
+        write(args.report, of_error(error, sentence(error)))
     except DestinationError as wrong:
-        _print_error(f"error: {wrong}")
+        print_error(f"error: {wrong}")
 
 
 def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
     """The arguments; `beam` has those of `run` that are not ours, in their order."""
+    _refuse_unknown_command(parser, given)
     args, others = parser.parse_known_args(_from_old_spelling(parser, given))
     if args.command is None:
         parser.print_help(sys.stderr)
@@ -133,6 +133,15 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
         parser.error(hint or f"unrecognized arguments: {' '.join(others)}")
     args.beam = [other for other in others if other != "--"]
     return args
+
+
+def _refuse_unknown_command(parser: argparse.ArgumentParser, given: list[str]) -> None:
+    """With what was probably meant."""
+    known = next(list(a.choices) for a in parser._actions if isinstance(a.choices, dict))
+    if given and not given[0].startswith("-") and given[0] not in known:
+        from exporters_beam.registry import did_you_mean
+
+        parser.error(f"there is no command {given[0]!r}{did_you_mean(given[0], known)}")
 
 
 def _from_old_spelling(parser: argparse.ArgumentParser, given: list[str]) -> list[str]:
@@ -375,7 +384,7 @@ def _submit(args: argparse.Namespace) -> int:
     if started.job:
         print(f"{started.job}\n{started.place}")
     else:
-        _print(
+        print_line(
             f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}"
         )
     return DONE
@@ -392,7 +401,7 @@ def _template_build(args: argparse.Namespace) -> int:
     made = template.files(args.config, spec, args.image or template.IMAGE, args.streaming)
     template.write(made, args.output)
     for name in made:
-        _print(os.path.join(args.output, name))
+        print_line(os.path.join(args.output, name))
     return DONE
 
 
@@ -402,7 +411,7 @@ def _template_render(args: argparse.Namespace) -> int:
     from exporters_beam.runners import job_name
 
     spec = _load(args.config, args.var)
-    _warn(spec)
+    warn(spec.warnings)
     if args.launch:
         told = template.launch_body(job_name(make(spec)), args.launch, _variables(args.var))
     else:
@@ -416,12 +425,16 @@ def _template_launch(args: argparse.Namespace) -> int:
 
     values, args.beam = template.split(args.config, args.beam)
     args.var = [*args.var, *values]
+    args.ours = [*args.ours, *template.names(args.config)]
+    _refuse_unknown(args)
     return _submit(args)
 
 
 def _status(args: argparse.Namespace) -> int:
     from exporters_beam import jobs
 
+    if args.var and not args.config:
+        raise ConfigError("--var: it goes with --config, whose variables it sets")
     job = _job(args)
     if not args.watch:
         if args.config:
@@ -441,7 +454,7 @@ def _cancel(args: argparse.Namespace) -> int:
     from exporters_beam import jobs
 
     jobs.cancel(_job(args))
-    _print(f"{args.job}: asked to stop")
+    print_line(f"{args.job}: asked to stop")
     return DONE
 
 
@@ -449,7 +462,7 @@ def _drain(args: argparse.Namespace) -> int:
     from exporters_beam import jobs
 
     jobs.drain(_job(args), args.savepoint_path)
-    _print(f"{args.job}: asked to finish what it has and end")
+    print_line(f"{args.job}: asked to finish what it has and end")
     return DONE
 
 
@@ -472,11 +485,11 @@ def _validate(args: argparse.Namespace) -> int:
             check_functions(spec)
             check_profiles(spec)
         except ConfigError as error:
-            _tell_error(error, args.debug)
+            tell_error(error, args.debug)
             status = WRONG
             continue
-        _warn(spec)
-        _print(f"{config}: ok")
+        warn(spec.warnings)
+        print_line(f"{config}: ok")
     return status
 
 
@@ -486,7 +499,7 @@ def _explain(args: argparse.Namespace) -> int:
     from exporters_beam.runners import settled
 
     spec = _load(args.config, args.var)
-    _warn(spec)
+    warn(spec.warnings)
     plan = make(spec)
     decisions = settled(plan, _beam_args(spec, args))[1]
     print((mermaid if args.format == "mermaid" else text)(plan), end="")
@@ -497,12 +510,12 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _preview(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
-    _warn(spec)
+    warn(spec.warnings)
     _start_logging(spec, args)
     from exporters_beam.plan import make
     from exporters_beam.preview import preview
 
-    preview(make(spec), args.n, _print)
+    preview(make(spec), args.n, print_line)
     return DONE
 
 
@@ -510,22 +523,24 @@ def _verify(args: argparse.Namespace) -> int:
     from exporters_beam.verify import beside, verify
 
     status = DONE
+    if args.var and not args.config:
+        raise ConfigError("--var: it goes with --config, whose variables it sets")
     writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
     storage = getattr(writer, "storage", None)
     for manifest in args.manifests:
         try:
             wrong, told = verify(manifest, storage)
         except ConfigError as error:
-            _tell_error(error, args.debug)
+            tell_error(error, args.debug)
             status = WRONG
             continue
         for text in wrong:
-            _print_error(f"error: {text}")
+            print_error(f"error: {text}")
             status = status or FAILED
         for text in beside(manifest, told, args.manifests, storage):
-            _print_error(f"warning: {text}")
+            print_error(f"warning: {text}")
         if not wrong:
-            _print(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
+            print_line(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
     return status
 
 
@@ -536,9 +551,9 @@ def _clean(args: argparse.Namespace) -> int:
 
     _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
     for folder, freed, left in clean(make(_load(args.config, args.var))):
-        _print(f"{folder}: removed, {human(freed)}")
+        print_line(f"{folder}: removed, {human(freed)}")
         for text in left:
-            _print_error(f"warning: {text}")
+            print_error(f"warning: {text}")
     return DONE
 
 
@@ -546,7 +561,7 @@ def _modules(args: argparse.Namespace) -> int:
     from exporters_beam import reference, registry
 
     for text in registry.plugin_entries()[1]:
-        _print_error(f"warning: {text}")
+        print_error(f"warning: {text}")
     if args.markdown:
         print(reference.markdown(), end="")
     elif args.name is None:
@@ -562,7 +577,7 @@ def _schema(args: argparse.Namespace) -> int:
 
     plugins, wrong = registry.plugin_entries()
     for text in wrong:
-        _print_error(f"warning: {text}")
+        print_error(f"warning: {text}")
     print(to_text(document_schema((*registry.ENTRIES, *plugins))), end="")
     return DONE
 
@@ -578,7 +593,7 @@ def _init(args: argparse.Namespace) -> int:
         raise ConfigError(Problem((), "this file exists; give another name", file=args.file)) from None
     except OSError as error:
         raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=args.file)) from None
-    _print(f"{args.file}: written; run it with: exporters-beam run {args.file}")
+    print_line(f"{args.file}: written; run it with: exporters-beam run {args.file}")
     return DONE
 
 
@@ -612,6 +627,10 @@ def _not_json(constant: str) -> Any:
     raise ValueError(constant)
 
 
+def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
+    start_logging(spec.settings.log_level if spec is not None else None, args.debug, getattr(args, "quiet", False))
+
+
 def _refuse_report(args: argparse.Namespace) -> None:
     from exporters_beam.reporting import refuse_place
 
@@ -622,73 +641,6 @@ def _refuse_report(args: argparse.Namespace) -> None:
     except ConfigError:
         args.report = None
         raise
-
-
-def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
-    """On standard error. Beam and others say only what is wrong, unless debugging; the export as its config says.
-
-    Beam's remark about apitools, made whenever it is imported without Google's libraries, is left out.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines())
-    handler.addFilter(lambda record: args.debug or not str(record.msg).startswith("apitools not found"))
-    handler.setLevel(logging.WARNING if getattr(args, "quiet", False) else logging.NOTSET)
-    if not args.debug:
-        handler.addFilter(_not_of_beam)
-    logging.basicConfig(handlers=[handler], level=logging.INFO if args.debug else logging.WARNING)
-    if spec is not None:
-        logging.getLogger("exporters_beam").setLevel(spec.settings.log_level)
-
-
-def _not_of_beam(record: logging.LogRecord) -> bool:
-    """Not what Beam says at every start, nor the tracebacks of its workers: what failed is told in one sentence."""
-    text = record.getMessage()
-    if record.name.startswith(("apache_beam", "root")) and (record.exc_info or "Traceback" in text):
-        return False
-    if text.startswith(
-        ("Unparseable argument", "Really starting service", "Really destroying service")
-    ):  # Flink's job server.
-        return False
-    return "apitools not found" not in text and "No semi_persistent_directory found" not in text
-
-
-class _Lines(logging.Formatter):
-    """Log records as the other lines on standard error: `warning: …`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        lines = hide(super().format(record)).split("\n") if record.exc_info else [hide(super().format(record))]
-        return f"{record.levelname.lower()}: " + "\n".join(map(printable, lines))
-
-
-def _warn(spec: ExportSpec) -> None:
-    for problem in spec.warnings:
-        _print_error(f"warning: {problem}")
-
-
-def _tell_error(error: Exception, debug: bool) -> None:
-    if debug:
-        for line in hide("".join(traceback.format_exception(error))).splitlines():
-            _print_error(line)
-    if isinstance(error, ConfigError):
-        for problem in error.problems:
-            _print_error(f"error: {problem}")
-        return
-    hint = "" if debug or isinstance(error, ExportError) else " (--debug shows where)"
-    _print_error(f"error: {_sentence(error)}{hint}")
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error) if isinstance(error, ExportError) else hide(f"{type(error).__name__}: {error}")
-    return text or type(error).__name__
-
-
-def _print_error(text: str) -> None:
-    """One line: names of files may hold line ends, and what moves a terminal's cursor."""
-    print(printable(hide(text.strip())), file=sys.stderr, flush=True)
-
-
-def _print(text: str) -> None:
-    print(printable(hide(text)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Decimals and 32-bit numbers beside others: as text without exponents, and when a number is the one that was meant.
 
 A config, an expression and JSON have 64-bit binary numbers only. There 19.99 means the decimal 19.99 as well, and what 0.1
-becomes in a column of 32-bit numbers.
+becomes in a column of 32-bit numbers. They have no dates; in a config the text 2024-01-01 means the date as well.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import struct
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -46,21 +48,41 @@ def single(number: float) -> float:
     return float(found)
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+
+
 def meant(number: Any) -> tuple[Any, ...]:
-    """The values that a number of a config or an expression stands for: itself, as decimal, in 32 bits.
+    """The values that a number of a config or an expression stands for: itself, as decimal, in 32 bits. A text stands for
+    itself and the date or time that it writes, which is in UTC where it says no zone.
 
     >>> meant(19.99), meant("x"), meant(0.5)
     ((19.99, Decimal('19.99'), 19.989999771118164), ('x',), (0.5,))
+    >>> meant("2024-01-02")
+    ('2024-01-02', datetime.date(2024, 1, 2))
     """
+    if number.__class__ is str and _DATE.fullmatch(number):
+        return (number, *_times(number))
     if number.__class__ is not float:
         return (number,)
     exact, short = Decimal(repr(number)), single(number)
     return (number, *([exact] if exact != number else []), *([short] if short != number else []))
 
 
+def _times(text: str) -> tuple[Any, ...]:
+    try:
+        if len(text) == 10:
+            return (date.fromisoformat(text),)
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return ()
+    return (time,) if time.tzinfo else (time, time.replace(tzinfo=timezone.utc))
+
+
 def equals(expected: Any) -> Callable[[Any], Any]:
-    """Whether a value is the expected one, numbers being what they were meant to be."""
+    """Whether a value is the expected one, numbers and dates being what they were meant to be."""
     found = meant(expected)
+    if len(found) > 1 and found[0].__class__ is str:
+        return lambda value: value == expected or (isinstance(value, date) and value in found)
     if len(found) > 1:
         return lambda value: value.__class__ in (float, Decimal, int) and value in found
     if _has_numbers(expected):

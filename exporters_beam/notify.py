@@ -10,7 +10,7 @@
 
 A notification that cannot be sent is logged as a warning; it never fails an export. It is sent beside the export, each
 notifier in a thread of its own, one event after the other, and delays neither its start nor its work; when the export is over,
-30 seconds at most are waited for all of them.
+10 seconds at most are waited for all of them.
 
 A notifier may have `check()`, which raises ConfigError before anything starts where it cannot work at all.
 """
@@ -60,7 +60,7 @@ class WebhookNotifier:
 
     The bodies are `{"job_status": "STARTED"}`, `{"job_status": "COMPLETED"}` and `{"job_status": "FAILED", "msg": …,
     "stack_trace": …}`. Anything but success is tried again, ten times within 74 seconds, and then logged as a warning:
-    the export goes on meanwhile, and at its end 30 seconds at most are waited. Redirects are followed with the same body,
+    the export goes on meanwhile, and at its end 10 seconds at most are waited. Redirects are followed with the same body,
     but never to link-local addresses. Only the host of an address is logged, because addresses of webhooks often hold a
     key.
 
@@ -147,7 +147,7 @@ class SesMailNotifier:
     """Mail the team and the clients through Amazon SES when the export starts, is complete, or failed.
 
     Failures are mailed to the team only, with the config, its secrets masked. Team and clients get separate mails.
-    A mail that cannot be sent after ten attempts is logged as a warning: the export goes on meanwhile, and at its end 30
+    A mail that cannot be sent after ten attempts is logged as a warning: the export goes on meanwhile, and at its end 10
     seconds at most are waited. The region is that of
     the AWS configuration (`AWS_DEFAULT_REGION`), else us-east-1.
 

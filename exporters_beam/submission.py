@@ -13,7 +13,7 @@ from exporters_beam.own_output import refuse_own_output
 from exporters_beam.plan import Plan, make
 from exporters_beam.resuming import goes_on_with
 from exporters_beam.runner import check, elsewhere, functions_elsewhere, logger_of, on_flink, told
-from exporters_beam.runners import DATAFLOW, Options, settled
+from exporters_beam.runners import DATAFLOW, Options, refuse_unknown, settled
 from exporters_beam.spec import ExportSpec
 
 RUNNERS = {"flinkrunner": "FlinkRunner", **dict.fromkeys(DATAFLOW, "DataflowRunner")}
@@ -33,6 +33,7 @@ class Submitted:
 def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     """Start an export and give its job. Raises ConfigError before anything starts, ExportError when it cannot start."""
     plan, log = make(spec), logger_of(spec)
+    refuse_unknown(beam_args)
     runner = RUNNERS.get(Options(beam_args).runner)
     if runner is None:
         raise ConfigError("--runner: submit needs a runner that goes on by itself; give --runner=DataflowRunner or "

@@ -19,7 +19,7 @@ from exporters_beam.report import Report
 from exporters_beam.spec import ExportSpec
 from exporters_beam.variables import hide
 
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds after the end of an export in which what is still to be sent is waited for."""
 
 

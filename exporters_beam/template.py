@@ -171,20 +171,25 @@ def launch_body(job: str, spec_path: str, values: Mapping[str, Any]) -> dict[str
     return {"launchParameter": {"jobName": job, "containerSpecGcsPath": spec_path, "parameters": given}}
 
 
+def names(config: str) -> set[str]:
+    """The parameters and variables of a config."""
+    document = read(config).value
+    return {p.name for p in parameters.declared(document)[0]} | set(map(str, document.get("vars") or {}))
+
+
 def split(config: str, args: Sequence[str]) -> tuple[list[str], list[str]]:
     """A launcher's arguments: (NAME=VALUE of the config's parameters and variables, Beam's options).
 
     Without a runner it is Dataflow's; without an image the workers take the one that the launcher runs in.
     """
-    document = read(config).value
-    names = {p.name for p in parameters.declared(document)[0]} | set(map(str, document.get("vars") or {}))
+    known = names(config)
     values: list[str] = []
     beam: list[str] = []
     at = 0
     while at < len(args):
         name, equals, value = args[at].partition("=")
         name = name[2:] if name.startswith("--") else ""
-        if name not in names:
+        if name not in known:
             beam.append(args[at])
         elif equals:
             values.append(f"{name}={value}")

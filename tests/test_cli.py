@@ -126,6 +126,22 @@ def test_commands_without_beams_options_tell_what_was_meant_too(command, capsys)
     assert capsys.readouterr().err.endswith('error: --debgu: there is no such option; did you mean "--debug"?\n')
 
 
+def test_an_unknown_command_and_variables_without_a_config(capsys):
+    assert main(["vaildate", "c.yaml"]) == 2
+    assert capsys.readouterr().err.endswith("error: there is no command 'vaildate'; did you mean \"validate\"?\n")
+    for command in ("verify", "status"):
+        assert main([command, "x", "--var", "a=1"]) == 2
+        assert capsys.readouterr().err == "error: --var: it goes with --config, whose variables it sets\n"
+
+
+def test_a_template_that_is_launched_refuses_what_is_neither_a_parameter_nor_beams(capsys):
+    path = config({**GOOD, "vars": {"bucket": "x"}})
+    assert main(["template", "launch", path, "--buckt=y"]) == 2
+    assert capsys.readouterr().err == 'error: --buckt: there is no such option; did you mean "bucket"?\n'
+    assert main(["submit", path, "--runner=Flnk"]) == 2
+    assert "there is no runner 'Flnk'; did you mean" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("arguments", "told"), [
     (["--workers=2", "--workers=3"], "argument --workers: it is given as 2 and as 3; give it once\n"),
     (["--streaming", "false"], "error: --streaming: it takes no value; give it alone, or leave it out\n"),

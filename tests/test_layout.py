@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     ("__main__", "__init__", "probe"),
+    ("console",),
     ("explain", "preview", "reference", "verify", "submission", "template", "yaml_provider"),
     ("runner", "worker_pool"),
     ("worker_packages", "local"),

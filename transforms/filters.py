@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import Any, ClassVar
@@ -113,6 +114,8 @@ def _match(expected: Any, n: int) -> Check:
 def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
     """Whether one of these values may be in a column. Only texts are compared with texts, and numbers with numbers."""
     kinds = (str,) if isinstance(known.least, str) else (int, float, Decimal)
+    if str in kinds:  # and no date is a text
+        wanted = [value for value in wanted if not isinstance(value, date)]
     return any(not isinstance(value, kinds) or known.least <= value <= known.most for value in wanted)
 
 
