@@ -194,6 +194,7 @@ class Source:
     def _row_groups(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         with self._open(unit) as (stream, unchanged):
             groups = self.deserializer.row_groups(stream)
+            told = getattr(self.deserializer, "warnings", lambda stream: ())(stream)
             for number in range(start, stop):
                 if (unit.index, number) in covered:
                     yield number, None, 0
@@ -204,7 +205,8 @@ class Source:
                         yield number, Chunk(unit, number, records, data), count
                         records += count
                 unchanged()
-                yield number, Mark(unit, number, last=number + 1 >= groups), records
+                warnings = tuple(f"{shown(unit.name)}: {text}" for text in told) if number == 0 else ()
+                yield number, Mark(unit, number, last=number + 1 >= groups, warnings=warnings), records
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
+from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import columns as arrow
+from exporters_beam.formats import parquet_footer
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
 from exporters_beam.formats.given import given
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, too_long
+from exporters_beam.formats.parquet_footer import Footer, RowGroup
+from exporters_beam.formats.parquet_pages import Again, Pages, Watched
 from exporters_beam.options import option
 from exporters_beam.records import Known, Record, Skipped
 
@@ -24,6 +31,9 @@ CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
 
 FEW, LOOKED_AT = 100, 10_000
 """Rows below which, and rows up to which, it is looked whether a column's values repeat."""
+
+LARGE, BUFFER = 64 << 20, 1 << 20
+"""A row group with more bytes in the file is read in pieces of so many, and not column by column."""
 
 ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
@@ -34,8 +44,10 @@ class ParquetDeserializer:
     """Read Parquet files, a row group at a time, nested columns as objects and lists.
 
     Maps become objects, timestamps datetimes (with a time zone where the column has one), decimals `Decimal`, binary
-    columns bytes, UUIDs text. Old INT96 timestamps are read to the microsecond. A file that is truncated or damaged
-    stops the export with its name and the record number.
+    columns bytes, UUIDs text. Old INT96 timestamps are read to the microsecond. 32-bit numbers are what they are: 0.1 comes
+    as 0.10000000149011612, and filters know that it is 0.1. A file that is encrypted, truncated or damaged stops the
+    export with its name and the record number, and so does one that unpacks to more than its limits. A file that claims
+    to have another number of records than its row groups have is read as these say, with a warning.
 
     Example:
         deserializer:
@@ -55,6 +67,13 @@ class ParquetDeserializer:
         default="fail",
         choices=("fail", "cut"),
     )
+    max_record_bytes: int = option(
+        "bytes that a record may have, and pages of all columns together ten times; more is an error",
+        type="int",
+        default=MAX_RECORD_BYTES,
+        minimum=1,
+    )
+    max_ratio: int = ratio_option()
     _larger: int = field(init=False, repr=False, compare=False, default=1)
     _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
     _opened: Any = field(init=False, repr=False, compare=False, default=None)
@@ -80,17 +99,26 @@ class ParquetDeserializer:
 
     def row_groups(self, stream: BinaryIO) -> int:
         """How many row groups a file has; each can be read by itself. Raises SourceError."""
-        return int(self._open(stream)[0].metadata.num_row_groups)
+        groups = len(self._begun(stream).footer.row_groups)
+        return groups or self._open(stream).groups  # Arrow looks at what has no records, too.
+
+    def warnings(self, stream: BinaryIO) -> tuple[str, ...]:
+        """What users should know of a file that is read all the same."""
+        footer = self._begun(stream).footer
+        rows = sum(group.rows for group in footer.row_groups)
+        if rows == footer.rows:
+            return ()
+        return (f"the file claims to have {footer.rows:,} records, and its row groups have {rows:,}, which are read",)
 
     def chunks_of(self, stream: BinaryIO, row_group: int) -> Iterator[tuple[Any, int, int]]:
         """The chunks of one row group, numbered from 0."""
-        yield from self._chunks(*self._open(stream), row_group)
+        yield from self._chunks(self._open(stream), row_group)
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[Any, int, int]]:
         """The file in order, as Arrow streams of one batch each (with `in_columns` as batches). `stream` must be seekable."""
-        file, paths = self._open(stream)
-        for row_group in range(file.metadata.num_row_groups):
-            yield from self._chunks(file, paths, row_group)
+        opened = self._open(stream)
+        for row_group in range(opened.groups):
+            yield from self._chunks(opened, row_group)
 
     def decode(self, data: Any) -> Sequence[Record]:
         batch = unpack(data)
@@ -112,46 +140,27 @@ class ParquetDeserializer:
             told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
             yield number, problem or record, told
 
-    def _open(self, stream: BinaryIO) -> tuple[Any, list[str] | None]:
-        """The file and the columns to read, found out once for a stream: there may be many of them, and many row groups."""
-        opened = self._opened
-        if opened is None or opened[0] is not stream:
-            file = self._checked(stream)
-            opened = (stream, file, self._paths(file))
-            object.__setattr__(self, "_opened", opened)
-        return opened[1], opened[2]
+    def _begun(self, stream: BinaryIO) -> _File:
+        """The file, of which the footer is read once for a stream: there may be many of them, and many row groups."""
+        begun: _File | None = self._opened
+        if begun is None or begun.stream is not stream:
+            begun = _File(stream, parquet_footer.read(stream))
+            object.__setattr__(self, "_opened", begun)
+        return begun
+
+    def _open(self, stream: BinaryIO) -> _File:
+        opened = self._begun(stream)
+        if opened.file is None:
+            with _source_errors("the file is truncated or damaged"):
+                opened.open(self._judged)
+            names = opened.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
+            opened.paths = self._paths(opened.file)
+        return opened
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
-
-    def _checked(self, stream: BinaryIO) -> Any:
-        import pyarrow.parquet as pq
-
-        if not stream.seekable():
-            raise SourceError(
-                "Parquet files are read from their end, so they cannot be compressed once more as a whole"
-            )
-        size = stream.seek(0, 2)
-        if size < 12:
-            raise SourceError(f"not a Parquet file: {size} bytes")
-        stream.seek(0)
-        start = stream.read(4)
-        if start not in (b"PAR1", b"PARE"):
-            raise SourceError(f"not a Parquet file: it begins with {start!r}")
-        with _source_errors("the file is truncated or damaged"):
-            options = {"coerce_int96_timestamp_unit": "us", **_checks()}
-            file = pq.ParquetFile(stream, **options)
-            texts = [f.name for f in file.schema_arrow if f.name in self._judged and str(f.type) == "string"]
-            if texts:
-                file = pq.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts, **options)
-        about = file.metadata
-        rows = sum(about.row_group(i).num_rows for i in range(about.num_row_groups))
-        if rows != about.num_rows:
-            raise SourceError(f"the file is damaged: its row groups claim {rows} records, the file {about.num_rows}")
-        names = file.schema_arrow.names
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
-        return file
 
     def _paths(self, file: Any) -> list[str] | None:
         """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
@@ -179,56 +188,162 @@ class ParquetDeserializer:
             return None
         return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
 
-    def _chunks(self, file: Any, paths: list[str] | None, row_group: int) -> Iterator[tuple[Any, int, int]]:
-        groups = file.metadata.num_row_groups
-        if not 0 <= row_group < groups:
-            raise SourceError(f"there is no row group {row_group}; the file has {groups}")
-        about = file.metadata.row_group(row_group)
-        for i in range(about.num_columns):
-            values, column = about.column(i).num_values, file.schema.column(i)
-            if values != about.num_rows and not column.max_repetition_level:
-                raise SourceError(f"the file is damaged: row group {row_group} claims {about.num_rows} records, "
-                                  f"and its column {column.path} {values}")  # fmt: skip
-        if self._may_keep is not None and about.num_rows and not self._may_keep(_known(file, about)):
-            yield Skipped(about.num_rows), about.num_rows, 0
+    def _chunks(self, opened: _File, row_group: int) -> Iterator[tuple[Any, int, int]]:
+        groups = opened.footer.row_groups
+        if not 0 <= row_group < len(groups):
+            raise SourceError(f"there is no row group {row_group}; the file has {len(groups)}")
+        group = groups[row_group]
+        for column, (path, repeated) in zip(group.columns, opened.columns, strict=True):
+            if column.values != group.rows and not repeated:
+                raise SourceError(f"the file is damaged: row group {row_group} claims {group.rows} records, "
+                                  f"and its column {path} {column.values}")  # fmt: skip
+        if self._may_keep is not None and group.rows and not self._may_keep(opened.known(group)):
+            yield Skipped(group.rows), group.rows, 0
             return
-        size = about.total_byte_size
-        if self._larger > 1 and paths is not None:
-            columns = (about.column(i) for i in range(about.num_columns) if file.schema.column(i).path in paths)
-            size = sum(column.total_uncompressed_size for column in columns)
-        rows = self._larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(size, 1)))
-        first, done = sum(file.metadata.row_group(i).num_rows for i in range(row_group)), 0
+        size = group.size
+        if self._larger > 1 and opened.paths is not None:
+            pairs = zip(group.columns, opened.columns, strict=True)
+            size = sum(column.unpacked for column, (path, _) in pairs if path in opened.paths)
+        rows = self._larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * group.rows // max(size, 1)))
+        first, done, made = sum(groups[i].rows for i in range(row_group)), 0, 0
+        packed = max(1, min(group.packed, opened.watched.size))
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
-            batches = file.iter_batches(rows, row_groups=[row_group], columns=paths, use_threads=False)
-            for batch in batches:
-                for piece in _small(batch, 4 * CHUNK_BYTES * self._larger):
-                    yield piece if self._larger > 1 else pack(piece), piece.num_rows, piece.nbytes
-                    done += piece.num_rows
-            if done != about.num_rows:
-                raise SourceError(f"row group {row_group} has {done} records and claims to have {about.num_rows}")
+            try:
+                for batch in opened.batches(row_group, rows, self.max_record_bytes, self.max_ratio):
+                    for piece, weight in _small(batch, min(4 * CHUNK_BYTES * self._larger, self.max_record_bytes)):
+                        if weight > self.max_record_bytes and piece.num_rows == 1:
+                            raise SourceError(str(too_long("record", "bytes", self.max_record_bytes)))
+                        made += _held(piece, weight)
+                        if made > FREE and made > self.max_ratio * packed > 0:
+                            raise SourceError(
+                                f"{packed:,} bytes unpack to {made:,} and more, over {self.max_ratio:,} times as much, as "
+                                "decompression bombs do; where that is right, raise max_ratio or set it to 0"
+                            )
+                        yield piece if self._larger > 1 else pack(piece), piece.num_rows, piece.nbytes
+                        done += piece.num_rows
+            except SourceError as error:
+                raise SourceError(f"record {first + done + 1}: row group {row_group}: {error}") from error
+            if done != group.rows:
+                raise SourceError(f"row group {row_group} has {done} records and claims to have {group.rows}")
 
 
-def _known(file: Any, about: Any) -> dict[str, Known]:
-    """What a row group's statistics say of its top-level columns of texts and numbers."""
-    found: dict[str, Known] = {}
-    for i in range(about.num_columns):
-        column = file.schema.column(i)
-        plain = column.path == column.name and not column.max_repetition_level
-        type_ = file.schema_arrow.field(column.name).type if plain else None
-        if str(type_) not in _ORDERED:
-            continue
-        statistics = about.column(i).statistics
-        if statistics is None or not statistics.has_min_max or not statistics.has_null_count:
-            continue
-        least, most = statistics.min, statistics.max
-        if isinstance(least, bytes) or isinstance(most, bytes):
-            continue
-        found[column.name] = Known(least, most, statistics.null_count > 0)
-    return found
+class _File:
+    """A file that is open: what its footer says and, from `open` on, what Arrow knows of it."""
+
+    def __init__(self, stream: BinaryIO, footer: Footer) -> None:
+        self.stream, self.footer, self._lock = stream, footer, Lock()
+        self.watched = Watched(stream, footer, self._lock)
+        self.file: Any = None
+        self.paths: list[str] | None = None
+        self.columns: list[tuple[str, bool]] = []
+        self._dictionaries: frozenset[str] = frozenset()
+
+    @property
+    def groups(self) -> int:
+        return len(self.footer.row_groups)
+
+    @property
+    def names(self) -> list[str]:
+        found: list[str] = self.file.schema_arrow.names
+        return found
+
+    def open(self, judged: frozenset[str]) -> None:
+        """Raises what Arrow raises. Nothing is asked of its own metadata that could end the process."""
+        file = self._made()
+        about, schema = file.metadata, file.schema
+        self.columns = [(c.path, c.max_repetition_level > 0) for c in map(schema.column, range(len(schema)))]
+        told = [group.rows for group in self.footer.row_groups]
+        if [about.row_group(i).num_rows for i in range(about.num_row_groups)] != told or len(
+            schema
+        ) != self.footer.leaves:
+            raise ValueError("its footer can be read in two ways")
+        self._dictionaries = frozenset(
+            f.name for f in file.schema_arrow if f.name in judged and str(f.type) == "string"
+        )
+        self.file = self._made(file.metadata) if self._dictionaries else file
+
+    def _made(self, metadata: Any = None) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        large = any(group.packed > LARGE for group in self.footer.row_groups)
+        self.watched = Watched(self.stream, self.footer, self._lock)
+        return pq.ParquetFile(
+            self.watched if self.footer.tail_at else pa.BufferReader(self.footer.tail),
+            metadata=metadata,
+            read_dictionary=sorted(self._dictionaries),
+            coerce_int96_timestamp_unit="us",
+            pre_buffer=self.footer.tail_at > 0 and not large,
+            buffer_size=BUFFER if large else 0,
+            **_checks(),
+        )
+
+    def batches(self, row_group: int, rows: int, max_record_bytes: int, max_ratio: int) -> Iterator[Any]:
+        """The records of a row group, at most so many at a time."""
+        group, done = self.footer.row_groups[row_group], 0
+        paths = None if self.paths is None else set(self.paths)
+        columns = [(n, *told) for n, told in enumerate(self.columns) if paths is None or told[0] in paths]
+        while True:
+            pages = Pages(group, columns, rows, self._dictionaries, max_record_bytes, max_ratio)
+            watched = self.watched
+            watched.pages, watched.failed = pages, None
+            try:
+                if not self.footer.tail_at:
+                    pages.feed(0, self.footer.tail)
+                passed = 0
+                for batch in self.file.iter_batches(
+                    rows, row_groups=[row_group], columns=self.paths, use_threads=False
+                ):
+                    passed += batch.num_rows
+                    if passed > done:
+                        batch = batch.slice(max(0, batch.num_rows - (passed - done)))
+                        done = passed
+                        yield batch
+                        pages.starts()
+                return
+            except Exception as error:
+                failed = error if isinstance(error, (Again, SourceError)) else watched.failed
+                if not isinstance(failed, Again):
+                    raise failed or error from None
+                rows, self._dictionaries = failed.rows, failed.dictionaries
+            self.file = self._made(self.file.metadata)
+
+    def known(self, group: RowGroup) -> dict[str, Known]:
+        """What a row group's statistics say of its top-level columns of texts and numbers."""
+        found: dict[str, Known] = {}
+        types_ = {field.name: str(field.type) for field in self.file.schema_arrow} if self.footer.ordered else {}
+        for column, (path, repeated) in zip(group.columns, self.columns, strict=True):
+            if not repeated and types_.get(path) in _ORDERED:
+                told = parquet_footer.bounds(column)
+                least, most = (_value(told.get(at), column.type, types_[path]) for at in (6, 5))
+                nulls = told.get(3)
+                if least is not None and most is not None and least <= most and isinstance(nulls, int):
+                    found[path] = Known(least, most, nulls > 0)
+        return found
+
+
+def _value(data: Any, physical: int, type_: str) -> Any:
+    """A bound of a column's values; None where it is none."""
+    if not isinstance(data, bytes):
+        return None
+    if type_ in ("string", "large_string", "dictionary<values=string, indices=int32, ordered=0>"):
+        with suppress(UnicodeDecodeError):
+            return data.decode() if physical == 6 else None
+        return None
+    form = {1: "<I" if type_.startswith("u") else "<i", 2: "<Q" if type_.startswith("u") else "<q", 4: "<f", 5: "<d"}
+    if (
+        physical not in form
+        or (physical > 2) != (type_ in ("float", "double"))
+        or len(data) != struct.calcsize(form[physical])
+    ):
+        return None
+    (found,) = struct.unpack(form[physical], data)
+    return found if found == found else None
 
 
 _ORDERED = frozenset(
     [
+        "dictionary<values=string, indices=int32, ordered=0>",
         "string",
         "large_string",
         "float",
@@ -262,7 +377,7 @@ def _source_errors(what: Any) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{what() if callable(what) else what}: {str(error)[:200]}") from error
+        raise SourceError(f"{what() if callable(what) else what}: {' '.join(str(error).split())[:200]}") from error
 
 
 def _one(column: Any, number: int) -> Any:
@@ -272,14 +387,52 @@ def _one(column: Any, number: int) -> Any:
     return value.dictionary_decode() if pa.types.is_dictionary(value.type) else value
 
 
-def _small(batch: Any, size: int) -> Iterator[Any]:
-    """The batch in halves of halves: encoded columns can be much smaller than what they hold."""
-    if batch.nbytes <= size or batch.num_rows < 2:
-        yield batch
+def _small(batch: Any, size: int) -> Iterator[tuple[Any, int]]:
+    """The batch in halves of halves, each with its bytes: encoded columns can be much smaller than what they hold."""
+    weight = sum(map(_spread, batch.columns)) if "dictionary" in str(batch.schema.types) else batch.nbytes
+    if weight <= size or batch.num_rows < 2:
+        yield batch, weight
         return
     half = batch.num_rows // 2
     yield from _small(batch.slice(0, half), size)
     yield from _small(batch.slice(half), size)
+
+
+def _spread(array: Any) -> int:
+    """The bytes of a column when each of its values stands for itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    type_, test = array.type, pa.types
+    if test.is_dictionary(type_):
+        values = array.dictionary
+        if len(values) == 0:
+            return 4 * len(array)
+        if not (test.is_string(values.type) or test.is_binary(values.type)):
+            return int(values.nbytes // len(values) * len(array))
+        found = pc.sum(pc.take(pc.binary_length(values), array.indices).cast(pa.int64())).as_py()
+        return (found or 0) + 4 * len(array)
+    if test.is_struct(type_):
+        return sum(map(_spread, array.flatten()))
+    if test.is_map(type_):
+        first, last = (array.offsets[at].as_py() for at in (0, len(array)))
+        return sum(_spread(part.slice(first, last - first)) for part in (array.keys, array.items))
+    if test.is_list(type_) or test.is_large_list(type_):
+        return _spread(array.flatten()) + 4 * len(array)
+    return int(array.nbytes)
+
+
+def _held(batch: Any, weight: int) -> int:
+    """The bytes of a batch without those that say where values begin and which are null; these take next to nothing in a
+    file."""
+    for column in batch.columns:
+        if column.null_count == len(column):
+            weight -= column.nbytes
+        else:
+            weight -= (len(column) >> 3 if column.null_count else 0) + (
+                4 * len(column) if column.type.num_buffers > 2 else 0
+            )
+    return max(0, weight)
 
 
 def pack(batch: Any) -> bytes:
