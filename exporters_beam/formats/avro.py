@@ -12,12 +12,14 @@ from io import BytesIO
 from itertools import pairwise, repeat
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import avro_depth
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
 from exporters_beam.formats.given import flat, given, is_avro, record
+from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.schemas import ListOf, MapOf, OneOf, Scalar, Slot, Struct
 from exporters_beam.options import option
 from exporters_beam.records import Record
@@ -50,7 +52,8 @@ class AvroDeserializer:
     Codecs are null, deflate, bzip2, xz, zstandard, and snappy where the package `cramjam` is installed. Logical types
     become dates, times, datetimes and decimals; UUIDs stay text. A file that is truncated or damaged stops the export
     with its name and the record number, and so does a block of more than 256 MiB, before or after decompression, or of
-    more than 4,194,304 records.
+    more than 4,194,304 records. 32-bit numbers are what they are: 0.1 comes as 0.10000000149011612, and filters know that
+    it is 0.1.
 
     Example:
         deserializer:
@@ -66,6 +69,11 @@ class AvroDeserializer:
         type="dict",
         default=None,
     )
+
+    max_record_bytes: int = option(
+        "bytes that a record may have; a longer one is an error", type="int", default=MAX_RECORD_BYTES, minimum=1
+    )
+    max_ratio: int = ratio_option()
 
     def __post_init__(self) -> None:
         if self.reader_schema is not None and "type" not in self.reader_schema:
@@ -96,37 +104,41 @@ class AvroDeserializer:
     def decode(self, data: Any) -> Sequence[Record]:
         import fastavro
 
-        schema, codec, first, blocks = data
-        out = BytesIO()
-        out.write(_header(_without(json.loads(schema), ("uuid",)), "null", bytes(SYNC)))
-        for count, packed in blocks:
-            body = _unpacked(codec, packed, first, schema, count)
-            first += count
-            out.write(b"".join((_LONGS[count], _LONGS[len(body)], body, bytes(SYNC))))
-        out.seek(0)
-        try:
-            return list(fastavro.reader(out, self._wanted()))
-        except fastavro.read.SchemaResolutionError as error:
-            raise SourceError(f"reader_schema does not fit the file's schema: {str(error)[:200]}") from error
+        wanted = None if self.reader_schema is None else _array_of(json.dumps(self.reader_schema).encode())
+        schema = _array_of(data[0])
+        found: list[Any] = []
+        for _, count, body in self._bodies(data):
+            if len(body) > self.max_record_bytes:
+                raise SourceError("a record may be too long")  # Each by itself says which.
+            array = BytesIO(b"".join((_LONGS[count], body, b"\0")) if count else b"\0" + body)
+            try:
+                records = fastavro.schemaless_reader(array, schema, wanted)
+            except fastavro.read.SchemaResolutionError as error:
+                raise SourceError(f"reader_schema does not fit the file's schema: {str(error)[:200]}") from error
+            if len(records) != count or array.read(1):
+                raise SourceError("a block does not hold what it claims")  # Each by itself says which.
+            found += records
+        return found
 
     def decode_each(self, data: Any) -> Iterator[tuple[int, Record | Exception, Any]]:
         """Records one by one. Logical types are left out at first, to find where each record ends. Raises SourceError
         where the bytes are no records at all: behind that point nothing can be read."""
         import fastavro
 
-        schema, codec, first, blocks = data
+        schema, _, first, _ = data
         plain, full = (fastavro.parse_schema(_without(json.loads(schema), names)) for names in ((), ("uuid",)))
-        number = 0
-        for count, packed in blocks:
-            body = BytesIO(_unpacked(codec, packed, first + number, schema, count))
-            for _ in range(count):
+        for before, count, packed in self._bodies(data):
+            body = BytesIO(packed)
+            for number in range(before, before + count):
+                where = f"record {first + number + 1}"
                 start = body.tell()
                 try:
                     raw = fastavro.schemaless_reader(body, plain, None)
                 except Exception as error:
-                    raise SourceError(
-                        f"record {first + number + 1}: the block is damaged: {str(error)[:200]}"
-                    ) from error
+                    what = str(error)[:200] or f"it ends before its {count:,} records do"
+                    raise SourceError(f"{where}: the block is damaged: {what}") from error
+                if body.tell() - start > self.max_record_bytes:
+                    raise SourceError(f"{where}: {too_long('record', 'bytes', self.max_record_bytes)}")
                 own = BytesIO(body.getbuffer()[start : body.tell()])
                 try:
                     yield number, fastavro.schemaless_reader(own, full, self._wanted()), None
@@ -134,7 +146,23 @@ class AvroDeserializer:
                     raise SourceError(f"reader_schema does not fit the file's schema: {str(error)[:200]}") from error
                 except Exception as error:
                     yield number, RecordError(f"a value cannot be read: {str(error)[:200]}"), raw
-                number += 1
+            if body.tell() != len(packed):
+                raise SourceError(f"record {first + before + count + 1}: the file is damaged: its block claims to have "
+                                  f"{count:,} records, and {len(packed) - body.tell():,} bytes stand behind them")  # fmt: skip
+
+    def _bodies(self, data: Any) -> Iterator[tuple[int, int, bytes]]:
+        """The blocks of a chunk: the number of its first record in the chunk, how many it has, and their bytes."""
+        schema, codec, first, blocks = data
+        number = taken = made = 0
+        for count, packed in blocks:
+            body = _unpacked(codec, packed, first + number, schema, count)
+            taken, made = taken + len(packed), made + len(body)
+            if made > FREE and made > self.max_ratio * max(taken, 1) > 0:
+                raise SourceError(f"record {first + number + 1}: {taken:,} bytes decompress to {made:,} and more, over "
+                                  f"{self.max_ratio:,} times as much, as decompression bombs do; where that is right, raise "
+                                  "max_ratio or set it to 0")  # fmt: skip
+            yield number, count, body
+            number += count
 
     def _wanted(self) -> Any:
         return None if self.reader_schema is None else _without(self.reader_schema, ("uuid",))
@@ -207,6 +235,15 @@ def _blocks(stream: BinaryIO, sync: bytes) -> Iterator[Block]:
             raise SourceError(f"{where}: the file is damaged: its block does not end with the file's marker")
         yield count, data
         number += count
+
+
+@lru_cache(maxsize=16)
+def _array_of(schema: bytes) -> Any:
+    """A block is read as one value, an array of records: the library's reader of files passes over what stands behind as many
+    records as a block claims to have."""
+    import fastavro
+
+    return fastavro.parse_schema({"type": "array", "items": _without(json.loads(schema), ("uuid",))})
 
 
 def _check_schema(schema: bytes) -> None:
