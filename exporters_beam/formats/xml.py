@@ -469,7 +469,12 @@ class XmlFormat:
 
     def _members(self, mapping: Mapping[Any, Any], out: list[str]) -> None:
         for key, value in mapping.items():
-            name, attribute, called = _named(key if isinstance(key, str) else _key(key))
+            text = key if isinstance(key, str) else _key(key)
+            if text is not key and text in mapping:
+                raise RecordError(
+                    f"two fields would both be called {text}: a text and a {type(key).__name__}; rename one"
+                )
+            name, attribute, called = _named(text)
             self._element(name, attribute, value, out)
             if called:
                 out[-1] = f"{out[-1].removesuffix(f'</{name}>')}{called}</{name}>"
