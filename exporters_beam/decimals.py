@@ -62,7 +62,7 @@ def meant(number: Any) -> tuple[Any, ...]:
     """
     if number.__class__ is str and _DATE.fullmatch(number):
         return (number, *_times(number))
-    if number.__class__ is not float:
+    if number.__class__ is not float or number != number:
         return (number,)
     exact, short = Decimal(repr(number)), single(number)
     return (number, *([exact] if exact != number else []), *([short] if short != number else []))
