@@ -104,6 +104,8 @@ def _applied(
 ) -> Iterator[tuple[Position, Any]]:
     component = step.component
     for position, record in records:
+        for chance in getattr(component, "chances", ()):
+            chance.position = position[0].index, position[1], position[2]
         if step.kind == "keep":
             kept = failing.guarded(step.name, position, partial(component.keep, record))
             if kept is not FAILED and kept:

@@ -22,34 +22,49 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from string import Formatter
 from types import ModuleType
 from typing import Any, NoReturn
 
 from exporters_beam.decimals import recognizer_of
-from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.transforms import guards
-from exporters_beam.transforms.guards import BUILTINS, CHEAP, METHODS, MODULES, PROPERTIES, TYPES, Work, Worker
+from exporters_beam.transforms import guards, patterns
+from exporters_beam.transforms.chance import Chance
+from exporters_beam.transforms.guards import BUILTINS, CHEAP, METHODS, MODULES, PROPERTIES, TYPES
+from exporters_beam.transforms.hints import (
+    INSTEAD,
+    NODES,
+    OWN,
+    PYTHON_2,
+    PYTHON_2_METHODS,
+    STATEMENTS,
+    InvalidExpression,
+    failure,
+    refuse,
+    syntax_error,
+)
+from exporters_beam.transforms.shape import DEEP, FEW, TEXTS, Known, Shape, builds, dotted, is_fixed, is_plain, is_short
+from exporters_beam.transforms.values import SteadySet, as_value, kept, steady
+from exporters_beam.transforms.work import Drawn, Work, Worker
 
 LONGEST = 100_000
 """Characters of an expression."""
 
 
-class InvalidExpression(ConfigError):
-    """The text is no expression, or one that is not allowed. The message says where and what to write instead."""
-
-
 class Expression:
     """A checked and compiled expression. It is pickled as its text and compiled again where it arrives."""
 
-    __slots__ = ("evaluate", "names", "source")
+    __slots__ = ("chance", "evaluate", "names", "source")
 
     evaluate: Callable[[Any], Any]
     """The value of the expression for an item. Raises RecordError, with the expression in its message."""
 
-    def __init__(self, source: str, names: Mapping[str, Any], evaluate: Callable[[Any], Any]) -> None:
-        self.source, self.names, self.evaluate = source, dict(names), evaluate
+    chance: Chance | None
+    """What it draws random numbers from, where it does."""
+
+    def __init__(
+        self, source: str, names: Mapping[str, Any], evaluate: Callable[[Any], Any], chance: Chance | None = None
+    ) -> None:
+        self.source, self.names, self.evaluate, self.chance = source, dict(names), evaluate, chance
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
@@ -78,19 +93,21 @@ def compile_expression(source: str, names: Mapping[str, Any] = {}) -> Expression
     Raises InvalidExpression.
     """
     body = _parse(source)
-    checker = _Checker(source, names)
+    checker = _Checker(source, names, body)
     try:
         checked = checker.value(body)
         scope = {**checker.constants, "__builtins__": {"__import__": builtins.__import__}}  # for C code: strftime
-        scope |= {"_Exception": Exception, "_Work": Work, "_failed": lambda error: _failure(source, error)}
-        tree = ast.parse(_FUNCTION_WITH_LOOPS if checker.works else _FUNCTION)
+        scope |= {"_Exception": Exception, "_Work": Work, "_failed": lambda error: failure(source, error)}
+        chance = Chance(source) if checker.draws else None
+        scope["_chance"] = chance
+        tree = ast.parse(_function(checker.works, checker.draws))
         _replace_result(tree, checked)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exec(compile(ast.fix_missing_locations(tree), "<expression>", "exec", dont_inherit=True), scope)
     except (RecursionError, MemoryError):
         raise InvalidExpression("the expression is nested too deep; use a function of your own") from None
-    return Expression(source, names, scope["evaluate"])
+    return Expression(source, names, scope["evaluate"], chance)
 
 
 _FUNCTION = """
@@ -101,7 +118,10 @@ def evaluate(item):
         raise _failed(error) from error
 """
 
-_FUNCTION_WITH_LOOPS = _FUNCTION.replace("    try:", "    _work = _Work()\n    try:")
+
+def _function(works: bool, draws: bool) -> str:
+    first = ("    _work = _Work()\n" if works else "") + ("    _chance.begin(item)\n" if draws else "")
+    return _FUNCTION.replace("    try:", f"{first}    try:")
 
 
 def _replace_result(tree: ast.AST, value: ast.expr) -> None:
@@ -128,7 +148,7 @@ def _parse(source: Any) -> ast.expr:
             warnings.simplefilter("ignore")
             body = ast.parse(source).body
     except SyntaxError as error:
-        raise _syntax_error(source, error) from None
+        raise syntax_error(source, error) from None
     except ValueError as error:
         raise InvalidExpression(f"not Python: {error}") from None
     except (RecursionError, MemoryError):
@@ -137,107 +157,35 @@ def _parse(source: Any) -> ast.expr:
         raise InvalidExpression("the expression is empty")
     first = body[0]
     if not isinstance(first, ast.Expr):
-        _refuse(source, first, _STATEMENTS.get(type(first), "this is a statement; only an expression is allowed"))
+        refuse(source, first, STATEMENTS.get(type(first), "this is a statement; only an expression is allowed"))
     if len(body) > 1:
-        _refuse(source, body[1], f"give one expression; these are {len(body)} statements")
+        refuse(source, body[1], f"give one expression; these are {len(body)} statements")
     if isinstance(first.value, ast.GeneratorExp):
-        _refuse(source, first.value, "a generator is no value; write it in square brackets, [… for … in …]")
+        refuse(source, first.value, "a generator is no value; write it in square brackets, [… for … in …]")
     return first.value
 
 
-_ASSIGNMENT = "an assignment is no expression; write item.update({'field': value}) to set a field"
-_STATEMENTS: dict[type, str] = {
-    **dict.fromkeys((ast.Assign, ast.AugAssign, ast.AnnAssign), _ASSIGNMENT),
-    ast.Delete: "del is no expression; write item.pop('field', None)",
-    **dict.fromkeys(
-        (ast.Import, ast.ImportFrom), "import is no expression; the filter pythonexp has an option imports"
-    ),
-}
-
-_NODES = {
-    "Lambda": "lambda is not allowed; write a comprehension, or use a function of your own (name: python)",
-    "NamedExpr": "the assignment := is not allowed; write the value twice",
-    "Await": "await is not allowed",
-    "Yield": "yield is not allowed",
-    "YieldFrom": "yield is not allowed",
-}
-
-
-def _refuse(source: str, node: Any, message: str) -> NoReturn:
-    raise InvalidExpression(f"{_place(source, node.lineno, node.col_offset)}: {message}")
-
-
-def _place(source: str, line: int, offset: int) -> str:
-    """Line and column, from 1, of a position in bytes."""
-    lines = source.encode("utf-8", "surrogatepass").split(b"\n")
-    before = lines[line - 1][:offset] if line <= len(lines) else b""
-    return f"line {line}, column {len(before.decode('utf-8', 'replace')) + 1}"
-
-
-def _syntax_error(source: str, error: SyntaxError) -> InvalidExpression:
-    line, column = max(1, error.lineno or 1), max(1, error.offset or 1)
-    text = [*source.split("\n"), ""][min(line - 1, source.count("\n"))]
-    near = text[max(0, column - 3) : column + 2]
-    message = error.msg
-    if isinstance(error, IndentationError):
-        message = "take the spaces at its beginning away"
-    elif message.startswith("Missing parentheses in call to"):
-        message = "print and exec are statements of Python 2; only an expression is allowed"
-    elif "<>" in near:
-        message = "<> is Python 2; write !="
-    elif "`" in near:
-        message = "backquotes are Python 2; write repr(value)"
-    elif re.search(r"\d[lL]\b", near):
-        message = "whole numbers with L are Python 2; leave it out"
-    elif re.search(r"\b[uU][rR]['\"]", text):
-        message = "ur'…' is Python 2; write r'…'"
-    return InvalidExpression(f"line {line}, column {column}: {message}")
-
-
-_PYTHON_2 = {
-    "unicode": "str",
-    "basestring": "str",
-    "long": "int",
-    "unichr": "chr",
-    "xrange": "range",
-    "reduce": "sum, min, max or math.prod",
-    "cmp": "<, == or >",
-    "raw_input": "item",
-}
-_PYTHON_2_METHODS = {
-    "has_key": "'key' in item",
-    **{f"{how}{what}": f"{what}()" for how in ("iter", "view") for what in ("items", "keys", "values")},
-    **{f"i{name}": name for name in ("map", "filter", "zip")},
-    "ifilterfalse": "itertools.filterfalse",
-    "izip_longest": "itertools.zip_longest",
-}
-_INSTEAD = {
-    "getattr": "item['field'] or item.get('field')",
-    "hasattr": "'field' in item",
-    "setattr": "item.update({'field': value})",
-    "type": "isinstance(value, str)",
-}
-_OWN = "use a function of your own for that (name: python)"
-
-
-class _Checker:
+class _Checker(Known):
     """Makes of a parsed expression one that is safe to run, or refuses it. `constants` are the objects it needs."""
 
-    def __init__(self, source: str, names: Mapping[str, Any]) -> None:
-        self.source, self.names = source, names
+    def __init__(self, source: str, names: Mapping[str, Any], body: ast.expr) -> None:
+        super().__init__(names)
+        self.source = source
+        self.about = Shape.of(body)
         self.constants: dict[str, Any] = {}
-        self.scopes: list[set[str]] = []
-        self.loops = 0
-        self.works = False
+        self.loops = int(self.about.large)  # Everything in a large expression counts, as in a loop.
+        self.works = self.draws = False
+        self.consumed: set[int] = set()
+        self.handed: set[int] = set()
 
     def refuse(self, node: ast.AST, message: str) -> NoReturn:
-        _refuse(self.source, node, message)
+        refuse(self.source, node, message)
 
     def value(self, node: ast.expr) -> ast.expr:
         """The checked form of any node. Kinds of nodes without a method here are refused."""
         method = getattr(self, f"on_{type(node).__name__}", None)
         if method is None:
-            self.refuse(node, _NODES.get(type(node).__name__, f"{type(node).__name__} is not allowed in expressions"))
+            self.refuse(node, NODES.get(type(node).__name__, f"{type(node).__name__} is not allowed in expressions"))
         checked: ast.expr = method(node)
         return checked
 
@@ -249,6 +197,13 @@ class _Checker:
     def constant(self, found: Any) -> ast.expr:
         if isinstance(found, Worker):
             return self.work(found.method)
+        if isinstance(found, Drawn):
+            self.draws = True
+            chance = ast.Name("_chance", ast.Load())
+            if found.method == "Random":
+                return ast.Attribute(chance, "source", ast.Load())
+            draws = ast.Call(ast.Attribute(chance, "draws", ast.Load()), [], [])
+            return ast.Attribute(draws, found.method, ast.Load())
         name = next((name for name, value in self.constants.items() if value is found), f"_{len(self.constants)}")
         self.constants[name] = found
         return ast.Name(name, ast.Load())
@@ -264,35 +219,14 @@ class _Checker:
         """Inside loops, a value that is paid for by its size unless it has none."""
         return self.call(self.work(how), node) if self.loops and not self.small(original) else node
 
-    # What is known without running
+    def handing(self, node: ast.expr, function: ast.expr) -> ast.expr:
+        """A function that is handed on: to `map`, as a key, or as a value of its own."""
+        handed = self.call(self.work("function"), function)
+        return handed if id(node) in self.handed else self.call(as_value, handed)
 
-    def bound(self, name: str) -> bool:
-        return any(name in scope for scope in self.scopes)
-
-    def function(self, node: ast.expr) -> str:
-        """The name of a built-in function that a call's `func` is, or an empty text."""
-        known = isinstance(node, ast.Name) and not self.bound(node.id) and node.id not in self.names
-        return node.id if known and isinstance(node, ast.Name) and node.id in BUILTINS else ""
-
-    def small(self, node: ast.expr) -> bool:
-        """A number or truth, a constant, or nothing at all: of no size that matters."""
-        if isinstance(node, ast.BinOp):
-            if isinstance(node.op, (ast.Mult, ast.Mod)):
-                return self.floating(node.left) or self.floating(node.right) or self.number(node.left)
-            return self.number(node.left) or self.number(node.right)
-        return isinstance(node, ast.Constant) or self.number(node)
-
-    def number(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Constant):
-            return isinstance(node.value, (int, float)) or node.value is None
-        if isinstance(node, ast.Call):
-            return self.function(node.func) in ("abs", "float", "hash", "int", "isinstance", "len", "ord", "round")
-        return isinstance(node, (ast.Compare, ast.UnaryOp))
-
-    def floating(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Call):
-            return self.function(node.func) == "float"
-        return isinstance(node, ast.Constant) and isinstance(node.value, float)
+    def streamed(self, node: ast.expr) -> bool:
+        """Whether an iterator may be kept: it is not read where it is made."""
+        return id(node) not in self.consumed
 
     # Names and attributes
 
@@ -314,15 +248,15 @@ class _Checker:
         if name == "item":
             return node
         if name in BUILTINS:
-            return self.call(self.work("function"), self.constant(BUILTINS[name]))
+            return self.handing(node, self.constant(BUILTINS[name]))
         if name.startswith("_"):
             self.refuse(node, f"the name {name} is not allowed: it begins with an underscore")
-        if name in _PYTHON_2:
-            self.refuse(node, f"{name} is Python 2; write {_PYTHON_2[name]}")
-        if name in _INSTEAD:
-            self.refuse(node, f"{name} is not allowed; write {_INSTEAD[name]}")
+        if name in PYTHON_2:
+            self.refuse(node, f"{name} is Python 2; write {PYTHON_2[name]}")
+        if name in INSTEAD:
+            self.refuse(node, f"{name} is not allowed; write {INSTEAD[name]}")
         if hasattr(builtins, name):
-            self.refuse(node, f"{name} is not allowed in expressions; {_OWN}")
+            self.refuse(node, f"{name} is not allowed in expressions; {OWN}")
         known = ["item", *BUILTINS, *MODULES, *self.names, *(name for scope in self.scopes for name in scope)]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]}?" if near else f"; write item['{name}'] for a field of the record"
@@ -333,9 +267,9 @@ class _Checker:
         whole, found = self.resolved(node)
         if whole:
             if isinstance(found, ModuleType):
-                self.refuse(node, f"{_dotted(node)} is a module; write {_dotted(node)}.function(…)")
-            if callable(found) or isinstance(found, Worker):
-                return self.call(self.work("function"), self.constant(found))
+                self.refuse(node, f"{dotted(node)} is a module; write {dotted(node)}.function(…)")
+            if callable(found) or isinstance(found, (Worker, Drawn)):
+                return self.handing(node, self.constant(found))
             return self.constant(found)
         owner = self.owner(node.value)
         self.check_attribute(node)
@@ -344,11 +278,13 @@ class _Checker:
         guard = guards.METHOD_GUARDS.get(node.attr)
         if guard is not None:
             bound = (
-                self.constant(guard) if self.function(node.value) else self.call(partial, self.constant(guard), owner)
+                self.constant(guard)
+                if self.function(node.value)
+                else self.call(guards.bound, self.constant(guard), owner)
             )
-            return self.call(self.work("function"), bound)
+            return self.handing(node, bound)
         found = ast.Attribute(owner, node.attr, ast.Load())
-        return found if node.attr in PROPERTIES else self.call(self.work("function"), found)
+        return found if node.attr in PROPERTIES else self.handing(node, found)
 
     def owner(self, node: ast.expr) -> ast.expr:
         """What stands before a dot, which may also be a type or an object of a module."""
@@ -356,7 +292,7 @@ class _Checker:
         if name:
             if name not in TYPES:
                 self.refuse(node, f"{name} is a function and has no attributes")
-            return self.constant(TYPES[name])
+            return self.constant(guards.OWNERS.get(name, TYPES[name]))
         if isinstance(node, ast.Attribute):
             whole, found = self.resolved(node)
             if whole:
@@ -369,10 +305,10 @@ class _Checker:
             self.refuse(node, f"the attribute {name} is not allowed: it begins with an underscore")
         if name in METHODS or name in PROPERTIES or (self.imported(node.value) and not _FORBIDDEN.match(name)):
             return
-        if name in _PYTHON_2_METHODS:
-            self.refuse(node, f"{name} is Python 2; write {_PYTHON_2_METHODS[name]}")
+        if name in PYTHON_2_METHODS:
+            self.refuse(node, f"{name} is Python 2; write {PYTHON_2_METHODS[name]}")
         near = difflib.get_close_matches(name, [*METHODS, *PROPERTIES], n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]}?" if near else f"write ['{name}'] for a field; for other methods {_OWN}"
+        hint = f"did you mean {near[0]}?" if near else f"write ['{name}'] for a field; for other methods {OWN}"
         self.refuse(node, f"the attribute {name} is not allowed; {hint}")
 
     def imported(self, node: ast.expr) -> bool:
@@ -389,7 +325,7 @@ class _Checker:
         if not isinstance(node, ast.Attribute):
             return False, None
         name = node.attr
-        way = _dotted(node.value)
+        way = dotted(node.value)
         root = way.partition(".")[0]
         if root in MODULES and root not in self.names:
             members = MODULES[root]
@@ -398,9 +334,9 @@ class _Checker:
                 return True, members[inner]
             if way != root:
                 return False, None
-            hint = _PYTHON_2_METHODS.get(name, "")
+            hint = PYTHON_2_METHODS.get(name, "")
             near = difflib.get_close_matches(name, members, n=1, cutoff=0.7)
-            hint = f"write {hint}" if hint else f"did you mean {root}.{near[0]}?" if near else _OWN
+            hint = f"write {hint}" if hint else f"did you mean {root}.{near[0]}?" if near else OWN
             self.refuse(node, f"{root}.{name} is not allowed in expressions; {hint}")
         whole, module = self.resolved(node.value)
         if not (whole and isinstance(module, ModuleType)):
@@ -424,16 +360,47 @@ class _Checker:
             return self.call(isinstance, self.value(node.args[0]), self.types(node.args[1]))
         if name == "iter" and (len(node.args) != 1 or isinstance(node.args[0], ast.Starred)):
             self.refuse(node, "iter takes one argument here")
-        cheap = name in CHEAP or (isinstance(node.func, ast.Attribute) and node.func.attr in CHEAP)
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        cheap = name in CHEAP or method in CHEAP
+        self.note(node, name, method)
         function, owner = self.callee(node, name, cheap)
         args = self.values(node.args)
-        if not cheap:
-            how = self.cost(name, node.func)
-            args = [self.seen(arg, given, how) for arg, given in zip(args, node.args, strict=True)]
-        keywords = [ast.keyword(given.arg, self.seen(self.value(given.value), given.value)) for given in node.keywords]
-        called = ast.Call(function, [*owner, *args], keywords)
-        makes = (name or getattr(node.func, "attr", "")) in guards.MAKERS
+        keywords = [(given.arg, self.value(given.value), given.value) for given in node.keywords]
+        keeps = method in guards.CHANGING and not self.resolved(node.func)[0]
+        deep = "deeply" if name in DEEP else "weighed" if method in DEEP else self.cost(name, node.func)
+        if keeps:
+            args = [self.keeping(arg, given) for arg, given in zip(args, node.args, strict=True)]
+            keywords = [(key, self.keeping(arg, given), given) for key, arg, given in keywords]
+        elif not cheap or method in DEEP:
+            args = [self.seen(arg, given, deep) for arg, given in zip(args, node.args, strict=True)]
+        if not keeps:
+            keywords = [(key, self.seen(arg, given), given) for key, arg, given in keywords]
+        called = ast.Call(function, [*owner, *args], [ast.keyword(key, arg) for key, arg, _ in keywords])
+        makes = (name or method) in guards.MAKERS
         return self.seen(called, node) if makes else called
+
+    def note(self, node: ast.Call, name: str, method: str) -> None:
+        """Which arguments are read where they stand, and which may be functions."""
+        module = bool(not name and isinstance(node.func, ast.Attribute) and self.resolved(node.func)[0])
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if name in guards.CONSUMERS and (len(node.args) == 1 or name in ("next", "sorted", "sum")):
+            self.consumed.update(map(id, node.args[:1]))
+        elif method in ("join", "extend", "update") or (name in guards.LAZY and id(node) in self.consumed):
+            self.consumed.update(map(id, node.args))
+        if name or module or method == "sort":
+            self.handed.update(map(id, given))
+
+    def keeping(self, checked: ast.expr, given: ast.expr) -> ast.expr:
+        """A value that a record, a list or a set is to hold."""
+        if isinstance(given, ast.Starred) or self.small(given) or isinstance(given, (ast.JoinedStr, ast.Compare)):
+            return self.seen(checked, given)
+        if self.loops:
+            return self.call(self.work("weighed"), checked)
+        if isinstance(given, ast.BinOp) and not isinstance(given.op, (ast.Add, ast.BitOr)):
+            return checked
+        if isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute) and given.func.attr in TEXTS:
+            return checked
+        return self.call(kept, checked)
 
     def callee(self, node: ast.Call, name: str, cheap: bool) -> tuple[ast.expr, list[ast.expr]]:
         """What is called, and the owner of the method where that is its first argument."""
@@ -445,12 +412,14 @@ class _Checker:
         whole, found = self.resolved(func)
         if whole:
             if isinstance(found, ModuleType):
-                self.refuse(func, f"{_dotted(func)} is a module; write {_dotted(func)}.function(…)")
-            return self.constant(found), []
+                self.refuse(func, f"{dotted(func)} is a module; write {dotted(func)}.function(…)")
+            return self.constant(self.searching(node, func.attr, found)), []
         owner = self.owner(func.value)
         self.check_attribute(func)
         if func.attr == "format":
             self.check_template(func)
+            if self.about.large or not all(map(self.plain, node.args)):
+                return self.constant(guards.filled), [owner]
             return ast.Attribute(owner, "format", ast.Load()), []
         guard = None if self.unguarded(func.attr, node) else guards.METHOD_GUARDS.get(func.attr)
         if guard is not None:
@@ -460,9 +429,28 @@ class _Checker:
         owner = owner if cheap else self.seen(owner, func.value, self.cost(name, func))
         return ast.Attribute(owner, func.attr, ast.Load()), []
 
+    def searching(self, node: ast.Call, name: str, found: Any) -> Any:
+        """A function of a module; those of `re` as they are where the expression is written out and harmless."""
+        if getattr(re, name, None) is None or found is not MODULES["re"].get(name) or name not in patterns.SEARCHES:
+            return found
+        first = node.args[0] if node.args else None
+        if not (isinstance(first, ast.Constant) and isinstance(first.value, (str, bytes)) and len(node.args) > 1):
+            return found
+        try:
+            harmless = patterns.longest(re.compile(first.value), name) == float("inf")
+        except (re.error, RecursionError, OverflowError):
+            return found
+        if name in ("sub", "subn"):
+            harmless = harmless and len(node.args) == 3 and is_plain(node.args[1])
+        else:
+            harmless = harmless and len(node.args) == 2 and name != "finditer"
+        return getattr(re, name) if harmless and not node.keywords else found
+
     def unguarded(self, method: str, node: ast.Call) -> bool:
         """Whether its arguments are written out and do no harm: text.strip('/')."""
         known = all(isinstance(arg, ast.Constant) and guards.plain(arg.value) for arg in node.args)
+        if method in patterns.SEARCHES and method not in guards.METHOD_GUARDS_OF_TEXT:
+            return not self.about.compiles
         return method in guards.ARGUMENT_GUARDS and known and not node.keywords
 
     def cost(self, name: str, func: ast.expr) -> str:
@@ -473,11 +461,16 @@ class _Checker:
         """The function to call: the plain one where its arguments can do no harm."""
         spread = any(isinstance(arg, ast.Starred) for arg in node.args) or any(k.arg is None for k in node.keywords)
         if not spread:
-            if name == "zip":
-                return zip
+            if name in guards.LAZY and not self.streamed(node):
+                return guards.LAZY[name]
+            if name == "next" and len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp):
+                self.consumed.add(id(node.args[0]))
+                return next
+            if name in ("str", "repr") and not self.loops and all(map(self.plain, node.args)):
+                return TYPES[name] if name == "str" else repr
             if name in guards.ONE_ARGUMENT and len(node.args) == 1 and not node.keywords:
                 return guards.ONE_ARGUMENT[name]
-            if name == "round" and len(node.args) == 2 and _short(node.args[1]):
+            if name == "round" and len(node.args) == 2 and is_short(node.args[1]):
                 return round
         return BUILTINS[name]
 
@@ -493,7 +486,7 @@ class _Checker:
         whole, found = self.resolved(node) if isinstance(node, ast.Attribute) else (False, None)
         if whole and isinstance(found, type):
             return self.constant(found)
-        if isinstance(node, ast.Name) and node.id in _PYTHON_2:
+        if isinstance(node, ast.Name) and node.id in PYTHON_2:
             self.value(node)
         return self.refuse(node, f"isinstance wants types, one or several in parentheses: {', '.join(sorted(TYPES))}")
 
@@ -521,12 +514,21 @@ class _Checker:
         left, right = self.value(node.left), self.value(node.right)
         plain = guard is None or self.harmless(node)
         made = ast.BinOp(left, node.op, right) if plain else self.call(guard, left, right)
+        if self.may_be_set(node):
+            made = self.call(steady, made)
         return self.seen(made, node)
+
+    def may_be_set(self, node: ast.BinOp) -> bool:
+        if isinstance(node.op, ast.Sub) and not self.about.views:
+            return False
+        sets = isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.BitXor, ast.Sub))
+        return sets and not (self.number(node.left) or self.number(node.right))
 
     def harmless(self, node: ast.BinOp) -> bool:
         if isinstance(node.op, ast.Mod):
             template = node.left.value if isinstance(node.left, ast.Constant) else None
-            return self.number(node.left) or (isinstance(template, str) and not guards.wide(template))
+            few = isinstance(template, str) and not guards.wide(template) and template.count("%") <= FEW
+            return self.number(node.left) or (few and not self.loops and self.plain_values(node.right))
         if isinstance(node.op, ast.LShift):
             return False
         return self.floating(node.left) or self.floating(node.right)
@@ -542,6 +544,9 @@ class _Checker:
     def on_Compare(self, node: ast.Compare) -> ast.expr:
         given = [node.left, *node.comparators]
         operands = self.values(given)
+        for at, op in enumerate(node.ops, 1):
+            if isinstance(op, (ast.In, ast.NotIn)) and is_fixed(given[at]):
+                operands[at] = given[at]
         for at, each in enumerate(given):
             if function := recognizer_of(each, *given[:at][-1:], *given[at + 1 :][:1]):
                 operands[at] = self.call(function, operands[at])
@@ -551,7 +556,7 @@ class _Checker:
             if isinstance(op, (ast.In, ast.NotIn)):
                 operands[at + 1] = self.seen(operands[at + 1], given[at + 1], "held")
             elif not self.small(given[at + 1]):
-                operands[at] = self.seen(operands[at], given[at])
+                operands[at] = self.seen(operands[at], given[at], "weighed")
         return ast.Compare(operands[0], node.ops, operands[1:])
 
     def on_IfExp(self, node: ast.IfExp) -> ast.expr:
@@ -574,7 +579,8 @@ class _Checker:
         return self.display(node, ast.Tuple(self.values(node.elts), ast.Load()), len(node.elts))
 
     def on_Set(self, node: ast.Set) -> ast.expr:
-        return self.display(node, ast.Set(self.values(node.elts)), len(node.elts))
+        members = ast.Tuple(self.values(node.elts), ast.Load())
+        return self.display(node, self.call(SteadySet, members), len(node.elts))
 
     def on_Dict(self, node: ast.Dict) -> ast.expr:
         keys = [None if key is None else self.value(key) for key in node.keys]
@@ -591,14 +597,23 @@ class _Checker:
         return ast.Starred(self.seen(self.value(node.value), node.value), ast.Load())
 
     def on_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
-        return self.seen(ast.JoinedStr(self.values(node.values)), node)
+        values = self.values(node.values)
+        if len(values) <= FEW:
+            return self.seen(ast.JoinedStr(values), node)
+        parts: list[ast.expr] = [
+            value if isinstance(value, ast.Constant) else self.seen(ast.JoinedStr([value]), node) for value in values
+        ]
+        return self.seen(self.call(guards.joined, ast.Tuple(parts, ast.Load())), node)
 
     def on_FormattedValue(self, node: ast.FormattedValue) -> ast.expr:
         value = self.value(node.value)
-        if node.format_spec is None:
-            return ast.FormattedValue(value, node.conversion, None)
         if node.conversion != -1:
-            value = self.call({"r": repr, "s": str, "a": ascii}[chr(node.conversion)], value)
+            shown = {"r": guards.limited_repr, "s": guards.limited_str, "a": guards.limited_ascii}
+            value = self.call(shown[chr(node.conversion)], value)
+        elif node.format_spec is None and (self.loops or not self.plain(node.value)) and not self.small(node.value):
+            value = self.call(guards.limited_str, value)
+        if node.format_spec is None:
+            return ast.FormattedValue(value, -1, None)
         return ast.FormattedValue(self.call(guards.formatted, value, self.value(node.format_spec)), -1, None)
 
     def on_ListComp(self, node: ast.ListComp) -> ast.expr:
@@ -607,11 +622,13 @@ class _Checker:
 
     def on_SetComp(self, node: ast.SetComp) -> ast.expr:
         with self.loop(node.generators) as generators:
-            return ast.SetComp(self.value(node.elt), generators)
+            made = ast.SetComp(self.value(node.elt), generators)
+        return self.call(SteadySet, made)
 
     def on_GeneratorExp(self, node: ast.GeneratorExp) -> ast.expr:
         with self.loop(node.generators) as generators:
-            return ast.GeneratorExp(self.value(node.elt), generators)
+            made = ast.GeneratorExp(self.value(node.elt), generators)
+        return self.call(self.work("lazy"), made) if self.streamed(node) else made
 
     def on_DictComp(self, node: ast.DictComp) -> ast.expr:
         with self.loop(node.generators) as generators:
@@ -620,6 +637,7 @@ class _Checker:
     @contextmanager
     def loop(self, generators: list[ast.comprehension]) -> Iterator[list[ast.comprehension]]:
         """The checked `for` clauses of a comprehension, inside of which its variables are bound."""
+        self.consumed.update(id(generator.iter) for generator in generators)
         first = self.value(generators[0].iter)
         targets = {name for generator in generators for name in self.targets(generator.target)}
         self.scopes.append(targets)
@@ -628,7 +646,8 @@ class _Checker:
         for at, given in enumerate(generators):
             if given.is_async:
                 self.refuse(given.target, "async is not allowed")
-            iterable = self.call(self.work("loop"), self.value(given.iter) if at else first)
+            how = "built" if (at or self.loops > 1) and builds(given.iter) else "loop"
+            iterable = self.call(self.work(how), self.value(given.iter) if at else first)
             checked.append(ast.comprehension(given.target, iterable, self.values(given.ifs), 0))
         yield checked
         self.loops -= 1
@@ -661,40 +680,3 @@ _GUARDS: dict[type, Callable[..., Any]] = {
     ast.LShift: guards.shift,
     ast.Mod: guards.modulo,
 }
-
-
-def _dotted(node: ast.expr) -> str:
-    """`a.b.c` as text, or an empty text for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    way = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
-    return f"{way}.{node.attr}" if way and isinstance(node, ast.Attribute) else ""
-
-
-def _short(node: ast.expr) -> bool:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node = node.operand
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) < 100
-
-
-# What goes wrong on a record
-
-_HINTS = (
-    (r"['\"]dict_\w+['\"]", "in Python 3 items(), keys() and values() give no lists; write list(item.items()) + …"),
-    (r"'(map|filter|zip)' object", "in Python 3 map, filter and zip give no lists; write list(…)"),
-    (r"'str' object has no attribute 'decode'", "in Python 3 texts are decoded already; leave .decode(…) out"),
-    (r"not supported between instances", "Python 3 does not order values of different types; test for None first"),
-)
-
-
-def _failure(source: str, error: Exception) -> RecordError:
-    text = str(error)
-    if not isinstance(error, RecordError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    hint = next((f"; {hint}" for pattern, hint in _HINTS if re.search(pattern, text)), "")
-    return RecordError(f"{_cut(text)} in {_cut(source)}{hint}")
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else f"{text[:200]}…"

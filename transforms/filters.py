@@ -16,6 +16,7 @@ from exporters_beam.options import option
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
 from exporters_beam.registry import did_you_mean, import_module
 from exporters_beam.transforms.callables import Loaded
+from exporters_beam.transforms.chance import Chance
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_read, is_steady
 from exporters_beam.transforms.results import surely_gives
@@ -293,7 +294,12 @@ class PythonexpFilter:
     @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expression looks at; None for all. What `imports` do with them, nobody knows."""
-        return None if self.imports else fields_read(self.python_expression)
+        return None if self.imports or self.chances else fields_read(self.python_expression)
+
+    @property
+    def chances(self) -> tuple[Chance, ...]:
+        """What the expression draws from: steps tell it each record's position."""
+        return () if self._expression.chance is None else (self._expression.chance,)
 
     @property
     def steady(self) -> bool:

@@ -15,6 +15,7 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Key, Record
 from exporters_beam.transforms.callables import Loaded
+from exporters_beam.transforms.chance import Chance
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_read, is_steady
 
@@ -44,7 +45,7 @@ def as_text(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    raise RecordError(f"a group value is a {type(value).__name__}; it has to be text, a number, null or a date")
+    raise RecordError(f"a group value is of type {type(value).__name__}; it has to be text, a number, null or a date")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +128,18 @@ class PythonExpGrouper:
     python_expressions: tuple[str, ...] = option(
         "one expression a value", type="str_list", example=["item['country'].lower()"]
     )
+    _chances: tuple[Chance, ...] = field(init=False, repr=False, compare=False, default=())
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
+        object.__setattr__(self, "_chances", tuple(each.chance for each in found if each.chance is not None))
+
+    @property
+    def chances(self) -> tuple[Chance, ...]:
+        """What the expressions draw from: steps tell it each record's position."""
+        return self._chances
 
     @property
     def size(self) -> int:
@@ -145,7 +153,7 @@ class PythonExpGrouper:
     @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expressions look at; None for all."""
-        return fields_read(*self.python_expressions)
+        return None if self.chances else fields_read(*self.python_expressions)
 
     @property
     def steady(self) -> bool:

@@ -13,20 +13,27 @@ import datetime
 import hashlib
 import itertools
 import math
-import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from exporters_beam.errors import RecordError
-
-STEPS = 5_000_000
-"""Steps of loops in one evaluation. What is read or made inside loops counts, too: see `Work`."""
-
-ELEMENTS = 1_000_000
-"""Members of a range, and of a list or tuple that is repeated, those of its members included."""
+from exporters_beam.transforms import patterns
+from exporters_beam.transforms.values import (
+    ATOMS,
+    SteadyFrozenSet,
+    SteadySet,
+    Stream,
+    TooMuch,
+    following,
+    grouped,
+    steady,
+    streamed,
+    weigh,
+)
+from exporters_beam.transforms.work import ELEMENTS, Drawn, Worker
 
 CHARACTERS = 10_000_000
 """Characters of a text that is repeated, padded or grown by replacing. Joining may give ten times as many."""
@@ -37,11 +44,10 @@ BITS = 10_000
 WIDTH = 9_999
 """Width and precision of formatted values."""
 
+LONGEST_DATE = 1_000
+"""Characters of a date that is read, and of the format of one."""
+
 _LARGEST = 1 << BITS
-
-
-class TooMuch(RecordError):
-    """An expression wants more than it may have on this record."""
 
 
 # Operators
@@ -96,7 +102,93 @@ def shift(a: Any, b: Any) -> Any:
 def modulo(a: Any, b: Any) -> Any:
     if isinstance(a, (str, bytes)) and wide(a if isinstance(a, str) else a.decode("latin-1")):
         raise _wide()
+    if isinstance(a, (str, bytes)):
+        _check_template(a, b)
     return a % b
+
+
+def _check_template(template: Any, values: Any) -> None:
+    """Before a template is filled: how long the text becomes at most."""
+    text = template if isinstance(template, str) else template.decode("latin-1")
+    fields = text.count("%")
+    if not fields:
+        return
+    widest = max((int(digits) for digits in re.findall(r"\d+", text) if len(digits) < 5), default=0)
+    if isinstance(values, tuple):
+        filled = sum(map(_text_size, values))
+    else:
+        members = values.values() if isinstance(values, dict) else (values,)
+        filled = fields * max(map(_text_size, members), default=0)
+    _check_text(len(text) + fields * (widest + 25) + filled, 10 * CHARACTERS)
+
+
+def _text_size(value: Any) -> int:
+    """So many characters at most stand for a value, unless it is a long number."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value)
+    if kind in ATOMS:
+        return 25
+    return 60 * weigh(value) + 100
+
+
+def shown(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`str`, `repr` or `ascii`, for a value that might have a very long text."""
+
+    def show(*args: Any, **kwargs: Any) -> Any:
+        value = args[0] if args else None
+        if type(value) not in ATOMS and len(args) == 1:
+            if isinstance(value, (str, bytes)):
+                if function is not str or isinstance(value, bytes):
+                    _check_text(len(value) * (2 if _is_printable(value) else 10), 4 * CHARACTERS)
+            elif type(value) not in (re.Match, re.Pattern):
+                _check_text(10 * 32 * weigh(value), 32 * CHARACTERS)
+        return function(*map(steady, args), **kwargs)
+
+    return show
+
+
+def _is_printable(value: Any) -> bool:
+    return value.isascii() and (value.isprintable() if isinstance(value, str) else value.decode("ascii").isprintable())
+
+
+limited_str, limited_repr, limited_ascii = shown(str), shown(repr), shown(ascii)
+
+
+def joined(parts: Sequence[Any]) -> str:
+    """The parts of a long f-string, which are texts, as one."""
+    _check_text(sum(map(len, parts)), 10 * CHARACTERS)
+    return "".join(parts)
+
+
+def escaped(pattern: Any) -> Any:
+    """`re.escape`."""
+    if isinstance(pattern, (str, bytes)):
+        _check_text(2 * len(pattern), 4 * CHARACTERS)
+    return re.escape(pattern)
+
+
+def as_hex(value: Any, *args: Any, **kwargs: Any) -> Any:
+    """`hex` of bytes, which numbers have as well."""
+    if isinstance(value, bytes):
+        _check_text(3 * len(value), 4 * CHARACTERS)
+    return value.hex(*args, **kwargs)
+
+
+def strptime(kind: Any, text: Any, form: Any) -> Any:
+    for given in (text, form):
+        if isinstance(given, str) and len(given) > LONGEST_DATE:
+            raise TooMuch(f"a date or its format has {len(given):,} characters; at most {LONGEST_DATE:,} are allowed")
+    return kind.strptime(text, form)
+
+
+def strftime(value: Any, form: Any) -> Any:
+    if isinstance(form, str):
+        if len(form) > LONGEST_DATE:
+            raise TooMuch(f"a date's format has {len(form):,} characters; at most {LONGEST_DATE:,} are allowed")
+        if _MANY_DIGITS(form):
+            raise _wide()
+    return value.strftime(form)
 
 
 @lru_cache(maxsize=256)
@@ -123,8 +215,11 @@ _SPEC = re.compile(r"[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?")
 
 
 def formatted(value: Any, spec: Any = "") -> Any:
-    if isinstance(spec, str) and _MANY_DIGITS(spec):
+    kind = type(value)
+    if isinstance(spec, str) and (long := len(spec)) > 4 and (_MANY_DIGITS(spec) or long > LONGEST_DATE):
         raise _wide()
+    if kind not in ATOMS and isinstance(value, (list, tuple, dict, set, frozenset)):
+        value = limited_str(value)
     return format(value, spec)
 
 
@@ -197,6 +292,8 @@ def total(iterable: Iterable[Any], start: Any = 0) -> Any:
 
 def steady_hash(value: Any) -> int:
     """A hash that is the same on every worker and in every run. Equal numbers have equal hashes, as in Python."""
+    if type(value) not in ATOMS:
+        weigh(value)
     found = hash(value)
     if isinstance(value, (int, float, complex, Decimal)):
         return found if value == value else 0
@@ -204,8 +301,13 @@ def steady_hash(value: Any) -> int:
         value = tuple(map(steady_hash, value))
     elif isinstance(value, frozenset):
         value = sorted(map(steady_hash, value))
+    elif not isinstance(value, (str, bytes, type(None), range, *_DATES)):
+        raise RecordError(f"hash of a {type(value).__name__} would be another number in every run")
     digest = hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+_DATES = (datetime.date, datetime.time, datetime.timedelta, datetime.timezone)
 
 
 def product(iterable: Iterable[Any], *, start: Any = 1) -> Any:
@@ -274,11 +376,36 @@ def sample(owner: Any, population: Any, k: Any) -> Any:
 
 
 def sub(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
-    return pattern.sub(_replacement(repl, string), string, count)
+    return patterns.replaced(pattern, "sub", _replacement(repl, string), string, count)
 
 
 def subn(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
-    return pattern.subn(_replacement(repl, string), string, count)
+    return patterns.replaced(pattern, "subn", _replacement(repl, string), string, count)
+
+
+def matching(name: str) -> Callable[..., Any]:
+    """A function of `re`."""
+
+    def match(pattern: Any, string: Any, *args: Any, flags: Any = 0, **kwargs: Any) -> Any:
+        if args and name != "split":
+            flags, args = args[0], args[1:]
+        found = patterns.run(patterns.compiled(pattern, flags), name, string, *args, **kwargs)
+        return Stream(found) if name == "finditer" else found
+
+    return match
+
+
+def of_pattern(name: str) -> Callable[..., Any]:
+    """A method of patterns, which texts may have as well."""
+
+    def method(owner: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(owner) is re.Pattern and args:
+            found = patterns.run(owner, name, *args, **kwargs)
+        else:
+            found = getattr(owner, name)(*args, **kwargs)
+        return Stream(found) if name == "finditer" else found
+
+    return method
 
 
 def _replacement(given: Any, text: Any) -> Any:
@@ -301,6 +428,20 @@ def _replacement(given: Any, text: Any) -> Any:
         return part
 
     return expand
+
+
+def bound(guard: Any, owner: Any) -> Any:
+    """A guarded method that is handed on."""
+    if callable(owner) and not isinstance(owner, type):
+        raise RecordError("a function has no methods")
+    return partial(guard, owner)
+
+
+def filled(template: str, *args: Any, **kwargs: Any) -> str:
+    """`format` of a template that is written out."""
+    fields = template.count("{")
+    _check_text(len(template) + fields * max(map(_text_size, (*args, *kwargs.values())), default=0), 10 * CHARACTERS)
+    return template.format(*args, **kwargs)
 
 
 def _padding(name: str) -> Callable[..., Any]:
@@ -334,9 +475,20 @@ def _coding(name: str) -> Callable[..., Any]:
         encoding = args[0] if args else kwargs.get("encoding")
         if isinstance(text, (str, bytes)) and len(text) > 1000 and _is_slow(encoding):
             raise TooMuch(f"the encoding {encoding} takes too long on a text of {len(text):,} characters")
+        if isinstance(text, (str, bytes)) and len(text) > 100_000:
+            errors = args[1] if len(args) > 1 else kwargs.get("errors", "strict")
+            _check_text(len(text) * _growth(encoding, errors), 4 * CHARACTERS)
         return getattr(text, name)(*args, **kwargs)
 
     return code
+
+
+def _growth(encoding: Any, errors: Any) -> int:
+    """How many times longer a text may become."""
+    if not isinstance(errors, str) or errors not in ("strict", "ignore", "replace", "surrogateescape", "surrogatepass"):
+        return 90
+    plain = str(encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "ascii", "latin-1", "iso-8859-1")
+    return 2 if plain else 10
 
 
 def _is_slow(encoding: Any) -> bool:
@@ -351,147 +503,28 @@ def plain(argument: Any) -> bool:
 
 ARGUMENT_GUARDS: dict[str, Callable[..., Any]] = {
     **{name: _searching(name) for name in ("rfind", "rindex", "rpartition", "rsplit", "strip", "lstrip", "rstrip")},
-    **{name: _coding(name) for name in ("encode", "decode")},
 }
 """Guards that are needed for unusual arguments only."""
 
 METHOD_GUARDS: dict[str, Callable[..., Any]] = {
     **ARGUMENT_GUARDS,
     **{name: _padding(name) for name in ("center", "ljust", "rjust", "zfill")},
+    **{name: _coding(name) for name in ("encode", "decode")},
     "expandtabs": expandtabs,
     "extend": extend,
+    "hex": as_hex,
+    "strftime": strftime,
+    "strptime": strptime,
     "join": join,
     "replace": replace,
     "sample": sample,
     "sub": sub,
     "subn": subn,
     "translate": translate,
+    **{name: of_pattern(name) for name in ("findall", "finditer", "fullmatch", "match", "search", "split")},
 }
 
-# Loops
-
-_VIEWS = tuple(map(type, ({}.keys(), {}.values(), {}.items())))
-_CONTAINERS = (list, tuple, set, frozenset, dict, *_VIEWS)
-
-_SEEN: dict[type, int] = {**dict.fromkeys(_CONTAINERS, 3), str: 5, bytes: 5, range: 0}
-_SCANNED: dict[type, int] = {**_SEEN, str: 10, bytes: 10}
-_EACH: dict[type, int] = {**dict.fromkeys((*_CONTAINERS, str, bytes), 2), range: 0}
-"""What one member or character costs, as a power of two that many of them make a step: when a value is copied or made,
-when a text is only searched, and when a function takes its members one by one."""
-
-
-def _size(value: Any) -> int:
-    shift = _EACH.get(type(value))
-    return 0 if shift is None else len(value) >> shift
-
-
-class Work:
-    """What one evaluation may still do. Expressions with loops have one; its methods stand for what they call."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = STEPS
-
-    def spend(self, steps: int) -> None:
-        self.left -= steps
-        if self.left < 0:
-            raise TooMuch(f"the expression takes more than {STEPS:,} steps on this record")
-
-    def seen(self, value: Any) -> Any:
-        """The value, which is copied or made inside a loop, once it is paid for."""
-        shift = _SEEN.get(type(value))
-        if shift is not None and (steps := len(value) >> shift):
-            self.spend(steps)
-        return value
-
-    def scanned(self, value: Any) -> Any:
-        """The same for what is searched."""
-        shift = _SCANNED.get(type(value))
-        if shift is not None and (steps := len(value) >> shift):
-            self.spend(steps)
-        return value
-
-    def each(self, value: Any) -> Any:
-        """The same for what is taken member by member."""
-        shift = _EACH.get(type(value))
-        if shift is not None and (steps := len(value) >> shift):
-            self.spend(steps)
-        return value
-
-    def held(self, container: Any) -> Any:
-        """The same for what stands behind `in`: mappings and sets need no search."""
-        return self.scanned(container) if isinstance(container, (str, bytes, list, tuple)) else container
-
-    def loop(self, iterable: Any) -> Any:
-        """What a loop goes through, as it is now: it may not grow meanwhile."""
-        if type(iterable) in _SEEN:
-            self.spend(len(iterable))
-            return tuple(iterable) if type(iterable) is list else iterable
-        return self.counted(iterable)
-
-    def counted(self, iterable: Iterable[Any]) -> Iterator[Any]:
-        for value in iterable:
-            self.left -= 1
-            if self.left < 0:
-                self.spend(0)
-            yield value
-
-    def function(self, found: Any) -> Any:
-        """A function that is handed on, to `map` or as a `key`: each of its calls is a step of a loop."""
-        if not callable(found):
-            return found
-        fixed = 1 + _size(getattr(found, "__self__", None))
-
-        def charged(*args: Any, **kwargs: Any) -> Any:
-            self.spend(fixed + sum(map(_size, args)))
-            return self.seen(found(*args, **kwargs))
-
-        return charged
-
-    def map(self, function: Any, *iterables: Any) -> Iterator[Any]:
-        return map(function, *map(self.loop, iterables))
-
-    def filter(self, function: Any, iterable: Any) -> Iterator[Any]:
-        return filter(function, self.loop(iterable))
-
-    def zip(self, *iterables: Any, strict: bool = False) -> Iterator[Any]:
-        return self.rows(zip(*iterables, strict=strict))
-
-    def rows(self, iterable: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        for row in iterable:
-            self.spend(1 + len(row))
-            yield row
-
-    def accumulate(self, iterable: Iterable[Any], function: Any = None, *, initial: Any = None) -> Iterator[Any]:
-        for value in itertools.accumulate(self.loop(iterable), function, initial=initial):
-            yield self.seen(value)
-
-    def chain(self, *iterables: Any) -> Iterator[Any]:
-        return self.counted(itertools.chain(*iterables))
-
-    def chain_from_iterable(self, iterable: Any) -> Iterator[Any]:
-        return self.counted(itertools.chain.from_iterable(iterable))
-
-    def combinations(self, iterable: Any, r: Any) -> Iterator[Any]:
-        return self.rows(itertools.combinations(iterable, r))
-
-    def permutations(self, iterable: Any, r: Any = None) -> Iterator[Any]:
-        return self.rows(itertools.permutations(iterable, r))
-
-    def product(self, *iterables: Any, repeat: Any = 1) -> Iterator[Any]:
-        if isinstance(repeat, int) and repeat > 100:
-            raise TooMuch("itertools.product repeats at most 100 times")
-        return self.rows(itertools.product(*iterables, repeat=repeat))
-
-    def zip_longest(self, *iterables: Any, fillvalue: Any = None) -> Iterator[Any]:
-        return self.rows(itertools.zip_longest(*iterables, fillvalue=fillvalue))
-
-
-class Worker(NamedTuple):
-    """A function that is a method of the evaluation's `Work`."""
-
-    method: str
+METHOD_GUARDS_OF_TEXT = frozenset(("sub", "subn"))
 
 
 # Names
@@ -510,19 +543,45 @@ BUILTINS: dict[str, Any] = {
             *(repr, reversed, slice, sorted),
         )
     },
+    "ascii": limited_ascii,
     "bytes": limited_bytes,
+    "enumerate": streamed(enumerate),
     "filter": Worker("filter"),
     "format": formatted,
     "hash": steady_hash,
+    "frozenset": SteadyFrozenSet,
     "int": limited_int,
+    "iter": lambda iterable: Stream(iter(iterable), iterable),
     "map": Worker("map"),
+    "next": following,
     "pow": limited_pow,
     "range": limited_range,
+    "repr": limited_repr,
+    "reversed": streamed(reversed),
     "round": limited_round,
+    "set": SteadySet,
+    "str": limited_str,
     "sum": total,
     "zip": Worker("zip"),
 }
 """The built-in functions of expressions."""
+
+OWNERS: dict[str, Any] = {"set": SteadySet, "frozenset": SteadyFrozenSet}
+"""Types that stand for others where their methods are called."""
+
+LAZY: dict[str, Any] = {"enumerate": enumerate, "reversed": reversed, "zip": zip}
+"""Functions that give iterators, as they are where these are read at once."""
+
+CONSUMERS = frozenset(
+    ["all", "any", "bytes", "dict", "frozenset", "list", "max", "min", "next", "set", "sorted", "sum", "tuple"]
+)
+"""Functions that read their arguments to the end, or as far as they need, and keep none."""
+
+CHANGING = frozenset(
+    ("add", "append", "difference_update", "extend", "insert", "intersection_update", "setdefault",
+     "symmetric_difference_update", "update")
+)  # fmt: skip
+"""Methods that keep what they are given."""
 
 ONE_ARGUMENT: dict[str, Any] = {"int": int, "round": round, "sum": sum}
 """Functions that need no guard where they have no second argument."""
@@ -532,13 +591,20 @@ def _of(module: Any, names: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names.split() if hasattr(module, name)}
 
 
+_RANDOM = (
+    "Random betavariate choice expovariate gammavariate gauss lognormvariate normalvariate paretovariate randint random "
+    "randrange sample shuffle triangular uniform vonmisesvariate"
+)
+
+_LAZY = "compress dropwhile filterfalse islice pairwise starmap takewhile"
+
 MODULES: dict[str, dict[str, Any]] = {
-    "calendar": _of(
-        calendar, "day_abbr day_name isleap leapdays month_abbr month_name monthcalendar monthrange timegm weekday"
-    ),
+    "calendar": _of(calendar, "isleap leapdays monthcalendar monthrange timegm weekday")
+    | {name: list(getattr(calendar, name)) for name in ("day_abbr", "day_name", "month_abbr", "month_name")},
     "datetime": _of(datetime, "MAXYEAR MINYEAR UTC date datetime time timedelta timezone"),
     "itertools": {
-        **_of(itertools, "compress dropwhile filterfalse groupby islice pairwise starmap takewhile"),
+        **{name: streamed(each) for name, each in _of(itertools, _LAZY).items()},
+        "groupby": grouped,
         **{name: Worker(name) for name in ("accumulate", "chain", "combinations", "permutations", "product")},
         "chain.from_iterable": Worker("chain_from_iterable"),
         "zip_longest": Worker("zip_longest"),
@@ -553,16 +619,18 @@ MODULES: dict[str, dict[str, Any]] = {
         "perm": limited(math.perm, 1000),
         "prod": product,
     },
-    "random": {
-        **_of(random, "Random betavariate choice expovariate gammavariate gauss lognormvariate normalvariate"),
-        **_of(random, "paretovariate randint random randrange shuffle triangular uniform vonmisesvariate"),
-        "sample": partial(sample, random),
-    },
+    "random": {name: Drawn(name) for name in _RANDOM.split()},
     "re": {
         **_of(re, "A ASCII DOTALL I IGNORECASE M MULTILINE S U UNICODE VERBOSE X"),
-        **_of(re, "compile escape findall finditer fullmatch match search split"),
-        "sub": lambda pattern, repl, string, count=0, flags=0: sub(re.compile(pattern, flags), repl, string, count),
-        "subn": lambda pattern, repl, string, count=0, flags=0: subn(re.compile(pattern, flags), repl, string, count),
+        **{name: matching(name) for name in ("findall", "finditer", "fullmatch", "match", "search", "split")},
+        "compile": patterns.compiled,
+        "escape": escaped,
+        "sub": lambda pattern, repl, string, count=0, flags=0: sub(
+            patterns.compiled(pattern, flags), repl, string, count
+        ),
+        "subn": lambda pattern, repl, string, count=0, flags=0: subn(
+            patterns.compiled(pattern, flags), repl, string, count
+        ),
     },
 }
 """What expressions may use of each module."""
@@ -610,5 +678,8 @@ CHEAP = _words(
 SCANS = _words("count endswith find fullmatch index match rfind rindex search startswith")
 """Methods that search."""
 
-MAKERS = {*(METHOD_GUARDS.keys() - ARGUMENT_GUARDS.keys()), *_words("bytes format group groupdict groups range sum")}
+MAKERS = {
+    *(METHOD_GUARDS.keys() - ARGUMENT_GUARDS.keys()),
+    *_words("ascii bytes escape format group groupdict groups range repr str sum"),
+}
 """Functions and methods whose result may be larger than their arguments."""

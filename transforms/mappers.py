@@ -10,6 +10,7 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
+from exporters_beam.transforms.chance import Chance
 from exporters_beam.transforms.expressions import compile_option
 from exporters_beam.transforms.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
@@ -51,22 +52,29 @@ class PythonexpTransform:
     python_expressions: tuple[str, ...] = option(
         "expressions that change item", type="str_list", example=["item.update(total=item['a'] + item['b'])"]
     )
+    _chances: tuple[Chance, ...] = field(init=False, repr=False, compare=False, default=())
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
+        object.__setattr__(self, "_chances", tuple(each.chance for each in found if each.chance is not None))
+
+    @property
+    def chances(self) -> tuple[Chance, ...]:
+        """What the expressions draw from: steps tell it each record's position."""
+        return self._chances
 
     @property
     def reads(self) -> frozenset[str] | None:
         """The fields that are looked at, where nothing else is done than to add some; else None."""
-        found = fields_added(*self.python_expressions)
+        found = None if self.chances else fields_added(*self.python_expressions)
         return None if found is None else found[0]
 
     @property
     def adds(self) -> tuple[str, ...] | None:
         """The fields that are added, in order; None where more may be done to a record."""
-        found = fields_added(*self.python_expressions)
+        found = None if self.chances else fields_added(*self.python_expressions)
         return None if found is None else found[1]
 
     def map(self, record: Record) -> Record:
@@ -113,6 +121,11 @@ class PythonMapTransform:
     def gives(self) -> str:
         """What it gives in the place of every record, where that is proved to be no object."""
         return surely_gives(self.map_expression)
+
+    @property
+    def chances(self) -> tuple[Chance, ...]:
+        """What the expression draws from: steps tell it each record's position."""
+        return () if self._expression.chance is None else (self._expression.chance,)
 
     def map(self, record: Record) -> Any:
         return self._expression.evaluate(record)

@@ -26,6 +26,7 @@ from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.passed_over import shown
 from exporters_beam.reading import Places, Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Position, Skipped
+from exporters_beam.transforms.chance import placed
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.transforms.sightings import Sightings, names_in
 from exporters_beam.variables import hide, reveal
@@ -87,7 +88,8 @@ class Step(beam.DoFn):
         that is no dictionary, if anything.
         """
         records = batch.records
-        left = iter(records)
+        chances = getattr(getattr(work, "__self__", None), "chances", ())
+        left = placed(chances, batch) if chances else iter(records)
         results: list[Any] = []
         lost: list[tuple[int, Exception]] = []
         while len(results) + len(lost) < len(records):

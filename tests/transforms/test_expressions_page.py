@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from exporters_beam.errors import RecordError
-from exporters_beam.transforms import guards
+from exporters_beam.transforms import guards, work
 from exporters_beam.transforms.expressions import InvalidExpression, compile_expression
 
 PAGE = (Path(__file__).parents[2] / "docs" / "expressions.md").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_every_method_and_attribute_is_listed_and_allowed() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     section = PAGE.partition("\n## Limits\n")[2]
-    for limit in (guards.STEPS, guards.ELEMENTS, guards.CHARACTERS, guards.BITS, guards.WIDTH):
+    for limit in (work.STEPS, work.ELEMENTS, guards.CHARACTERS, guards.BITS, guards.WIDTH):
         assert f"| {limit:,} |" in section
 
 

@@ -138,7 +138,9 @@ def test_values_of_expressions_are_the_group() -> None:
 def test_an_expression_that_fails_fails_the_record() -> None:
     with pytest.raises(RecordError, match=r"KeyError: 'a' in item\['a'\]"):
         by_expressions({}, "item['a']")
-    with pytest.raises(RecordError, match="a group value is a map; it has to be text, a number, null or a date"):
+    with pytest.raises(
+        RecordError, match="a group value is of type iterator; it has to be text, a number, null or a date"
+    ):
         by_expressions({}, "map(str, [1])")
 
 
