@@ -10,6 +10,7 @@ from typing import Any
 from exporters_beam.bypass import NO_STORAGES
 from exporters_beam.errors import printable
 from exporters_beam.plan import Plan
+from exporters_beam.transforms.shape import asks_the_clock
 from exporters_beam.variables import without_credentials
 
 
@@ -131,6 +132,11 @@ def _decisions(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+    for name, component in [*((step.name, step.component) for step in plan.steps), ("grouper", plan.grouper)]:
+        if getattr(component, "chances", ()):
+            yield f"{name}: random draws by each record's place in the input, the same in every run"
+        if any(map(asks_the_clock, _expressions(component))):
+            yield f"{name}: asks the clock, and so may give something else in every run and for every record"
     for action, what in (("skip", "is dropped, and counted"), ("dead_letter", "becomes a dead letter")):
         failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
         if failing:
@@ -151,6 +157,14 @@ def _named(fields: frozenset[str]) -> str:
     if not fields:
         return "nothing is"
     return f"only {', '.join(sorted(fields))} {'is' if len(fields) == 1 else 'are'}"
+
+
+def _expressions(component: Any) -> Iterator[str]:
+    """The expressions that a component evaluates."""
+    for option in ("python_expression", "map_expression"):
+        if isinstance(found := getattr(component, option, None), str):
+            yield found
+    yield from getattr(component, "python_expressions", ())
 
 
 def _has(plan: Plan, step: str) -> bool:

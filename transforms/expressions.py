@@ -387,7 +387,7 @@ class _Checker(Known):
             self.consumed.update(map(id, node.args[:1]))
         elif method in ("join", "extend", "update") or (name in guards.LAZY and id(node) in self.consumed):
             self.consumed.update(map(id, node.args))
-        if name or module or method == "sort":
+        if name in guards.CALLING or module or method == "sort":
             self.handed.update(map(id, given))
 
     def keeping(self, checked: ast.expr, given: ast.expr) -> ast.expr:

@@ -577,6 +577,9 @@ CONSUMERS = frozenset(
 )
 """Functions that read their arguments to the end, or as far as they need, and keep none."""
 
+CALLING = frozenset(("filter", "map", "max", "min", "sorted"))
+"""Functions that call what they are given."""
+
 CHANGING = frozenset(
     ("add", "append", "difference_update", "extend", "insert", "intersection_update", "setdefault",
      "symmetric_difference_update", "update")

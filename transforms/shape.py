@@ -137,12 +137,20 @@ def is_fixed(node: ast.expr) -> bool:
 def is_plain(node: ast.expr) -> bool:
     """A replacement that makes no text much longer."""
     value = node.value if isinstance(node, ast.Constant) else None
-    return (
-        isinstance(value, (str, bytes)) and len(value) < 5 and ("\\" if isinstance(value, str) else b"\\") not in value
-    )  # type: ignore[operator]
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    return isinstance(value, str) and len(value) < 5 and "\\" not in value
 
 
 def is_short(node: ast.expr) -> bool:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node = node.operand
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) < 100
+
+
+_CLOCK = frozenset(("now", "today", "utcnow"))
+
+
+def asks_the_clock(source: str) -> bool:
+    """Whether what an expression gives depends on when it is evaluated, as far as it uses no module of the user's."""
+    return any(isinstance(node, ast.Attribute) and node.attr in _CLOCK for node in ast.walk(ast.parse(source)))
