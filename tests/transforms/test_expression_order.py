@@ -80,7 +80,8 @@ def test_values_do_not_depend_on_the_process() -> None:
 @pytest.mark.parametrize(
     "source",
     ["str(item.items)", "repr(str.upper)", "f'{enumerate([])}'", "'%s' % (zip([]),)", "'{}'.format(iter([]))",
-     "str([iter('a')])",     "str(random.Random(1))", "hash(iter([]))", "str([len])", "repr({'f': sorted})", "f'{(x for x in [])}'", "hash(item.get)",
+     "str([iter('a')])",     "str(random.Random(1))", "hash(iter([]))", "str([len])", "repr({'f': sorted})",
+     "f'{(x for x in [])}'", "hash(item.get)",
      "[str(f) for f in [min, max]]"],
 )  # fmt: skip
 def test_what_shows_an_address_has_no_text(source: str) -> None:
