@@ -179,6 +179,8 @@ def _group_index(field: str) -> int | None:
 
 
 def _try(field: str, spec: str, value: int) -> None:
+    if re.search(r"\d{4}", spec):
+        raise ConfigError(f"filebase: {{{field}:{spec}}}: a number of files has no need of so many digits")
     try:
         format(value, spec)
     except ValueError as error:

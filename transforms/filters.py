@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import option
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
 from exporters_beam.registry import did_you_mean, import_module
+from exporters_beam.transforms import patterns
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
 from exporters_beam.transforms.expressions import compile_option
@@ -96,9 +98,18 @@ def _expression(expected: Any, n: int) -> Callable[[str], Any]:
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression; write a text")
     try:
-        return re.compile(str(expected)).match
+        compiled = re.compile(str(expected))
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression: {error}") from None
+    longest = patterns.longest(compiled, "match")
+    if longest == float("inf"):
+        return compiled.match
+    match = compiled.match
+
+    def limited(text: str) -> Any:
+        return match(text) if len(text) <= longest else patterns.run(compiled, "match", text)
+
+    return limited
 
 
 def _match(expected: Any, n: int) -> Check:
@@ -241,7 +252,8 @@ class KeyValueRegexFilter(KeyValueFilter):
     """Keep records in which every value of `keys` matches its regular expression, at its beginning.
 
     Conditions are {name, value} as in the filter key_value, where `value` is the expression; an `operator` is checked and
-    changes nothing. Other values than text are converted to text first, and a missing field or null never matches.
+    changes nothing. Other values than text are converted to text first, and a missing field or null never matches. An
+    expression that backtracks for more than a second is an error of the record.
 
     Example:
         filter_before:
@@ -361,10 +373,11 @@ class JsonSchemaFilter:
         return frozenset(self.schema.get("properties", {})).union(required) if isinstance(required, list) else None
 
     def setup(self) -> None:
-        from jsonschema.validators import Draft202012Validator, validator_for
+        from jsonschema.validators import Draft202012Validator, extend, validator_for
         from referencing.jsonschema import EMPTY_REGISTRY
 
         chosen = validator_for(self.schema, default=Draft202012Validator)
+        chosen = extend(chosen, {"pattern": _pattern})  # type: ignore[no-untyped-call]
         object.__setattr__(self, "_validator", chosen(self.schema, registry=EMPTY_REGISTRY))
 
     def keep(self, record: Record) -> bool:
@@ -383,6 +396,16 @@ class JsonSchemaFilter:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_validator": None}
 
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+    """The keyword `pattern` of JSON Schema, which stops where it would take for ever."""
+    from jsonschema import ValidationError
+
+    if validator.is_type(value, "string") and not patterns.run(_compiled(pattern), "search", value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_compiled = lru_cache(maxsize=256)(re.compile)
 
 _OF_NAMED_FIELDS = frozenset(
     ("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "examples", "type", "properties",

@@ -178,5 +178,5 @@ def test_errors_of_a_function_reach_the_step_that_called_it(steps: str) -> None:
 
 
 def test_a_function_that_is_not_there_is_told_on_the_worker() -> None:
-    with pytest.raises(ConfigError, match="install its package on every worker"):
+    with pytest.raises(ConfigError, match="install its package here and on every worker"):
         PythonTransform(function="no_such_package_here.steps.clean").setup()
