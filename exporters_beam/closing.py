@@ -17,7 +17,7 @@ from exporters_beam.leftovers import Entry, former, left_behind, remove
 from exporters_beam.letters import FILE, NAME, identity
 from exporters_beam.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.publishing import PublishFile
-from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Unit, Warned
+from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Warned
 from exporters_beam.runs import Run, enter
 from exporters_beam.staging import destination
 from exporters_beam.transforms import sightings
@@ -55,6 +55,7 @@ class WriteManifest(beam.DoFn):
         warned: dict[str, None] = {}
         units: dict[Unit, Unit] = {}
         counts: dict[Any, Any] = {}
+        late: dict[str, int] = {}
         for value in element[
             1
         ]:  # There may be very many, most of them alike: each unit and tuple of counts is held once.
@@ -64,6 +65,8 @@ class WriteManifest(beam.DoFn):
                 tallies[unit.index, value.range] = Mark(
                     unit, value.range, same, value.last, "", value.warnings, value.sought
                 )
+            elif isinstance(value, Recount):
+                late = dict(value.counts)
             elif isinstance(value, Warned):
                 warned[value.text] = None
             elif isinstance(value, DeliveredFile):
@@ -83,7 +86,7 @@ class WriteManifest(beam.DoFn):
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.names, self._run.export_id)
         left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
-        manifest = self._manifest(tallies, files, letters, list(warned), left)
+        manifest = self._manifest(tallies, late, files, letters, list(warned), left)
         self._check(manifest["counts"], files, letters)
         if self._delivery.md5 and files:
             self._checksums(files)
@@ -110,12 +113,15 @@ class WriteManifest(beam.DoFn):
     def _manifest(
         self,
         tallies: dict[tuple[int, int], Mark],
+        late: dict[str, int],
         files: list[DeliveredFile],
         letters: DeliveredFile | None,
         warned: list[str],
         left: list[Entry],
     ) -> dict[str, Any]:
         counts = total_of(tallies)
+        for name, n in late.items():
+            counts[name] = counts.get(name, 0) + n
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
         counts["written"] = sum(file.records for file in files)
         result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)

@@ -18,18 +18,28 @@ from itertools import accumulate, repeat
 from operator import itemgetter, methodcaller
 from typing import Any
 
-import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.compressions import Codec
-from exporters_beam.letters import DEAD_LETTER, GROUP, SKIP, Letters, OnError, TooManyFailed, counted, set_aside, staged
+from exporters_beam.errors import RecordError
+from exporters_beam.letters import (
+    DEAD_LETTER,
+    FAIL,
+    SKIP,
+    Letters,
+    OnError,
+    TooManyFailed,
+    counted,
+    set_aside,
+    staged,
+)
 from exporters_beam.naming import FileNames
-from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position, Sought
+from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position, Sought, Typed
 from exporters_beam.runs import Progress, Run
-from exporters_beam.staging import Blocks, Segment, Staging, blocks_of, in_order
+from exporters_beam.staging import Blocks, Segment, Staging, blocks_of
 from exporters_beam.transforms.groupers import UNKNOWN
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
-from exporters_beam.transforms.steps import Answers, Step, ready, taken_up, whole
+from exporters_beam.transforms.steps import Answers, Step, omitting, ready, taken_up, whole
 
 BLOCK_BYTES = 1 << 20
 """Bytes of records, before compression, at which a block is closed."""
@@ -48,6 +58,9 @@ GROUPER, FORMATTER = "grouper", "formatter"
 
 TALLIES = "tallies"
 """The output of EncodeBlocks that holds the finished marks."""
+
+TYPED = "types"
+"""The output of EncodeBlocks that says of each range which types its blocks have, where these are found in the records."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,11 @@ class Delivery:
         return hasattr(self.format, "encode")
 
     @property
+    def finds_types(self) -> bool:
+        """Whether columns and their types are found in the records: then all blocks together say what files have."""
+        return bool(getattr(self.format, "finds_types", False))
+
+    @property
     def chooses(self) -> bool:
         """Whether a limit or a sample decides after staging which records are delivered."""
         return bool(self.limit or self.sample)
@@ -99,10 +117,10 @@ class Delivery:
 class _Block:
     """The records of one group that are waiting to be staged."""
 
-    __slots__ = ("draws", "first", "numbers", "ordinals", "parts", "size", "sizes", "text")
+    __slots__ = ("draws", "first", "numbers", "ordinals", "parts", "size", "sizes", "text", "types")
 
-    def __init__(self, first: Position) -> None:
-        self.first, self.size = first, 0
+    def __init__(self, first: Position, types: bytes = b"") -> None:
+        self.first, self.size, self.types = first, 0, types
         self.text, self.sizes = bytearray(), array("I")  # Where nothing is chosen later: it keeps memory in one piece.
         self.parts: list[Any] = []
         self.numbers: list[int] = []
@@ -148,6 +166,8 @@ class EncodeBlocks(Step):
         self._titles = Sightings(FORMATTER, columns) if columns else None
         self._valued: set[int] = set()
         self._first: Batch | None = None
+        self._schemas: dict[bytes, None] = {}
+        self._keys: dict[bytes, None] = {}
 
     def _begin(self) -> None:
         self._segment: Segment = self._run.staging.create()
@@ -276,7 +296,7 @@ class EncodeBlocks(Step):
                 continue
             block = self._blocks.get(group)
             if block is None:
-                block = self._blocks[group] = _Block((batch.unit, batch.range, number))
+                block = self._blocks[group] = _Block((batch.unit, batch.range, number), batch.types)
             block.parts.append(part)
             block.numbers.append(number)
             if limit:
@@ -311,9 +331,11 @@ class EncodeBlocks(Step):
 
     def _end(self, mark: Mark) -> list[Any]:
         if mark.staged:
-            refs, mark = blocks_of(mark.staged, mark)
-            return [*(staged_block(group, ref) for group, ref in refs), TaggedOutput(TALLIES, mark)]
-        found: list[Any] = []
+            path = mark.staged
+            refs, mark = blocks_of(path, mark)
+            found = [*(staged_block(group, ref) for group, ref in refs), TaggedOutput(TALLIES, mark)]
+            return [*found, TaggedOutput(TYPED, typed_range(mark, path, refs))] if self._delivery.finds_types else found
+        found = []
         for group, block in self._blocks.items():
             found.extend(self._stage(group, block))
         self._blocks = {}
@@ -330,6 +352,10 @@ class EncodeBlocks(Step):
         if self._on_error.max_records is not None:
             self._check_budget(mark, first)
         found.append(TaggedOutput(TALLIES, mark))
+        if self._schemas:
+            typed = Typed(mark.unit, mark.range, self._segment.path, tuple(self._schemas), tuple(self._keys))
+            found.append(TaggedOutput(TYPED, typed))
+            self._schemas, self._keys = {}, {}
         if time.monotonic() - self._begun >= SEGMENT_SECONDS:
             self._segment.commit(self._marks)
             self._begin()
@@ -360,58 +386,145 @@ class EncodeBlocks(Step):
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
         self._valued.update(n for n, value in enumerate(group) if value != UNKNOWN)
-        if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
-            smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sample])
-            block.parts = [block.parts[i] for i in smallest]
-            block.draws = [block.draws[i] for i in smallest]
-            block.numbers = [block.numbers[i] for i in smallest]
-        schema = b""
-        failures: list[Any] = []
         if self._delivery.table:
-            payload, schema, failures = self._encode_table(block)
-            sizes: Sequence[int] = [0] * len(block.parts)
-        elif block.sizes:
+            return self._stage_table(group, block)
+        self._sample(block)
+        if block.sizes:
             payload = bytes(block.text[: len(block.text) - self._gap])
-            sizes = block.sizes
+            sizes: Sequence[int] = block.sizes
         else:
             payload = self._separator.join(block.parts)
             sizes = list(map(len, block.parts))
         raw = len(payload)
         compressed = self._delivery.codec.joins and raw >= COMPRESS_BYTES and not self._delivery.chooses
-        compressed = compressed and not self._delivery.table and self._delivery.codec.name != "none"
+        compressed = compressed and self._delivery.codec.name != "none"
         if compressed:
             payload = self._delivery.codec.compress(payload)
-        if not sizes:
-            return failures
+        return [self._add_block(group, block, payload, sizes, raw, compressed)]
+
+    def _add_block(
+        self,
+        group: tuple[str, ...],
+        block: _Block,
+        payload: bytes,
+        sizes: Sequence[int],
+        raw: int,
+        compressed: bool = False,
+        schema: bytes = b"",
+    ) -> tuple[bytes, bytes]:
         ref = BlockRef("", 0, len(payload), raw, len(sizes), len(sizes), compressed, block.first, self._number, schema,
                        tuple(block.ordinals), tuple(block.draws))  # fmt: skip
         ref = self._segment.add(group, payload, sizes, ref)
         self._number += 1
-        return [staged_block(group, ref), *failures]
+        return self._staged(group, ref)
 
-    def _encode_table(self, block: _Block) -> tuple[bytes, bytes, list[Any]]:
-        """The block's payload and schema; records that do not fit are taken out of the block and fail."""
+    def _staged(self, group: tuple[str, ...], ref: BlockRef) -> tuple[bytes, bytes]:
+        """A block as it crosses the shuffle; the range remembers the types of its blocks."""
+        staged = staged_block(group, ref)
+        if ref.schema and self._delivery.finds_types:
+            self._schemas[ref.schema] = self._keys[staged[0]] = None
+        return staged
+
+    def _sample(self, block: _Block) -> None:
+        """Of a sample no more than the smallest draws of a block can be chosen."""
+        if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
+            smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sample])
+            block.parts = [block.parts[i] for i in smallest]
+            block.draws = [block.draws[i] for i in smallest]
+            block.numbers = [block.numbers[i] for i in smallest]
+
+    def _stage_table(self, group: tuple[str, ...], block: _Block) -> list[Any]:
+        """The block's records as columns; with the number in the range of each, where text has sizes.
+
+        A record that no table can hold fails here. Of records that do not fit each other it depends on those before the
+        block which are at fault: they are staged apart, and settled when all schemas are known. Where a failure ends the
+        export there is nothing to wait for.
+        """
+        self._sample(block)
+        try:
+            return [self._encoded(group, block)]
+        except Exception as error:
+            if self._delivery.finds_types and self._on_error.action(FORMATTER) != FAIL:
+                failed = self._without_faulty(block)
+                return [*(self._encoded(group, part) for part in self._apart(block)), *failed]
+            failures = self._without_culprits(block, error)
+        return [*([self._encoded(group, block)] if block.parts else []), *failures]
+
+    def _encoded(self, group: tuple[str, ...], block: _Block) -> tuple[bytes, bytes]:
+        payload, schema = self._encode(block.parts, block.types)
+        return self._add_block(group, block, payload, block.numbers, len(payload), schema=schema)
+
+    def _encode(self, records: Sequence[Any], types: bytes) -> tuple[bytes, bytes]:
+        encode = self._delivery.format.encode
+        encoded: tuple[bytes, bytes] = encode(records, types) if types else encode(records)
+        return encoded
+
+    def _without_faulty(self, block: _Block) -> list[Any]:
+        """Takes the records out of a block that cannot be encoded even alone; gives what to emit for them."""
+        faulty: list[tuple[int, Exception]] = []
+        for at, record in enumerate(block.parts):
+            try:
+                self._encode([record], block.types)
+            except Exception as error:
+                faulty.append((at, error))
+        return self._failed_of(block, faulty)
+
+    def _failed_of(self, block: _Block, faulty: list[tuple[int, Exception]]) -> list[Any]:
+        failures: list[Any] = []
+        for at, reason in faulty:
+            position = (*block.first[:2], block.numbers[at])
+            failures += self.failed(position, block.parts[at], reason, FORMATTER)
+        self._kept -= len(faulty)
+        _keep(block, omitting(range(len(block.parts)), [at for at, _ in faulty]))
+        return failures
+
+    def _apart(self, block: _Block) -> Iterator[_Block]:
+        """The block in as few parts as their records fit each other, each record in the first part that it fits."""
+        left = list(range(len(block.parts)))
+        while left:
+            chosen, rest = self._fitting(block, left)
+            part = _Block(block.first, block.types)
+            for name in ("parts", "numbers", "ordinals", "draws"):
+                setattr(part, name, list(getattr(block, name)))
+            _keep(part, chosen)
+            part.first = (*block.first[:2], part.numbers[0])
+            yield part
+            left = rest
+
+    def _fitting(self, block: _Block, places: list[int]) -> tuple[list[int], list[int]]:
+        """Those of a block's records that fit the ones chosen before, the first of all being chosen, and the others."""
+        from exporters_beam.formats import kept
+
+        found, chosen, rest = kept.Columns(), [], []
+        for at in places:
+            try:
+                found = found.merge(kept.load(self._encode([block.parts[at]], block.types)[1]))
+                chosen.append(at)
+            except RecordError:
+                rest.append(at)
+        return chosen, rest
+
+    def _without_culprits(self, block: _Block, error: Exception) -> list[Any]:
+        """Takes records out of a block until the rest can be encoded; gives what to emit for them."""
         failures: list[Any] = []
         while block.parts:
+            at, reason = self._culprit(block.parts, block.types, error)
+            failures += self._failed_of(block, [(at, reason)])
             try:
-                return (*self._delivery.format.encode(block.parts), failures)
-            except Exception as error:
-                at, reason = self._culprit(block.parts, error)
-                position = (*block.first[:2], block.numbers[at])
-                failures += self.failed(position, block.parts[at], reason, FORMATTER)
-                self._kept -= 1
-                for members in (block.parts, block.numbers, block.ordinals, block.draws):
-                    if members:
-                        del members[at]
-        return b"", b"", failures
+                if block.parts:
+                    self._encode(block.parts, block.types)
+                break
+            except Exception as another:
+                error = another
+        return failures
 
-    def _culprit(self, records: list[Any], error: Exception) -> tuple[int, Exception]:
+    def _culprit(self, records: list[Any], types: bytes, error: Exception) -> tuple[int, Exception]:
         """The first record with which the records before it cannot be encoded, found by halving, and why."""
         low, high, reason = 0, len(records) - 1, error
         while low < high:
             middle = (low + high) // 2
             try:
-                self._delivery.format.encode(records[: middle + 1])
+                self._encode(records[: middle + 1], types)
                 low = middle + 1
             except Exception as smaller:
                 high, reason = middle, smaller
@@ -428,6 +541,12 @@ class EncodeBlocks(Step):
             self._segment.abandon()
 
 
+def _keep(block: _Block, places: Sequence[int]) -> None:
+    for members in (block.parts, block.numbers, block.ordinals, block.draws):
+        if members:
+            members[:] = [members[at] for at in places]
+
+
 def _number_of(failed: TaggedOutput) -> int:
     number: int = failed.value.position[2]
     return number
@@ -435,7 +554,18 @@ def _number_of(failed: TaggedOutput) -> int:
 
 def staged_block(group: tuple[str, ...] | None, ref: BlockRef) -> tuple[bytes, bytes]:
     """A block as it crosses the shuffle: its group, None for dead letters, as a deterministic key, and its reference."""
-    return json.dumps(group).encode(), pickle.dumps(ref, 5)
+    return key_of(group), pickle.dumps(ref, 5)
+
+
+def key_of(group: tuple[str, ...] | None) -> bytes:
+    return json.dumps(group).encode()
+
+
+def typed_range(mark: Mark, path: str, refs: Iterable[tuple[tuple[str, ...] | None, BlockRef]]) -> Typed:
+    """What a range that a segment holds says of the types of its blocks."""
+    own = [(key_of(group), ref.schema) for group, ref in refs if group is not None]
+    schemas, keys = dict.fromkeys(schema for _, schema in own), dict.fromkeys(key for key, _ in own)
+    return Typed(mark.unit, mark.range, path, tuple(schemas), tuple(keys))
 
 
 def _draw(seed: int, position: Position, n: int) -> int:
@@ -465,54 +595,6 @@ class Enough:
         return total >= self.limit
 
 
-class Admit(beam.DoFn):
-    """What of all that was staged is delivered: nothing where more records failed than `on_error` allows; with
-    `items_limit` the first N records in input order, whatever their groups; else everything.
-
-    Takes one element with all tallies and references; gives (group, reference) with `records` cut down.
-    """
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery, self._limit = delivery, delivery.limit
-
-    def process(self, element: tuple[Any, Iterable[bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        marks: dict[tuple[int, int], Mark] = {}
-        blocks: list[tuple[bytes, BlockRef]] = []
-        for value in element[1]:
-            kind, what = pickle.loads(value)
-            if kind == "tally":
-                marks[what.unit.index, what.range] = what
-            else:
-                blocks.append((what[0], pickle.loads(what[1])))
-        self._check_budget(marks, [ref for group, ref in blocks if group == GROUP])
-        if self._limit:
-            yield from self._limited(marks, blocks)
-        else:
-            yield from ((group, pickle.dumps(ref, 5)) for group, ref in blocks)
-
-    def _check_budget(self, marks: dict[tuple[int, int], Mark], letters: list[BlockRef]) -> None:
-        exceeded = self._delivery.on_error.exceeded(total_of(marks))
-        if exceeded:
-            raise TooManyFailed(exceeded + self._delivery.letters.first(staged_lines(in_order(letters)[:1])))
-
-    def _limited(
-        self, marks: dict[tuple[int, int], Mark], blocks: list[tuple[bytes, BlockRef]]
-    ) -> Iterator[tuple[bytes, bytes]]:
-        kept = {place: dict(mark.counts).get("kept", 0) for place, mark in marks.items()}
-        left, allowed = self._limit, {}
-        for place in sorted(kept):
-            allowed[place] = min(left, kept[place])
-            left -= allowed[place]
-        for group, ref in blocks:
-            if group == GROUP:
-                yield group, pickle.dumps(ref, 5)
-                continue
-            room = allowed.get((ref.first[0].index, ref.first[1]), 0)
-            records = bisect_left(ref.ordinals, room)
-            if records:
-                yield group, pickle.dumps(ref._replace(records=records), 5)
-
-
 def staged_lines(refs: Iterable[BlockRef]) -> Iterator[bytes]:
     """The dead letters of staged blocks, as they were staged."""
     blocks = Blocks()
@@ -535,4 +617,4 @@ def total_of(marks: dict[tuple[int, int], Mark]) -> dict[str, int]:
     return counts
 
 
-__all__ = ["Admit", "Delivery", "EncodeBlocks", "Enough"]
+__all__ = ["Delivery", "EncodeBlocks", "Enough"]

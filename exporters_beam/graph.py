@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,18 +21,21 @@ from exporters_beam.closing import WriteManifest
 from exporters_beam.copying import CopyObjects, ReadCopied
 from exporters_beam.delivery import (
     TALLIES,
-    Admit,
+    TYPED,
     Delivery,
     EncodeBlocks,
     Enough,
     staged_block,
+    typed_range,
 )
 from exporters_beam.letters import FILE, Letters
 from exporters_beam.plan import Plan
 from exporters_beam.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.reading import RANGE_BYTES, WARNED, ListPieces, ListUnits, Places, ReadChunks, ReadPieces, Source
+from exporters_beam.records import Typed
 from exporters_beam.runs import Run
-from exporters_beam.staging import read_segment
+from exporters_beam.settling import Admit, Settle
+from exporters_beam.staging import Committed, read_segment
 from exporters_beam.transforms.columnar import EncodeColumns, SiftColumns
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, Decode, FailTheExport, FlatMap, Keep, Map
@@ -140,22 +144,41 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
     if plan.columnar:
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
-    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, main="blocks")
+    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.
         failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(Places(source)))
     blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
-    tallies = encoded[TALLIES]
+    tallies, types = encoded[TALLIES], typed_ranges(encoded[TYPED])
     if run.resumed.segments:
-        blocks, tallies = _with_earlier(pipeline, run, blocks, tallies)
-    if plan.limit or plan.on_error.limited:
-        blocks = _admitted(delivery, run, blocks, tallies)
+        blocks, tallies, types = _with_earlier(delivery, pipeline, run, blocks, tallies, types)
     booked = {"Tallies": tallies, "Units": units, "Warned": warned, "Once": start}
+    if plan.limit or plan.on_error.limited:
+        blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies)
+    elif delivery.finds_types:
+        blocks, booked["Late"] = settled(delivery, run, blocks, types)
     delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
     for flow in (*flows, encoded[FAILED], manifest):
         flow.element_type = Flowing
     return Outputs(delivered, failed, manifest)
+
+
+def typed_ranges(types: Any) -> Any:
+    """What ranges say of the types of their blocks, all under one key."""
+    return types | "TypesOfRanges" >> beam.Map(_typed).with_output_types(KeyedBytes)
+
+
+def settled(delivery: Delivery, run: Run, blocks: Any, types: Any) -> tuple[Any, Any]:
+    """The blocks and what all of them together say of the types of columns; and how counts change by that."""
+    found = (
+        types
+        | "TypesInOrder" >> _Rebalanced(run)
+        | "TypesAtOnce" >> beam.GroupByKey()
+        | "Settle" >> beam.ParDo(Settle(delivery, run)).with_outputs(TALLIES, main="told")
+    )
+    told = found["told"] | "Told" >> beam.Map(_same).with_output_types(KeyedBytes)
+    return (blocks, told) | "BlocksAndTypes" >> beam.Flatten() | "TypedInOrder" >> _Rebalanced(run), found[TALLIES]
 
 
 def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: dict[str, Any]) -> tuple[Any, Any]:
@@ -240,19 +263,27 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     return decoded["records"], decoded[FAILED]
 
 
-def _with_earlier(pipeline: Any, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
+def _with_earlier(
+    delivery: Delivery, pipeline: Any, run: Run, blocks: Any, tallies: Any, types: Any
+) -> tuple[Any, Any, Any]:
     """Blocks and marks of this run together with those that an earlier run has committed."""
     segments = pipeline | "Earlier" >> beam.Create([segment.path for segment in run.resumed.segments], reshuffle=False)
-    earlier = segments | "ReadFooters" >> beam.ParDo(ReadFooter()).with_outputs(TALLIES, main="blocks")
+    footers = ReadFooter(delivery.finds_types)
+    earlier = segments | "ReadFooters" >> beam.ParDo(footers).with_outputs(TALLIES, TYPED, main="blocks")
     before = earlier["blocks"] | "EarlierBlocks" >> beam.Map(_same).with_output_types(KeyedBytes)
-    return (blocks, before) | "AllBlocks" >> beam.Flatten(), (
-        tallies,
-        earlier[TALLIES],
-    ) | "AllTallies" >> beam.Flatten()
+    return (
+        (blocks, before) | "AllBlocks" >> beam.Flatten(),
+        (tallies, earlier[TALLIES]) | "AllTallies" >> beam.Flatten(),
+        (types, earlier[TYPED] | "EarlierTypes" >> beam.Map(_typed).with_output_types(KeyedBytes))
+        | "AllTypes" >> beam.Flatten(),
+    )
 
 
 class ReadFooter(beam.DoFn):
-    """A committed segment's blocks, as the encoder emits them, and its marks."""
+    """A committed segment's blocks, as the encoder emits them, its marks, and the types of its ranges."""
+
+    def __init__(self, typed: bool) -> None:
+        self._typed = typed
 
     def process(self, path: str) -> Any:
         segment = read_segment(path)
@@ -262,27 +293,40 @@ class ReadFooter(beam.DoFn):
             yield staged_block(group, ref)
         for mark in segment.marks:
             yield TaggedOutput(TALLIES, mark)
+        if self._typed:
+            yield from (TaggedOutput(TYPED, typed) for typed in _types_of(segment))
+
+
+def _types_of(segment: Committed) -> Iterator[Typed]:
+    own: dict[tuple[int, int], list[Any]] = {(mark.unit.index, mark.range): [] for mark in segment.marks}
+    for group, ref in segment.blocks:
+        own[ref.first[0].index, ref.first[1]].append((group, ref))
+    for mark in segment.marks:
+        if refs := own[mark.unit.index, mark.range]:
+            yield typed_range(mark, segment.path, refs)
 
 
 def _decoder(plan: Plan, source: Source) -> Decode:
     first = plan.steps[0] if plan.filters_first else None
     if plan.columnar:
-        return SiftColumns(source, first, plan.on_error)
+        return SiftColumns(source, first, plan.on_error, getattr(plan.format, "finds_types", False))
     pushed = plan.pushdown
     return Decode(source, first.name if first else "", first.component if first else None, plan.on_error, pushed.fields,
-                  pushed.lines, plan.grouper, pushed.complete, pushed.added, pushed.later)  # fmt: skip
+                  pushed.lines, plan.grouper, pushed.complete, pushed.added, pushed.later,
+                  getattr(plan.format, "finds_types", False))  # fmt: skip
 
 
-def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> Any:
+def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
     counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
     staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
-    return (
+    found = (
         (counted, staged)
         | "AllStaged" >> beam.Flatten()
         | "StagedInOrder" >> _Rebalanced(run)
         | "AtOnce" >> beam.GroupByKey()
-        | "Admit" >> beam.ParDo(Admit(delivery)).with_output_types(KeyedBytes)
+        | "Admit" >> beam.ParDo(Admit(delivery, run)).with_outputs(TALLIES, main="admitted")
     )
+    return found["admitted"] | "Admitted" >> beam.Map(_same).with_output_types(KeyedBytes), found[TALLIES]
 
 
 class _Rebalanced(beam.PTransform):
@@ -312,6 +356,10 @@ def _planned(file: tuple[str, bytes]) -> tuple[bytes, tuple[str, bytes]]:
 
 def _booked(value: Any) -> tuple[int, Any]:
     return 0, value
+
+
+def _typed(typed: Typed) -> KeyedBytes:
+    return b"", pickle.dumps(typed, 5)
 
 
 def _tallied(mark: Any) -> KeyedBytes:

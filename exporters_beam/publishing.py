@@ -16,7 +16,7 @@ from exporters_beam.compressions import Codec
 from exporters_beam.delivery import Delivery, staged_lines
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.letters import GROUP, NAME
-from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Slice
+from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice
 from exporters_beam.runs import Progress, Run, enter
 from exporters_beam.staging import Blocks, in_order
 from exporters_beam.transforms.steps import ready
@@ -36,10 +36,26 @@ class PlanFiles(beam.DoFn):
             yield file.name, pickle.dumps(file, 5)
             return
         group = tuple(json.loads(element[0]))
-        refs = in_order(pickle.loads(value) for value in element[1])
-        schemas = tuple(dict.fromkeys(ref.schema for ref in refs if ref.schema))
+        refs, schema = settled(map(pickle.loads, element[1]))
+        schemas = tuple(dict.fromkeys([*schema, *(ref.schema for ref in refs if ref.schema)]))
         for file in plan_files(self._delivery, group, refs):
             yield file.name, pickle.dumps(file._replace(schemas=schemas), 5)
+
+
+def settled(told: Iterable[BlockRef | Schema | Replaced]) -> tuple[list[BlockRef], list[bytes]]:
+    """The blocks of a group in order, those that took the place of others in theirs, and the schema of all files."""
+    refs: list[BlockRef] = []
+    schemas: list[bytes] = []
+    replaced: dict[tuple[int, int], tuple[BlockRef, ...]] = {}
+    for value in told:
+        if isinstance(value, BlockRef):
+            refs.append(value)
+        elif isinstance(value, Schema):
+            schemas = [value.schema]
+        else:
+            replaced[value.unit, value.range] = value.refs
+    kept = (ref for ref in refs if (ref.first[0].index, ref.first[1]) not in replaced)
+    return in_order([*kept, *(ref for stand_in in replaced.values() for ref in stand_in)]), schemas
 
 
 def plan_files(delivery: Delivery, group: tuple[str, ...], refs: Sequence[BlockRef]) -> Iterator[PlannedFile]:

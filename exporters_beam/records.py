@@ -108,7 +108,7 @@ class Batch(NamedTuple):
     Where no step does more to records than add fields, `lines` holds the line of JSON that each came as, stripped, and
     `records` may hold no more of each than what steps look at. A record that cannot be written as its line with fields
     behind it is whole, and its line empty. `groups`, where it is not None, says the group of each: then nothing but
-    writing the lines is left to do.
+    writing the lines is left to do. `types` are those that the source's columns have, for formats that want them.
     """
 
     unit: Unit
@@ -118,6 +118,7 @@ class Batch(NamedTuple):
     failures: tuple[Failure, ...] = ()
     lines: Sequence[bytes] = ()
     groups: Sequence[tuple[str, ...]] | None = None
+    types: bytes = b""
 
 
 class Lines(NamedTuple):
@@ -171,6 +172,36 @@ class BlockRef(NamedTuple):
     crc: int = 0
 
 
+class Typed(NamedTuple):
+    """What a range says of the types of its blocks: their schemas in order, the keys of its groups, and its segment."""
+
+    unit: Unit
+    range: int
+    segment: str
+    schemas: tuple[bytes, ...]
+    groups: tuple[bytes, ...]
+
+
+class Schema(NamedTuple):
+    """The schema of all files of an export, on its way to a group's planner."""
+
+    schema: bytes
+
+
+class Replaced(NamedTuple):
+    """Blocks that stand in place of those that a group has in a range, by the unit's index."""
+
+    unit: int
+    range: int
+    refs: tuple[BlockRef, ...]
+
+
+class Recount(NamedTuple):
+    """How counts change where records turned out to be at fault after their range was committed."""
+
+    counts: tuple[tuple[str, int], ...]
+
+
 class Slice(NamedTuple):
     """The records `start` to `stop` of a staged block, or those with the numbers `chosen` where that is not None."""
 
@@ -187,7 +218,7 @@ class Slice(NamedTuple):
 class PlannedFile(NamedTuple):
     """A file to deliver: its final name, group and number, and the slices it is made of, in order of position.
 
-    `schemas` are the distinct schemas of all blocks of the group, for formats that infer them.
+    `schemas` are, for formats that infer them, the schema of all files, then the distinct ones of the group's blocks.
     """
 
     name: str

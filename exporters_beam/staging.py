@@ -28,7 +28,7 @@ from exporters_beam.errors import DestinationError
 from exporters_beam.records import BlockRef, Mark, Unit
 
 SUFFIX = ".segment"
-MAGIC = b"exporters-beam segment 1\n"
+MAGIC = b"exporters-beam segment 2\n"
 Group = tuple[str, ...] | None
 """The group of a block; None for dead letters."""
 
@@ -60,6 +60,10 @@ class Staging:
 
     def create(self) -> Segment:
         return Segment(self.folder)
+
+    def create_passing(self) -> Segment:
+        """One that is for this run alone: it is never committed, and no other run takes it up."""
+        return Segment(self.folder, passing=True)
 
     def limit_markers(self) -> Iterator[tuple[int, int, int, bool]]:
         """(unit, range, records kept, is the unit's last) of every range that the encoder has finished."""
@@ -147,9 +151,12 @@ def is_ours(folder: str, name: str) -> bool:
 class Segment:
     """A segment being written. Nothing is created before the first block or range."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, passing: bool = False) -> None:
         self._folder = folder
         self.path = os.path.join(folder, uuid.uuid4().hex + SUFFIX)
+        self._part = self.path + ".part"
+        if passing:
+            self.path = self._part
         self._file: BinaryIO | None = None
         self._offset = 0
         self._blocks: list[tuple[Group, BlockRef]] = []
@@ -168,7 +175,7 @@ class Segment:
 
     def _create(self) -> BinaryIO:
         os.makedirs(self._folder, exist_ok=True)
-        self._file = open(self.path + ".part", "xb", buffering=1 << 20)
+        self._file = open(self._part, "xb", buffering=1 << 20)
         self._file.write(MAGIC)
         self._offset = len(MAGIC)
         return self._file
@@ -184,15 +191,21 @@ class Segment:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-            os.rename(self.path + ".part", self.path)
+            os.rename(self._part, self.path)
             sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Make what was written readable, where the segment is not to be committed."""
+        if self._file is not None:
+            with destination("cannot write to the staging folder", self._folder):
+                self._file.close()
 
     def abandon(self) -> None:
         """Drop what was written and not committed."""
         if self._file is not None and not self._file.closed:
             self._file.close()
-            if os.path.exists(self.path + ".part"):
-                os.remove(self.path + ".part")
+            if os.path.exists(self._part):
+                os.remove(self._part)
 
 
 class Committed(NamedTuple):

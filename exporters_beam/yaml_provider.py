@@ -15,9 +15,19 @@ import apache_beam as beam
 
 from exporters_beam.books import books_of
 from exporters_beam.decimals import text_of
-from exporters_beam.delivery import TALLIES, EncodeBlocks
+from exporters_beam.delivery import TALLIES, TYPED, EncodeBlocks
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.graph import Flowing, KeyedBytes, build, deliver, delivery_of, read, source_of
+from exporters_beam.graph import (
+    Flowing,
+    KeyedBytes,
+    build,
+    deliver,
+    delivery_of,
+    read,
+    settled,
+    source_of,
+    typed_ranges,
+)
 from exporters_beam.plan import Plan, make
 from exporters_beam.reading import Places
 from exporters_beam.records import Batch, Failure, Mark, Unit
@@ -142,11 +152,14 @@ class Write(beam.PTransform):
             | "InOrder" >> beam.ParDo(_InOrder())
         )
         encoded = positioned | "writer" >> beam.ParDo(EncodeBlocks("writer", delivery, run, plan.grouper)).with_outputs(
-            FAILED, TALLIES, main="blocks"
+            FAILED, TALLIES, TYPED, main="blocks"
         )
         encoded[FAILED] | "on_error" >> beam.ParDo(_Fail())
         blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
-        _, manifest = deliver(delivery, run, elements.pipeline, blocks, {"Tallies": encoded[TALLIES]})
+        booked = {"Tallies": encoded[TALLIES]}
+        if delivery.finds_types:
+            blocks, booked["Late"] = settled(delivery, run, blocks, typed_ranges(encoded[TYPED]))
+        _, manifest = deliver(delivery, run, elements.pipeline, blocks, booked)
         for flow in (positioned, encoded[FAILED], manifest):
             flow.element_type = Flowing
         return manifest | "Delivered" >> beam.FlatMap(_delivered).with_output_types(_row(_checked(_DELIVERED) or {}))

@@ -30,7 +30,7 @@ LAYERS = (
     ("worker_packages", "local"),
     ("dataflow", "flink", "runners"),
     ("graph", "workers"),
-    ("closing", "copying", "publishing", "transforms.columnar"),
+    ("closing", "copying", "publishing", "settling", "transforms.columnar"),
     ("delivery", "transforms.dedupe"),
     ("transforms.steps",),
     ("reading",),
@@ -61,7 +61,7 @@ The registry stands low because it names components by strings and imports none 
 """
 
 BEAM = {"closing", "copying", "dataflow", "publishing", "transforms.columnar", "delivery", "flink", "graph", "probe",
-        "reading", "runner", "runners", "submission", "template",
+        "reading", "runner", "runners", "settling", "submission", "template",
         "transforms.dedupe", "transforms.steps", "worker_packages",
         "worker_pool", "worker_process", "workers", "yaml_provider"}  # fmt: skip
 """Modules that may import apache_beam; those of `LATE` do it inside functions, so that nothing else waits for it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from exporters_beam.delivery import EncodeBlocks, staged_block
+from exporters_beam.delivery import EncodeBlocks
 from exporters_beam.formats import columnar
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
@@ -33,8 +33,9 @@ class Columns(NamedTuple):
 class SiftColumns(Decode):
     """Decode, for columns: only what the filter reads becomes Python values."""
 
-    def __init__(self, source: Any, first: Any, on_error: Any) -> None:
-        super().__init__(source, first.name if first else "", first.component if first else None, on_error)
+    def __init__(self, source: Any, first: Any, on_error: Any, typed: bool = False) -> None:
+        name, component = (first.name, first.component) if first else ("", None)
+        super().__init__(source, name, component, on_error, typed=typed)
         self._reads = first.component.reads if first else frozenset()
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
@@ -47,7 +48,7 @@ class SiftColumns(Decode):
 
     def _columns(self, chunk: Chunk) -> list[Any]:
         batch = unpack(chunk.data)
-        kept = columnar.checked(batch)
+        kept = columnar.checked(batch, self._typed)
         numbers: Any = range(batch.num_rows)
         if self._keep is not None:
             mask = self._mask(batch)
@@ -107,6 +108,7 @@ class EncodeColumns(EncodeBlocks):
     def __init__(self, *args: Any, deserializer: Any) -> None:
         super().__init__(*args)
         self._deserializer = deserializer
+        self._types_of = deserializer.types_of
 
     def process(self, element: Any) -> Iterable[Any]:
         if element.__class__ is Columns:
@@ -119,24 +121,29 @@ class EncodeColumns(EncodeBlocks):
         if waiting is not None:
             found += self._stage((), waiting)
         try:
-            payload, schema = self._delivery.format.encode_columns(columns.batch)
+            types = self._types_of(columns.chunk.data) if self._delivery.finds_types else b""
+            payload, schema = self._delivery.format.encode_columns(columns.batch, types)
         except Exception:
             for batch in self._batches(columns):
                 found += super().process(batch)
             return found
+        import numpy as np
+
         count = columns.batch.num_rows
         size = len(payload)
         unit, number, first, _ = columns.chunk
         position = (unit, number, first + int(columns.numbers[0]))
         ref = BlockRef("", 0, size, size, count, count, False, position, self._number, schema)
-        ref = self._segment.add((), payload, array("I", bytes(4 * count)), ref)
+        numbers = np.asarray(columns.numbers, np.uint32) + np.uint32(first)
+        ref = self._segment.add((), payload, array("I", numbers.tobytes()), ref)
         self._number += 1
         self._kept += count
-        return [*found, staged_block((), ref)]
+        return [*found, self._staged((), ref)]
 
     def _batches(self, columns: Columns) -> Iterator[Batch]:
         unit, number, first, data = columns.chunk
         for at in range(0, len(columns.numbers), CHUNK_ROWS):
             numbers = list(map(int, columns.numbers[at : at + CHUNK_ROWS]))
             records = self._deserializer.decode(pack(unpack(data).take(numbers)))
-            yield Batch(unit, number, [first + n for n in numbers], records)
+            types = self._types_of(data) if self._delivery.finds_types else b""
+            yield Batch(unit, number, [first + n for n in numbers], records, types=types)

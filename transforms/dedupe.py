@@ -71,6 +71,8 @@ class _Key(Step):
         pairs = batch._replace(records=list(zip(self._places(*place, batch.numbers), batch.records, strict=True)))
         found, left, emitted = self.each(self._keyed, pairs, "", batch.records.__getitem__)
         yield from emitted
+        if batch.types:
+            yield key, pickle.dumps(("types", batch.types), 5)
         for failure in left.failures:
             yield key, pickle.dumps(("failure", failure), 5)
         for at, own, packed in found:
@@ -110,12 +112,15 @@ class _Survivors(beam.DoFn):
         losers = set()
         failures: list[Failure] = []
         mark: Mark | None = None
+        types = b""
         for value in element[1]:
             kind, what = pickle.loads(value)
             if kind == "record":
                 records[what[0]] = what[1]
             elif kind == "loser":
                 losers.add(what)
+            elif kind == "types":
+                types = what
             elif kind == "failure":
                 failures.append(what)
             else:
@@ -125,7 +130,7 @@ class _Survivors(beam.DoFn):
         kept = sorted(records.keys() - losers)
         for start in range(0, len(kept), BATCH_RECORDS):
             ats = kept[start : start + BATCH_RECORDS]
-            yield Batch(mark.unit, number, [at[0] for at in ats], [records[at] for at in ats])
+            yield Batch(mark.unit, number, [at[0] for at in ats], [records[at] for at in ats], types=types)
         if failures:
             yield Batch(mark.unit, number, (), (), tuple(failures))
         dropped = len(records.keys() & losers)

@@ -230,10 +230,11 @@ class Decode(Step):
         complete: bool = False,
         added: tuple[str, ...] | None = None,
         later: frozenset[str] | None = None,
+        typed: bool = False,
     ) -> None:
         super().__init__(filter_name, component, on_error)
         self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
-        self._complete, self._added, self._later = complete, added, later
+        self._complete, self._added, self._later, self._typed = complete, added, later, typed
 
     def setup(self) -> None:
         self._source = self._source.ready()
@@ -243,6 +244,7 @@ class Decode(Step):
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
+        self._types_of: Any = getattr(self._source.deserializer, "types_of", None) if self._typed else None
         self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
         self._glance = None
         self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
@@ -306,7 +308,8 @@ class Decode(Step):
             return self._again(element)
         self._read += len(records)
         unit, number, first, _ = element
-        batch = Batch(unit, number, range(first, first + len(records)), records)
+        types = b"" if self._types_of is None else self._types_of(element.data)
+        batch = Batch(unit, number, range(first, first + len(records)), records, types=types)
         return given(batch, []) if self._keep is None else self.batch(batch)
 
     def batch(self, batch: Batch) -> list[Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
 from itertools import pairwise, repeat
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats import avro_depth
+from exporters_beam.formats import avro_depth, kept
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
@@ -40,6 +40,9 @@ XZ_MEMORY = 256 << 20
 
 MOST = 4 << 20
 """A block that claims to hold more records is refused: records of no bytes at all could be any number."""
+
+NAME = "Record"
+"""What a record is called where neither an option nor the source says so."""
 
 Block = tuple[int, bytes]
 """How many records, and their bytes as they stand in the file."""
@@ -100,6 +103,11 @@ class AvroDeserializer:
                 first, records, size, blocks = first + records, 0, 0, []
         if records:
             yield (schema, codec, first, tuple(blocks)), records, size
+
+    def types_of(self, data: Any) -> bytes:
+        """The types of a chunk's fields, for formats that keep them."""
+        schema: bytes = data[0]
+        return kept.AVRO + (schema if self.reader_schema is None else json.dumps(dict(self.reader_schema)).encode())
 
     def decode(self, data: Any) -> Sequence[Record]:
         import fastavro
@@ -396,7 +404,11 @@ def _unpacked(codec: str, data: bytes, number: int, schema: bytes, records: int)
 class AvroFormat:
     """Write Avro object container files.
 
-    Fields and their types are found in the records, as `parquet` does it; every field is a union of null and its type.
+    From Avro files fields bring their types along, with names, symbols, defaults and documentation, as does the record
+    its own name where the option `name` is not given; from Parquet files whatever Avro has a type for. They are kept as
+    long as every value fits. The types of other fields are found in the records, as `parquet` does it; every such field
+    is a union of null and its type. All files of an export have one schema.
+
     Names have letters, digits and _ only: a key like `first-name` fails its record. Nested records are named by their
     field, in the namespace of the record around them.
 
@@ -432,7 +444,7 @@ class AvroFormat:
     codec: str = option(
         "compression of blocks", default="deflate", choices=("deflate", "null", "zstandard", "bzip2", "xz")
     )
-    name: str = option("name of the record type, with dots for its namespace", default="Record")
+    name: str = option("name of the record type, with dots for its namespace", default=NAME)
     _given: Struct | None = field(init=False, repr=False, compare=False, default=None)
     _written: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
@@ -453,24 +465,26 @@ class AvroFormat:
         """Whether columns and their types are found in the records."""
         return self._given is None
 
-    def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
-        """A block as a compressed Arrow batch, and its types where they were inferred."""
+    def encode(self, records: Sequence[Record], source: bytes = b"") -> tuple[bytes, bytes]:
+        """A block as a compressed Arrow batch, and its types where they were found in the records. `source` says which
+        types fields had where they were read."""
         if self._given is not None:
             fitted = conform(records, self._given, self.unknown_fields == "drop")
             return arrow.stage(fitted, self._given, b""), b""
-        found = types.infer(records)
-        _avro_schema(found, self.name)
-        schema = types.dump(found)
-        return arrow.stage(records, found, schema), schema
+        columns = kept.of_source(source, "avro")
+        payload, schema = arrow.stage_found(records, columns if self.name == NAME else replace(columns, name=""))
+        _avro_schema(schema, self.name)
+        return payload, schema
 
     def assemble(
         self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
     ) -> None:
         """Write one file, a block in memory at a time. Its bytes depend on records, schemas and options alone: the
         marker between blocks, which others draw at random, is a hash of the header."""
-        want = self._given or types.merged(schemas)
-        have = [(b"", want)] if self._given else [(schema, types.load(schema)) for schema in schemas]
-        written = self._written or types.avro_schema(want, self.name)
+        columns = kept.Columns() if self._given else kept.merged(schemas)
+        want = self._given or columns.struct
+        have = [(b"", want)] if self._given else [(schema, kept.load(schema).staged) for schema in schemas]
+        written = self._written or kept.avro_schema(columns, self.name)
         sync = hashlib.md5(_header(written, self.codec, b""), usedforsecurity=False).digest()
         out.write(_header(written, self.codec, sync))
         waiting: list[bytes] = []
@@ -491,10 +505,8 @@ class AvroFormat:
 
 
 @lru_cache(maxsize=64)
-def _avro_schema(found: Struct, name: str) -> dict[str, Any]:
-    settled = types.settle(found)
-    assert isinstance(settled, Struct)
-    return types.avro_schema(settled, name)
+def _avro_schema(schema: bytes, name: str) -> dict[str, Any]:
+    return kept.avro_schema(kept.load(schema), name)
 
 
 def _header(schema: Any, codec: str, sync: bytes) -> bytes:
@@ -588,7 +600,7 @@ def _scalars(array: Any, type_: Scalar, null: bytes, prefix: bytes) -> list[byte
     import pyarrow as pa
 
     kind, longs = type_.kind, _longs(prefix)
-    if kind in ("string", "json", "bytes"):
+    if kind in ("string", "json", "bytes", "uuid"):
         found = arrow.values(array.cast(pa.binary()))
         return [null if v is None else longs[len(v)] + v for v in found]
     if kind in ("float64", "float32"):

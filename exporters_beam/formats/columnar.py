@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from exporters_beam.formats import kept
 from exporters_beam.formats.columns import arrow_schema, arrow_type, known_zone, stage_batch
 from exporters_beam.formats.schemas import (
     DEEPEST,
@@ -23,11 +24,13 @@ from exporters_beam.formats.schemas import (
     Struct,
     Type,
     decimal,
-    dump,
 )
 
 YEAR_2, YEAR_9999 = -62_104_060_800, 253_370_764_800
 """Seconds of the epoch between which Python has every moment, whatever its time zone."""
+
+WAS = "\0was:"
+"""What stands before the name of a column as it was read."""
 
 _SAME = ("bool", "float64", "string", "bytes", "date", "time", "timestamp", "datetime")
 
@@ -36,13 +39,21 @@ class Unlike(Exception):
     """Columns that have to become records: of types that are rare, or with values that records may not hold."""
 
 
-def checked(batch: Any) -> Any:
-    """The columns as records hold their values: integers of 64 bits, microseconds; texts may stay a dictionary. Raises
-    where a value fits no record."""
+def checked(batch: Any, typed: bool = False) -> Any:
+    """The columns as records hold their values: integers of 64 bits, microseconds; texts may stay a dictionary. Where they
+    are to be `typed` those that change by that stand behind them once more, as they were. Raises where a value fits no
+    record."""
     import pyarrow as pa
 
+    names = list(batch.schema.names)
     columns = [_checked(column, 0) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    if typed:
+        was = [
+            (name, array) for name, array, now in zip(names, batch.columns, columns, strict=True) if array is not now
+        ]
+        columns += [array for _, array in was]
+        names += [WAS + name for name, _ in was]
+    return pa.RecordBatch.from_arrays(columns, names=names)
 
 
 def _checked(array: Any, depth: int) -> Any:
@@ -142,9 +153,9 @@ def _list_of(array: Any, items: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items, mask=mask)
 
 
-def encoded(batch: Any, want: Struct | None, drop: bool) -> tuple[bytes, bytes]:
-    """What `encode` of a table format gives for the records of a batch that was `checked`: types as found in them, or
-    `want`, whose unknown fields are dropped or refused."""
+def encoded(batch: Any, want: Struct | None, drop: bool, source: kept.Columns) -> tuple[bytes, bytes]:
+    """What `encode` of a table format gives for the records of a batch that was `checked`: types as found in them, or those
+    that columns have in their `source`; or `want`, whose unknown fields are dropped or refused."""
     import pyarrow as pa
 
     plain = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
@@ -154,10 +165,44 @@ def encoded(batch: Any, want: Struct | None, drop: bool) -> tuple[bytes, bytes]:
         if not drop and set(batch.schema.names) - {f.name for f in want.fields}:
             raise Unlike
         return stage_batch(pa.RecordBatch.from_arrays(fitted, schema=arrow_schema(want)), b""), b""
-    pairs = [_typed(column) for column in batch.columns]
-    struct = Struct(tuple(Field(name, Slot(type_)) for name, (type_, _) in zip(batch.schema.names, pairs, strict=True)))
-    schema = dump(struct)
-    return stage_batch(pa.RecordBatch.from_arrays([a for _, a in pairs], schema=arrow_schema(struct)), schema), schema
+    was = {name.removeprefix(WAS): batch.column(name) for name in batch.schema.names if name.startswith(WAS)}
+    columns: dict[str, kept.Column] = {}
+    arrays = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name.startswith(WAS):
+            continue
+        found, array = _typed(column)
+        own = source.columns[name].kept if name in source.columns else None
+        if own is not None and _holds(own.slot.type, column):
+            own = kept.nullable(own) if column.null_count else own
+            array = _as_it_was(was.get(name, column), arrow_type(own.slot.type))
+        else:
+            own = None
+        columns[name] = kept.Column(found, own)
+        arrays.append(array)
+    all_of_them = kept.Columns(columns, source.name)
+    schema = all_of_them.dump()
+    return stage_batch(pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(all_of_them.staged)), schema), schema
+
+
+def _holds(type_: Type, array: Any) -> bool:
+    """Whether a type of the source is kept: as for records, nanoseconds where they have room."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(type_, Scalar) and type_.kind in ("timestamp", "datetime") and type_.size[0] == 9:
+        found = pc.min_max(array.cast(pa.timestamp("us")))
+        least, most = found["min"].as_py(), found["max"].as_py()
+        return least is None or kept.EARLIEST <= least <= most <= kept.LATEST
+    return True
+
+
+def _as_it_was(array: Any, target: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array if array.type == target else array.cast(target)
 
 
 def _typed(array: Any) -> tuple[Type, Any]:

@@ -5,23 +5,47 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
+from uuid import UUID
 
 from exporters_beam.errors import DestinationError, RecordError
-from exporters_beam.formats.schemas import DIGITS, NULL, ListOf, MapOf, OneOf, Scalar, Slot, Struct, Type, below
+from exporters_beam.formats import kept
+from exporters_beam.formats.conform import fitted
+from exporters_beam.formats.schemas import (
+    DIGITS,
+    NULL,
+    NUMBERS,
+    ListOf,
+    MapOf,
+    OneOf,
+    Scalar,
+    Slot,
+    Struct,
+    Type,
+    below,
+    check_key,
+    check_mappings,
+    dump,
+    infer,
+)
 from exporters_beam.records import Record
 
 _TO_ARROW = {
     "bool": "bool_",
     "int": "int64",
+    "numbers": "float64",
     "json": "string",
     "enum": "string",
+    "uuid": "string",
     "bytes": "binary",
     "date": "date32",
 }
+
+_TIMES = ("time", "timestamp", "datetime")
 
 
 def arrow_type(type_: Type) -> Any:
@@ -30,9 +54,10 @@ def arrow_type(type_: Type) -> Any:
     if isinstance(type_, Struct):
         return pa.struct([_arrow_field(f.name, f.slot) for f in type_.fields])
     if isinstance(type_, ListOf):
-        return pa.list_(_arrow_field("item", type_.items))
+        items = _arrow_field("item", type_.items)
+        return pa.large_list(items) if type_.sort else pa.list_(items)
     if isinstance(type_, MapOf):
-        return pa.map_(pa.string(), _arrow_field("value", type_.values))
+        return pa.map_(arrow_type(type_.keys), _arrow_field("value", type_.values))
     if isinstance(type_, OneOf):
         options = [pa.field(f"option{i}", arrow_type(option)) for i, option in enumerate(type_.options)]
         return pa.struct([pa.field("branch", pa.int32()), *options])
@@ -41,11 +66,13 @@ def arrow_type(type_: Type) -> Any:
         return (pa.decimal128 if size[0] <= 38 else pa.decimal256)(size[0], size[1])
     if kind == "fixed":
         return pa.binary(size[0])
+    unit = next(name for name, digits in DIGITS.items() if digits == size[0]) if kind in _TIMES else ""
     if kind == "time":
-        return pa.time32("ms") if size[0] == 3 else pa.time64("us")
-    if kind in ("timestamp", "datetime"):
-        unit = next(name for name, digits in DIGITS.items() if digits == size[0])
-        return pa.timestamp(unit, "UTC" if kind == "timestamp" else None)
+        return (pa.time32 if size[0] <= 3 else pa.time64)(unit)
+    if kind in _TIMES:
+        return pa.timestamp(unit, (*size[1:], "UTC")[0] if kind == "timestamp" else None)
+    if kind in ("string", "bytes") and size[:1] in (("large_string",), ("large_binary",)):
+        return getattr(pa, size[0])()
     return getattr(pa, _TO_ARROW.get(kind, kind))()
 
 
@@ -62,6 +89,42 @@ def arrow_schema(struct: Struct) -> Any:
     return pa.schema(list(arrow_type(struct)))
 
 
+@lru_cache(maxsize=64)
+def file_schema(struct: Struct) -> Any:
+    """The schema of a Parquet file: that of what was staged, where no column is read back as something finer than text."""
+    import pyarrow as pa
+
+    schema = arrow_schema(struct)
+    finer = {f.name: _finer(f.slot.type) for f in struct.fields if _finer(f.slot.type) is not None}
+    if not finer:
+        return schema
+    return pa.schema([pa.field(f.name, finer.get(f.name, f.type), f.nullable) for f in schema])
+
+
+def _finer(type_: Type) -> Any:
+    import pyarrow as pa
+
+    if type_ == Scalar("string", ("dictionary",)):
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.uuid() if type_ == Scalar("uuid") and hasattr(pa, "uuid") else None
+
+
+def as_in_file(table: Any, schema: Any) -> Any:
+    """A table of staged columns as its file has them."""
+    import pyarrow as pa
+
+    columns = []
+    for column, f in zip(table.columns, schema, strict=True):
+        if pa.types.is_dictionary(f.type):
+            column = column.combine_chunks().dictionary_encode()
+        elif column.type != f.type:
+            texts = column.combine_chunks().to_pylist()
+            held = pa.array([None if text is None else UUID(text).bytes for text in texts], pa.binary(16))
+            column = pa.ExtensionArray.from_storage(f.type, held)
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 # Staging
 
 _ARROW_STREAM = b"\xff\xff\xff\xff"
@@ -72,17 +135,82 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     """A block's payload: eight bytes that say which schema, then an Arrow record batch without its schema (which small
     blocks of many groups would repeat again and again), compressed by zstd at its fastest."""
     import pyarrow as pa
+
+    with _record_errors(records):
+        array = pa.array(records, type=pa.struct(arrow_schema(struct)))
+    return _packed(pa.RecordBatch.from_struct_array(array), schema)
+
+
+def _packed(batch: Any, schema: bytes) -> bytes:
     import zstandard
 
+    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch.serialize())
+
+
+@contextmanager
+def _record_errors(records: Sequence[Record]) -> Iterator[None]:
+    """Turns what Arrow says of a value into a sentence."""
+    import pyarrow as pa
+
     try:
-        array = pa.array(records, type=pa.struct(arrow_schema(struct)))
+        yield
     except UnicodeEncodeError as error:
         path = next((path for path, leaf in leaves(records) if leaf == error.object), "")
         raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
-    batch = pa.RecordBatch.from_struct_array(array).serialize()
-    return mark(schema) + zstandard.ZstdCompressor(level=1).compress(batch)
+
+
+def found_in(records: Sequence[Record], source: kept.Columns) -> kept.Columns:
+    """What records say of their columns, some of which had a type in their source. Raises RecordError."""
+    return _columns_of(records, source)[0]
+
+
+def stage_found(records: Sequence[Record], source: kept.Columns) -> tuple[bytes, bytes]:
+    """A block's payload, and what its records say of their columns. Raises RecordError where a column has no one type."""
+    import pyarrow as pa
+
+    if not source.columns:
+        struct = infer(records)
+        schema = dump(struct)
+        return stage(records, struct, schema), schema
+    found, values = _columns_of(records, source)
+    schema = found.dump()
+    struct = found.staged
+    if not struct.fields:
+        return stage(records, struct, schema), schema
+    with _record_errors(records):
+        arrays = [pa.array(column, arrow_type(f.slot.type)) for column, f in zip(values, struct.fields, strict=True)]
+    return _packed(pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(struct)), schema), schema
+
+
+def _columns_of(records: Sequence[Record], source: kept.Columns) -> tuple[kept.Columns, list[Sequence[Any]]]:
+    check_mappings(records)
+    columns: dict[str, kept.Column] = {}
+    staged: list[Sequence[Any]] = []
+    for key in dict.fromkeys(chain.from_iterable(records)):
+        check_key(key, "")
+        column, values = kept.column_of([r.get(key) for r in records], key, source.columns.get(key))
+        columns[key] = column
+        staged.append(values)
+    return kept.Columns(columns, source.name), staged
+
+
+def records_of(payload: bytes, struct: Struct) -> list[Record]:
+    """The records of a staged block."""
+    batch = _batch(payload, arrow_schema(struct))
+    columns = [plain_values(column, f.slot.type) for column, f in zip(batch.columns, struct.fields, strict=True)]
+    return rows(batch.schema.names, columns, batch.num_rows)
+
+
+def _batch(payload: bytes, schema: Any) -> Any:
+    import pyarrow as pa
+    import zstandard
+
+    if payload[8:12] == _ARROW_STREAM:
+        alone = pa.ipc.IpcReadOptions(use_threads=False)
+        return pa.ipc.open_stream(pa.py_buffer(payload)[8:], options=alone).read_next_batch()
+    return pa.ipc.read_record_batch(pa.py_buffer(zstandard.ZstdDecompressor().decompress(payload[8:])), schema)
 
 
 def stage_batch(batch: Any, schema: bytes) -> bytes:
@@ -121,19 +249,14 @@ def unstage(
     `have` are the schemas as they were staged and their types. Raises DestinationError for a block of another schema.
     """
     import pyarrow as pa
-    import zstandard
 
     target = arrow_schema(want)
     staged = {mark(schema): (struct, arrow_schema(struct)) for schema, struct in have}
-    unpacker, alone = zstandard.ZstdDecompressor(), pa.ipc.IpcReadOptions(use_threads=False)
     for payload, indices in blocks:
         if payload[:8] not in staged:
             raise DestinationError("a staged block has a schema that none of its group's blocks declared")
         struct, schema = staged[payload[:8]]
-        if payload[8:12] == _ARROW_STREAM:
-            batch = pa.ipc.open_stream(pa.py_buffer(payload)[8:], options=alone).read_next_batch()
-        else:
-            batch = pa.ipc.read_record_batch(pa.py_buffer(unpacker.decompress(payload[8:])), schema)
+        batch = _batch(payload, schema)
         if schema is not target and not schema.equals(target):
             batch = pa.RecordBatch.from_arrays(_fit_fields(batch.columns, struct, want, batch.num_rows), schema=target)
         if indices is not None:
@@ -183,10 +306,14 @@ def fit(array: Any, have: Type, want: Type) -> Any:
     import pyarrow as pa
 
     target = arrow_type(want)
+    if array.type == target:
+        return array
     if have == NULL:
         return pa.nulls(len(array), target)
-    if isinstance(have, Scalar):
-        return array if array.type == target else array.cast(target)
+    if isinstance(have, Scalar) and isinstance(want, Scalar):
+        return array.cast(target)
+    if not _alike(have, want):
+        return pa.array(fitted(plain_values(array, have), Slot(want)), target)
     validity = array.buffers()[0]
     if isinstance(have, ListOf) and isinstance(want, ListOf):
         children = [fit(array.values, have.items.type, want.items.type)]
@@ -200,6 +327,43 @@ def fit(array: Any, have: Type, want: Type) -> Any:
     columns = [array.field(i) for i in range(len(have.fields))]
     children = _fit_fields(columns, have, want, len(array))
     return pa.Array.from_buffers(target, len(array), [validity], array.null_count, children=children)
+
+
+def _alike(have: Type, want: Type) -> bool:
+    """Whether one becomes the other part by part."""
+    if isinstance(have, ListOf):
+        return isinstance(want, ListOf) and have.sort == want.sort
+    return isinstance(have, Struct) and (isinstance(want, Struct) or (isinstance(want, MapOf) and not have.fields))
+
+
+def plain_values(array: Any, type_: Type) -> list[Any]:
+    """An array that was staged as this type as the values that it was made of; what is integral among mixed numbers is an
+    integer."""
+    return [_chosen(value, type_) for value in values(array)] if _was_changed(type_) else values(array)
+
+
+def _was_changed(type_: Type) -> bool:
+    if isinstance(type_, Struct):
+        return any(_was_changed(f.slot.type) for f in type_.fields)
+    if isinstance(type_, ListOf):
+        return _was_changed(type_.items.type)
+    if isinstance(type_, MapOf):
+        return _was_changed(type_.values.type)
+    return isinstance(type_, OneOf) or type_ == NUMBERS
+
+
+def _chosen(value: Any, type_: Type) -> Any:
+    if type_ == NUMBERS and value and value.is_integer():
+        return int(value)
+    if value is None or isinstance(type_, Scalar):
+        return value
+    if isinstance(type_, OneOf):
+        return _chosen(value[f"option{value['branch']}"], type_.options[value["branch"]])
+    if isinstance(type_, ListOf):
+        return [_chosen(inner, type_.items.type) for inner in value]
+    if isinstance(type_, MapOf):
+        return {key: _chosen(inner, type_.values.type) for key, inner in value.items()}
+    return {f.name: _chosen(value[f.name], f.slot.type) for f in type_.fields}
 
 
 # From Arrow to Python

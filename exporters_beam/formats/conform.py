@@ -45,6 +45,11 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
     return _conform_structs(records, struct, "", drop)
 
 
+def fitted(values: Sequence[Any], slot: Slot) -> Sequence[Any]:
+    """Values of one column as its type wants them. Raises RecordError."""
+    return _conform(values, slot, "", False)
+
+
 def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
     try:
         return _conform_slot(values, slot, path, drop)

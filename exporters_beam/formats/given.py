@@ -266,7 +266,8 @@ _AVRO_LOGICAL = {
 
 @dataclass(frozen=True)
 class _Avro:
-    """Reads one Avro schema. `names` are the named types seen so far, None for those that are not complete."""
+    """Reads one Avro schema, of a file to be written as `form` or of a "source". `names` are the named types seen so far,
+    None for those that are not complete."""
 
     form: str
     names: dict[str, Type | None] = field(default_factory=dict)
@@ -294,7 +295,8 @@ class _Avro:
             return Slot(ListOf(inner) if kind == "array" else MapOf(inner), None)
         if kind in _AVRO_NAMED:
             return Slot(self._named(node, kind, path, space, depth), None)
-        if isinstance(logical, str) and (kind, logical) in _AVRO_LOGICAL:
+        read_as_numbers = self.form == "source" and str(logical).endswith("-nanos")
+        if isinstance(logical, str) and (kind, logical) in _AVRO_LOGICAL and not read_as_numbers:
             return Slot(_AVRO_LOGICAL[kind, logical], None)
         if kind == "bytes" and logical == "decimal":
             return Slot(_decimal(node, 0, path), None)

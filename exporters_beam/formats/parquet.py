@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import columns as arrow
-from exporters_beam.formats import parquet_footer
+from exporters_beam.formats import kept, parquet_footer
 from exporters_beam.formats import schemas as types
 from exporters_beam.formats.conform import conform
 from exporters_beam.formats.given import given
@@ -28,6 +28,9 @@ from exporters_beam.records import Known, Record, Skipped
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
 """A chunk has at most so many records, and about so many bytes."""
+
+TYPES = b"exporters_beam.types"
+"""The metadata of a chunk that holds the types of the file's columns: texts may be read as dictionaries."""
 
 FEW, LOOKED_AT = 100, 10_000
 """Rows below which, and rows up to which, it is looked whether a column's values repeat."""
@@ -120,6 +123,11 @@ class ParquetDeserializer:
         for row_group in range(opened.groups):
             yield from self._chunks(opened, row_group)
 
+    def types_of(self, data: Any) -> bytes:
+        """The types of a chunk's columns, for formats that keep them."""
+        types: bytes = unpack(data).schema.metadata[TYPES]
+        return types
+
     def decode(self, data: Any) -> Sequence[Record]:
         batch = unpack(data)
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
@@ -210,6 +218,7 @@ class ParquetDeserializer:
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
             try:
                 for batch in opened.batches(row_group, rows, self.max_record_bytes, self.max_ratio):
+                    batch = batch.replace_schema_metadata(opened.types)
                     for piece, weight in _small(batch, min(4 * CHUNK_BYTES * self._larger, self.max_record_bytes)):
                         if weight > self.max_record_bytes and piece.num_rows == 1:
                             raise SourceError(str(too_long("record", "bytes", self.max_record_bytes)))
@@ -237,6 +246,7 @@ class _File:
         self.paths: list[str] | None = None
         self.columns: list[tuple[str, bool]] = []
         self._dictionaries: frozenset[str] = frozenset()
+        self.types: dict[bytes, bytes] = {}
 
     @property
     def groups(self) -> int:
@@ -260,6 +270,7 @@ class _File:
         self._dictionaries = frozenset(
             f.name for f in file.schema_arrow if f.name in judged and str(f.type) == "string"
         )
+        self.types = {TYPES: kept.ARROW + file.schema_arrow.remove_metadata().serialize().to_pybytes()}
         self.file = self._made(file.metadata) if self._dictionaries else file
 
     def _made(self, metadata: Any = None) -> Any:
@@ -457,12 +468,18 @@ def unpack(data: Any) -> Any:
 class ParquetFormat:
     """Write Parquet files.
 
-    Columns and their types are found in the records: columns stand in the order in which keys are first seen, every
+    All files of an export have the same columns and types, whatever their groups. From Parquet and Avro files columns
+    bring their types along (int32, float32, decimals, timestamps of any unit, maps, dictionaries, whether null is
+    allowed) and keep them as long as every value fits; where files differ, a column has the narrowest type that holds
+    both. Lists of a fixed size become lists, enums text.
+
+    The types of other columns are found in the records: columns stand in the order in which keys are first seen, every
     column may be null, a missing key is null, nested objects become structs and lists lists. Integers and floating
     point numbers in one column make it floating point (where no integer is too large to be exact); any other mixture
-    of types fails, with the field and both types. What is null everywhere becomes a text column, what is `{}`
-    everywhere an empty map. Datetimes with a time zone become UTC instants. Objects whose keys are data (one for each
-    user, say) make a column of every key: give a schema with `additionalProperties` for those.
+    of types fails: in the order of the input, a record that does not fit those before it is at fault. What is null
+    everywhere becomes a text column, what is `{}` everywhere an empty map. Datetimes with a time zone become UTC
+    instants. Objects whose keys are data (one for each user, say) make a column of every key: give a schema with
+    `additionalProperties` for those.
 
     With `schema` the records must fit it: a JSON Schema with `properties`, whose keywords type, format (date-time,
     date, time), properties, required, additionalProperties (a map), items, anyOf with null and $ref are read, or an
@@ -516,14 +533,13 @@ class ParquetFormat:
         """Whether columns and their types are found in the records."""
         return self._given is None
 
-    def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
-        """A block as a compressed Arrow batch, and its types where they were inferred."""
+    def encode(self, records: Sequence[Record], source: bytes = b"") -> tuple[bytes, bytes]:
+        """A block as a compressed Arrow batch, and its types where they were found in the records. `source` says which
+        types columns had where they were read."""
         if self._given is not None:
             fitted = conform(records, self._given, self.unknown_fields == "drop")
             return arrow.stage(fitted, self._given, b""), b""
-        struct = types.infer(records)
-        schema = types.dump(struct)
-        return arrow.stage(records, struct, schema), schema
+        return arrow.stage_found(records, kept.of_source(source, "parquet"))
 
     @property
     def needs(self) -> frozenset[str] | None:
@@ -532,11 +548,11 @@ class ParquetFormat:
             return None
         return frozenset(f.name for f in self._given.fields)
 
-    def encode_columns(self, batch: Any) -> tuple[bytes, bytes]:
+    def encode_columns(self, batch: Any, source: bytes = b"") -> tuple[bytes, bytes]:
         """What `encode` gives for the records of a batch; raises where only they can tell."""
         from exporters_beam.formats.columnar import encoded
 
-        return encoded(batch, self._given, self.unknown_fields == "drop")
+        return encoded(batch, self._given, self.unknown_fields == "drop", kept.of_source(source, "parquet"))
 
     def assemble(
         self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
@@ -545,16 +561,17 @@ class ParquetFormat:
         on the borders of blocks only where a row group reaches ROW_GROUP_BYTES."""
         import pyarrow.parquet as pq
 
-        want = self._given or types.merged(schemas)
+        want = self._given or kept.merged(schemas).struct
         if not want.fields:
             raise RecordError("the records have no keys, and a Parquet file needs one column at least")
-        have = [(b"", want)] if self._given else [(schema, types.load(schema)) for schema in schemas]
+        have = [(b"", want)] if self._given else [(schema, kept.load(schema).staged) for schema in schemas]
         tables = self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want)))
         first = next(tables, None)
-        schema = arrow.arrow_schema(want)
+        staged, schema = arrow.arrow_schema(want), arrow.file_schema(want)
         options = {"compression": self.codec, "compression_level": self.codec_level}
-        with pq.ParquetWriter(_Sink(out), schema, use_dictionary=_repeating(schema, first), **options) as writer:
+        with pq.ParquetWriter(_Sink(out), schema, use_dictionary=_repeating(staged, first), **options) as writer:
             for table in chain(() if first is None else (first,), tables):
+                table = table if schema is staged else arrow.as_in_file(table, schema)
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def _row_groups(self, batches: Iterable[Any]) -> Iterator[Any]:

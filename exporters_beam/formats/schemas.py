@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from exporters_beam.errors import RecordError
 from exporters_beam.records import Record
+
+_NUMERIC = {"int", "int64", "float64", "numbers"}
 
 EXACT = 2**53
 """Integers up to this size are exactly representable as floating point numbers."""
@@ -48,6 +50,9 @@ WORDS = {
     "decimal": "decimals",
     "list": "lists",
     "struct": "objects",
+    "map": "maps",
+    "numbers": "numbers",
+    "mixed": "values of several types",
 }
 REMEDY = (
     'give the formatter a schema ({"type": "string", "contentMediaType": "application/json"} keeps any value as '
@@ -60,8 +65,9 @@ class Scalar:
     """A type without parts. `kind` is a name of Arrow (int32, float64, …) or one of
 
     int (an int64 within ±2^53, as inferred), bytes, date, time, timestamp (an instant), datetime (a local time), json
-    (any value as JSON text), enum, fixed, decimal. `size` has what the kind needs: decimal (precision, scale, bytes or
-    0), fixed (bytes), enum (symbols), time, timestamp and datetime (digits of the fraction of a second).
+    (any value as JSON text), enum, fixed, decimal, uuid (as text), mixed (no one type, and why). `size` has what the kind
+    needs: decimal (precision, scale, bytes or 0), fixed (bytes), enum (symbols), time, timestamp and datetime (digits of
+    the fraction of a second, and the zone of an instant where it is not UTC), string and bytes (Arrow's name of a variant).
     """
 
     kind: str
@@ -78,7 +84,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class ListOf:
+    """`sort` is "large" where it is Arrow's large list, else empty."""
+
     items: Slot
+    sort: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class MapOf:
     """A mapping whose keys are data: they make no columns."""
 
     values: Slot
+    keys: Type = Scalar("string")
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,8 @@ Type = Scalar | ListOf | MapOf | Struct | OneOf
 NULL = Scalar("null")
 FLOAT = Scalar("float64")
 STRING = Scalar("string")
+NUMBERS = Scalar("numbers")
+"""Floating point numbers and integers that are exactly such."""
 
 
 def shown(value: Any) -> str:
@@ -163,11 +175,13 @@ def check_mappings(records: Sequence[Any]) -> None:
             raise RecordError(f"a table holds objects, and this record is {shown(found)}")
 
 
-def _infer_struct(values: Sequence[Any], path: str, depth: int) -> Struct:
+def _infer_struct(values: Sequence[Any], path: str, depth: int, like: Type | None = None) -> Struct:
+    others = {f.name: f.slot.type for f in like.fields} if isinstance(like, Struct) else {}
     fields = []
     for key in dict.fromkeys(chain.from_iterable(values)):
         check_key(key, path)
-        fields.append(Field(key, Slot(_infer([v.get(key) for v in values], below(path, key), depth + 1))))
+        inner = infer_column([v.get(key) for v in values], below(path, key), depth + 1, others.get(key))
+        fields.append(Field(key, Slot(inner)))
     return Struct(tuple(fields))
 
 
@@ -182,7 +196,8 @@ def check_key(key: Any, path: str) -> None:
             raise RecordError(f"{where} has the key {key!a} with a lone surrogate, which UTF-8 cannot hold") from None
 
 
-def _infer(values: Sequence[Any], path: str, depth: int) -> Type:
+def infer_column(values: Sequence[Any], path: str, depth: int, like: Type | None = None) -> Type:
+    """The type of a column. Where the source, whose type it is `like`, has a map, keys are data."""
     kinds = set(map(type, values))
     if _NONE in kinds:
         kinds.remove(_NONE)
@@ -201,10 +216,17 @@ def _infer(values: Sequence[Any], path: str, depth: int) -> Type:
         return _SIMPLE[family]
     if depth >= DEEPEST:
         raise RecordError(f"field {path[:200]}… is nested deeper than {DEEPEST} levels")
+    if family == "struct" and isinstance(like, MapOf):
+        keys = infer_column(list(chain.from_iterable(values)), path, depth + 1)
+        members = list(chain.from_iterable(v.values() for v in values))
+        return MapOf(
+            Slot(infer_column(members, path + ".*", depth + 1, like.values.type)), like.keys if keys == NULL else keys
+        )
     if family == "struct":
-        return _infer_struct(values, path, depth)
+        return _infer_struct(values, path, depth, like)
     if family == "list":
-        return ListOf(Slot(_infer(list(chain.from_iterable(values)), path + "[]", depth + 1)))
+        items = like.items.type if isinstance(like, ListOf) else None
+        return ListOf(Slot(infer_column(list(chain.from_iterable(values)), path + "[]", depth + 1, items)))
     return _SIZED[family](values, path)
 
 
@@ -236,7 +258,7 @@ def _floats(values: Sequence[Any], path: str) -> Scalar:
                 f"field {path} holds floating point numbers and {value}, an integer that no floating point number "
                 f"is equal to; {REMEDY}"
             )
-    return FLOAT
+    return NUMBERS
 
 
 def _integers(values: Sequence[Any], path: str) -> Scalar:
@@ -298,19 +320,21 @@ def dump(type_: Type) -> bytes:
     return json.dumps(_plain(type_), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def load(data: bytes) -> Struct:
-    found = _typed(json.loads(data))
-    assert isinstance(found, Struct)
-    return found
-
-
 def _plain(type_: Type) -> Any:
+    """A type as JSON holds it. Slots that may be null, null being first, are just their types."""
     if isinstance(type_, Scalar):
         return [type_.kind, *type_.size] if type_.size else type_.kind
     if isinstance(type_, ListOf):
-        return {"list": _plain(type_.items.type)}
-    assert isinstance(type_, Struct), "maps and unions come from given schemas, which are not dumped"
-    return {"struct": [[f.name, _plain(f.slot.type)] for f in type_.fields]}
+        return {"list": plain_slot(type_.items), **({"sort": type_.sort} if type_.sort else {})}
+    if isinstance(type_, MapOf):
+        return {"map": plain_slot(type_.values), "keys": _plain(type_.keys)}
+    if isinstance(type_, OneOf):
+        return {"oneof": [_plain(option) for option in type_.options]}
+    return {"struct": [[f.name, plain_slot(f.slot)] for f in type_.fields]}
+
+
+def plain_slot(slot: Slot) -> Any:
+    return _plain(slot.type) if slot.null_at == 0 else {"slot": _plain(slot.type), "null": slot.null_at}
 
 
 def _typed(plain: Any) -> Type:
@@ -319,18 +343,18 @@ def _typed(plain: Any) -> Type:
     if isinstance(plain, list):
         return Scalar(plain[0], tuple(plain[1:]))
     if "list" in plain:
-        return ListOf(Slot(_typed(plain["list"])))
-    return Struct(tuple(Field(name, Slot(_typed(inner))) for name, inner in plain["struct"]))
+        return ListOf(typed_slot(plain["list"]), plain.get("sort", ""))
+    if "map" in plain:
+        return MapOf(typed_slot(plain["map"]), _typed(plain["keys"]))
+    if "oneof" in plain:
+        return OneOf(tuple(map(_typed, plain["oneof"])))
+    return Struct(tuple(Field(name, typed_slot(inner)) for name, inner in plain["struct"]))
 
 
-def merged(schemas: Iterable[bytes]) -> Struct:
-    """The type that holds the records of all these dumped types, as files have it. Raises RecordError."""
-    found: Type = Struct()
-    for schema in schemas:
-        found = merge(found, load(schema))
-    settled = settle(found)
-    assert isinstance(settled, Struct)
-    return settled
+def typed_slot(plain: Any) -> Slot:
+    if isinstance(plain, dict) and "slot" in plain:
+        return Slot(_typed(plain["slot"]), plain["null"])
+    return Slot(_typed(plain))
 
 
 def merge(a: Type, b: Type, path: str = "") -> Type:
@@ -343,6 +367,8 @@ def merge(a: Type, b: Type, path: str = "") -> Type:
         return _merge_structs(a, b, path)
     if isinstance(a, ListOf) and isinstance(b, ListOf):
         return ListOf(Slot(merge(a.items.type, b.items.type, path + "[]")))
+    if isinstance(a, MapOf) and isinstance(b, MapOf):
+        return MapOf(Slot(merge(a.values.type, b.values.type, path + ".*")), merge(a.keys, b.keys, path))
     if isinstance(a, Scalar) and isinstance(b, Scalar):
         kinds = {a.kind, b.kind}
         if kinds == {"decimal"}:
@@ -350,11 +376,13 @@ def merge(a: Type, b: Type, path: str = "") -> Type:
             return decimal(whole, max(a.size[1], b.size[1]), path)
         if kinds == {"int", "int64"}:
             return Scalar("int64")
-        if kinds == {"int", "float64"}:
-            return FLOAT
+        if kinds <= {"int", "float64", "numbers"}:
+            return NUMBERS
+    have, fresh = _kind(a), _kind(b)
+    if not {have, fresh} <= _NUMERIC:  # Which numbers came before depends on where blocks begin.
+        have, fresh = ("numbers" if kind in _NUMERIC else kind for kind in (have, fresh))
     raise RecordError(
-        f"field {path} holds {WORDS[_kind(a)]} in some records and {WORDS[_kind(b)]} in others; "
-        f"a column has one type: {REMEDY}"
+        f"field {path} holds {WORDS[fresh]}, and {WORDS[have]} in the records before; a column has one type: {REMEDY}"
     )
 
 
@@ -372,7 +400,7 @@ def _merge_structs(a: Struct, b: Struct, path: str) -> Struct:
 def _kind(type_: Type) -> str:
     if isinstance(type_, Scalar):
         return type_.kind
-    return "list" if isinstance(type_, ListOf) else "struct"
+    return "list" if isinstance(type_, ListOf) else "map" if isinstance(type_, MapOf) else "struct"
 
 
 def settle(type_: Type, top: bool = True) -> Type:
@@ -382,8 +410,12 @@ def settle(type_: Type, top: bool = True) -> Type:
         return STRING
     if type_ == Scalar("int"):
         return Scalar("int64")
+    if type_ == NUMBERS:
+        return FLOAT
     if isinstance(type_, ListOf):
         return ListOf(Slot(settle(type_.items.type, False)))
+    if isinstance(type_, MapOf):
+        return MapOf(Slot(settle(type_.values.type, False)), settle(type_.keys, False))
     if isinstance(type_, Struct):
         if not type_.fields and not top:
             return MapOf(Slot(STRING))
@@ -411,7 +443,7 @@ _TO_AVRO: dict[str, Any] = {
     "bytes": "bytes",
     "date": {"type": "int", "logicalType": "date"},
 }
-_UNITS = {3: "millis", 6: "micros"}
+_UNITS = {3: "millis", 6: "micros", 9: "nanos"}
 
 
 def avro_schema(struct: Struct, name: str) -> dict[str, Any]:
@@ -426,14 +458,17 @@ def avro_schema(struct: Struct, name: str) -> dict[str, Any]:
                 "rename it with a transform, or give a schema that makes its object a map"
             )
         inner = _avro_slot(f.slot, f"{name}.{f.name}")
-        fields.append({"name": f.name, "type": inner, **({} if f.slot.null_at is None else {"default": None})})
+        fields.append({"name": f.name, "type": inner, **({"default": None} if f.slot.null_at == 0 else {})})
     schema: dict[str, Any] = {"type": "record", "name": last}
     return schema | ({"namespace": space} if space else {}) | {"fields": fields}
 
 
 def _avro_slot(slot: Slot, name: str) -> Any:
+    if isinstance(slot.type, OneOf):
+        options = [_avro_type(option, f"{name}.option{n}") for n, option in enumerate(slot.type.options)]
+        return options if slot.null_at is None else [*options[: slot.null_at], "null", *options[slot.null_at :]]
     inner = _avro_type(slot.type, name)
-    return inner if slot.null_at is None else ["null", inner]
+    return inner if slot.null_at is None else [inner, "null"] if slot.null_at else ["null", inner]
 
 
 def _avro_type(type_: Type, name: str) -> Any:
@@ -443,9 +478,15 @@ def _avro_type(type_: Type, name: str) -> Any:
         return {"type": "array", "items": _avro_slot(type_.items, name)}
     if isinstance(type_, MapOf):
         return {"type": "map", "values": _avro_slot(type_.values, name)}
-    assert isinstance(type_, Scalar), "unions come from Avro schemas, which are written as they are"
+    assert isinstance(type_, Scalar), "a union holds no union"
     if type_.kind in _TO_AVRO:
         return _TO_AVRO[type_.kind]
+    if type_.kind == "uuid":
+        return {"type": "string", "logicalType": "uuid"}
+    if type_.kind in ("fixed", "enum"):
+        space, _, last = name.rpartition(".")
+        part = {"size": type_.size[0]} if type_.kind == "fixed" else {"symbols": list(type_.size)}
+        return {"type": type_.kind, "name": last, **({"namespace": space} if space else {}), **part}
     if type_.kind == "decimal":
         return {"type": "bytes", "logicalType": "decimal", "precision": type_.size[0], "scale": type_.size[1]}
     if type_.kind in ("time", "timestamp", "datetime"):

@@ -82,7 +82,7 @@ def test_references_of_a_json_schema() -> None:
             "list": [{"type": "array", "items": {"$ref": "#/definitions/a~1b%20c"}}],
         },
     }
-    assert types_of(schema) == {"a": "int64", "b": {"list": "int64"}}
+    assert types_of(schema) == {"a": "int64", "b": {"list": {"slot": "int64", "null": None}}}
 
 
 ENUM = {"type": "enum", "name": "E"}
