@@ -11,6 +11,7 @@ from typing import Any
 import apache_beam as beam
 
 from exporters_beam.books import Books, sweep
+from exporters_beam.decimals import beyond_json
 from exporters_beam.delivery import Delivery, total_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.leftovers import Entry, former, left_behind, remove
@@ -139,7 +140,7 @@ class WriteManifest(beam.DoFn):
             **({"dead_letters": self._told_of(letters)} if letters else {}),
             **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
         }
-        manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=repr))
+        manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=beyond_json))
         if "letters" in manifest:
             again = self._failed_again() if letters else set()
             manifest["letters"] = [known for known in manifest["letters"] if known not in again]

@@ -39,6 +39,11 @@ def text_of(value: Any) -> str:
     return plain(value) if isinstance(value, Decimal) else str(value)
 
 
+def beyond_json(value: Any) -> str:
+    """A value that JSON does not know, for a report or a manifest."""
+    return plain(value) if isinstance(value, Decimal) else repr(value)
+
+
 def single(number: float) -> float:
     """What a number becomes in 32 bits; itself where it is too large for them."""
     try:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import DestinationError
 from exporters_beam.letters import SKIP, set_aside
 from exporters_beam.passed_over import shown
@@ -66,7 +67,7 @@ def _entries(value: Any, begin: str, between: str, end: str, sort_keys: bool = F
 
 
 def _json(value: Any, sort_keys: bool = False, before: str = "") -> bytes:
-    text = before + json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, default=repr)
+    text = before + json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, default=beyond_json)
     return text.encode("utf-8", "backslashreplace")  # group values may hold lone surrogates
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import printable
 
 
@@ -75,7 +76,7 @@ class Report:
         }
 
     def to_json(self) -> str:
-        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=repr) + "\n"
+        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=beyond_json) + "\n"
         return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates as escapes
 
     def summary(self) -> str:

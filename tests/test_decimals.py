@@ -202,3 +202,17 @@ def test_a_filter_on_parquet_keeps_what_it_names(tmp_path, field, form, pushdown
 def test_group_names():
     grouper = FileKeyGrouper(keys=("a",))
     assert [grouper.key({"a": value}) for value in WRITTEN] == [(text,) for text in WRITTEN.values()]
+
+
+def test_what_reduce_made_of_decimals(tmp_path):
+    written(tmp_path / "in.parquet", 3)
+    code = "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + item['price'] * 100_000"
+    report = exporters_beam.run(
+        {
+            "reader": {"name": "fs", "options": {"input": f"{tmp_path}/in.parquet"}},
+            "deserializer": {"name": "parquet"},
+            "writer": {"name": "reduce", "options": {"code": code}},
+        }
+    )
+    assert Decimal(str(report.result)) == Decimal("5973000")
+    assert json.loads(report.to_json())["result"] in ("5973000.00", 5973000)
