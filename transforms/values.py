@@ -48,6 +48,9 @@ ATOMS = frozenset(
 
 FLAT = ATOMS | {str}
 
+VIEWS: tuple[Any, ...] = tuple(map(type, ({}.keys(), {}.values(), {}.items())))
+"""Types of what `keys`, `values` and `items` give."""
+
 
 def weigh(value: Any) -> int:
     """How much is in a value, counted as often as it stands in it. Raises TooMuch where that is too much, or too deep."""
@@ -60,7 +63,7 @@ def weigh(value: Any) -> int:
             if isinstance(part, dict):
                 total += 2 * len(part) * times
                 members: Iterable[Any] = itertools.chain(part.keys(), part.values())
-            elif isinstance(part, (list, tuple)):
+            elif isinstance(part, (list, tuple)) or type(part) in VIEWS:
                 total += len(part) * times
                 members = part
             elif isinstance(part, (set, frozenset)):

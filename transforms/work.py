@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from exporters_beam.transforms.values import (
     ATOMS,
+    VIEWS,
     SteadyFrozenSet,
     SteadySet,
     Stream,
@@ -22,8 +23,7 @@ STEPS = 5_000_000
 ELEMENTS = 1_000_000
 """Members of a range, and of a list or tuple that is repeated, those of its members included."""
 
-_VIEWS = tuple(map(type, ({}.keys(), {}.values(), {}.items())))
-_CONTAINERS = (list, tuple, set, frozenset, SteadySet, SteadyFrozenSet, dict, *_VIEWS)
+_CONTAINERS = (list, tuple, set, frozenset, SteadySet, SteadyFrozenSet, dict, *VIEWS)
 
 _SEEN: dict[type, int] = {**dict.fromkeys(_CONTAINERS, 3), str: 5, bytes: 5, range: 0}
 _SCANNED: dict[type, int] = {**_SEEN, str: 10, bytes: 10}
