@@ -17,6 +17,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+MORE_MEMORY = "give the export more, or fewer worker processes (--workers)"
+"""The remedy where there is not enough memory."""
+
 
 class ExportError(Exception):
     """The root of everything this package raises on purpose. One that ends a run has its `report`."""

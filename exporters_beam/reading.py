@@ -19,7 +19,7 @@ from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
-from exporters_beam.errors import RecordError, SourceError
+from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError
 from exporters_beam.listing import Listing, differences, listed_before
 from exporters_beam.passed_over import shown
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned
@@ -296,6 +296,10 @@ class naming:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, (SourceError, RecordError)):
             raise SourceError(f"{shown(self.unit.name)}: {error}") from error
+        if isinstance(error, MemoryError):
+            raise SourceError(
+                f"{shown(self.unit.name)}: there is not enough memory to read it; {MORE_MEMORY}"
+            ) from error
         if isinstance(error, OSError):
             raise SourceError(f"{shown(self.unit.name)}: cannot be read: {error.strerror or error}") from error
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from exporters_beam import dataflow, jobs
 from exporters_beam.books import Books, books_of, forget_input, has_segments, opened, sweep
-from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError
+from exporters_beam.errors import MORE_MEMORY, ConfigError, DestinationError, ExportError, SourceError
 from exporters_beam.flink import HERE, PIECES, newest_checkpoint, note_other_graph, prepare, sweep_checkpoints
 from exporters_beam.local import processes
 from exporters_beam.own_output import refuse_own_output
@@ -346,6 +346,9 @@ _INTERRUPTED = re.compile(r"^(?:builtins\.RuntimeError: )?KeyboardInterrupt\b", 
 """Beam's worker in this process makes a RuntimeError, whose text is a traceback, of a Ctrl-C that hits it."""
 
 
+_NO_MEMORY = re.compile(r"(?:[\w.]+: )?(?:[\w.]+\.)?(?:Arrow)?MemoryError\b")
+
+
 def told(error: BaseException) -> ExportError:
     """The error of this package inside what a runner raised: runners give the text of the worker's traceback."""
     message = hide(str(error))
@@ -356,6 +359,10 @@ def told(error: BaseException) -> ExportError:
         return kinds.get(kind, SourceError)(text)
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     text = re.sub(r" \[while running '[^']*'\]$", "", lines[-1]) if lines else type(error).__name__
+    if isinstance(error, MemoryError) or _NO_MEMORY.match(text):
+        step = re.search(r" \[while running '([^'/]*)", lines[-1]) if lines else None
+        where = f" in the step {step[1]}" if step else ""
+        return ExportError(f"the export ran out of memory{where}; {MORE_MEMORY}")
     return ExportError(f"the export failed: {text}")
 
 

@@ -203,7 +203,8 @@ class Segment:
     def abandon(self) -> None:
         """Drop what was written and not committed."""
         if self._file is not None and not self._file.closed:
-            self._file.close()
+            with suppress(OSError):  # It tries once more to write what could not be written.
+                self._file.close()
             if os.path.exists(self._part):
                 os.remove(self._part)
 

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from exporters_beam.interruption import SIGNALS
 
@@ -33,10 +33,28 @@ def _work(launcher: int) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.runners.worker import sdk_worker_main
 
+    sys.stderr = Quiet(sys.stderr)
     sample_often()
     gc.freeze()  # Fewer passes of the garbage collector: what is here stays, and records hold no cycles.
     gc.set_threshold(100_000, 20, 20)
     sdk_worker_main.main(sys.argv)
+
+
+class Quiet:
+    """Standard error without tracebacks: Beam's worker prints that of every step that fails, and the launcher, which gets it
+    too, tells in one sentence what went wrong."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._dropped = stream, False
+
+    def write(self, text: str) -> int:
+        self._dropped = text.startswith("Traceback (most recent call last)") or (self._dropped and text == "\n")
+        if not self._dropped:
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def sample_often() -> None:
