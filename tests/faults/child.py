@@ -1,7 +1,8 @@
 """Runs an export in a process of its own that kills itself, or fails, at a chosen call: python child.py '{…}'.
 
 The argument is JSON: `config`, `args` (Beam's), `resume`, `small` (tiny ranges, blocks and bundles), and `fault`:
-{"call": one of CALLS, "nth": which call of it, from 1, "how": "kill" | "pause" | an errno name}. Prints the report's counts as
+{"call": one of CALLS, "nth": which call of it, from 1, "how": "kill" | "pause" | an errno name}; or {"call": "input", "path":
+which file is changed, "nth": behind which chunk, "how": append, cut, overwrite or replace}. Prints the report's counts as
 JSON, and whether the fault was met.
 
 `python child.py --serve` takes one such line at a time on standard input, and runs each in a child that it forks: beginning
@@ -78,7 +79,20 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
         raise OSError(getattr(errno, fault["how"]), os.strerror(getattr(errno, fault["how"])))
 
     name = fault["call"]
-    if name == "write":
+    if name == "input":
+        from exporters_beam.formats.json_lines import JsonLinesDeserializer
+
+        genuine_chunks = JsonLinesDeserializer.chunks
+
+        def chunks(self, stream):
+            for found in genuine_chunks(self, stream):
+                yield found
+                left[0] -= 1
+                if left[0] == 0:
+                    change(fault["path"], fault["how"])
+
+        JsonLinesDeserializer.chunks = chunks
+    elif name == "write":
         genuine_add = segment.add
 
         def adding(self, *args):
@@ -102,6 +116,26 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
 
         setattr(module, name, calling)
     return lambda: left[0] <= 0
+
+
+def change(path: str, how: str) -> None:
+    """What somebody does to a file that is being read. Times are put back, as rsync -t and touch -r do."""
+    found = os.stat(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    if how == "append":
+        with open(path, "ab") as file:
+            file.write(data[:1000])
+    elif how == "cut":
+        os.truncate(path, len(data) // 2)
+    elif how == "overwrite":
+        with open(path, "r+b") as file:
+            file.write(data.replace(b"x", b"y"))
+    elif how == "replace":
+        with open(path + ".new", "wb") as file:
+            file.write(data.replace(b"x", b"y"))
+        os.replace(path + ".new", path)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def serve() -> int:

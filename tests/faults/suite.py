@@ -703,6 +703,250 @@ def worker_killed(suite: Suite, tally: Tally) -> None:
     suite.spread([lambda t=t, shape=shape: each(shape, *t) for t, shape in zip(chosen, itertools.cycle(shapes))])
 
 
+def input_changed(suite: Suite, tally: Tally) -> None:
+    """The run fails and names the file, or delivers exactly what the file held before; never anything else."""
+    hows = ("append", "cut", "overwrite", "replace")
+    kinds = [(how, 0, nth, ".jl") for how, nth in zip(hows, (1, 3, 2, 1), strict=True)]
+    if not suite.quick:
+        kinds = [
+            (how, n, nth, end)
+            for how in hows
+            for n in range(FILES)
+            for nth in (1, 2, 4, 7)
+            for end in (".jl", ".jl.gz")
+        ]
+
+    def each(how: str, n: int, nth: int, end: str) -> None:
+        def work(folder: Path) -> None:
+            out, source = folder / "out", folder / "source"
+            source.mkdir()
+            for path in suite.source.iterdir():
+                data = path.read_bytes()
+                (source / path.name.replace(".jl.gz", end)).write_bytes(
+                    data if end == ".jl.gz" else gzip.decompress(data)
+                )
+            struck = source / f"{n}{end}"
+            before = struck.read_bytes()
+            if suite.server.run(suite.asked(folder / "whole", "grouped", source)).code:
+                raise Wrong("the undisturbed run failed")
+            wanted = bytes_of(folder / "whole")
+            asked = suite.asked(out, "grouped", source)
+            done = suite.server.run({**asked, "fault": {"call": "input", "path": str(struck), "nth": nth, "how": how}})
+            if done.code:
+                one_sentence(done, str(struck))
+                if bytes_of(out):
+                    raise Wrong("it failed, and something was delivered")
+            elif bytes_of(out) != wanted:
+                raise Wrong("other records than those of before were delivered")
+            struck.write_bytes(before)
+            again = suite.server.run(asked)
+            if again.code:
+                raise Wrong(f"a plain run after it failed: {again.sentence}")
+            tally.seconds.append(again.seconds)
+            suite.count(tally, ids_of(out), suite.expected["grouped"])
+            if bytes_of(out) != wanted or [Path(name).name for name in hidden(out)] != ["manifest.json"]:
+                raise Wrong("what was delivered in the end is not that of an undisturbed run")
+
+        suite.attempt(tally, f"{n}{end}: {how} at the {nth}th chunk", work)
+
+    suite.spread([lambda kind=kind: each(*kind) for kind in kinds])
+
+
+def resume_after_changes(suite: Suite, tally: Tally) -> None:
+    """An export that was killed, or is complete; then something changes. `--resume` names it, or makes it good."""
+    changes = ("new", "changed", "gone", "delivered gone", "delivered touched")
+    shapes = ("grouped",) if suite.quick else tuple(SHAPES)
+
+    def each(shape: str, change: str, complete: bool) -> None:
+        def work(folder: Path) -> None:
+            out, source = folder / "out", folder / "source"
+            shutil.copytree(suite.source, source)
+            asked = suite.asked(out, shape, source)
+            fault = {} if complete else {"fault": {"call": "replace", "nth": 3, "how": "kill"}}
+            done = suite.server.run({**asked, **fault})
+            if done.code != (0 if complete else -signal.SIGKILL):
+                raise Wrong(f"exit status {done.code}: {done.err[-500:]}")
+            struck = source / "1.jl.gz"
+            if change.startswith("delivered"):
+                file = next(iter(visible(out).values()), None)
+                if file is not None:
+                    file.unlink() if change.endswith("gone") else file.write_bytes(file.read_bytes()[:-1] + b"?")
+            else:
+                before = struck.read_bytes()
+                if change == "new":
+                    struck = source / "2.jl.gz"
+                struck.unlink(missing_ok=True) if change == "gone" else write_gz(struck, suite.records[:3])
+                there = bytes_of(out)
+                done = suite.server.run({**asked, "resume": True})
+                if done.code != 2 or f"{change}: {struck}" not in done.err or bytes_of(out) != there:
+                    raise Wrong(f"exit status {done.code}: {done.sentence or done.err[-500:]}")
+                struck.unlink() if change == "new" else struck.write_bytes(before)
+                if change != "new":  # The content is as before, and nothing proves that it was all the time.
+                    done = suite.server.run(asked)
+                    if done.code:
+                        raise Wrong(f"a plain run failed: {done.sentence}")
+            suite.recover(tally, asked)
+            suite.whole(tally, out, shape)
+
+        suite.attempt(tally, f"{shape}: {change}, {'complete' if complete else 'killed'}", work)
+
+    suite.spread([lambda shape=shape, change=change, complete=complete: each(shape, change, complete)
+                  for shape in shapes for change in changes for complete in (False, True)])  # fmt: skip
+
+
+def ctrl_c(suite: Suite, tally: Tally) -> None:
+    """SIGINT or SIGTERM to the whole process group of the command at a random moment, from where Python runs our first line to
+    its end; with one process and with two."""
+    source = suite.place / "many"
+    records = [{"id": i, "g": "abc"[i % 3], "t": "x" * 100} for i in range(3_000 if suite.quick else 30_000)]
+    for n in range(3):
+        write_gz(source / f"{n}.jl.gz", records[n::3])
+
+    def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+        path = folder / "export.json"
+        path.write_text(json.dumps({
+            "reader": {"name": "fs", "options": {"input": {"dir": str(source)}}},
+            "filter_before": {"name": "pythonexp", "options": {"python_expression": "item['id'] % 10 != 7"}},
+            "grouper": {"name": "file_key", "options": {"keys": ["g"]}},
+            "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/part-"}},
+        }))  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "exporters_beam",
+            "run",
+            str(path),
+            "--quiet",
+            "--report",
+            f"{folder}/report.json",
+        ]
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        return subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                env=environ, start_new_session=True)  # fmt: skip
+
+    def end(process: subprocess.Popen[str]) -> Done:
+        began = time.monotonic()
+        try:
+            said = process.communicate(timeout=PATIENCE)[1]
+        finally:
+            process.kill()
+        return Done(process.returncode, "", said, time.monotonic() - began)
+
+    def finished(folder: Path, done: Done) -> dict[str, bytes]:
+        counts = json.loads((folder / "report.json").read_text())["counts"]
+        kept = sum(record["id"] % 10 != 7 for record in records)
+        if done.code or (counts["read"], counts["written"]) != (len(records), kept):
+            raise Wrong(f"exit status {done.code}, counts {counts}: {done.err[-500:]}")
+        if [Path(name).name for name in hidden(folder / "out")] != ["manifest.json"]:
+            raise Wrong("beside the manifest there is something left")
+        return bytes_of(folder / "out")
+
+    whole = suite.fresh()
+    began = time.monotonic()
+    wanted = finished(whole, end(start(whole)))
+    span = time.monotonic() - began
+
+    def each(part: float, number: signal.Signals, more: list[str]) -> None:
+        def work(folder: Path) -> None:
+            process = start(folder, *more)
+            time.sleep(0.1 + part * max(0.1, span - 0.1))
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+            done = end(process)
+            if done.code != 0 and (done.code != 130 or done.err.count("error: ") != 1 or "Traceback" in done.err):
+                raise Wrong(f"exit status {done.code}: {done.err[-500:]}")
+            if done.code and not done.err.splitlines()[-1].startswith("error: interrupted"):
+                raise Wrong(f"not one line: {done.err[-500:]}")
+            if any(wanted.get(name) != data for name, data in bytes_of(folder / "out").items()):
+                raise Wrong("after the interrupt a file is not what an undisturbed run delivers")
+            again = end(start(folder, "--resume", *more))
+            if finished(folder, again) != wanted:
+                raise Wrong("the delivered files are not those of an undisturbed run")
+            suite.count(tally, ids_of(folder / "out"), [record["id"] for record in records if record["id"] % 10 != 7])
+            tally.seconds.append(again.seconds)
+
+        suite.attempt(tally, f"{number.name} after {part:.3f} of a run {' '.join(more)}", work)
+
+    tries = 4 if suite.quick else 100
+    chosen = [(suite.rng.random(), (signal.SIGINT, signal.SIGTERM)[n % 2], ["--workers", "2"] if n % 4 > 1 else [])
+              for n in range(tries)]  # fmt: skip
+    suite.spread([lambda kind=kind: each(*kind) for kind in chosen])
+
+
+def two_spellings(suite: Suite, tally: Tally) -> None:
+    """One file under several names is read once."""
+
+    def spelled(folder: Path, what: str) -> Any:
+        source = folder / "source"
+        shutil.copytree(suite.source, source)
+        first, second = str(source / "0.jl.gz"), str(source / "1.jl.gz")
+        match what:
+            case "twice":
+                return [first, second, first]
+            case "./":
+                return [first, second, f"{source}/./0.jl.gz", f"{source}//1.jl.gz"]
+            case "..":
+                return [first, second, f"{source}/../source/0.jl.gz"]
+            case "relative":
+                return [first, second, os.path.relpath(first)]
+            case "folder and file":
+                return [{"dir": str(source)}, first]
+            case "hard link":
+                os.link(first, source / "5.jl.gz")
+                return {"dir": str(source)}
+            case "symbolic link":
+                (source / "5.jl.gz").symlink_to(first)
+                return {"dir": str(source)}
+        (folder / "other").symlink_to(source)
+        return [{"dir": str(source)}, {"dir": str(folder / "other")}]
+
+    def each(what: str, shape: str) -> None:
+        def work(folder: Path) -> None:
+            asked = suite.asked(folder / "out", shape)
+            asked["config"]["reader"]["options"]["input"] = spelled(folder, what)
+            suite.recover(tally, asked)
+            suite.whole(tally, folder / "out", shape)
+
+        suite.attempt(tally, f"{shape}: {what}", work)
+
+    names = ("twice", "./", "..", "relative", "folder and file", "hard link", "symbolic link", "folder under two names")
+    shapes = ("grouped",) if suite.quick else ("ungrouped", "grouped", "dedupe")
+    suite.spread([lambda what=what, shape=shape: each(what, shape) for shape in shapes for what in names])
+
+
+def output_in_input(suite: Suite, tally: Tally) -> None:
+    """An export that would read what it delivers is refused, in a first run, another one and a resumed one; where the reader's
+    pattern leaves it out, every record is there once."""
+
+    def each(shape: str, below: str, pattern: str | None) -> None:
+        def work(folder: Path) -> None:
+            source = folder / "source"
+            shutil.copytree(suite.source, source)
+            out = source / below if below else source
+            asked = suite.asked(out, shape)
+            place = {"dir": str(source), **({"pattern": pattern} if pattern else {})}
+            asked["config"]["reader"]["options"]["input"] = place
+            before = sorted(path for path in source.rglob("*"))
+            for resume in (False, False, True):
+                done = suite.server.run({**asked, "resume": resume})
+                if not pattern and (done.code != 2 or sorted(source.rglob("*")) != before):
+                    raise Wrong(f"exit status {done.code}: {done.err[-500:]}")
+                if pattern and done.code:
+                    raise Wrong(f"exit status {done.code}: {done.err[-500:]}")
+            if pattern:
+                tally.seconds.append(done.seconds)
+                wanted, found = suite.undisturbed(shape), bytes_of(out)
+                inputs = {path.name for path in suite.source.iterdir()}
+                if {name: data for name, data in found.items() if name not in inputs} != wanted:
+                    raise Wrong("the delivered files are not those of an undisturbed run")
+
+        suite.attempt(tally, f"{shape}: {below or 'the same folder'}{', left out' if pattern else ''}", work)
+
+    shapes = ("grouped",) if suite.quick else ("ungrouped", "grouped", "dedupe")
+    suite.spread([lambda shape=shape, below=below, pattern=pattern: each(shape, below, pattern)
+                  for shape in shapes for below in ("", "out", "a/b") for pattern in (None, r"/\d\.jl\.gz$")])  # fmt: skip
+
+
 FAULTS: dict[str, tuple[str, Callable[[Suite, Tally], None]]] = {
     "kill-step": ("SIGKILL at each commit step", kill_at_each_step),
     "kill-random": ("SIGKILL at random moments, three times", kill_at_random),
@@ -713,6 +957,11 @@ FAULTS: dict[str, tuple[str, Callable[[Suite, Tally], None]]] = {
     "read-only": ("read-only target", read_only),
     "poisoned": ("poisoned records", poisoned),
     "two-runs": ("two runs at once", two_at_once),
+    "input-changed": ("input changed while it is read", input_changed),
+    "resume-changed": ("resume after anything changed", resume_after_changes),
+    "ctrl-c": ("Ctrl-C or SIGTERM at random moments", ctrl_c),
+    "spellings": ("one file under several names", two_spellings),
+    "own-output": ("output inside the input", output_in_input),
     "many-groups": ("many groups, one record each", many_groups),
 }
 
