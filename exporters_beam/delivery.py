@@ -20,6 +20,7 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components import declared
 from exporters_beam.compressions import Codec
 from exporters_beam.errors import RecordError
 from exporters_beam.letters import (
@@ -144,13 +145,13 @@ class EncodeBlocks(Step):
         self._delivery = replace(self._delivery, format=ready(self._delivery.format))
         self._key = self._grouper.key if self._grouper is not None else None
         self._groups: Answers | None = None
-        reads = getattr(self._grouper, "reads", None)
-        if reads is not None and len(reads) == 1 and getattr(self._grouper, "steady", False):
+        reads = declared(self._grouper, "reads")
+        if reads is not None and len(reads) == 1 and declared(self._grouper, "steady", False):
             (name,) = reads
             self._groups = Answers(methodcaller("get", name, MISSING), name, self._grouper.key, steady=True)
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
-        self._texts = getattr(self._delivery.format, "format_all", None)
-        self._extended: Any = getattr(self._delivery.format, "extend_all", None)
+        self._texts = declared(self._delivery.format, "format_all")
+        self._extended: Any = declared(self._delivery.format, "extend_all")
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)

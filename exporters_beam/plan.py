@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam.bypass import why_not_copied
+from exporters_beam.components import declared
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.letters import FAIL, STEPS, OnError
@@ -99,8 +100,8 @@ class Plan:
     @property
     def pushdown(self) -> Pushdown:
         """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
-        glances = hasattr(self.deserializer, "glance")  # A replay has no deserializer.
-        if hasattr(self.deserializer, "json_lines") and not (self.steps or self.grouper is not None):
+        glances = declared(self.deserializer, "glance") is not None  # A replay has no deserializer.
+        if declared(self.deserializer, "json_lines") is not None and not (self.steps or self.grouper is not None):
             if not self.spec.settings.pushdown:
                 return Pushdown(why="it is turned off")
             if self._hands_on_lines:
@@ -110,7 +111,7 @@ class Plan:
         if self._added is not None:
             return self._keeping_lines(self._added)
         filters = [self.steps[0].component] if self.filters_first else []
-        lines = getattr(self.deserializer, "gives_lines", False) and self._hands_on_lines
+        lines = declared(self.deserializer, "gives_lines", False) and self._hands_on_lines
         judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
         fields, unproved = _reads(judges)
         lines = lines and not unproved
@@ -128,7 +129,7 @@ class Plan:
     def needed(self) -> frozenset[str] | None:
         """The top-level fields that the steps and the format look at; None for all, or where that cannot be proved. Dead
         letters show whole records."""
-        fields: frozenset[str] | None = getattr(self.format, "needs", None)
+        fields: frozenset[str] | None = declared(self.format, "needs")
         if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
             return None
         if any(step.kind != "keep" and _adds(step) is None for step in self.steps):
@@ -143,9 +144,9 @@ class Plan:
         return (
             self.spec.settings.pushdown
             and not self.on_error.writes
-            and hasattr(self.deserializer, "skipping")
+            and declared(self.deserializer, "skipping") is not None
             and self.filters_first
-            and hasattr(self.steps[0].component, "may_keep")
+            and declared(self.steps[0].component, "may_keep") is not None
         )
 
     @property
@@ -154,10 +155,10 @@ class Plan:
         filters = [self.steps[0].component] if self.filters_first else []
         return (
             self.spec.settings.pushdown
-            and hasattr(self.deserializer, "in_columns")
-            and hasattr(self.format, "encode_columns")
+            and declared(self.deserializer, "in_columns") is not None
+            and declared(self.format, "encode_columns") is not None
             and len(self.steps) == len(filters)
-            and all(getattr(judge, "reads", None) is not None for judge in filters)
+            and all(declared(judge, "reads") is not None for judge in filters)
             and not (self.grouper or self.limit or self.sample)
         )
 
@@ -174,7 +175,7 @@ class Plan:
         """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
         return (
             len(self.steps) <= int(self.filters_first)
-            and bool(getattr(self.format, "takes_lines", False))
+            and bool(declared(self.format, "takes_lines", False))
             and not (self.limit or self.sample)
         )
 
@@ -192,8 +193,8 @@ class Plan:
             not adding
             or None in adding
             or _reads(self._readers)[1]
-            or not getattr(self.deserializer, "gives_lines", False)
-            or not getattr(self.format, "takes_lines", False)
+            or not declared(self.deserializer, "gives_lines", False)
+            or not declared(self.format, "takes_lines", False)
             or (self.limit or self.sample)
         ):
             return None
@@ -314,13 +315,13 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
 
 def _adds(step: StepPlan) -> tuple[str, ...] | None:
     """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
-    adds: tuple[str, ...] | None = getattr(step.component, "adds", None) if step.kind == "map" else None
+    adds: tuple[str, ...] | None = declared(step.component, "adds") if step.kind == "map" else None
     return adds
 
 
 def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:
     """The top-level fields that these filters and groupers look at, and which of them cannot be proved to look at no others."""
-    known = [getattr(judge, "reads", None) for judge in judges]
+    known = [declared(judge, "reads") for judge in judges]
     unproved = next((judge.kind for judge, reads in zip(judges, known, strict=True) if reads is None), "")
     fields = frozenset[str]().union(*(reads for reads in known if reads is not None))
     return fields, f"what the {unproved} reads of a record cannot be proved" if unproved else ""

@@ -19,6 +19,7 @@ from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
+from exporters_beam.components import declared
 from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError
 from exporters_beam.listing import Listing, differences, listed_before
 from exporters_beam.passed_over import shown
@@ -97,7 +98,7 @@ class Source:
         with naming(unit):
             if not self.streams:
                 return (0, getattr(self.reader, "ranges", lambda unit: -1)(self.names.real(unit)))
-            if hasattr(self.deserializer, "row_groups"):
+            if declared(self.deserializer, "row_groups") is not None:
                 with self._open(unit) as (stream, _):
                     return (0, max(1, self.deserializer.row_groups(stream)))
             if self.in_lines(unit):
@@ -106,7 +107,7 @@ class Source:
 
     def in_lines(self, unit: Unit) -> bool:
         """Whether the unit is plain lines, which can be entered at any byte."""
-        if not getattr(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
+        if not declared(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
             return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
         if self.decompressor.splittable:
             return True
@@ -125,7 +126,7 @@ class Source:
         with naming(unit):
             if not self.streams:
                 yield from self._records(unit, start, stop, covered)
-            elif hasattr(self.deserializer, "row_groups"):
+            elif declared(self.deserializer, "row_groups") is not None:
                 yield from self._row_groups(unit, start, stop, covered)
             elif self.in_lines(unit):
                 yield from self._lines(unit, start, stop, covered)
@@ -275,7 +276,7 @@ class Places:
         before = self._before.get((unit.index, nearest), 0)
         if not source.streams:
             return before + sum(len(b) for r, b in source.reader.read(source.names.real(unit), nearest) if r < number)
-        if hasattr(source.deserializer, "row_groups") or source.in_lines(unit):
+        if declared(source.deserializer, "row_groups") is not None or source.in_lines(unit):
             events = source.events(unit, (nearest, number))
             return before + sum(n for _, found, n in events if isinstance(found, Mark))
         return before

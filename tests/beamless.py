@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from exporters_beam.plan import make
 from exporters_beam.reading import Places
 from exporters_beam.runs import Run
 from exporters_beam.staging import Blocks, Staging, in_order, read_segment
+from exporters_beam.transforms.columnar import EncodeColumns
 from exporters_beam.transforms.steps import FAILED, FailedRecord, FlatMap, Keep, Map
 
 
@@ -52,7 +54,10 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     for step in plan.steps[1:] if plan.filters_first else plan.steps:
         dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
         steps.append(dofn(step.name, step.component, plan.on_error))
-    steps.append(EncodeBlocks("writer", delivery, run, plan.grouper))
+    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
+    if plan.columnar:
+        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    steps.append(encoder)
     for dofn in steps:
         dofn.setup()
         dofn.start_bundle()
@@ -94,8 +99,16 @@ def _staged(folder: str, delivery: Any) -> Outcome:
             refs.setdefault(group, []).append(ref)
     letters = list(delivery.letters.letters(staged_lines(in_order(refs.pop(None, [])))))
     blocks = Blocks()
-    groups = {
-        group: delivery.format.separator.join(map(blocks.payload, in_order(refs[group]))) for group in sorted(refs)
-    }
+    groups = {group: _file(delivery.format, in_order(refs[group]), blocks) for group in sorted(refs)}
     blocks.close()
     return Outcome(groups, total_of(marks), json.loads(json.dumps(letters)), "")
+
+
+def _file(form: Any, refs: list[Any], blocks: Blocks) -> bytes:
+    """The records of a group as text, or the whole file where it is a table."""
+    if not hasattr(form, "encode"):
+        return bytes(form.separator.join(map(blocks.payload, refs)))
+    out = io.BytesIO()
+    schemas = list(dict.fromkeys(ref.schema for ref in refs if ref.schema))
+    form.assemble([(blocks.payload(ref), None) for ref in refs], schemas, out)
+    return out.getvalue()

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
+from exporters_beam.components import declared
 from exporters_beam.delivery import EncodeBlocks
 from exporters_beam.formats import columnar
 from exporters_beam.formats import columns as arrow
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
 from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
-from exporters_beam.transforms.filters import KeyValueFilter
 from exporters_beam.transforms.sightings import NAMES_OF
 from exporters_beam.transforms.steps import Decode
 
@@ -78,7 +78,7 @@ class SiftColumns(Decode):
         cut = self._source.deserializer.nanoseconds == "cut"
         names = [name for name in batch.schema.names if name in self._reads]
         columns = [batch.column(name) for name in names]
-        texts = _as_dictionary(columns[0]) if len(names) == 1 and isinstance(self._component, KeyValueFilter) else None
+        texts = _as_dictionary(columns[0]) if len(names) == 1 and declared(self._component, "steady", False) else None
         if texts is not None:
             flags = [bool(keep({names[0]: text})) for text in arrow.values(texts.dictionary)]
             found = pc.take(pa.array(flags, pa.bool_()), texts.indices)

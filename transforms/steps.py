@@ -21,6 +21,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components import declared
 from exporters_beam.errors import ExportError
 from exporters_beam.letters import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.passed_over import shown
@@ -244,10 +245,10 @@ class Decode(Step):
         if self._component is not None:
             super().setup()
         self._keep = None if self._component is None else self._component.keep
-        self._types_of: Any = getattr(self._source.deserializer, "types_of", None) if self._typed else None
-        self._judge = None if self._component is None else getattr(self._component, "judge", self._keep)
+        self._types_of: Any = declared(self._source.deserializer, "types_of") if self._typed else None
+        self._judge = None if self._component is None else declared(self._component, "judge", self._keep)
         self._glance = None
-        self._whole_lines = getattr(self._source.deserializer, "json_lines", None) if self._lines else None
+        self._whole_lines = declared(self._source.deserializer, "json_lines") if self._lines else None
         judged = self._fields is not None and (self._judge is not None or self._complete)
         if (self._whole_lines is None and self._lines) or judged or self._added is not None:
             self._glance = self._source.deserializer.glance(self._fields)
@@ -263,7 +264,7 @@ class Decode(Step):
     def _look_at_values(self) -> None:
         """Where filter and grouper look at one field each, these fields' values are all that is made of a record."""
         deserializer = self._source.deserializer
-        if self._glance is None or self._complete or not self._fields or not hasattr(deserializer, "glance_at"):
+        if self._glance is None or self._complete or not self._fields or declared(deserializer, "glance_at") is None:
             return
         fields = sorted(self._fields)
         asked = [each for each in (self._component, self._grouper if self._key else None) if each is not None]
@@ -275,7 +276,7 @@ class Decode(Step):
         for each, answer in zip(asked, answers, strict=True):
             (field,) = each.reads
             value_of = attrgetter(f"f{fields.index(field)}")  # of what `glance_at` gives
-            found = Answers(value_of, field, answer, getattr(each, "steady", False))
+            found = Answers(value_of, field, answer, declared(each, "steady", False))
             if each is self._component:
                 self._verdicts = found
             else:
