@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
-_CHANGING = {
-    *(
-        "add",
-        "append",
-        "clear",
-        "difference_update",
-        "discard",
-        "extend",
-        "insert",
-        "intersection_update",
-        "pop",
-        "popitem",
-    ),
-    *("remove", "reverse", "setdefault", "sort", "symmetric_difference_update", "update", "write"),
-}
-"""Methods that change what they are called on. An expression that uses one of these names reads everything."""
+from exporters_beam.transforms.guards import METHODS, MODULES, PROPERTIES
+
+_CHANGING = frozenset(
+    ("add", "append", "clear", "difference_update", "discard", "extend", "insert", "intersection_update", "pop", "popitem",
+     "remove", "reverse", "setdefault", "shuffle", "sort", "symmetric_difference_update", "update", "write")
+)  # fmt: skip
+"""Methods and functions that change what they are called on, or are given."""
+
+_HARMLESS = (METHODS | PROPERTIES).union(*(name.split(".") for names in MODULES.values() for name in names)) - _CHANGING
+"""What may stand behind a dot in an expression that is proved to change nothing. Of any other name that is not known."""
 
 
 def fields_read(*sources: str) -> frozenset[str] | None:
@@ -86,7 +81,9 @@ def _update(node: ast.expr) -> list[tuple[str, ast.expr]] | None:
 
 def _parsed(source: str) -> ast.Expression | None:
     try:
-        return ast.parse(source.strip(), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -96,9 +93,11 @@ def _read(tree: ast.AST) -> set[str] | None:
     found: set[str] = set()
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in _CHANGING:
+        if isinstance(node, ast.Attribute) and node.attr not in _HARMLESS:
             return None
-        if isinstance(node, (ast.NamedExpr, ast.Lambda)) or (isinstance(node, ast.arg) and node.arg == "item"):
+        if isinstance(node, ast.Compare) and not all(map(_compares_values, node.ops, node.comparators)):
+            return None
+        if isinstance(node, _OWN_NAMES) or (isinstance(node, ast.arg) and node.arg == "item"):
             return None
         if isinstance(node, ast.Name) and node.id == "item":
             name = _field(node, parents)
@@ -106,6 +105,15 @@ def _read(tree: ast.AST) -> set[str] | None:
                 return None
             found.add(name)
     return found
+
+
+_OWN_NAMES = (ast.NamedExpr, ast.Lambda, ast.Await, ast.Yield, ast.YieldFrom)
+
+
+def _compares_values(op: ast.cmpop, right: ast.expr) -> bool:
+    """Whether a comparison depends on values alone. Whether two are the same object depends on how they were made."""
+    alone = isinstance(right, ast.Constant) and (right.value is None or isinstance(right.value, bool))
+    return alone or not isinstance(op, (ast.Is, ast.IsNot))
 
 
 def is_steady(*sources: str) -> bool:
