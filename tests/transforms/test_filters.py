@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.options import build
+from exporters_beam.records import Known
 from exporters_beam.transforms.filters import (
     JsonSchemaFilter,
     KeyValueFilter,
@@ -375,3 +376,13 @@ def test_a_name_that_is_no_function_is_told(rules: str) -> None:
         PythonFilter(function=f"{rules}:wnted").keep({"n": 1})
     with pytest.raises(ConfigError, match="function: own_rules:number is no function but int"):
         PythonFilter(function=f"{rules}:number").setup()
+
+
+def test_statistics_that_count_nan_prove_nothing():
+    """Some writers put NaN where the smallest and largest value stand: no record may be passed over for that."""
+    nan = float("nan")
+    for value in (5, 2.5):
+        made = KeyValueFilter(keys=({"name": "a", "value": value},))
+        for least, most in ((nan, nan), (nan, 9.0), (0.0, nan)):
+            assert made.may_keep({"a": Known(least, most, False)})
+        assert not made.may_keep({"a": Known(6.0, 9.0, False)})
