@@ -155,8 +155,8 @@ class Wide(CsvFormat):
 class Typed(ParquetFormat):
     """Typed."""
 
-    def encode(self, records: Any) -> Any:
-        return super().encode([{**record, "f": 1} for record in records])
+    def encode(self, records: Any, *types: Any) -> Any:
+        return super().encode([{**record, "f": 1} for record in records], *types)
 
 
 def own(kind: type, **options: Any) -> dict[str, Any]:
