@@ -82,7 +82,12 @@ class StreamReader(Component, Protocol):
         """Every unit once, in the order in which records are delivered. Raises SourceError, ConfigError."""
 
     def open(self, unit: Unit) -> BinaryIO:
-        """The unit's bytes from its beginning; seekable where `seekable` is true. Raises SourceError."""
+        """The unit's bytes from its beginning; seekable where `seekable` is true. Raises SourceError.
+
+        A reader may have `unchanged(unit, raw)`, which raises SourceError or OSError where what was opened may no longer be
+        what was listed: it is asked before each range counts. `finds(name, writer, copied)` says whether it would read a
+        file that the export's own writer delivers under that name.
+        """
 
 
 class Decompressor(Component, Protocol):
@@ -94,7 +99,7 @@ class Decompressor(Component, Protocol):
 
         `read` gives exactly n bytes unless the end is reached. It raises SourceError (without the file's name, which
         the caller adds) for input that is truncated, has a wrong checksum, is followed by garbage or is not of this
-        compression. An empty input has no bytes and is no error.
+        compression. An empty input has no bytes and is no error. Archives have `each(raw)` besides, as `zip` does.
         """
 
 

@@ -17,11 +17,13 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.compressions import Codec
+from exporters_beam.compressions.archives import Archive, Member, opened
 from exporters_beam.delivery import TALLIES
 from exporters_beam.errors import DestinationError, SourceError
 from exporters_beam.naming import FileNames
+from exporters_beam.passed_over import shown
 from exporters_beam.reading import Source, naming
-from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Unit
+from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.runs import Progress, Run
 from exporters_beam.staging import Blocks, Segment, destination, read_segment
 from exporters_beam.storages import Stored, changed
@@ -57,10 +59,11 @@ class CopyObjects(beam.DoFn):
     def process(self, unit: Unit) -> Iterator[Any]:
         if unit.index in self._run.resumed.whole:
             return
+        self._warned: list[str] = []
         with naming(unit):
             file, counted = self._copy(unit)
         counts = (("read", file.records), ("kept", file.records), *(() if counted else (("not_counted", 1),)))
-        mark = Mark(unit, 0, counts, True)
+        mark = Mark(unit, 0, counts, True, warnings=tuple(f"{shown(unit.name)}: {text}" for text in self._warned))
         told = json.dumps([file.name, file.records, file.size, file.md5]).encode()
         ref = BlockRef("", 0, len(told), len(told), 1, 1, False, (unit, 0, 0), 0)
         self._segment.add(COPIED, told, [len(told)], ref)
@@ -112,6 +115,9 @@ class CopyObjects(beam.DoFn):
     def _is_wanted(self, found: Stored) -> bool:
         """Whether the object is compressed as the writer wants it. Its name is believed where it says so."""
         magic = MAGIC[self._codec.name]
+        if found.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+            raise SourceError("it is an archive, whose members are files of their own and cannot be copied as they are; give "
+                              "exporter_options.prevent_bypass: true")  # fmt: skip
         if not magic or found.name.endswith(self._codec.suffix) or not found.size:
             return True
         with self._source.reader.storage.open(found) as stream:
@@ -129,11 +135,24 @@ class CopyObjects(beam.DoFn):
                 self._source.reader.storage.unchanged(found)
                 return
             packer = self._codec.compressor()
-            with self._source.decompressor.open(raw) as stream:
-                while data := stream.read(1 << 20):
-                    out.write(packer.compress(data))
+            for data in self._lines(raw):
+                out.write(packer.compress(data))
             out.write(packer.flush())
             self._source.reader.storage.unchanged(found)
+
+    def _lines(self, raw: BinaryIO) -> Iterator[bytes]:
+        """The decompressed bytes; of the members of an archive one behind the other, each with its last line whole."""
+        found = opened(self._source.decompressor, raw)
+        for part in found.members() if isinstance(found, Archive) else (Member("", found),):
+            if isinstance(part, Warned):
+                self._warned.append(part.text)
+                continue
+            last = b"\n"
+            while data := part.stream.read(1 << 20):
+                yield data
+                last = data
+            if part.name and not last.endswith(b"\n"):
+                yield b"\n"
 
 
 class ReadCopied(beam.DoFn):

@@ -35,6 +35,12 @@ def _is_hidden(part: str) -> bool:
     return (part[:1] == "_" and "=" not in part) or part.lower() in _DESKTOP
 
 
+def is_junk(path: str) -> bool:
+    """Whether a path is one of those that archivers and desktops add: never data."""
+    parts = path.lower().split("/")
+    return any(part in _DESKTOP or part == ".ds_store" or part.startswith("._") for part in parts)
+
+
 class Hidden:
     """Counts hidden files that are passed over, and says so where one of them may be data."""
 

@@ -7,9 +7,10 @@ after the last chunk of a range, the mark that ends it. `Source` holds the rules
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.components import declared
+from exporters_beam.compressions.archives import Archive, Member, opened, splits, spooled
 from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError
 from exporters_beam.listing import Listing, differences, listed_before
 from exporters_beam.passed_over import shown
@@ -99,8 +101,9 @@ class Source:
             if not self.streams:
                 return (0, getattr(self.reader, "ranges", lambda unit: -1)(self.names.real(unit)))
             if declared(self.deserializer, "row_groups") is not None:
-                with self._open(unit) as (stream, _):
-                    return (0, max(1, self.deserializer.row_groups(stream)))
+                with self._open(unit) as (found, _):
+                    groups = -1 if isinstance(found, Archive) else max(1, self.deserializer.row_groups(found))
+                    return (0, groups)
             if self.in_lines(unit):
                 return (0, max(1, -(-unit.size // self.range_bytes)))
             return (0, -1)
@@ -109,12 +112,10 @@ class Source:
         """Whether the unit is plain lines, which can be entered at any byte."""
         if not declared(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
             return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
-        if self.decompressor.splittable:
-            return True
-        if not hasattr(self.decompressor, "detect"):
+        if not (self.decompressor.splittable or hasattr(self.decompressor, "detect")):
             return False
         with self.opened(unit) as raw:
-            return bool(self.decompressor.detect(raw).splittable)
+            return splits(self.decompressor, raw)
 
     def events(self, unit: Unit, span: Span, covered: Covered = frozenset()) -> Iterator[Event]:
         """(range, chunk, records or lines in it) in order, and after the last chunk of a range (range, mark, all of it).
@@ -126,19 +127,23 @@ class Source:
         with naming(unit):
             if not self.streams:
                 yield from self._records(unit, start, stop, covered)
-            elif declared(self.deserializer, "row_groups") is not None:
-                yield from self._row_groups(unit, start, stop, covered)
             elif self.in_lines(unit):
                 yield from self._lines(unit, start, stop, covered)
             else:
-                yield from self._stream(unit, start, covered)
+                with self._open(unit) as (found, unchanged):
+                    if declared(self.deserializer, "row_groups") is not None and not isinstance(found, Archive):
+                        yield from self._row_groups(unit, start, stop, covered, found, unchanged)
+                    else:
+                        yield from self._stream(unit, start, covered, found, unchanged)
 
     @contextmanager
-    def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
-        """The unit's decompressed bytes, and what looks whether it is still the one that was listed, before a mark."""
-        raw = self.opened(unit)
-        with self.decompressor.open(raw) as stream, self._as_listed(unit, raw) as unchanged:
-            yield stream, unchanged
+    def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO | Archive, Callable[[], None]]]:
+        """The unit's decompressed bytes, or the archive that it is, and what looks whether it is still the one that was
+        listed, before a mark."""
+        with self.opened(unit) as raw:
+            found = opened(self.decompressor, raw)
+            with nullcontext(found) if isinstance(found, Archive) else found, self._as_listed(unit, raw) as unchanged:
+                yield found, unchanged
 
     @contextmanager
     def _as_listed(self, unit: Unit, raw: BinaryIO) -> Iterator[Callable[[], None]]:
@@ -155,28 +160,75 @@ class Source:
             unchanged()
             raise
 
-    def _stream(self, unit: Unit, start: int, covered: Covered) -> Iterator[Event]:
+    def _stream(
+        self, unit: Unit, start: int, covered: Covered, found: BinaryIO | Archive, unchanged: Callable[[], None]
+    ) -> Iterator[Event]:
+        """A stream in order, or the members of an archive one behind the other: ranges are of the bytes of all."""
         number, size, records, first = 0, 0, 0, 0
-        with self._open(unit) as (stream, unchanged):
-            for data, count, length in self._chunks(stream, lambda: first + 1):  # noqa: B023
+        warnings: list[str] = []
+
+        def mark(last: bool) -> Mark | None:
+            told = Mark(unit, number, last=last, warnings=tuple(warnings))
+            warnings.clear()
+            return None if (unit.index, number) in covered else told
+
+        for part in _parts(found):
+            if isinstance(part, Warned):
+                warnings.append(f"{shown(unit.name)}: {part.text}")
+                continue
+            before = first
+            place = f"{shown(unit.name)}: {shown(part.name)}: "
+            for data, count, length in self._chunks(
+                part.stream,
+                lambda: first - before + 1,  # noqa: B023
+                part.name,
+                lambda text: warnings.append(place + text),  # noqa: B023
+            ):
                 if size >= self.range_bytes:
                     unchanged()
+                    ended = mark(False)
                     if number >= start:
-                        yield number, None if (unit.index, number) in covered else Mark(unit, number), records
+                        yield number, ended, records
                     number, size, records = number + 1, 0, 0
                 if number >= start and (unit.index, number) not in covered:
                     yield number, Chunk(unit, number, first, data), count
                 first, size, records = first + count, size + length, records + count
-            unchanged()
-            if number >= start:
-                yield number, None if (unit.index, number) in covered else Mark(unit, number, last=True), records
+        unchanged()
+        if number >= start:
+            yield number, mark(True), records
 
-    def _chunks(self, stream: Any, number: Callable[[], int]) -> Iterator[tuple[Any, int, int]]:
-        """The deserializer's chunks. What it says of the record that follows them gets that record's number."""
+    def _chunks(
+        self, stream: Any, number: Callable[[], int], member: str = "", warn: Callable[[str], Any] = str
+    ) -> Iterator[tuple[Any, int, int]]:
+        """The deserializer's chunks. What it says of the record that follows them gets that record's number, and the name of
+        the member of the archive."""
         try:
-            yield from self.deserializer.chunks(stream)
-        except RecordError as error:
-            raise SourceError(f"record {number()}: {error}") from error
+            if member and declared(self.deserializer, "row_groups") is not None:
+                with spooled(stream) as file:
+                    for text in getattr(self.deserializer, "warnings", lambda stream: ())(file):
+                        warn(text)
+                    yield from self.deserializer.chunks(file)
+            else:
+                yield from self.deserializer.chunks(stream)
+        except (RecordError, SourceError) as error:
+            record = f"record {number()}: " if isinstance(error, RecordError) else ""
+            raise SourceError(f"{shown(member)}: {record}{error}" if member else f"{record}{error}") from error
+
+    def members(self, unit: Unit, upto: int) -> list[tuple[int, str]]:
+        """(number of its first record in the unit, name) of the members of an archive, up to that with a record's number."""
+        found: list[tuple[int, str]] = []
+        if not self.streams or self.in_lines(unit):
+            return found
+        with self._open(unit) as (archive, _):
+            first = 0
+            with suppress(SourceError, OSError):  # What is wrong with it is told where it is read.
+                for part in archive.members() if isinstance(archive, Archive) else ():
+                    if first > upto:
+                        break
+                    if isinstance(part, Member):
+                        found.append((first, part.name))
+                        first += sum(count for _, count, _ in self._chunks(part.stream, lambda: 0, part.name))
+        return found
 
     def _lines(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         for number in range(start, stop):
@@ -192,22 +244,23 @@ class Source:
                 unchanged()
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
 
-    def _row_groups(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
-        with self._open(unit) as (stream, unchanged):
-            groups = self.deserializer.row_groups(stream)
-            told = getattr(self.deserializer, "warnings", lambda stream: ())(stream)
-            for number in range(start, stop):
-                if (unit.index, number) in covered:
-                    yield number, None, 0
-                    continue
-                records = 0
-                if number < groups:
-                    for data, count, _ in self.deserializer.chunks_of(stream, number):
-                        yield number, Chunk(unit, number, records, data), count
-                        records += count
-                unchanged()
-                warnings = tuple(f"{shown(unit.name)}: {text}" for text in told) if number == 0 else ()
-                yield number, Mark(unit, number, last=number + 1 >= groups, warnings=warnings), records
+    def _row_groups(
+        self, unit: Unit, start: int, stop: int, covered: Covered, stream: BinaryIO, unchanged: Callable[[], None]
+    ) -> Iterator[Event]:
+        groups = self.deserializer.row_groups(stream)
+        told = getattr(self.deserializer, "warnings", lambda stream: ())(stream)
+        for number in range(start, stop):
+            if (unit.index, number) in covered:
+                yield number, None, 0
+                continue
+            records = 0
+            if number < groups:
+                for data, count, _ in self.deserializer.chunks_of(stream, number):
+                    yield number, Chunk(unit, number, records, data), count
+                    records += count
+            unchanged()
+            warnings = tuple(f"{shown(unit.name)}: {text}" for text in told) if number == 0 else ()
+            yield number, Mark(unit, number, last=number + 1 >= groups, warnings=warnings), records
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
@@ -247,6 +300,7 @@ class Places:
         self._source = source
         self._ready = False
         self._before: dict[tuple[int, int], int] = {}
+        self._members: dict[int, tuple[int, list[tuple[int, str]]]] = {}
 
     def __call__(self, position: Position) -> tuple[str, int]:
         if not self._ready:
@@ -256,7 +310,22 @@ class Places:
         if place is not None:
             found: tuple[str, int] = place(self._source.names.real(unit), n)
             return found
+        first, member = self._member(unit, n)
+        if member:
+            return f"{unit.name}: {member}", n + 1 - first
         return unit.name, n + 1 + self._records_before(unit, number)
+
+    def _member(self, unit: Unit, n: int) -> tuple[int, str]:
+        """The member of an archive in which a record is, and its first record; ("", 0) for a file that is no archive."""
+        upto, found = self._members.get(unit.index, (-1, []))
+        if n > upto:
+            upto = n if upto < 0 else sys.maxsize  # One record is asked for, and then often many.
+            try:
+                found = self._source.members(unit, upto)
+            except (OSError, SourceError):
+                found = []
+            self._members[unit.index] = (upto if found else sys.maxsize, found)
+        return max(((first, name) for first, name in found if first <= n), default=(0, ""))
 
     def _records_before(self, unit: Unit, number: int) -> int:
         if number == 0:
@@ -282,7 +351,12 @@ class Places:
         return before
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_source": self._source, "_ready": False, "_before": {}}
+        return {"_source": self._source, "_ready": False, "_before": {}, "_members": {}}
+
+
+def _parts(found: BinaryIO | Archive) -> Iterator[Member | Warned]:
+    """The members of an archive; a file that is none is its only member, without a name."""
+    return found.members() if isinstance(found, Archive) else iter((Member("", found),))
 
 
 class naming:

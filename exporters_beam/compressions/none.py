@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
+from exporters_beam.compressions.archives import check_members, member_option
 from exporters_beam.compressions.streams import buffered
 
 
@@ -21,6 +22,11 @@ class Plain:
     kind: ClassVar[str] = "decompressor"
     suffixes: ClassVar[tuple[str, ...]] = ()
     splittable: ClassVar[bool] = True
+
+    members: str | None = member_option()
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
 
     def open(self, raw: BinaryIO) -> BinaryIO:
         return buffered(raw)

@@ -50,8 +50,7 @@ class _Pieces(io.RawIOBase):
             while not self._left:
                 self._left = memoryview(next(self._pieces))
                 self._made += len(self._left)
-                if self._made > FREE and self._max_ratio:
-                    self._check_ratio()
+                check_ratio(self._made, self._taken(), self._max_ratio)
         except StopIteration:
             return 0
         except Exception as error:
@@ -62,20 +61,21 @@ class _Pieces(io.RawIOBase):
         self._left = self._left[size:]
         return size
 
-    def _check_ratio(self) -> None:
-        taken = max(1, self._taken())
-        if self._made > self._max_ratio * taken:
-            raise SourceError(
-                f"{taken:,} bytes decompress to {self._made:,} and more, over {self._max_ratio:,} times as much, "
-                "as decompression bombs do; where that is right, raise max_ratio or set it to 0"
-            )
-
     def close(self) -> None:
         if not self.closed:
             if hasattr(self._pieces, "close"):
                 self._pieces.close()
             self._raw.close()
         super().close()
+
+
+def check_ratio(made: int, taken: int, max_ratio: int) -> None:
+    """Raises SourceError where `made` bytes are more than so many times those that were `taken` of the file."""
+    if made > FREE and max_ratio and made > max_ratio * max(1, taken):
+        raise SourceError(
+            f"{max(1, taken):,} bytes decompress to {made:,} and more, over {max_ratio:,} times as much, "
+            "as decompression bombs do; where that is right, raise max_ratio or set it to 0"
+        )
 
 
 def stream(pieces: Iterator[bytes], raw: BinaryIO, taken: Callable[[], int] = int, max_ratio: int = 0) -> BinaryIO:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
+from exporters_beam.compressions.archives import check_members, member_option
 from exporters_beam.compressions.streams import decompressed, joined, ratio_option
 
 
@@ -24,6 +25,10 @@ class Xz:
     splittable: ClassVar[bool] = False
 
     max_ratio: int = ratio_option()
+    members: str | None = member_option()
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
 
     def open(self, raw: BinaryIO) -> BinaryIO:
         import lzma

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
+from exporters_beam.compressions.archives import check_members, member_option
 from exporters_beam.compressions.streams import (
     OUTPUT,
     buffered,
@@ -37,6 +38,10 @@ class Zlib:
     splittable: ClassVar[bool] = False
 
     max_ratio: int = ratio_option()
+    members: str | None = member_option()
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
 
     def open(self, raw: BinaryIO) -> BinaryIO:
         return decompressed(_pieces, raw, self.max_ratio)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
+from exporters_beam.compressions.archives import check_members, member_option
 from exporters_beam.compressions.streams import decompressed, joined, ratio_option
 
 INPUT = 4096
@@ -30,6 +31,10 @@ class Zstd:
     splittable: ClassVar[bool] = False
 
     max_ratio: int = ratio_option()
+    members: str | None = member_option()
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
 
     def open(self, raw: BinaryIO) -> BinaryIO:
         import zstandard

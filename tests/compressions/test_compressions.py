@@ -224,7 +224,7 @@ def test_zip_faults_are_errors() -> None:
         opened(Zip(), bytes(damaged))
     encrypted = bytearray(data)
     encrypted[data.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(SourceError, match=r"'a\.jl' is encrypted"):
+    with pytest.raises(SourceError, match=r"a\.jl: it is encrypted"):
         opened(Zip(), bytes(encrypted))
 
 

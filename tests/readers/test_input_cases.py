@@ -43,6 +43,16 @@ def test_a_pipe_in_a_folder(case):
         case("10-fifo-in-folder", "listed.yaml")
 
 
+@pytest.mark.parametrize(("config", "ids"), [("csv.yaml", [1, 2, 3]), ("jl.yaml", [1, 2])])
+def test_members_of_an_archive(case, config, ids):
+    assert [int(record["id"]) for record in case("02-zip-several-csv", config)] == ids
+
+
+@pytest.mark.parametrize("config", ["csv.yaml", "jl.yaml"])
+def test_an_archive_from_a_mac(case, config):
+    assert len(case("03-zip-from-a-mac", config)) == 1
+
+
 def test_marks_of_jobs(case):
     found = case("11-success-file", "jl.yaml")
     assert found == [json.loads(line) for line in Path("e/part-0.jl").read_text().splitlines()]
