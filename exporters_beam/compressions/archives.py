@@ -6,6 +6,7 @@ A tar archive is found by its content behind any compression, so that none is ev
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 import tarfile
@@ -14,7 +15,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from exporters_beam.compressions.streams import HEAD, INPUT, OUTPUT, check_ratio, head, peeked, sniff, stream
+from exporters_beam.compressions.streams import (
+    HEAD,
+    INPUT,
+    OUTPUT,
+    SINGLE,
+    check_ratio,
+    head,
+    peeked,
+    refuse_contradiction,
+    sniff,
+    stream,
+)
 from exporters_beam.errors import SourceError
 from exporters_beam.passed_over import Hidden, is_hidden, is_junk, shown
 from exporters_beam.records import Warned
@@ -109,28 +121,6 @@ def spooled(source: BinaryIO) -> BinaryIO:
     return file
 
 
-def member_option() -> Any:
-    """The option `members`, which all decompressors have, since a tar archive may be behind any of them."""
-    from exporters_beam.options import option
-
-    return option(
-        "regular expression, searched in the names of an archive's members: those that have it are read; without it all "
-        "but hidden ones are",
-        type="str",
-        default=None,
-    )
-
-
-def check_members(pattern: Any) -> None:
-    """Raises ConfigError where the option is no regular expression."""
-    from exporters_beam.errors import ConfigError
-
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise ConfigError(f"members: {pattern!r} is not a valid regular expression: {error}") from None
-
-
 def _begin(source: BinaryIO) -> tuple[bytes, BinaryIO]:
     """The first bytes of a stream, enough to tell a tar archive, and the stream, which still begins with them."""
     first = bytes(source.peek(HEAD)[:HEAD]) if hasattr(source, "peek") else b""
@@ -173,14 +163,12 @@ def _chosen(
 
 def _unpacked(name: str, member: BinaryIO, budget: Budget) -> BinaryIO:
     """A member as it is; decompressed where it was compressed before it was packed. Raises SourceError for archives."""
-    from exporters_beam.compressions.auto import Auto
-
     first, member = _begin(member)
     found = sniff(first)
+    refuse_contradiction(found, first, name)
     if found not in ("", "zip"):
-        auto = Auto(max_ratio=0)
-        auto.agree(first, name)
-        inner, member = auto.choose(member)
+        module, _, kind = SINGLE[found].partition(":")
+        inner = getattr(importlib.import_module(module), kind)(max_ratio=0)
         member = budget.counted(_reads(inner.open(member)))
         first, member = _begin(member)
     if found == "zip" or is_tar(first):

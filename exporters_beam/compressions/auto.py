@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar
 
 from exporters_beam.components import Decompressor
-from exporters_beam.compressions.archives import check_members, member_option
-from exporters_beam.compressions.streams import head, peeked, ratio_option, sniff
-from exporters_beam.errors import SourceError
+from exporters_beam.compressions.streams import (
+    SINGLE,
+    SUFFIXES,
+    check_members,
+    head,
+    member_option,
+    peeked,
+    ratio_option,
+    refuse_contradiction,
+    sniff,
+)
 
-_SUFFIXES = {
-    ".gz": ("gzip", "zlib"),
-    ".bz2": ("bz2",),
-    ".xz": ("xz",),
-    ".zst": ("zstd",),
-    ".zip": ("zip",),
-    ".tgz": ("gzip",),
-    ".tbz2": ("bz2",),
-    ".txz": ("xz",),
-    ".tzst": ("zstd",),
-}
+PLAIN, ZIP = "exporters_beam.compressions.none:Plain", "exporters_beam.compressions.zip:Zip"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class Auto:
     """
 
     kind: ClassVar[str] = "decompressor"
-    suffixes: ClassVar[tuple[str, ...]] = tuple(_SUFFIXES)
+    suffixes: ClassVar[tuple[str, ...]] = tuple(SUFFIXES)
     splittable: ClassVar[bool] = False
 
     max_ratio: int = ratio_option()
@@ -57,10 +56,6 @@ class Auto:
         first, raw = head(raw)
         return self._chosen(first, name), raw
 
-    def agree(self, first: bytes, name: str) -> None:
-        """Raises SourceError where a name and content that begins with these bytes contradict each other."""
-        self._chosen(first, name)
-
     def detect(self, raw: BinaryIO) -> Decompressor:
         """The decompressor that `open` uses for `raw`, which must be able to seek or to peek and stays where it is.
 
@@ -69,29 +64,9 @@ class Auto:
         return self._chosen(peeked(raw), getattr(raw, "name", ""))
 
     def _chosen(self, first: bytes, name: object) -> Decompressor:
-        from exporters_beam.compressions.bz2 import Bz2
-        from exporters_beam.compressions.none import Plain
-        from exporters_beam.compressions.xz import Xz
-        from exporters_beam.compressions.zip import Zip
-        from exporters_beam.compressions.zlib import Zlib
-        from exporters_beam.compressions.zstd import Zstd
-
         found = sniff(first)
-        suffix = next((s for s in _SUFFIXES if isinstance(name, str) and name.lower().endswith(s)), "")
-        if first and suffix and found not in _SUFFIXES[suffix]:
-            content = found or "not compressed"
-            remedy = "rename it" if found else 'rename it or use the decompressor "none"'
-            raise SourceError(f"the name ends in {suffix} but the content is {content}; {remedy}")
-        decompressors: dict[str, Any] = {
-            "": Plain,
-            "gzip": Zlib,
-            "zlib": Zlib,
-            "bz2": Bz2,
-            "xz": Xz,
-            "zstd": Zstd,
-            "zip": Zip,
-        }
-        chosen: Decompressor = decompressors[found](
-            **({"max_ratio": self.max_ratio, "members": self.members} if found else {})
-        )
+        refuse_contradiction(found, first, name)
+        module, _, kind = {**SINGLE, "": PLAIN, "zip": ZIP}[found].partition(":")
+        made = getattr(importlib.import_module(module), kind)
+        chosen: Decompressor = made(**({"max_ratio": self.max_ratio, "members": self.members} if found else {}))
         return chosen

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.archives import check_members, member_option
-from exporters_beam.compressions.streams import buffered
+from exporters_beam.compressions.streams import buffered, check_members, member_option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, BinaryIO, Protocol, cast
 
-from exporters_beam.errors import SourceError
+from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.options import option
 
 INPUT = 64 * 1024
@@ -25,6 +26,28 @@ FREE = 64 << 20
 
 MAX_RATIO = 1000
 """The usual `max_ratio`. gzip cannot do more than 1032, and files of records stay far below."""
+
+SUFFIXES = {
+    ".gz": ("gzip", "zlib"),
+    ".bz2": ("bz2",),
+    ".xz": ("xz",),
+    ".zst": ("zstd",),
+    ".zip": ("zip",),
+    ".tgz": ("gzip",),
+    ".tbz2": ("bz2",),
+    ".txz": ("xz",),
+    ".tzst": ("zstd",),
+}
+"""Ends of names, and what is in files that are called so."""
+
+SINGLE = {
+    "gzip": "exporters_beam.compressions.zlib:Zlib",
+    "zlib": "exporters_beam.compressions.zlib:Zlib",
+    "bz2": "exporters_beam.compressions.bz2:Bz2",
+    "xz": "exporters_beam.compressions.xz:Xz",
+    "zstd": "exporters_beam.compressions.zstd:Zstd",
+}
+"""What `sniff` finds of files that hold one compressed file, and what decompresses it."""
 
 _DECOMPRESSORS = {"gzip": "zlib", "zlib": "zlib", "bz2": "bz2", "xz": "xz", "zstd": "zstd", "zip": "zip"}
 
@@ -139,6 +162,24 @@ def ratio_option() -> Any:
         default=MAX_RATIO,
         minimum=0,
     )
+
+
+def member_option() -> Any:
+    """The option `members`, which all decompressors have, since a tar archive may be behind any of them."""
+    return option(
+        "regular expression, searched in the names of an archive's members: those that have it are read; without it all "
+        "but hidden ones are",
+        type="str",
+        default=None,
+    )
+
+
+def check_members(pattern: str | None) -> None:
+    """Raises ConfigError where the option is no regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ConfigError(f"members: {pattern!r} is not a valid regular expression: {error}") from None
 
 
 def buffered(raw: BinaryIO) -> BinaryIO:
@@ -262,6 +303,15 @@ def sniff(first: bytes) -> str:
     if first[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
         return "zip"
     return "zlib" if _decompresses(first) else ""
+
+
+def refuse_contradiction(found: str, first: bytes, name: object) -> None:
+    """Raises SourceError where a name and what was found in the first bytes contradict each other."""
+    suffix = next((s for s in SUFFIXES if isinstance(name, str) and name.lower().endswith(s)), "")
+    if first and suffix and found not in SUFFIXES[suffix]:
+        content = found or "not compressed"
+        remedy = "rename it" if found else 'rename it or use the decompressor "none"'
+        raise SourceError(f"the name ends in {suffix} but the content is {content}; {remedy}")
 
 
 def is_zlib_header(first: bytes) -> bool:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.archives import check_members, member_option
-from exporters_beam.compressions.streams import decompressed, joined, ratio_option
+from exporters_beam.compressions.streams import check_members, decompressed, joined, member_option, ratio_option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,17 @@ from functools import partial
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Writable
-from exporters_beam.compressions.archives import Archive, Budget, Member, check_members, member_option, opened
-from exporters_beam.compressions.streams import OUTPUT, head, ratio_option, sniff, stream, wrong
+from exporters_beam.compressions.archives import Archive, Budget, Member, opened
+from exporters_beam.compressions.streams import (
+    OUTPUT,
+    check_members,
+    head,
+    member_option,
+    ratio_option,
+    sniff,
+    stream,
+    wrong,
+)
 from exporters_beam.errors import SourceError
 
 

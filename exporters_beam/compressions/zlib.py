@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.archives import check_members, member_option
 from exporters_beam.compressions.streams import (
     OUTPUT,
     buffered,
+    check_members,
     decompressed,
     head,
     is_zlib_header,
     joined,
+    member_option,
     ratio_option,
     wrong,
 )

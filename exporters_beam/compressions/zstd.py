@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
-from exporters_beam.compressions.archives import check_members, member_option
-from exporters_beam.compressions.streams import decompressed, joined, ratio_option
+from exporters_beam.compressions.streams import check_members, decompressed, joined, member_option, ratio_option
 
 INPUT = 4096
 """Compressed bytes given to the library at a time. It returns all they expand to at once, so this bounds memory."""
