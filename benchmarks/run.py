@@ -103,16 +103,16 @@ class Bench:
     work: Path
 
     def input(self, kind: str, records: int, times: int = 1) -> Path:
-        """A folder with that input, made at first use; its name changes when make_input.py does. With `times` it holds links
-        to each file of a smaller one, so often."""
+        """A folder with that input, made at first use; its name changes when make_input.py does. With `times` it holds copies
+        of each file of a smaller one, so often."""
         if times > 1:
             once = self.input(kind, records // times)
-            folder = once.with_name(f"{once.name}-{times}-times")
+            folder = once.with_name(f"{once.name}-{times}-copies")
             if not folder.exists():
                 folder.mkdir()
                 for path in once.iterdir():
                     for n in range(times):
-                        (folder / f"{n}-{path.name}").hardlink_to(path)
+                        shutil.copy(path, folder / f"{n}-{path.name}")  # A link would be the same file: read once.
             return folder
         maker = BENCHMARKS / "make_input.py"
         folder = self.work / f"{kind}-{records}-{zlib.crc32(maker.read_bytes()):08x}"
