@@ -140,7 +140,7 @@ def test_duplicates_are_dropped_but_for_the_first_in_input_order(folder, export,
                     filter_before={"name": "dupe", "options": {"key_field": "key"}})  # fmt: skip
     first: dict[int, dict] = {}
     for record in records(4000):
-        first.setdefault(record["key"], record)
+        first.setdefault(record["key"] or -record["id"] - 1, record)  # 0 is no key
     assert delivered(tmp_path / "out") == {"part-0000.jl.gz": list(first.values())}
     assert report.counts["filter_before.duplicates"] == 4000 - len(first)
 

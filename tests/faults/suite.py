@@ -151,7 +151,7 @@ class Suite:
         self._undisturbed: dict[tuple[str, bool], dict[str, bytes]] = {}
         keys = random.Random(3)
         self.records = [
-            {"id": i, "g": keys.choice("abc"), "key": keys.randrange(FILES * RECORDS // 2), "t": "x" * 150}
+            {"id": i, "g": keys.choice("abc"), "key": keys.randrange(FILES * RECORDS // 2) + 1, "t": "x" * 150}
             for i in range(FILES * RECORDS)
         ]
         for n in range(FILES):
