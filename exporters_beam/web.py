@@ -52,6 +52,26 @@ def wrong_address(address: str) -> str:
     return ""
 
 
+def encoded(address: str) -> str:
+    """The address as servers are asked for it: in ASCII, its host by IDNA, spaces and other characters escaped.
+
+    Raises Refused for one with line ends or other control characters, or with a host that IDNA does not know.
+
+    >>> encoded("https://b\u00fccher.example:8443/f\u00fcr alle.jl?a=%20&b=\u00e9")
+    'https://xn--bcher-kva.example:8443/f%C3%BCr%20alle.jl?a=%20&b=%C3%A9'
+    """
+    if re.search(r"[\x00-\x1f\x7f]", address):
+        raise Refused("there is a control character in its address")
+    try:
+        parts = urlsplit(address.strip())
+        host = (parts.hostname or "").encode("idna").decode() if not address.isascii() else parts.hostname or ""
+    except ValueError as error:
+        raise Refused(f"its address is not one: {error}") from None
+    user, at, place = parts.netloc.rpartition("@")
+    place = place if place.isascii() else f"{host}{place[len(parts.hostname or '') :]}"
+    return quote(parts._replace(netloc=f"{user}{at}{place}").geturl(), safe=KEPT)
+
+
 def ask(
     address: str,
     method: str,
@@ -66,12 +86,13 @@ def ask(
     A body is sent again with the same method where a redirect leads. Raises Refused, OSError (HTTPError for a status that
     is no success), HTTPException, ValueError.
     """
+    address = encoded(address)
     if wrong_address(address):
         raise Refused(f"it {wrong_address(address)}")
     parts = urlsplit(address)
     refuse_metadata(parts.hostname or "")
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-    request = _Request(quote(address, safe=KEPT), body, dict(headers), method=method)
+    request = _Request(address, body, dict(headers), method=method)
     request.secret = dict(secret or {})
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

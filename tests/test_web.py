@@ -77,7 +77,7 @@ def servers() -> Iterator[tuple[Server, Server]]:
     second.end()
 
 
-def reading(url: str, **options: Any) -> dict[str, Any]:
+def reading(url: str | list[str], **options: Any) -> dict[str, Any]:
     return {"name": "http", "options": {"input": url, **options}}
 
 
@@ -137,3 +137,38 @@ def test_a_name_that_leads_to_a_metadata_service_is_not_asked(
     with pytest.raises(exporters_beam.ExportError, match="the server is not asked: link-local addresses"):
         export(reading(f"{first.url.replace('127.0.0.1', 'localhost')}/a.jl"))
     assert first.heads == []
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("http://a.org/für.jl", "http://a.org/f%C3%BCr.jl"),
+        ("http://a.org/f%C3%BCr.jl", "http://a.org/f%C3%BCr.jl"),
+        ("http://a.org/two words.jl", "http://a.org/two%20words.jl"),
+        ("http://bücher.example/a", "http://xn--bcher-kva.example/a"),
+        ("http://me:p@bücher.example:81/a", "http://me:p@xn--bcher-kva.example:81/a"),
+        ("http://a.org/?q=é&r=%20#ü", "http://a.org/?q=%C3%A9&r=%20#%C3%BC"),
+        ("http://[::1]:80/é", "http://[::1]:80/%C3%A9"),
+        ("http://a.org/日本.jl", "http://a.org/%E6%97%A5%E6%9C%AC.jl"),
+    ],
+)
+def test_addresses_that_are_not_ascii(address: str, asked: str) -> None:
+    assert web.encoded(address) == asked
+    assert web.encoded(asked) == asked
+
+
+@pytest.mark.parametrize(
+    "address", ["http://a.org/a\nb", "http://a.org/a\x00", "http://" + "ü" * 80 + ".org/", "http://[::1/ü"]
+)
+def test_addresses_that_cannot_be_asked(address: str) -> None:
+    with pytest.raises(web.Refused, match="address"):
+        web.encoded(address)
+
+
+def test_files_of_urls_that_are_not_ascii_are_read(
+    servers: tuple[Server, Server], export: Callable[..., Report], tmp_path: Path
+) -> None:
+    first, _ = servers
+    report = export(reading([f"{first.url}/für zwei.jl", f"{first.url}/日本.jl"]))
+    assert report.read == 2
+    assert [unit["name"] for unit in report.units] == [f"{first.url}/für zwei.jl", f"{first.url}/日本.jl"]
