@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from exporters_beam.errors import ConfigError
+from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.plan import Plan
 from exporters_beam.runners import Options
 from exporters_beam.units import units_of
@@ -51,9 +51,12 @@ def _parts(plan: Plan) -> int:
     """Into how many parts the input can be divided, as far as the names and sizes of files tell; 1 where it is small."""
     size = parts = 0
     divisible = getattr(plan.deserializer, "splits_on_lines", False) or hasattr(plan.deserializer, "row_groups")
-    for unit in units_of(plan.reader):
-        size += max(0, unit.size)
-        parts += max(1, unit.size // PART) if divisible and not unit.name.lower().endswith(COMPRESSED) else 1
-        if size >= ENOUGH and parts >= cores():
-            return parts
+    try:
+        for unit in units_of(plan.reader):
+            size += max(0, unit.size)
+            parts += max(1, unit.size // PART) if divisible and not unit.name.lower().endswith(COMPRESSED) else 1
+            if size >= ENOUGH and parts >= cores():
+                return parts
+    except SourceError:
+        return 1  # The run itself says what cannot be read.
     return parts if size >= ENOUGH else 1

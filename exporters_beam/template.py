@@ -26,6 +26,7 @@ PINNED = {
     "pyyaml": "6.0.3",
     "pyarrow": "25.0.1",
     "fastavro": "1.13.1",
+    "regex": "2026.11.19",
     "zstandard": "0.25.0",
 }
 """What an image is built with: the same versions each time."""

@@ -11,7 +11,23 @@ import pytest
 import exporters_beam
 from exporters_beam.report import Report
 
+from everyday import EVERYDAY, left_for_ci
 from servers import flink, prism  # noqa: F401
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `everyday` leaves for CI."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        test = item.nodeid.partition("[")[0].rpartition("tests/")[2]
+        if test in EVERYDAY:
+            cases.setdefault(test, []).append(item)
+    for test, found in cases.items():
+        left = left_for_ci([item.nodeid for item in found], EVERYDAY[test])
+        for item in found:
+            if item.nodeid in left:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

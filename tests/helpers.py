@@ -8,22 +8,10 @@ import io
 import json
 import lzma
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import zstandard
-
-
-def sampled(cases: Iterable[Any], *everyday: Any) -> list[Any]:
-    """Cases for `parametrize`: those named are tried every day, the others are marked slow, for CI."""
-    return [
-        case
-        if case in everyday
-        else pytest.param(*(case if isinstance(case, tuple) else [case]), marks=pytest.mark.slow)
-        for case in cases
-    ]
 
 
 def jsonl(records: list[Any]) -> bytes:

@@ -17,7 +17,7 @@ from exporters_beam import reading, runner, spec
 from exporters_beam.plan import make
 from exporters_beam.writers.fs import FsWriter
 
-from helpers import delivered, hidden, jsonl, sampled, visible, write_gz
+from helpers import delivered, hidden, jsonl, visible, write_gz
 
 GROUPS = ["a", "b", "c", "dé", "x/y"]
 
@@ -78,7 +78,7 @@ def everything(root: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in visible(root).items()}
 
 
-@pytest.mark.parametrize("shape", sampled(SHAPES, "plain", "dupe"))
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_same_bytes_however_the_work_is_bundled(shape, folder, export, tmp_path, monkeypatch):
     sections = SHAPES[shape]
     report = export({"name": "fs", "options": {"input": {"dir": str(folder)}}}, **sections)

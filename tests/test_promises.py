@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from everyday import EVERYDAY
 from promises import PROMISES, promise_of
 
 TESTS = Path(__file__).parent
@@ -17,3 +18,9 @@ def test_a_file_belongs_where_it_is_named_and_else_where_its_folder_is() -> None
     assert promise_of("compressions/test_limits.py").startswith("3 ")
     assert promise_of("compressions/test_auto.py").startswith("1 ")
     assert promise_of("flink/test_flink_jobs.py") == ""
+
+
+def test_what_is_partly_left_for_ci_is_there() -> None:
+    for place in EVERYDAY:
+        path, _, test = place.partition("::")
+        assert f"def {test}(" in (TESTS / path).read_text(encoding="utf-8"), place

@@ -84,10 +84,12 @@ def reading(url: str | list[str], **options: Any) -> dict[str, Any]:
 def test_headers_go_to_the_first_origin_only(servers: tuple[Server, Server], export: Callable[..., Report]) -> None:
     first, second = servers
     first.to = second.url
-    headers = {"Authorization": "Bearer canary", "X-Api-Key": "canary"}
+    headers = {"Authorization": "Bearer hidden-2f90c1", "X-Api-Key": "hidden-2f90c1"}
     assert export(reading(f"{first.url}/a.jl", headers=headers)).read == 1
-    assert all(head["Authorization"] == "Bearer canary" and head["X-Api-Key"] == "canary" for head in first.heads)
-    assert second.heads and not any("canary" in str(head) for head in second.heads)
+    assert all(
+        head["Authorization"] == "Bearer hidden-2f90c1" and head["X-Api-Key"] == "hidden-2f90c1" for head in first.heads
+    )
+    assert second.heads and not any("hidden-2f90c1" in str(head) for head in second.heads)
     assert {head["User-Agent"] for head in second.heads} == {"exporters-beam"}
 
 
@@ -95,8 +97,8 @@ def test_headers_go_along_to_the_same_origin(servers: tuple[Server, Server]) -> 
     first, _ = servers
     first.to = "/moved"
     with pytest.raises(OSError, match="redirect"):
-        web.ask(f"{first.url}/a.jl", "GET", {}, secret={"X-Key": "canary"}, timeout=5)
-    assert len(first.heads) > 1 and all(head["X-Key"] == "canary" for head in first.heads)
+        web.ask(f"{first.url}/a.jl", "GET", {}, secret={"X-Key": "hidden-2f90c1"}, timeout=5)
+    assert len(first.heads) > 1 and all(head["X-Key"] == "hidden-2f90c1" for head in first.heads)
 
 
 def test_a_user_in_the_url_goes_to_the_first_origin_only(
@@ -104,8 +106,8 @@ def test_a_user_in_the_url_goes_to_the_first_origin_only(
 ) -> None:
     first, second = servers
     first.to = second.url
-    report = export(reading(f"{first.url.replace('//', '//me:c%40nary@')}/a.jl"))
-    assert {head["Authorization"] for head in first.heads} == {"Basic bWU6Y0BuYXJ5"}
+    report = export(reading(f"{first.url.replace('//', '//me:p%40ss@')}/a.jl"))
+    assert {head["Authorization"] for head in first.heads} == {"Basic bWU6cEBzcw=="}
     assert not any("Authorization" in head for head in second.heads)
     assert report.units[0]["name"] == f"{first.url.replace('//', '//me:***@')}/a.jl"
 
@@ -117,8 +119,8 @@ def test_redirects_to_elsewhere_are_refused(
     first, _ = servers
     first.to = target
     with pytest.raises(SourceError, match=r"the server is not asked: |Redirection to url .* is not allowed") as caught:
-        export(reading(f"{first.url}/a.jl?token=canary"))
-    assert "canary" not in str(caught.value) and "?token=***" in str(caught.value)
+        export(reading(f"{first.url}/a.jl?token=hidden-2f90c1"))
+    assert "hidden-2f90c1" not in str(caught.value) and "?token=***" in str(caught.value)
 
 
 def test_redirects_from_https_to_http_are_refused() -> None:

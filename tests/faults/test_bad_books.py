@@ -19,7 +19,7 @@ from exporters_beam.manifest import manifest_checksum
 from exporters_beam.records import BlockRef, Mark, Unit
 from exporters_beam.staging import Blocks, Staging
 
-from helpers import sampled, visible, write_gz
+from helpers import visible, write_gz
 
 CHILD = Path(__file__).with_name("child.py")
 UNKNOWN = "ab" * 16 + ".segment"
@@ -183,7 +183,7 @@ def test_what_no_run_wrote_is_left_alone_and_named(killed, told, command, caplog
         assert len(visible(path.parent / "out")) == 3
 
 
-@pytest.mark.parametrize("command", sampled(COMMANDS, COMMANDS[0]))
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     "edit", [lambda data: data[:-30], lambda data: data[:40], lambda data: data.replace(b"segment 1\n", b"segment 2\n")]
 )
@@ -204,7 +204,7 @@ def test_a_segment_that_is_cut_short_or_of_another_version_is_ours_and_counts_fo
         assert status == 0 and "100 records" in text
 
 
-@pytest.mark.parametrize("command", sampled(COMMANDS, COMMANDS[0]))
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("place", ["staged", "half-built", ".", ".."])
 def test_a_file_in_the_place_of_a_folder(killed, told, command, place):
     path, staged = killed

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from suite import TWO_WORKERS, Workers, bytes_of
 
-from helpers import hidden, sampled, write_gz
+from helpers import hidden, write_gz
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
@@ -103,7 +103,7 @@ def committed(out: Path) -> bool:
     return any(out.glob(".exporters/*/staged/*.segment"))
 
 
-@pytest.mark.parametrize("event", sampled([at_once, committed], at_once))
+@pytest.mark.parametrize("event", [at_once, committed])
 def test_a_killed_worker_fails_the_run_soon_and_it_is_finished_afterwards(event, folder, undisturbed, tmp_path, capsys):
     out = tmp_path / "out"
 
@@ -133,9 +133,7 @@ def test_a_killed_worker_fails_the_run_soon_and_it_is_finished_afterwards(event,
     assert [Path(name).name for name in hidden(out)] == ["manifest.json"]
 
 
-@pytest.mark.parametrize(
-    ("how", "code"), sampled([(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)], (signal.SIGKILL, -9))
-)
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_no_worker_outlives_its_launcher(how, code, folder, undisturbed, tmp_path):
     def strike(process: subprocess.Popen[str]) -> None:
         workers = Workers(process)

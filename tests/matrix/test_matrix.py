@@ -75,20 +75,11 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
 }  # fmt: skip
 """Name: what makes the input, sections, options of the writer."""
 
-EVERYDAY = ("plain", "dead letters")
-"""What is tried with two worker processes every day; the rest of it is marked slow."""
-
-RUNNERS = {
-    "two worker processes": pytest.mark.slow,
-    "flink, batch": pytest.mark.flink,
-    "flink, streaming": pytest.mark.flink,
-    "prism": pytest.mark.prism,
-}
-
-CASES = [
-    pytest.param(runner, name, marks=() if mark is pytest.mark.slow and name in EVERYDAY else mark)
-    for runner, mark in RUNNERS.items()
-    for name in CONFIGS
+RUNNERS = [
+    "two worker processes",
+    pytest.param("flink, batch", marks=pytest.mark.flink),
+    pytest.param("flink, streaming", marks=pytest.mark.flink),
+    pytest.param("prism", marks=pytest.mark.prism),
 ]
 
 
@@ -130,8 +121,9 @@ def contents(root: Path) -> dict[str, bytes]:
     return {**found, "letters.jl": json.dumps(told).encode()}
 
 
-@pytest.mark.parametrize(("runner", "name"), CASES)
-def test_same_files_on_every_runner(runner: str, name: str, expected: Any, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_same_files_on_every_runner(name: str, runner: str, expected: Any, request: pytest.FixtureRequest) -> None:
     folder, config, files = expected(name)
     out = folder / runner
     args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]

@@ -1,0 +1,64 @@
+"""How much of the larger tests `pytest` alone tries, so that it ends within five minutes on two cores. CI tries all of it.
+
+For each test of many or slow cases: how many of them, evenly spread, or which ones, by what their ids hold. The other cases
+are marked `slow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EVERYDAY: dict[str, int | tuple[str, ...]] = {
+    "faults/test_suite.py::test_nothing_is_lost_and_nothing_is_there_twice": ("disk-full", "read-only", "poisoned"),
+    "faults/test_resume.py::test_killed_at_a_commit_and_resumed": ("plain-rename-3", "grouped-replace-2"),
+    "faults/test_resume.py::test_killed_at_random_moments_and_resumed_until_it_is_done": 0,
+    "faults/test_resume_compares.py::test_changed_input_is_refused_and_named": 5,
+    "faults/test_bad_books.py::test_a_segment_that_is_cut_short_or_of_another_version_is_ours_and_counts_for_nothing": 3,
+    "faults/test_bad_books.py::test_a_file_in_the_place_of_a_folder": 4,
+    "faults/test_bad_books.py::test_a_folder_in_the_place_of_a_file": 2,
+    "faults/test_worker_killed.py::test_a_killed_worker_fails_the_run_soon_and_it_is_finished_afterwards": ("at_once",),
+    "faults/test_worker_killed.py::test_no_worker_outlives_its_launcher": 1,
+    "faults/test_worker_killed.py::test_a_program_goes_on_after_a_worker_was_killed": 0,
+    "faults/test_interrupted.py::test_while_records_are_processed": 2,
+    "faults/test_interrupted.py::test_at_random_moments": 0,
+    "faults/test_limits_of_the_system.py::test_a_limit_of_the_size_of_files_names_the_folder": 1,
+    "formats/test_typed_files.py::test_files_that_differ_have_what_holds_both": 7,
+    "formats/test_typed_files.py::test_a_changed_column_has_the_type_of_its_values": 4,
+    "formats/test_parquet_statistics.py::test_row_groups_are_skipped_where_nothing_would_be_kept": 1,
+    "readers/test_changing_inputs.py::test_no_range_ends_in_which_a_file_has_changed": 20,
+    "readers/test_own_output.py::test_where_the_reader_does_not_find_it_a_rerun_is_right": 3,
+    "storages/test_http_reader.py::test_a_file_that_changes_while_it_is_read_ends_the_export": 3,
+    "transforms/test_expression_budget.py::test_hostile_expressions_end_soon_within_the_memory": 1,
+    "transforms/test_expression_budget.py::test_composed_expressions_end_too": 0,
+    "transforms/test_expressions.py::test_greedy_expressions_end_soon_with_an_error_of_the_record": 40,
+    "transforms/test_sightings.py::test_what_no_record_has_is_told": 6,
+    "matrix/test_matrix.py::test_same_files_on_every_runner": (
+        "flink",
+        "prism",
+        "processes-plain",
+        "processes-dead letters",
+    ),
+    "test_columnar_exports.py::test_the_same_with_and_without": 9,
+    "test_columnar_exports.py::test_faults_are_the_same_with_and_without": 6,
+    "test_decimals.py::test_a_filter_on_parquet_keeps_what_it_names": 6,
+    "test_fused_lines.py::test_exports_with_and_without_pushdown": 5,
+    "test_graph.py::test_the_same_bytes_however_the_work_is_bundled": ("plain", "dupe"),
+    "test_oracle.py::test_case": 60,
+    "test_pushdown.py::test_exports_that_add_fields_are_the_same_with_and_without": 8,
+    "test_pushdown.py::test_hostile_lines_alone_and_among_good_ones": 8,
+    "test_pushdown.py::test_hostile_lines_that_fields_are_added_to": 8,
+    "test_pushdown.py::test_lines_of_a_chunk_together_make_the_blocks_that_records_make": 3,
+    "test_secrets.py::test_secrets_of_readers_stand_nowhere_and_the_records_arrive": 3,
+    "test_shared_config.py::test_what_writes_a_date_keeps_records_with_dates_and_with_texts": 4,
+}
+
+
+def left_for_ci(ids: Sequence[str], everyday: int | tuple[str, ...]) -> set[str]:
+    """Which cases of a test are slow.
+
+    >>> sorted(left_for_ci(["a", "b", "c", "d"], 2)), left_for_ci(["a", "b"], ("b",))
+    (['b', 'd'], {'a'})
+    """
+    if isinstance(everyday, tuple):
+        return {case for case in ids if not any(part in case for part in everyday)}
+    return {case for n, case in enumerate(ids) if n * everyday // len(ids) == (n - 1) * everyday // len(ids)}
