@@ -26,6 +26,7 @@ from exporters_beam.books import (
     locked,
     place_of,
     refuse_changed_input,
+    refuse_what_is_in_the_way,
     told_before,
     unfinished,
 )
@@ -45,8 +46,10 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, dict[str, Any] 
     """
     if not plan.spec.settings.resume:
         return plan, None
-    plan = _as_begun(plan)
     place = place_of(plan)
+    if place is not None:
+        refuse_what_is_in_the_way(books_at(place, plan))
+    plan = _as_begun(plan)
     if place is None:
         log.warning("--resume: there is nothing to resume: this export keeps nothing; it runs from the start")
         return _from_the_start(plan), None
