@@ -395,7 +395,10 @@ def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
     elif pa.types.is_temporal(type_):
         return _times_of(array, cut_nanoseconds)
     elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
-        found = (array.fill_null(0) if array.null_count else array).to_numpy().tolist()
+        plain = (
+            array.cast(pa.float32()) if pa.types.is_float16(type_) else array
+        )  # Arrow 20 fills no null of half floats.
+        found = (plain.fill_null(0) if plain.null_count else plain).to_numpy().tolist()
     elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_):
         return array.to_numpy(zero_copy_only=False).tolist()
     elif _is_text(type_):

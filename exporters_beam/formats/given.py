@@ -62,14 +62,14 @@ def record(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def flat(node: Any) -> Any:
     """An Avro schema without objects that have nothing to say but another type: not every library reads those."""
-    while isinstance(node, Mapping) and "name" not in node and not isinstance(node.get("type", ""), str):
+    while isinstance(node, Mapping) and not isinstance(node.get("type", ""), str):
         node = node["type"]
     if isinstance(node, (list, tuple)):
         return [flat(inner) for inner in node]
     if not isinstance(node, Mapping):
         return node
     found = dict(node)
-    for key in {"type", "items", "values"} & found.keys():
+    for key in {"items", "values"} & found.keys():
         found[key] = flat(found[key])
     if isinstance(found.get("fields"), (list, tuple)):
         found["fields"] = [{**inner, "type": flat(inner["type"])} for inner in found["fields"]]

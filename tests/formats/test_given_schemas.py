@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import exporters_beam
@@ -185,6 +185,8 @@ NODES = st.recursive(
 
 
 @settings(max_examples=400, deadline=None)
+@example(node={"type": [], "name": None}, form="avro")
+@example(node={"type": [], "fields": [0.0], "name": None}, form="avro")
 @given(node=NODES, form=st.sampled_from(["parquet", "avro"]))
 def test_no_schema_ends_in_anything_but_a_sentence(node: Any, form: str) -> None:
     for schema in (node, {"properties": node}, {"fields": node}, {"properties": {"a": node}},
