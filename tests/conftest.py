@@ -17,7 +17,10 @@ from servers import flink, prism  # noqa: F401
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `everyday` leaves for CI."""
+    """Mark what `everyday` leaves for CI, and what needs the shared test files, which a clone alone has not."""
+    for item in items:
+        if any("the shared test files" in str(mark.kwargs.get("reason")) for mark in item.iter_markers("skipif")):
+            item.add_marker(pytest.mark.shared)
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         test = item.nodeid.partition("[")[0].rpartition("tests/")[2]
