@@ -86,17 +86,18 @@ def _conform_present(values: Sequence[Any], type_: Type, path: str, drop: bool) 
     if isinstance(type_, ListOf):
         flat = list(chain.from_iterable(values))
         fitted = _conform(flat, type_.items, path + "[]", drop)
-        return values if fitted is flat else _cut(fitted, values)
+        return values if fitted is flat else cut(fitted, values)
     flat = list(chain.from_iterable(v.values() for v in values))
     for key in dict.fromkeys(chain.from_iterable(values)):
         check_key(key, path)
     return [
         list(zip(value, members, strict=True))
-        for value, members in zip(values, _cut(_conform(flat, type_.values, path + ".*", drop), values), strict=True)
+        for value, members in zip(values, cut(_conform(flat, type_.values, path + ".*", drop), values), strict=True)
     ]
 
 
-def _cut(flat: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+def cut(flat: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+    """One list cut into pieces as long as those of another."""
     pieces, start = [], 0
     for value in like:
         pieces.append(flat[start : start + len(value)])

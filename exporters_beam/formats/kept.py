@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.formats import schemas
+from exporters_beam.formats.conform import cut
 from exporters_beam.formats.schemas import (
     DIGITS,
     FLOAT,
@@ -507,21 +508,13 @@ def _present(values: Sequence[Any], type_: Type) -> Sequence[Any]:
     if isinstance(type_, ListOf):
         flat = list(chain.from_iterable(values))
         fitted = prepared(flat, type_.items)
-        return values if fitted is flat else _cut(fitted, values)
+        return values if fitted is flat else cut(fitted, values)
     flat = list(chain.from_iterable(v.values() for v in values))
     keys = list(chain.from_iterable(values))
     if keys:
         _present(keys, type_.keys)
     members = prepared(flat, type_.values)
-    return [list(zip(v, m, strict=True)) for v, m in zip(values, _cut(members, values), strict=True)]
-
-
-def _cut(flat: Sequence[Any], like: Sequence[Any]) -> list[Any]:
-    pieces, start = [], 0
-    for value in like:
-        pieces.append(flat[start : start + len(value)])
-        start += len(value)
-    return pieces
+    return [list(zip(v, m, strict=True)) for v, m in zip(values, cut(members, values), strict=True)]
 
 
 def _structs(values: Sequence[Any], type_: Struct) -> Sequence[Any]:
