@@ -1,16 +1,12 @@
 """Packaging. The folder `transforms/` stands beside `exporters_beam/` and is installed as `exporters_beam.transforms`."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     packages=[
-        "exporters_beam",
-        "exporters_beam.compressions",
-        "exporters_beam.formats",
-        "exporters_beam.readers",
-        "exporters_beam.storages",
+        *find_packages(include=["exporters_beam", "exporters_beam.*"], exclude=["exporters_beam.transforms*"]),
         "exporters_beam.transforms",
-        "exporters_beam.writers",
+        *(f"exporters_beam.transforms.{name}" for name in find_packages("transforms")),
     ],
     package_dir={"exporters_beam": "exporters_beam", "exporters_beam.transforms": "transforms"},
     package_data={"exporters_beam": ["py.typed", "schema.json"]},

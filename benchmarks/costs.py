@@ -20,12 +20,14 @@ import orjson
 
 from exporters_beam.compressions import codec
 from exporters_beam.compressions.auto import Auto
-from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer
+from exporters_beam.engine.decode import Answers
+from exporters_beam.formats.json_lines import JsonLinesDeserializer
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.parquet import ParquetFormat
 from exporters_beam.records import Batch, Unit
 from exporters_beam.transforms.filters import KeyValueRegexFilter
 from exporters_beam.transforms.mappers import PythonexpTransform
-from exporters_beam.transforms.steps import Answers, Map
+from exporters_beam.transforms.steps import Map
 
 ROUNDS, FILES = 5, 2
 

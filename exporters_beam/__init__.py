@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam import interruption  # noqa: F401  First of all: it listens from here on, where this is our process.
+from exporters_beam.components.options import option
 from exporters_beam.errors import (
     ConfigError,
     DestinationError,
@@ -29,11 +30,10 @@ from exporters_beam.errors import (
     RecordError,
     SourceError,
 )
-from exporters_beam.options import option
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 
 if TYPE_CHECKING:
-    from exporters_beam.graph import Outputs
+    from exporters_beam.engine.graph import Outputs
 
 __version__ = "0.1.0"
 
@@ -56,7 +56,8 @@ def run(
     stands in large files here, else in this one. Raises ConfigError when the config is wrong, and another ExportError when
     the export failed; nothing half-written has then a final name.
     """
-    from exporters_beam import runner, spec
+    from exporters_beam.config import spec
+    from exporters_beam.runners import launch as runner
 
     return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress, workers=workers)
 
@@ -74,7 +75,9 @@ def replay(
     names of its own; the same letters again deliver nothing. Raises ConfigError for files that hold no dead letters, or
     those of another export, and another ExportError when the replay failed.
     """
-    from exporters_beam import replaying, runner, spec
+    from exporters_beam.config import spec
+    from exporters_beam.planning import replay as replaying
+    from exporters_beam.runners import launch as runner
 
     loaded = spec.load(config, variables=variables or {})
     with replaying.replayed(loaded, [os.fspath(path) for path in letters]) as replayed:
@@ -88,7 +91,8 @@ def build(config: Config, pipeline: Any, *, variables: Mapping[str, Any] | None 
     all is delivered). Staging stands in the hidden folder `.exporters` at the destination, which every worker has to
     reach. Raises ConfigError.
     """
-    from exporters_beam import runner, spec
+    from exporters_beam.config import spec
+    from exporters_beam.runners import launch as runner
 
     return runner.put(spec.load(config, variables=variables or {}), pipeline)
 

@@ -109,3 +109,14 @@ def dotted(path: tuple[str | int, ...]) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
+
+
+def shown(path: str) -> str:
+    """A name as part of a message of one line: line ends, control characters and bytes that are no text are escaped.
+
+    >>> print(shown("a\\nb.jl"), shown("für.jl"))
+    a\\nb.jl für.jl
+    """
+    if path.isprintable():
+        return path
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)

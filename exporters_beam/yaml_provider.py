@@ -13,11 +13,12 @@ from typing import Any
 
 import apache_beam as beam
 
-from exporters_beam.books import books_of
+from exporters_beam.config.spec import load
 from exporters_beam.decimals import text_of
-from exporters_beam.delivery import TALLIES, TYPED, EncodeBlocks
-from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.graph import (
+from exporters_beam.engine.delivery import TALLIES, TYPED
+from exporters_beam.engine.encode import EncodeBlocks
+from exporters_beam.engine.failures import FailedRecord, FailTheExport
+from exporters_beam.engine.graph import (
     Flowing,
     KeyedBytes,
     build,
@@ -28,14 +29,15 @@ from exporters_beam.graph import (
     source_of,
     typed_ranges,
 )
-from exporters_beam.plan import Plan, make
-from exporters_beam.reading import Places
+from exporters_beam.engine.source import Places
+from exporters_beam.errors import ConfigError, RecordError
+from exporters_beam.planning.place import books_of
+from exporters_beam.planning.plan import Plan, make
 from exporters_beam.records import Batch, Failure, Mark, Unit
-from exporters_beam.runner import check
-from exporters_beam.runs import Run
-from exporters_beam.spec import load
-from exporters_beam.staging import Staging
-from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, FailedRecord, FailTheExport, explain, ready
+from exporters_beam.runners.launch import check
+from exporters_beam.staging.run import Run
+from exporters_beam.staging.segments import Staging
+from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, explain, ready
 
 TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
 

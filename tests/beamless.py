@@ -13,15 +13,18 @@ from unittest import mock
 
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam import graph, spec
-from exporters_beam.delivery import EncodeBlocks, staged_lines, total_of
+from exporters_beam.config import spec
+from exporters_beam.engine import graph
+from exporters_beam.engine.columns import EncodeColumns
+from exporters_beam.engine.delivery import staged_lines, total_of
+from exporters_beam.engine.encode import EncodeBlocks
+from exporters_beam.engine.failures import FailedRecord
+from exporters_beam.engine.source import Places
 from exporters_beam.errors import ExportError
-from exporters_beam.plan import make
-from exporters_beam.reading import Places
-from exporters_beam.runs import Run
-from exporters_beam.staging import Blocks, Staging, in_order, read_segment
-from exporters_beam.transforms.columnar import EncodeColumns
-from exporters_beam.transforms.steps import FAILED, FailedRecord, FlatMap, Keep, Map
+from exporters_beam.planning.plan import make
+from exporters_beam.staging.run import Run
+from exporters_beam.staging.segments import Blocks, Staging, in_order, read_segment
+from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 
 
 class Outcome(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 
 from everyday import EVERYDAY, left_for_ci
 from servers import flink, prism  # noqa: F401

@@ -12,13 +12,13 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import exporters_beam
-from exporters_beam import delivery
-from exporters_beam.books import books_of
-from exporters_beam.graph import build
-from exporters_beam.options import option
-from exporters_beam.plan import make
-from exporters_beam.runs import Run
-from exporters_beam.spec import load
+from exporters_beam.components.options import option
+from exporters_beam.config.spec import load
+from exporters_beam.engine import encode as delivery
+from exporters_beam.engine.graph import build
+from exporters_beam.planning.place import books_of
+from exporters_beam.planning.plan import make
+from exporters_beam.staging.run import Run
 
 from helpers import delivered, jsonl, visible, write_gz
 
@@ -94,7 +94,7 @@ def test_what_was_staged_before_the_runner_began_again_is_taken_in(
 
 
 def test_what_another_run_has_left_is_not_taken_in(tmp_path: Path, monkeypatch: Any) -> None:
-    from exporters_beam.staging import staged_ranges
+    from exporters_beam.staging.segments import staged_ranges
 
     monkeypatch.setattr(delivery, "SEGMENT_SECONDS", 0.0)
     gz(tmp_path / "in")

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config.spec import load
 from exporters_beam.errors import DestinationError
-from exporters_beam.report import Report
-from exporters_beam.spec import load
+from exporters_beam.reporting.report import Report
 
 ROOT = Path(__file__).parent.parent
 GOOD = {"reader": {"name": "random", "options": {"number_of_items": 3, "seed": 1}},
@@ -45,7 +45,7 @@ def runs(monkeypatch):
         calls.append((spec, list(beam_args), progress, workers))
         return Report("done", "id", {"read": 3, "written": 3})
 
-    monkeypatch.setitem(sys.modules, "exporters_beam.runner", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "exporters_beam.runners.launch", SimpleNamespace(run=run))
     return calls
 
 
@@ -58,7 +58,7 @@ def raising(monkeypatch, error):
     def run(*_, **__):
         raise error
 
-    monkeypatch.setitem(sys.modules, "exporters_beam.runner", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "exporters_beam.runners.launch", SimpleNamespace(run=run))
 
 
 def python(*args, **more):
@@ -290,8 +290,8 @@ def test_delivered_files_stand_in_the_report_of_a_run_that_failed_behind_them(ca
 
 def test_what_was_committed_stands_in_the_report(tmp_path):
     from exporters_beam.records import Mark, Unit
-    from exporters_beam.reporting import noted
-    from exporters_beam.staging import Staging
+    from exporters_beam.reporting.of_runs import noted
+    from exporters_beam.staging.segments import Staging
 
     staging = Staging(str(tmp_path / "staging"))
     unit = Unit(0, "a.jl", 10)
@@ -550,7 +550,7 @@ def test_unknown_modules(arguments, capsys):
 
 
 def test_the_reference_lists_every_component(capsys):
-    from exporters_beam import registry
+    from exporters_beam.components import registry
 
     assert main(["modules", "--markdown"]) == 0
     out = capsys.readouterr().out
@@ -580,7 +580,7 @@ def test_init_does_not_overwrite(capsys):
 
 
 def test_init_with_other_components():
-    from exporters_beam import registry
+    from exporters_beam.components import registry
 
     for reader in registry.names("reader"):
         for writer in registry.names("writer"):

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import exporters_beam
-from exporters_beam import explain, spec
+from exporters_beam.config import spec
+from exporters_beam.engine.columns import Columns, SiftColumns
+from exporters_beam.engine.graph import source_of
 from exporters_beam.errors import ExportError
-from exporters_beam.graph import source_of
-from exporters_beam.plan import make
+from exporters_beam.planning import explain
+from exporters_beam.planning.plan import make
 from exporters_beam.records import Chunk
-from exporters_beam.transforms.columnar import Columns, SiftColumns
 
 from helpers import visible
 

@@ -18,10 +18,10 @@ import exporters_beam
 from exporters_beam.decimals import plain, single
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.csv import CsvFormat
-from exporters_beam.formats.json_lines import JsonFormat
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.xml import XmlFormat
-from exporters_beam.letters import staged
 from exporters_beam.records import Failure, Unit
+from exporters_beam.staging.letters import staged
 from exporters_beam.transforms.dupe import DupeFilter
 from exporters_beam.transforms.filters import KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, as_text

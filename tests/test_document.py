@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporters_beam.document import from_mapping, parse, read
+from exporters_beam.config.document import from_mapping, parse, read
 from exporters_beam.errors import ConfigError
 
 

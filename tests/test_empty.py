@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import ConfigError
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
 
 from helpers import plain, visible
 

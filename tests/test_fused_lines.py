@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from shared import SHARED, needs_shared
 
 import exporters_beam
-from exporters_beam import spec
+from exporters_beam.config import spec
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.lines import split
-from exporters_beam.plan import make
+from exporters_beam.planning.plan import make
 
 from beamless import Outcome, outcome
 from helpers import visible
@@ -240,7 +240,7 @@ def test_at_every_border_of_chunks_and_ranges(shape: str, tmp_path: Path, monkey
     for size in (1, 2, 3, 7, 16, 17, 30, 64):
         for piece in (4, 5, 20, 500):
             monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", piece)
-            monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", size)
+            monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", size)
             for pushdown in (True, False):
                 assert export(path, shape, "dead_letter", pushdown) == whole, (size, piece, pushdown)
 

@@ -13,8 +13,10 @@ import apache_beam as beam
 import pytest
 
 import exporters_beam
-from exporters_beam import reading, runner, spec
-from exporters_beam.plan import make
+from exporters_beam.config import spec
+from exporters_beam.engine import reading
+from exporters_beam.planning.plan import make
+from exporters_beam.runners import launch as runner
 from exporters_beam.writers.fs import FsWriter
 
 from helpers import delivered, hidden, jsonl, visible, write_gz
@@ -42,10 +44,10 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch):
     monkeypatch.setattr(reading, "RANGE_BYTES", 8000)
-    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 8000)
+    monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 8000)
     monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 3000)
-    monkeypatch.setattr("exporters_beam.delivery.BLOCK_BYTES", 6000)
-    monkeypatch.setattr("exporters_beam.delivery.COMPRESS_BYTES", 3000)
+    monkeypatch.setattr("exporters_beam.engine.delivery.BLOCK_BYTES", 6000)
+    monkeypatch.setattr("exporters_beam.engine.encode.COMPRESS_BYTES", 3000)
 
 
 SHAPES = {
@@ -94,8 +96,8 @@ def test_the_same_bytes_however_the_work_is_bundled(shape, folder, export, tmp_p
 
 
 def test_two_worker_processes_deliver_the_same(folder, export, tmp_path, monkeypatch):
-    monkeypatch.setattr("exporters_beam.delivery.BLOCK_BYTES", 1 << 20)  # as in other processes
-    monkeypatch.setattr("exporters_beam.delivery.COMPRESS_BYTES", 256 << 10)
+    monkeypatch.setattr("exporters_beam.engine.delivery.BLOCK_BYTES", 1 << 20)  # as in other processes
+    monkeypatch.setattr("exporters_beam.engine.encode.COMPRESS_BYTES", 256 << 10)
     monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 256 << 10)
     reader = {"name": "fs", "options": {"input": {"dir": str(folder)}}}
     grouper = {"name": "file_key", "options": {"keys": ["g"]}}

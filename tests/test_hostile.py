@@ -16,9 +16,9 @@ import pytest
 import zstandard
 
 import exporters_beam
+from exporters_beam.components.names import safe_part
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, ExportError
-from exporters_beam.naming import safe_part
-from exporters_beam.spec import load
 
 from helpers import delivered, hidden, jsonl, visible
 
@@ -270,7 +270,7 @@ def test_names_of_different_groups_differ():
         "x: !!python/object/new:os.system ['touch {path}']",
         "x: !!python/name:os.system",
         "x: !!python/module:os",
-        "x: !!python/object:exporters_beam.spec.Settings {{}}",
+        "x: !!python/object:exporters_beam.config.spec.Settings {{}}",
     ],
 )
 def test_python_objects_in_yaml_are_refused(tmp_path, line):
@@ -283,7 +283,7 @@ def test_python_objects_in_yaml_are_refused(tmp_path, line):
 
 CLASS_PATHS = [
     "os:system", "os.system", "subprocess:Popen", "builtins:eval", "builtins:dict", "pickle:Unpickler",
-    "exporters_beam.spec:load", "exporters_beam.records:Unit", "../evil:X", ".:X", ":", "os:", ":system", "os:system:x",
+    "exporters_beam.config.spec:load", "exporters_beam.records:Unit", "../evil:X", ".:X", ":", "os:", ":system", "os:system:x",
 ]  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from exporters_beam import jobs
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.runners import jobs
 
 FLINK = "0123456789abcdef0123456789abcdef"
 DATAFLOW = "2026-01-01_00_00_00-1"

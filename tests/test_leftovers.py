@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam import closing
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.engine import closing
 
 from helpers import hidden, jsonl, visible
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters_beam.components.names import FileNames, expand_dates, safe_part
 from exporters_beam.errors import ConfigError
-from exporters_beam.naming import FileNames, expand_dates, safe_part
 
 
 @pytest.mark.parametrize(

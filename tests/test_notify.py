@@ -14,11 +14,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from exporters_beam import notify, web
+from exporters_beam import web
+from exporters_beam.components.options import build
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, MissingExtra
-from exporters_beam.notify import SesMailNotifier, WebhookNotifier
-from exporters_beam.options import build
-from exporters_beam.spec import load
+from exporters_beam.reporting import notify
+from exporters_beam.reporting.notify import SesMailNotifier, WebhookNotifier
 
 FAILED = {"error": "disk full", "stack_trace": "Traceback …\nOSError: disk full"}
 

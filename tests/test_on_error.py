@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import exporters_beam
-from exporters_beam import runner
-from exporters_beam.__main__ import main
-from exporters_beam.letters import read_letter, staged
+from exporters_beam.cli.main import main
 from exporters_beam.records import Failure, Unit
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
+from exporters_beam.runners import launch as runner
+from exporters_beam.staging.letters import read_letter, staged
 
 from helpers import delivered, hidden, jsonl, visible, write_gz
 
@@ -34,7 +34,7 @@ def orders(count: int) -> list[dict]:
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch):
-    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 4000)
+    monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 4000)
     monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 1500)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 
 from helpers import plain, visible
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from exporters_beam import registry
-from exporters_beam.components import DESCRIBES
+from exporters_beam.components import registry
+from exporters_beam.components.protocols import DESCRIBES
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.csv import CsvDeserializer, CsvFormat
-from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer
+from exporters_beam.formats.json_lines import JsonLinesDeserializer
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat
 from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper

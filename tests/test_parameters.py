@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporters_beam import template
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config.parameters import TYPES
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
-from exporters_beam.parameters import TYPES
-from exporters_beam.spec import load
+from exporters_beam.runners import flex_template as template
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import exporters_beam
-from exporters_beam import registry
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.components import registry
 
 SOURCE = Path(__file__).parent / "sample_plugin" / "src"
 

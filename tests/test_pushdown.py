@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import exporters_beam
-from exporters_beam import spec
-from exporters_beam.__main__ import main
-from exporters_beam.letters import OnError
-from exporters_beam.plan import make
-from exporters_beam.reading import Source
+from exporters_beam.cli.main import main
+from exporters_beam.config import spec
+from exporters_beam.config.on_error import OnError
+from exporters_beam.engine.decode import Decode
+from exporters_beam.engine.source import Source
+from exporters_beam.planning.plan import make
 from exporters_beam.records import Batch, Chunk, Mark, Unit
+from exporters_beam.transforms.expressions.reads import fields_added, fields_read
 from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.mappers import PythonexpTransform
-from exporters_beam.transforms.reads import fields_added, fields_read
-from exporters_beam.transforms.steps import Decode
 
 from helpers import visible
 

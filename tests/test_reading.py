@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from exporters_beam.compressions.auto import Auto
+from exporters_beam.engine.reading import END, SpanTracker
+from exporters_beam.engine.source import LineRange, Places, Source
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.readers.fs import FsReader
 from exporters_beam.readers.memory import MemoryReader
 from exporters_beam.readers.random import RandomReader
-from exporters_beam.reading import END, LineRange, Places, Source, SpanTracker
 from exporters_beam.records import Mark
 
 from helpers import jsonl

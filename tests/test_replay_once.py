@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam.books import locked
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
+from exporters_beam.staging.books import locked
 
 from helpers import delivered, hidden, jsonl, visible
 
@@ -149,7 +149,7 @@ def test_a_replay_that_was_killed_is_undone_whatever_is_sent_in_next(
 
     told = config(place, grouper={"name": "file_key", "options": {"keys": ["id"]}})
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.closing.WriteManifest.process", killed)
+        patch.setattr("exporters_beam.engine.closing.WriteManifest.process", killed)
         with pytest.raises(exporters_beam.ExportError):
             send(place, letters[:4], told=told)
     assert counts(place).total() == 20 - BAD + 4  # published, and in no manifest

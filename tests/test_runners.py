@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from exporters_beam import spec
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config import spec
 from exporters_beam.errors import ConfigError
-from exporters_beam.plan import make
-from exporters_beam.runners import merged, settled
+from exporters_beam.planning.plan import make
+from exporters_beam.runners.options import merged, settled
 
 FLINK = ["--runner=FlinkRunner", "--flink_master=localhost:8081"]
 RUNNERS = {
@@ -288,8 +288,8 @@ def test_workers_without_the_package(port, tmp_path, capsys):
 
 
 def test_our_pool_starts_workers_and_ends_them(tmp_path):
-    from exporters_beam.books import Books
-    from exporters_beam.flink import _workers
+    from exporters_beam.runners.flink import _workers
+    from exporters_beam.staging.books import Books
 
     process = subprocess.Popen([sys.executable, "-m", "exporters_beam.worker_pool", "--port=0"], stdout=subprocess.PIPE,
                                text=True)  # fmt: skip

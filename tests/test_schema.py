@@ -9,12 +9,15 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from exporters_beam import reference, registry
+import exporters_beam
+from exporters_beam.components import registry
+from exporters_beam.components.words import expected
+from exporters_beam.config.schema import document_schema, to_text
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
-from exporters_beam.schema import document_schema, expected, to_text
-from exporters_beam.spec import load
+from exporters_beam.reporting import reference
 
-SHIPPED = Path(reference.__file__).parent / "schema.json"
+SHIPPED = Path(exporters_beam.__file__).parent / "schema.json"
 READER = {"name": "random", "options": {"number_of_items": 3}}
 WRITER = {"name": "fs", "options": {"filebase": "out/part-"}}
 

@@ -25,16 +25,16 @@ from urllib.parse import quote, urlencode
 import pytest
 
 import exporters_beam
+from exporters_beam.components.options import option
+from exporters_beam.components.secret import Secret, hide, reveal
+from exporters_beam.config.spec import load
+from exporters_beam.engine.preview import preview
 from exporters_beam.errors import ConfigError, ExportError
-from exporters_beam.explain import mermaid, text
-from exporters_beam.notify import failed_text
-from exporters_beam.options import option
-from exporters_beam.plan import make
-from exporters_beam.preview import preview
+from exporters_beam.planning.explain import mermaid, text
+from exporters_beam.planning.plan import make
+from exporters_beam.readers.units import names_of
 from exporters_beam.records import Record, Unit
-from exporters_beam.spec import load
-from exporters_beam.units import names_of
-from exporters_beam.variables import Secret, hide, reveal
+from exporters_beam.reporting.notify import failed_text
 
 from helpers import delivered, jsonl
 
@@ -176,9 +176,9 @@ def test_a_run_that_succeeds(tmp_path, config, hook, caplog, capfd):
 
 def test_a_run_whose_record_fails(tmp_path, config, hook, caplog, capfd, monkeypatch):
     """Also what the run leaves for the next one: `export.json` and staged segments, which are copied as it ends."""
-    monkeypatch.setattr("exporters_beam.reading.RANGE_BYTES", 60)
-    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 60)
-    swept = exporters_beam.books.sweep
+    monkeypatch.setattr("exporters_beam.engine.source.RANGE_BYTES", 60)
+    monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 60)
+    swept = exporters_beam.staging.books.sweep
     copies = tmp_path / "copies"
 
     def copied(books: Any) -> int:
@@ -186,7 +186,7 @@ def test_a_run_whose_record_fails(tmp_path, config, hook, caplog, capfd, monkeyp
             shutil.copytree(books.folder, copies, dirs_exist_ok=True)
         return int(swept(books))
 
-    monkeypatch.setattr("exporters_beam.books.sweep", copied)
+    monkeypatch.setattr("exporters_beam.staging.books.sweep", copied)
     config["filter"]["options"]["fail_at"] = 15
     with caplog.at_level(logging.DEBUG), pytest.raises(ExportError, match="record 16: filter_before: ") as caught:
         exporters_beam.run(config)
@@ -232,7 +232,9 @@ def test_secrets_in_the_error_of_a_set_up(tmp_path, config, hook, caplog, capfd)
 
 def test_a_mail_tells_of_a_failure_without_secrets(config, monkeypatch):
     told: list[Any] = []
-    monkeypatch.setattr("exporters_beam.notify.WebhookNotifier.send", lambda self, event, report: told.append(report))
+    monkeypatch.setattr(
+        "exporters_beam.reporting.notify.WebhookNotifier.send", lambda self, event, report: told.append(report)
+    )
     config["filter"]["name"] = f"{__name__}:Clumsy"
     with pytest.raises(ExportError):
         exporters_beam.run(config)
@@ -421,13 +423,13 @@ def test_secrets_of_readers_stand_in_no_message_and_nothing_that_is_staged(
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("https://me:canary@a.org/b", "https://me:***@a.org/b"),
-        ("https://canary@a.org/b", "https://***@a.org/b"),
+        ("https://me:finch@a.org/b", "https://me:***@a.org/b"),
+        ("https://finch@a.org/b", "https://***@a.org/b"),
         ("sftp://me@a.org/b", "sftp://me@a.org/b"),
-        ("https://a.org/?page=2&Token=canary&x=1#y", "https://a.org/?page=2&Token=***&x=1#y"),
-        ("https://a.blob.core.windows.net/c?sv=2024&sig=canary%3D&se=1", "https://a.blob.core.windows.net/c?sv=2024&sig=***&se=1"),
-        ("s3 https://b/x?X-Amz-Credential=canary&X-Amz-Signature=canary", "s3 https://b/x?X-Amz-Credential=***&X-Amz-Signature=***"),
-        ("https://a.org/?a%70i_key=canary", "https://a.org/?a%70i_key=***"),
+        ("https://a.org/?page=2&Token=finch&x=1#y", "https://a.org/?page=2&Token=***&x=1#y"),
+        ("https://a.blob.core.windows.net/c?sv=2024&sig=finch%3D&se=1", "https://a.blob.core.windows.net/c?sv=2024&sig=***&se=1"),
+        ("s3 https://b/x?X-Amz-Credential=finch&X-Amz-Signature=finch", "s3 https://b/x?X-Amz-Credential=***&X-Amz-Signature=***"),
+        ("https://a.org/?a%70i_key=finch", "https://a.org/?a%70i_key=***"),
         ("https://a.org/?token=${secret:env:X}", "https://a.org/?token=${secret:env:X}"),
         ("a = b@c, no ?question=1", "a = b@c, no ?question=1"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from shared import SHARED, needs_shared
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 
 from helpers import delivered
 

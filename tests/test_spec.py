@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters_beam.components.options import option
+from exporters_beam.components.secret import Secret
+from exporters_beam.config.spec import SECTIONS, Settings, load
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
-from exporters_beam.spec import SECTIONS, Settings, load
-from exporters_beam.variables import Secret
 
 READER = {"name": "memory", "options": {"records": [{"a": 1}]}}
 WRITER = {"name": "fs", "options": {"filebase": "out/part-"}}

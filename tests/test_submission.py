@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 
 
 def with_google() -> bool:

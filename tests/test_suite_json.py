@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from shared import SHARED, needs_shared
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
 from exporters_beam.formats.json_lines import JsonLinesDeserializer

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 import exporters_beam
-from exporters_beam import telling
 from exporters_beam.errors import ConfigError, SourceError
+from exporters_beam.reporting import telling
 from exporters_beam.writers.memory import MemoryWriter
 
 CONFIG = {"reader": {"name": "memory", "options": {"records": [{"a": 1}]}},

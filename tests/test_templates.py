@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from exporters_beam import spec
-from exporters_beam.__main__ import main
-from exporters_beam.plan import make
+from exporters_beam.cli.main import main
+from exporters_beam.config import spec
+from exporters_beam.planning.plan import make
 
 from helpers import plain, visible
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from exporters_beam.components.options import option
+from exporters_beam.components.secret import Secret, holds_secret, reveal
+from exporters_beam.config.variables import fill
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
-from exporters_beam.variables import Secret, fill, holds_secret, reveal
 
 
 def filled(document, variables=None, environ=None):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from exporters_beam.closing import some_of
+from exporters_beam.engine.closing import some_of
 from exporters_beam.readers.fs import FsReader
 from exporters_beam.records import Mark, Unit, Warned
-from exporters_beam.report import Report
-from exporters_beam.staging import Staging, read_segment
+from exporters_beam.reporting.report import Report
+from exporters_beam.staging.segments import Staging, read_segment
 
 
 @dataclass(frozen=True, kw_only=True)

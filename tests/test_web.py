@@ -12,7 +12,7 @@ import pytest
 
 import exporters_beam
 from exporters_beam import SourceError, web
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 
 METADATA = [
     "169.254.169.254", "169.254.1.1", "2852039166", "0xA9FEA9FE", "0xa9.0xfe.0xa9.0xfe", "0251.0376.0251.0376", "169.16689662",

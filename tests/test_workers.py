@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from apache_beam.runners.worker.statesampler import StateSampler
 
-from exporters_beam import local, spec
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config import spec
 from exporters_beam.errors import ConfigError
-from exporters_beam.plan import make
-from exporters_beam.runners import Options
-from exporters_beam.worker_process import SAMPLE_MILLISECONDS, sample_often
+from exporters_beam.planning.plan import make
+from exporters_beam.runners import local
+from exporters_beam.runners.local_worker_process import SAMPLE_MILLISECONDS, sample_often
+from exporters_beam.runners.options import Options
 
 from helpers import visible, write_gz
 

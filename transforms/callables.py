@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from exporters_beam.components.registry import import_module
 from exporters_beam.errors import ConfigError
-from exporters_beam.registry import import_module
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*\Z")
 

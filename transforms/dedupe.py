@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam.letters import OnError
+from exporters_beam.config.on_error import OnError
 from exporters_beam.records import Batch, Failure, Mark
 from exporters_beam.transforms.dupe import DupeFilter
 from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import RecordError
-from exporters_beam.options import option
 from exporters_beam.records import MISSING, Key
 
 

@@ -11,16 +11,17 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar
 
+from exporters_beam.components.options import option
+from exporters_beam.components.registry import import_module
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.decimals import equals, meant, text_of
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import option
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
-from exporters_beam.registry import did_you_mean, import_module
-from exporters_beam.transforms import patterns
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import compile_option
-from exporters_beam.transforms.reads import fields_read, is_steady
+from exporters_beam.transforms.expressions import patterns
+from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 from exporters_beam.transforms.results import surely_gives
 
 

@@ -9,11 +9,11 @@ from datetime import date, time
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from exporters_beam.components.options import option
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import option
 from exporters_beam.records import Record, lookup
-from exporters_beam.registry import did_you_mean
 
 METHODS = ("join_values", "extract_first", "extract_key_values")
 

@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
+from exporters_beam.components.options import option
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import option
 from exporters_beam.records import Key, Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import compile_option
-from exporters_beam.transforms.reads import fields_read, is_steady
+from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 
 UNKNOWN = "unknown"
 """The group of records that have no value."""

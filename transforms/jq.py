@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import orjson
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, MissingExtra, RecordError
-from exporters_beam.formats.json_lines import JsonFormat
-from exporters_beam.options import option
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import Record
 
 _BEFORE, _AFTER = "{} as $ENV | def env: $ENV; ", "\n| tojson"

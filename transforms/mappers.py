@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import option
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import compile_option
-from exporters_beam.transforms.reads import fields_added
+from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, Protocol
 
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError
-from exporters_beam.registry import did_you_mean
 
 
 class Compressor(Protocol):

@@ -27,8 +27,8 @@ from exporters_beam.compressions.streams import (
     sniff,
     stream,
 )
-from exporters_beam.errors import SourceError
-from exporters_beam.passed_over import Hidden, is_hidden, is_junk, shown
+from exporters_beam.errors import SourceError, shown
+from exporters_beam.files import Hidden, is_hidden, is_junk
 from exporters_beam.records import Warned
 
 BLOCK = tarfile.BLOCKSIZE

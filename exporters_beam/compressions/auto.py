@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
-from exporters_beam.components import Decompressor
+from exporters_beam.components.protocols import Decompressor
 from exporters_beam.compressions.streams import (
     SINGLE,
     SUFFIXES,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, BinaryIO, Protocol, cast
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.options import option
 
 INPUT = 64 * 1024
 """Compressed bytes read at a time."""

@@ -12,16 +12,15 @@ from io import BytesIO
 from itertools import pairwise, repeat
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats import avro_depth, kept
-from exporters_beam.formats import columns as arrow
-from exporters_beam.formats import schemas as types
-from exporters_beam.formats.conform import conform
-from exporters_beam.formats.given import flat, given, is_avro, record
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, too_long
-from exporters_beam.formats.schemas import ListOf, MapOf, OneOf, Scalar, Slot, Struct
-from exporters_beam.options import option
+from exporters_beam.formats import avro_depth
+from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
+from exporters_beam.formats.tables import arrow, kept, types
+from exporters_beam.formats.tables.conform import conform
+from exporters_beam.formats.tables.given import avro_schema, flat, given, is_avro, is_avro_name, record
+from exporters_beam.formats.tables.types import ListOf, MapOf, OneOf, Scalar, Slot, Struct
 from exporters_beam.records import Record
 
 MAGIC = b"Obj\x01"
@@ -449,7 +448,7 @@ class AvroFormat:
     _written: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not types.is_avro_name(self.name):
+        if not is_avro_name(self.name):
             raise ConfigError(f"name: {self.name!r} is no name for Avro; names have letters, digits and _, and dots")
         if self.schema is None:
             return
@@ -458,7 +457,7 @@ class AvroFormat:
         if is_avro(self.schema):
             object.__setattr__(self, "_written", {"type": "record", "name": self.name, **flat(record(self.schema))})
         else:
-            object.__setattr__(self, "_written", types.avro_schema(struct, self.name))
+            object.__setattr__(self, "_written", avro_schema(struct, self.name))
 
     @property
     def finds_types(self) -> bool:

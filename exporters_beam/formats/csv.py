@@ -19,11 +19,12 @@ from uuid import UUID
 
 import orjson
 
+from exporters_beam.components.options import option
 from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, JsonFormat, cut, too_long
-from exporters_beam.options import option
+from exporters_beam.formats.json_text import JsonFormat
+from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.records import Key, Record
 
 _dumps = orjson.dumps

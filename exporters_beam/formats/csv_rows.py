@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from exporters_beam.formats.json_lines import cut
+from exporters_beam.formats.limits import cut
 
 Row = list[Any]
 """The values of a row: texts, and None where the null marker stands."""

@@ -9,9 +9,10 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import msgspec
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import RecordError, SourceError
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, SPACE, after_mark, cut, parse, too_long
-from exporters_beam.options import option
+from exporters_beam.formats.json_lines import SPACE, parse
+from exporters_beam.formats.limits import MAX_RECORD_BYTES, after_mark, cut, too_long
 from exporters_beam.records import Record
 
 PIECE = 256 * 1024

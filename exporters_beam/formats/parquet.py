@@ -13,17 +13,16 @@ from itertools import chain
 from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats import columns as arrow
-from exporters_beam.formats import kept, parquet_footer
-from exporters_beam.formats import schemas as types
-from exporters_beam.formats.conform import conform
-from exporters_beam.formats.given import given
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, too_long
+from exporters_beam.formats import parquet_footer
+from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.parquet_footer import Footer, RowGroup
 from exporters_beam.formats.parquet_pages import Again, Pages, Watched
-from exporters_beam.options import option
+from exporters_beam.formats.tables import arrow, kept, types
+from exporters_beam.formats.tables.conform import conform
+from exporters_beam.formats.tables.given import given
 from exporters_beam.records import Known, Record, Skipped
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
@@ -550,7 +549,7 @@ class ParquetFormat:
 
     def encode_columns(self, batch: Any, source: bytes = b"") -> tuple[bytes, bytes]:
         """What `encode` gives for the records of a batch; raises where only they can tell."""
-        from exporters_beam.formats.columnar import encoded
+        from exporters_beam.formats.tables.as_columns import encoded
 
         return encoded(batch, self._given, self.unknown_fields == "drop", kept.of_source(source, "parquet"))
 

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, ClassVar
 from uuid import UUID
 from xml.parsers import expat
 
+from exporters_beam.components.options import option
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats.json_lines import MAX_RECORD_BYTES, cut, too_long
-from exporters_beam.options import option
+from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.records import Record
 
 PIECE = 256 * 1024

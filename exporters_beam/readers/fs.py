@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
 
-from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.options import option
-from exporters_beam.passed_over import BOOKS, Hidden, is_hidden, shown
+from exporters_beam.components.options import option
+from exporters_beam.errors import ConfigError, SourceError, shown
+from exporters_beam.files import BOOKS, Hidden, is_hidden
 from exporters_beam.records import Unit, Warned
 
 TICK = 0.02

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from exporters_beam.options import option
+from exporters_beam.components.options import option
 from exporters_beam.records import Record, Unit
 
 

@@ -10,24 +10,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
-from exporters_beam.storages import (
+from exporters_beam.storages.base import (
     ATTEMPTS,
     SILENCE,
     ClientStorage,
     Connected,
     NotThere,
-    Pieces,
-    Ranged,
     Storage,
     StorageError,
     Stored,
     answer,
-    buffered,
     changed,
     client,
 )
+from exporters_beam.storages.ranged import Pieces, Ranged, buffered
 
 _TO_BLAME = {
     "AuthenticationFailed": ("account_key", "the server does not take the key"),

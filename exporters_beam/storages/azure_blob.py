@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, BinaryIO, ClassVar
 
-from exporters_beam.storages import (
+from exporters_beam.components.names import expand_dates
+from exporters_beam.components.options import option
+from exporters_beam.records import PlannedFile
+from exporters_beam.storages.azure import AzureAccount, AzureStorage, etag_of, md5_of
+from exporters_beam.storages.base import (
     Content,
     NotThere,
     Storage,
@@ -19,7 +24,8 @@ from exporters_beam.storages import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.azure import AzureStorage, etag_of, md5_of
+from exporters_beam.storages.reader import RemoteReader, as_tuple
+from exporters_beam.storages.writer import RemoteWriter
 
 BLOCK = 32 << 20
 """Larger files are sent in blocks of this size, which appear together when the last has arrived."""
@@ -113,3 +119,69 @@ class AzureBlobStorage(AzureStorage):
 
 def _stored(blob: Any) -> Stored:
     return Stored(blob.name, int(blob.size or 0), etag_of(blob), md5_of(blob), blob.metadata or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AzureBlobReader(AzureAccount, RemoteReader):
+    """Read the blobs of a container of Azure Blob Storage, in the order of their names.
+
+    `prefix` is one or several beginnings of names (empty: the whole container); % directives in them are the date of
+    today (write %% for a percent sign). `pattern` chooses among the names. Where nothing at all is found the export fails,
+    unless `allow_empty` is given. A blob that is replaced while the export runs ends it. Needs the extra `azure`.
+
+    Example:
+        reader:
+          name: azure_blob
+          options: {container: products, account_name: shop, account_key: '${secret:env:AZURE_KEY}', prefix: dumps/}
+    """
+
+    container: str = option("name of the container", type="str", example="products")
+    prefix: Any = option("beginnings of the names to read, one or several", type="str|str_list", default="")
+    now: str = field(default="", repr=False, compare=False)
+
+    def at(self, now: datetime) -> AzureBlobReader:
+        """The reader of an export that began then: dates stay those, also when it is resumed on another day."""
+        return replace(self, now=now.isoformat())
+
+    def connect(self) -> Storage:
+        return AzureBlobStorage(container=self.container, **self.access())
+
+    def places(self) -> Iterable[str]:
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
+        return [expand_dates(prefix, now) for prefix in as_tuple(self.prefix) or ("",)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AzureBlobWriter(AzureAccount, RemoteWriter):
+    """Deliver files to a container of Azure Blob Storage, which is made where it is not there.
+
+    A file is built on the worker and uploaded, in blocks where it is larger than 32 MiB. It appears whole or not at all;
+    the server checks the MD5 of what arrives. Blobs of the same name are replaced. Beside the files only
+    `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume` needs stay on
+    this machine, in the folder of `staging`. Without `filebase` the names begin with the time at which the export began.
+    Needs the extra `azure`.
+
+    Example:
+        writer:
+          name: azure_blob
+          options:
+            container: products
+            account_name: shop
+            account_key: ${secret:env:AZURE_KEY}
+            filebase: 'dumps/%Y-%m-%d/part-'
+    """
+
+    takes_copies: ClassVar[bool | str] = True
+
+    container: str = option("name of the container", type="str", example="products")
+    filebase: str = option("folder and name of the files, with % dates, {groups[0]} and {file_number}", type="str",
+                           default="%Y-%m-%dT%H%M%S-")  # fmt: skip
+
+    def connect(self) -> Storage:
+        return AzureBlobStorage(container=self.container, **self.access())
+
+    def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
+        return {"total": str(file.records)} if file.records >= 0 else {}
+
+    def listed_as(self, url: str) -> str:
+        return self.storage.name(url) or url

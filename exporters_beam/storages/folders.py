@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from exporters_beam.storages import ClientStorage, StorageError
+from exporters_beam.storages.base import ClientStorage, StorageError
 
 
 class FolderStorage(ClientStorage, Protocol):

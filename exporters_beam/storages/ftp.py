@@ -13,22 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from exporters_beam.options import option
+from exporters_beam.components.options import option
 from exporters_beam.records import Warned
-from exporters_beam.storages import (
+from exporters_beam.storages.base import (
     ATTEMPTS,
     SILENCE,
     Connected,
     Content,
     NotThere,
-    Ranged,
     Sent,
     Storage,
     StorageError,
     Stored,
     answer,
     arrived,
-    buffered,
     changed,
     is_bookkeeping,
     look_again,
@@ -36,6 +34,9 @@ from exporters_beam.storages import (
     patiently,
 )
 from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
+from exporters_beam.storages.ranged import Ranged, buffered
+from exporters_beam.storages.reader import FolderReader
+from exporters_beam.storages.writer import FolderWriter
 
 BLOCK = 1 << 18
 """Bytes that are handed to the connection at once."""
@@ -368,3 +369,45 @@ class _Body:
 
 def _stored(name: str, size: int, modified: str) -> Stored:
     return Stored(name, size, f"{size}-{modified.partition('.')[0]}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtpReader(FtpServer, FolderReader):
+    """Read files of a server that speaks FTP, also with TLS, in the order of their paths.
+
+    `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
+    folder of the user. `pattern` chooses among the paths. Where nothing at all is found the export fails, unless
+    `allow_empty` is given. Without `tls` the password crosses the network as it is.
+
+    Example:
+        reader:
+          name: ftp
+          options:
+            host: files.example.org
+            tls: true
+            ftp_user: shop
+            ftp_password: ${secret:env:FTP_PASSWORD}
+            path: dumps
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtpWriter(FtpServer, FolderWriter):
+    """Deliver files to a server that speaks FTP, also with TLS.
+
+    A file is built on the worker, sent under a hidden name to the folder that it belongs in, and renamed when its size is
+    right, so it appears whole or not at all. Folders are made as needed. A `filebase` that does not begin with / is below
+    the folder of the user. Existing files of the same name are replaced. Beside the files only
+    `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume` needs stay on
+    this machine, in the folder of `staging`. Without `tls` the password crosses the network as it is.
+
+    Example:
+        writer:
+          name: ftp
+          options:
+            host: files.example.org
+            tls: true
+            ftp_user: shop
+            ftp_password: ${secret:env:FTP_PASSWORD}
+            filebase: 'dumps/%Y-%m-%d/part-'
+    """

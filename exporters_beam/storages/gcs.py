@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.names import expand_dates
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.storages import (
+from exporters_beam.records import PlannedFile
+from exporters_beam.storages.base import (
     ATTEMPTS,
     SILENCE,
     ClientStorage,
     Content,
     NotThere,
-    Pieces,
-    Ranged,
     Storage,
     StorageError,
     Stored,
     answer,
     arrived,
-    buffered,
     changed,
     client,
     each_page,
     is_bookkeeping,
 )
+from exporters_beam.storages.ranged import Pieces, Ranged, buffered
+from exporters_beam.storages.reader import RemoteReader, as_tuple
+from exporters_beam.storages.s3 import bucket_name
+from exporters_beam.storages.writer import RemoteWriter
 
 WHAT, EXTRA = "the storage gcs", "gcs"
 
@@ -264,3 +269,86 @@ def check_credentials(given: Any) -> None:
             raise ConfigError(f"credentials: this is no key of a service account: it has no {missing[0]}")
     elif isinstance(given, str) and not given.startswith("${") and ":" not in given:
         raise ConfigError("credentials: write a JSON file that a package ships as package:path/to/file.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcsReader(RemoteReader):
+    """Read the objects of a bucket of Google Cloud Storage, in the order of their names.
+
+    `prefix` is one or several beginnings of names (empty: the whole bucket); % directives in them are the date of today
+    (write %% for a percent sign). `pattern` chooses among the names. Where nothing at all is found the export fails,
+    unless `allow_empty` is given. An object that is replaced while the export runs ends it. Without `credentials` those of
+    the machine are taken (application default credentials). Needs the extra `gcs`.
+
+    Example:
+        reader:
+          name: gcs
+          options: {bucket: products, prefix: 'dumps/%Y-%m-%d/'}
+    """
+
+    bucket: str = option("name of the bucket; gs://name/ is taken too", type="str", example="products")
+    project: str | None = option("project that is asked; by default that of the credentials", type="str", default=None)
+    credentials: Any = option("key of a service account, or package:path of one", type="dict|str", default=None,
+                              env="EXPORTERS_GSTORAGE_CREDS_RESOURCE", secret=True)  # fmt: skip
+    host: str | None = option("another server than Google's, e.g. http://localhost:4443", type="str", default=None)
+    prefix: Any = option("beginnings of the names to read, one or several", type="str|str_list", default="")
+    now: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not bucket_name(self.bucket, "gs"):
+            raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_credentials(self.credentials)
+
+    def at(self, now: datetime) -> GcsReader:
+        """The reader of an export that began then: dates stay those, also when it is resumed on another day."""
+        return replace(self, now=now.isoformat())
+
+    def connect(self) -> Storage:
+        return GcsStorage(bucket=bucket_name(self.bucket, "gs"), project=self.project, credentials=self.credentials,
+                          host=self.host, attempts=self.attempts)  # fmt: skip
+
+    def places(self) -> Iterable[str]:
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
+        return [expand_dates(prefix, now) for prefix in as_tuple(self.prefix) or ("",)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcsWriter(RemoteWriter):
+    """Deliver files to a bucket of Google Cloud Storage.
+
+    A file is built on the worker and uploaded, in several requests where it is large (a resumable upload). It appears
+    whole or not at all; CRC32C, size and MD5 are compared with what was sent. Objects of the same name are replaced. Beside
+    the files only `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume`
+    needs stay on this machine, in the folder of `staging`. Without `credentials` those of the machine are taken
+    (application default credentials). Needs the extra `gcs`.
+
+    Example:
+        writer:
+          name: gcs
+          options: {project: shop, bucket: products, filebase: 'dumps/%Y-%m-%d/part-'}
+    """
+
+    takes_copies: ClassVar[bool | str] = True
+
+    project: str = option("project of the bucket", type="str", example="shop")
+    bucket: str = option("name of the bucket; gs://name/ is taken too", type="str", example="products")
+    credentials: Any = option("key of a service account, or package:path of one", type="dict|str", default=None,
+                              env="EXPORTERS_GSTORAGE_CREDS_RESOURCE", secret=True)  # fmt: skip
+    host: str | None = option("another server than Google's, e.g. http://localhost:4443", type="str", default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not bucket_name(self.bucket, "gs"):
+            raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_credentials(self.credentials)
+
+    def connect(self) -> Storage:
+        return GcsStorage(bucket=bucket_name(self.bucket, "gs"), project=self.project, credentials=self.credentials,
+                          host=self.host, attempts=self.attempts)  # fmt: skip
+
+    def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
+        return {"total": str(file.records)} if file.records >= 0 else {}
+
+    def listed_as(self, url: str) -> str:
+        return self.storage.name(url) or url

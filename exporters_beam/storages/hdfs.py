@@ -13,21 +13,19 @@ from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
-from exporters_beam.storages import (
+from exporters_beam.storages.base import (
     ATTEMPTS,
     Connected,
     Content,
     NotThere,
-    Ranged,
     Sent,
     Storage,
     StorageError,
     Stored,
     answer,
     arrived,
-    buffered,
     changed,
     client,
     is_bookkeeping,
@@ -35,6 +33,9 @@ from exporters_beam.storages import (
     patiently,
 )
 from exporters_beam.storages.folders import FolderStorage
+from exporters_beam.storages.ranged import Ranged, buffered
+from exporters_beam.storages.reader import FolderReader
+from exporters_beam.storages.writer import FolderWriter
 
 WHAT, EXTRA = "the storage hdfs", "hdfs"
 
@@ -44,6 +45,7 @@ BLOCK = 1 << 18
 """Bytes that are handed to the connection at once."""
 
 _PASSING = ("RetriableException", "StandbyException", "SafeModeException")
+
 _BUSY = (429, 502, 503, 504)
 
 
@@ -304,3 +306,36 @@ def _innermost(error: BaseException) -> BaseException:
 def _stored(name: str, status: Mapping[str, Any]) -> Stored:
     size = int(status["length"])
     return Stored(name, size, f"{size}-{status['modificationTime']}-{status.get('fileId', '')}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HdfsReader(HdfsServer, FolderReader):
+    """Read files of HDFS over WebHDFS, in the order of their paths.
+
+    `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
+    folder of the user. `pattern` chooses among the paths. Where nothing at all is found the export fails, unless
+    `allow_empty` is given. A file that is replaced while the export runs ends it. Clusters with Kerberos cannot be reached.
+    Needs the extra `hdfs`.
+
+    Example:
+        reader:
+          name: hdfs
+          options: {host: namenode.example.org, hdfs_user: shop, path: dumps}
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class HdfsWriter(HdfsServer, FolderWriter):
+    """Deliver files to HDFS over WebHDFS.
+
+    A file is built on the worker, sent under a hidden name to the folder that it belongs in, read back and compared, and
+    renamed, so it appears whole or not at all. Folders are made as needed. A `filebase` that does not begin with / is below
+    the folder of the user. Existing files of the same name are replaced. Beside the files only
+    `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume` needs stay on
+    this machine, in the folder of `staging`. Clusters with Kerberos cannot be reached. Needs the extra `hdfs`.
+
+    Example:
+        writer:
+          name: hdfs
+          options: {host: namenode.example.org, hdfs_user: shop, filebase: 'dumps/%Y-%m-%d/part-'}
+    """

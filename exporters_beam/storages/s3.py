@@ -8,30 +8,36 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.names import FileNames
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.storages import (
+from exporters_beam.records import PlannedFile
+from exporters_beam.storages.base import (
     ATTEMPTS,
     SILENCE,
     ClientStorage,
     Content,
     NotThere,
-    Ranged,
     Storage,
     StorageError,
     Stored,
     answer,
     arrived,
-    buffered,
     changed,
     client,
     each_page,
     is_bookkeeping,
 )
+from exporters_beam.storages.dates import days
+from exporters_beam.storages.ranged import Ranged, buffered
+from exporters_beam.storages.reader import RemoteReader, as_tuple, text_of
+from exporters_beam.storages.writer import RemoteWriter
 
 PART_BYTES = 50 << 20
 """Larger objects are uploaded in parts of this size, or of a larger one where there would be more than 10,000 parts."""
@@ -385,3 +391,150 @@ def bucket_name(given: str, scheme: str = "s3") -> str:
     'name'
     """
     return given.removeprefix(f"{scheme}://").partition("/")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Reader(RemoteReader):
+    """Read the objects of an S3 bucket, or of a server that speaks its protocol, in the order of their names.
+
+    `prefix` is one or several beginnings of names (empty: the whole bucket), `prefix_pointer` names an object that lists
+    them, one a line. % directives in them are dates: of today, or of every day of `prefix_format_using_date` (one date, or
+    the first and the last: 2016-01-31, yesterday, 3 days ago; write %% for a percent sign). `pattern` chooses among the
+    names. Where nothing at all is found the export fails, unless `allow_empty` is given. An object that is replaced while
+    the export runs ends it.
+
+    Without keys the usual places are asked: environment, profile, role of the machine. `host` is another server than
+    Amazon's, with or without `https://`. Needs the extra `s3`.
+
+    Example:
+        reader:
+          name: s3
+          options:
+            bucket: products
+            prefix: 'dumps/%Y-%m-%d/'
+            prefix_format_using_date: [7 days ago, yesterday]
+            pattern: '\\.jl\\.gz$'
+    """
+
+    bucket: str = option("name of the bucket; s3://name/ is taken too", type="str", example="products")
+    aws_access_key_id: str | None = option("key; without it the environment or profile is asked", type="str",
+                                           default=None, env="EXPORTERS_S3READER_AWS_KEY", secret=True)  # fmt: skip
+    aws_secret_access_key: str | None = option("its secret", type="str", default=None,
+                                               env="EXPORTERS_S3READER_AWS_SECRET", secret=True)  # fmt: skip
+    aws_session_token: str | None = option("token of temporary credentials", type="str", default=None, secret=True)
+    aws_region: str | None = option("region of the bucket; by default it is asked for", type="str", default=None)
+    host: str | None = option("another server than Amazon's, e.g. http://localhost:9000", type="str", default=None)
+    prefix: Any = option("beginnings of the names to read, one or several", type="str|str_list", default="")
+    prefix_pointer: str | None = option("an object that lists prefixes, one a line", type="str", default=None)
+    prefix_format_using_date: Any = option("a date, or the first and the last, for % directives in prefixes",
+                                           type="str|str_list", default=None)  # fmt: skip
+    now: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not bucket_name(self.bucket):
+            raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_keys(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
+        if self.prefix_pointer and any(as_tuple(self.prefix)):
+            raise ConfigError("prefix_pointer: give either prefix or prefix_pointer, and not both")
+        self._expanded(())
+
+    def at(self, now: datetime) -> S3Reader:
+        """The reader of an export that began then: dates stay those, also when it is resumed on another day."""
+        return replace(self, now=now.isoformat())
+
+    def connect(self) -> Storage:
+        return S3Storage(
+            bucket=bucket_name(self.bucket), key=self.aws_access_key_id, secret=self.aws_secret_access_key,
+            token=self.aws_session_token, region=self.aws_region, host=self.host, attempts=self.attempts,
+        )  # fmt: skip
+
+    def places(self) -> Iterable[str]:
+        return self._expanded(self._pointed() if self.prefix_pointer else as_tuple(self.prefix) or ("",))
+
+    def _pointed(self) -> tuple[str, ...]:
+        name = self.prefix_pointer or ""
+        try:
+            text = text_of(self.storage.open(self.storage.stat(name)))
+        except StorageError as error:
+            raise StorageError("prefix_pointer", f"{self.storage.url(name)} cannot be read: {error}") from error
+        return tuple(line for line in text.replace("\r\n", "\n").split("\n") if line)
+
+    def _expanded(self, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
+        try:
+            found = days(self.prefix_format_using_date or "today", now)
+        except ConfigError as error:
+            raise ConfigError(f"prefix_format_using_date: {error}") from None
+        from exporters_beam.components.names import expand_dates
+
+        return tuple(
+            expand_dates(prefix, datetime.combine(day, now.time() if day == now.date() else datetime.min.time()))
+            for day in found
+            for prefix in prefixes
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Writer(RemoteWriter):
+    """Deliver files to an S3 bucket, or to a server that speaks its protocol.
+
+    A file is built on the worker and uploaded: in one request, or in parts where it is larger than 50 MiB. It appears
+    whole or not at all; size and MD5 are checked against what was sent, part by part. Objects of the same name are
+    replaced. Beside the files only `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest
+    that `--resume` needs stay on this machine, in the folder of `staging`.
+
+    `save_pointer` names an object that gets, when all is delivered, the folder part of `filebase` with dates filled in.
+    `save_metadata` attaches `total` (records) and `md5` to each object. Without keys the usual places are asked:
+    environment, profile, role of the machine. Needs the extra `s3`.
+
+    Example:
+        writer:
+          name: s3
+          options: {bucket: products, filebase: 'dumps/%Y-%m-%d/part-', save_pointer: dumps/LAST}
+    """
+
+    takes_copies: ClassVar[bool | str] = True
+
+    bucket: str = option("name of the bucket; s3://name/ is taken too", type="str", example="products")
+    aws_access_key_id: str | None = option("key; without it the environment or profile is asked", type="str",
+                                           default=None, env="EXPORTERS_S3WRITER_AWS_LOGIN", secret=True)  # fmt: skip
+    aws_secret_access_key: str | None = option("its secret", type="str", default=None,
+                                               env="EXPORTERS_S3WRITER_AWS_SECRET", secret=True)  # fmt: skip
+    aws_session_token: str | None = option("token of temporary credentials", type="str", default=None, secret=True)
+    aws_region: str | None = option("region of the bucket; by default it is asked for", type="str", default=None)
+    host: str | None = option("another server than Amazon's, e.g. http://localhost:9000", type="str", default=None)
+    save_pointer: str | None = option("an object that gets the place of this export", type="str", default=None)
+    save_metadata: bool = option("attach total (records) and md5 to each object", type="bool", default=True)
+    acl: str = option("canned ACL of the objects, or none; delivered without it, with a warning, where it is refused",
+                      type="str", default="bucket-owner-full-control")  # fmt: skip
+    server_side_encryption: str | None = option("how the server encrypts: AES256 or aws:kms", type="str", default=None,
+                                                choices=("AES256", "aws:kms"))  # fmt: skip
+    sse_kms_key_id: str | None = option("the KMS key, with aws:kms", type="str", default=None)
+    storage_class: str | None = option("storage class of the objects, e.g. STANDARD_IA", type="str", default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not bucket_name(self.bucket):
+            raise ConfigError("bucket: it is empty; give the name of a bucket")
+        check_keys(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
+        if self.sse_kms_key_id and self.server_side_encryption != "aws:kms":
+            raise ConfigError("sse_kms_key_id: it goes with server_side_encryption: aws:kms only")
+
+    def connect(self) -> Storage:
+        return S3Storage(
+            bucket=bucket_name(self.bucket), key=self.aws_access_key_id, secret=self.aws_secret_access_key,
+            token=self.aws_session_token, region=self.aws_region, host=self.host,
+            acl=None if self.acl == "none" else self.acl, encryption=self.server_side_encryption,
+            kms_key=self.sse_kms_key_id, storage_class=self.storage_class, attempts=self.attempts,
+        )  # fmt: skip
+
+    def metadata(self, file: PlannedFile, md5: str) -> Mapping[str, str]:
+        if not self.save_metadata:
+            return {}
+        return {"total": str(file.records), "md5": md5} if file.records >= 0 else {"md5": md5}
+
+    def finish(self, manifest: bytes, names: FileNames, export_id: str) -> None:
+        super().finish(manifest, names, export_id)
+        if self.save_pointer:
+            self.put(self.save_pointer, self.key(names.filebase[: names.filebase.rfind("/") + 1]).encode())

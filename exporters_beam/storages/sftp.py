@@ -15,24 +15,21 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
 from exporters_beam.records import Warned
-from exporters_beam.storages import (
+from exporters_beam.storages.base import (
     ATTEMPTS,
     SILENCE,
     Connected,
     Content,
     NotThere,
-    Pieces,
-    Ranged,
     Sent,
     Storage,
     StorageError,
     Stored,
     answer,
     arrived,
-    buffered,
     changed,
     client,
     is_bookkeeping,
@@ -41,6 +38,9 @@ from exporters_beam.storages import (
     patiently,
 )
 from exporters_beam.storages.folders import ConnectionStorage, aside_of, rename_over
+from exporters_beam.storages.ranged import Pieces, Ranged, buffered
+from exporters_beam.storages.reader import FolderReader
+from exporters_beam.storages.writer import FolderWriter
 
 WHAT, EXTRA = "the storage sftp", "sftp"
 
@@ -352,3 +352,47 @@ def _is_special(found: Any) -> bool:
 
 def _stored(name: str, found: Any) -> Stored:
     return Stored(name, int(found.st_size or 0), f"{found.st_size}-{found.st_mtime}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpReader(SftpServer, FolderReader):
+    """Read files of a server that speaks SFTP, in the order of their paths.
+
+    `path` is a file or a folder (every file below it), or several. Paths that do not begin with / are looked for in the
+    folder of the user. `pattern` chooses among the paths. Where nothing at all is found the export fails, unless
+    `allow_empty` is given. The server has to be known: its key stands in `known_hosts`, by default that of this machine's
+    user. Without password and key those of an SSH agent and in `~/.ssh` are tried. Needs the extra `sftp`.
+
+    Example:
+        reader:
+          name: sftp
+          options:
+            host: files.example.org
+            sftp_user: shop
+            sftp_password: ${secret:env:SFTP_PASSWORD}
+            path: dumps
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpWriter(SftpServer, FolderWriter):
+    """Deliver files to a server that speaks SFTP.
+
+    A file is built on the worker, sent under a hidden name to the folder that it belongs in, and renamed when its size is
+    right, so it appears whole or not at all. Folders are made as needed. A `filebase` that does not begin with / is below
+    the folder of the user. Existing files of the same name are replaced. Beside the files only
+    `.exporters/<export id>/manifest.json` is put there, last. Staged data and the manifest that `--resume` needs stay on
+    this machine, in the folder of `staging`.
+
+    The server has to be known: its key stands in `known_hosts`, by default that of this machine's user. Without password
+    and key those of an SSH agent and in `~/.ssh` are tried. Needs the extra `sftp`.
+
+    Example:
+        writer:
+          name: sftp
+          options:
+            host: files.example.org
+            sftp_user: shop
+            sftp_password: ${secret:env:SFTP_PASSWORD}
+            filebase: 'dumps/%Y-%m-%d/part-'
+    """

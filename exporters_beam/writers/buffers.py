@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from exporters_beam.options import option
+from exporters_beam.components.options import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from exporters_beam.files import Measured
 from exporters_beam.records import DeliveredFile, PlannedFile
-from exporters_beam.writers.fs import Measured
 from exporters_beam.writers.options import WriterOptions
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import uuid
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.errors import DestinationError
+from exporters_beam.files import Measured, destination, sync_folder
 from exporters_beam.records import DeliveredFile, PlannedFile
-from exporters_beam.staging import destination, sync_folder
 from exporters_beam.writers.options import FileWriterOptions
 
 
@@ -80,24 +79,3 @@ class FsWriter(FileWriterOptions):
             raise DestinationError(f"check_consistency: {file.name}: {error.strerror}") from error
         if size != file.size:
             raise DestinationError(f"check_consistency: {file.name} has {size} bytes; {file.size} were delivered")
-
-
-class Measured:
-    """Counts and hashes what is written through it."""
-
-    def __init__(self, out: BinaryIO | None) -> None:
-        self._out, self.size = out, 0
-        self._hash: Any = hashlib.md5(usedforsecurity=False)
-
-    def write(self, data: bytes) -> int:
-        self.size += len(data)
-        self._hash.update(data)
-        if self._out is not None:
-            self._out.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def md5(self) -> str:
-        return str(self._hash.hexdigest())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
-from exporters_beam.options import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import option
 from exporters_beam.records import DeliveredFile, PlannedFile, Record
 from exporters_beam.writers.options import WriterOptions
 

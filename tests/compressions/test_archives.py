@@ -23,13 +23,13 @@ from exporters_beam.compressions import streams
 from exporters_beam.compressions.archives import is_tar
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.compressions.none import Plain
+from exporters_beam.config.spec import load
+from exporters_beam.engine.source import Source
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
-from exporters_beam.plan import make
+from exporters_beam.planning.plan import make
 from exporters_beam.readers.fs import FsReader
-from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Mark, Unit
-from exporters_beam.spec import load
 
 from helpers import delivered
 

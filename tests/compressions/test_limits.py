@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 import zstandard
 
+from exporters_beam.components.options import build, schema_of
 from exporters_beam.compressions import streams
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.compressions.bz2 import Bz2
@@ -23,12 +24,11 @@ from exporters_beam.compressions.xz import Xz
 from exporters_beam.compressions.zip import Zip
 from exporters_beam.compressions.zlib import Zlib
 from exporters_beam.compressions.zstd import Zstd
+from exporters_beam.engine.source import LineRange, Source
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.csv import CsvDeserializer
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
-from exporters_beam.options import build, schema_of
 from exporters_beam.readers.fs import FsReader
-from exporters_beam.reading import LineRange, Source
 from exporters_beam.records import Mark
 
 MIB = 1 << 20

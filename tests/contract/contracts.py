@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from exporters_beam import ConfigError, registry, spec
-from exporters_beam.options import build, options_of
+from exporters_beam import ConfigError
+from exporters_beam.components import registry
+from exporters_beam.components.options import build, options_of
+from exporters_beam.config import spec
 
 ODD_TEXTS = {
     "empty": "",

@@ -8,9 +8,9 @@ import random
 
 import pytest
 
+from exporters_beam.components.registry import find, load
 from exporters_beam.compressions import NAMES, Codec, codec
 from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.registry import find, load
 
 import contracts
 from contracts import Case

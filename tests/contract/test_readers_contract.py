@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from exporters_beam.compressions.auto import Auto
+from exporters_beam.engine.source import Source
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
-from exporters_beam.reading import Source
 from exporters_beam.records import Chunk, Mark, Record, Unit
 
 import contracts

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from exporters_beam.formats.json_lines import JsonFormat
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import DeliveredFile, PlannedFile, Record
 from exporters_beam.writers.fs import FsWriter
 from exporters_beam.writers.memory import MemoryWriter

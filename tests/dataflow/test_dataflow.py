@@ -21,11 +21,11 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
-from exporters_beam.plan import make
-from exporters_beam.runners import job_name, settled
-from exporters_beam.spec import load
+from exporters_beam.planning.plan import make
+from exporters_beam.runners.options import job_name, settled
 
 from helpers import visible, write_gz
 from stub import Dataflow, serving

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 
 from helpers import visible
 from stub import Dataflow, serving

@@ -34,9 +34,11 @@ def main() -> int:
 
 def run(asked: dict) -> int:
     import exporters_beam
-    from exporters_beam import delivery, graph, runner
+    from exporters_beam.engine import encode as delivery
+    from exporters_beam.engine import graph
     from exporters_beam.formats import json_lines
-    from exporters_beam.staging import Segment
+    from exporters_beam.runners import launch as runner
+    from exporters_beam.staging.segments import Segment
 
     if asked.get("small"):
         graph.RANGE_BYTES, json_lines.PIECE = 4000, 2000
@@ -98,7 +100,7 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
         def adding(self, *args):
             left[0] -= 1
             if left[0] == 0:
-                from exporters_beam.staging import destination
+                from exporters_beam.files import destination
 
                 with destination("cannot write to the staging folder", self.path):
                     strike()
@@ -142,8 +144,8 @@ def serve() -> int:
     """One try after the other, each in a fork of this process, which has imported everything and started no thread."""
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
-    import exporters_beam.graph
-    import exporters_beam.runner  # noqa: F401
+    import exporters_beam.engine.graph
+    import exporters_beam.runners.launch  # noqa: F401
 
     for line in sys.stdin:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import DestinationError
-from exporters_beam.manifest import manifest_checksum
 from exporters_beam.records import BlockRef, Mark, Unit
-from exporters_beam.staging import MAGIC, Blocks, Staging
+from exporters_beam.reporting.manifest import manifest_checksum
+from exporters_beam.staging.segments import MAGIC, Blocks, Staging
 
 from helpers import visible, write_gz
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import exporters_beam
-from exporters_beam.books import locked
+from exporters_beam.staging.books import locked
 
 from helpers import hidden, visible, write_gz
 
@@ -145,9 +145,9 @@ def test_an_export_that_is_complete_writes_nothing_new(folder, tmp_path):
 
 
 def test_of_two_runs_at_once_one_wins_and_the_other_says_so(folder, tmp_path):
-    from exporters_beam import spec
-    from exporters_beam.books import books_of
-    from exporters_beam.plan import make
+    from exporters_beam.config import spec
+    from exporters_beam.planning.place import books_of
+    from exporters_beam.planning.plan import make
 
     plan = make(spec.load(config(folder, tmp_path / "out")))
     with (

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam import delivery, graph, runner
+from exporters_beam.engine import encode as delivery
+from exporters_beam.engine import graph
 from exporters_beam.formats import json_lines
+from exporters_beam.runners import launch as runner
 
 from helpers import hidden, visible, write_gz
 
@@ -64,7 +66,7 @@ def break_off(place: Path, at: int = 350, **more: Any) -> None:
     BROKEN[:] = [at]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(exporters_beam.ExportError):
         if "filter_after" in more:  # A dedupe lets nothing through before it has everything.
-            patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+            patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
             BROKEN.clear()
         run(place, **more)
     BROKEN.clear()
@@ -218,9 +220,9 @@ def failed_at_once(place: Path) -> None:
 
 
 def cleaned(place: Path) -> None:
-    from exporters_beam.books import clean
-    from exporters_beam.plan import make
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
+    from exporters_beam.planning.plan import make
+    from exporters_beam.runners.books import clean
 
     break_off(place)
     (about,) = (place / "out").glob(".exporters/*/export.json")
@@ -261,9 +263,10 @@ def test_a_run_of_yesterday_that_kept_nothing_does_not_give_its_dates(place: Pat
     """export.json alone, as of a run that was killed before it had read anything."""
     from datetime import datetime
 
-    from exporters_beam.books import _write_about, books_of
-    from exporters_beam.plan import make
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
+    from exporters_beam.planning.place import books_of
+    from exporters_beam.planning.plan import make
+    from exporters_beam.runners.books import _write_about
 
     config = {"reader": {"name": "fs", "options": {"input": {"dir": str(place / "in")}}},
               "writer": {"name": "fs", "options": {"filebase": f"{place}/out/%Y-%m-%d/part-"}},
@@ -283,7 +286,7 @@ def test_counts_after_a_resume_are_true(place: Path) -> None:
     }
     whole = run(place, "whole", **{**more, "filter_before": None})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
         with pytest.raises(exporters_beam.ExportError):
             run(place, **{**more, "filter_before": None})
     report = run(place, resume=True, **{**more, "filter_before": None})
@@ -297,7 +300,7 @@ def test_counts_after_a_resume_are_true(place: Path) -> None:
 def test_the_random_reader_goes_on_with_what_it_has_drawn(place: Path, monkeypatch: Any) -> None:
     told: dict[str, Any] = {"reader": {"name": "random", "options": {"number_of_items": 50}}, "filter_before": None}
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
         with pytest.raises(exporters_beam.ExportError):
             run(place, **told)
     (segment,) = (place / "out").glob(".exporters/*/staged/*.segment")
@@ -320,7 +323,7 @@ def test_exports_with_one_staging_folder_and_two_destinations_never_mix(place: P
         (place / folder).mkdir()
     monkeypatch.chdir(place / "a")
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
         with pytest.raises(exporters_beam.ExportError):
             run(place, **told)
     monkeypatch.chdir(place / "b")
@@ -337,7 +340,7 @@ def test_code_that_has_changed_is_not_mixed(place: Path, monkeypatch: Any) -> No
     module.write_text("def keeps(record):\n    return True\n")
     told: dict[str, Any] = {"filter_before": {"name": "python", "options": {"function": "changing_module:keeps"}}}
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.publishing.PublishFile.process", stopped)
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
         with pytest.raises(exporters_beam.ExportError):
             run(place, **told)
     before = module.read_bytes()

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from exporters_beam.options import option
+from exporters_beam.components.options import option
 
 RECORDS = 250
 """Records of a unit, whose ids follow one another."""

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from exporters_beam.formats import columnar
 from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat, pack
+from exporters_beam.formats.tables import as_columns as columnar
 
 UTC = datetime.timezone.utc
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

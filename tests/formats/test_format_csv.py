@@ -20,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED, needs_shared
 
+from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.csv import CsvDeserializer, CsvFormat
-from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer
-from exporters_beam.options import build
+from exporters_beam.formats.json_lines import JsonLinesDeserializer
+from exporters_beam.formats.json_text import JsonFormat
 
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 

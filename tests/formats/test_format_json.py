@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
-from exporters_beam.formats.json_lines import JsonFormat, JsonLinesDeserializer, parse
+from exporters_beam.formats.json_lines import JsonLinesDeserializer, parse
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.lines import split
 from exporters_beam.records import MISSING
 

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.xml import XmlDeserializer, XmlFormat
-from exporters_beam.options import build
 
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import ConfigError
-from exporters_beam.formats import schemas
-from exporters_beam.formats.given import flat
-from exporters_beam.formats.given import given as read_schema
+from exporters_beam.formats.tables import types as schemas
+from exporters_beam.formats.tables.given import flat
+from exporters_beam.formats.tables.given import given as read_schema
 
 INNER = {"type": "record", "name": "Place", "fields": [{"name": "town", "type": {"type": "string"}}]}
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from exporters_beam.compressions.auto import Auto
+from exporters_beam.engine.source import Source
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.avro import _LONGS, AvroDeserializer, _header
 from exporters_beam.formats.json import JsonDeserializer
 from exporters_beam.formats.parquet import ParquetDeserializer
 from exporters_beam.formats.xml import XmlDeserializer
 from exporters_beam.readers.fs import FsReader
-from exporters_beam.reading import Source
 
 MIB = 1 << 20
 
@@ -395,8 +395,8 @@ def test_parquet_whose_footer_claims_too_much():
 
 
 def test_the_limits_stand_in_the_schema_of_configs():
-    from exporters_beam import registry
-    from exporters_beam.schema import document_schema
+    from exporters_beam.components import registry
+    from exporters_beam.config.schema import document_schema
 
     text = json.dumps(document_schema())
     assert text.count('"max_record_bytes"') >= 4

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.formats import kept, schemas
-from exporters_beam.formats.conform import conform
-from exporters_beam.formats.given import given as given_schema
+from exporters_beam.formats.tables import kept
+from exporters_beam.formats.tables import types as schemas
+from exporters_beam.formats.tables.conform import conform
+from exporters_beam.formats.tables.given import avro_schema
+from exporters_beam.formats.tables.given import given as given_schema
 
 read_schema = partial(given_schema, form="avro")
 
@@ -404,7 +406,7 @@ def test_records_that_fit_as_they_are_are_not_copied() -> None:
 
 def test_avro_schema_names_nested_records_by_their_place() -> None:
     struct = kept.merged([schemas.dump(schemas.infer([{"a": {"a": [{"b": 1}]}, "when": NOON}]))]).struct
-    assert schemas.avro_schema(struct, "org.Top") == {
+    assert avro_schema(struct, "org.Top") == {
         "type": "record",
         "name": "Top",
         "namespace": "org",

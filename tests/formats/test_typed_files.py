@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from shared import SHARED, needs_shared
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
 from exporters_beam.errors import DestinationError, ExportError, RecordError
-from exporters_beam.formats import columns, kept
 from exporters_beam.formats.parquet import ParquetFormat
-from exporters_beam.formats.schemas import infer
-from exporters_beam.verify import verify
+from exporters_beam.formats.tables import arrow as columns
+from exporters_beam.formats.tables import kept
+from exporters_beam.formats.tables.types import infer
+from exporters_beam.reporting.verify import verify
 
 from helpers import visible
 
@@ -191,7 +192,7 @@ def typed(out: Path, source: Any, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", ALONE)
 def test_parquet_columns_keep_their_types(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporters_beam.delivery.BLOCK_RECORDS", 2)
+    monkeypatch.setattr("exporters_beam.engine.encode.BLOCK_RECORDS", 2)
     table = every_type()
     pq.write_table(table, tmp_path / "in.parquet", row_group_size=2)
     _, records = run(typed(tmp_path / "out", str(tmp_path / "in.parquet"), **deepcopy(ALONE[way])), tmp_path / "out")
@@ -231,7 +232,7 @@ def test_case_20_parquet(name: str, tmp_path: Path) -> None:
 def test_a_changed_column_has_the_type_of_its_values(
     change: str, expected: str, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporters_beam.delivery.BLOCK_RECORDS", rows)
+    monkeypatch.setattr("exporters_beam.engine.encode.BLOCK_RECORDS", rows)
     table = every_type().select(["id", "float32", "map"])
     pq.write_table(table, tmp_path / "in.parquet")
     transform = {"name": "pythonexp", "options": {"python_expressions": [change]}}
@@ -310,7 +311,7 @@ def test_a_resumed_run_has_the_same_types(tmp_path: Path, monkeypatch: pytest.Mo
         pq.write_table(every_type(), tmp_path / f"in/{n}.parquet", row_group_size=2)
     settings = typed(tmp_path / "out", {"dir": str(tmp_path / "in")}, **deepcopy(ALONE["transform"]))
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.publishing.PublishFile.fill", _full)
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.fill", _full)
         with pytest.raises(ExportError, match="no room"):
             exporters_beam.run(settings)
     _, records = run({**settings, "exporter_options": {"resume": True}}, tmp_path / "out")
@@ -371,7 +372,7 @@ def written_schema(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("rows", [2, 100])
 def test_avro_files_keep_their_schema(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporters_beam.delivery.BLOCK_RECORDS", rows)
+    monkeypatch.setattr("exporters_beam.engine.encode.BLOCK_RECORDS", rows)
     with (tmp_path / "in.avro").open("wb") as out:
         fastavro.writer(out, SHOP_SCHEMA, shops(7))
     _, records = run(config(tmp_path / "out", str(tmp_path / "in.avro"), "avro", "avro"), tmp_path / "out")
@@ -478,7 +479,7 @@ def test_which_records_fail_depends_on_their_order_alone(form: str, tmp_path: Pa
     if grouped:
         config_["grouper"] = {"name": "python_exp", "options": {"python_expressions": ["len(item)"]}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporters_beam.delivery.BLOCK_RECORDS", data.draw(st.integers(1, 12)))
+        patch.setattr("exporters_beam.engine.encode.BLOCK_RECORDS", data.draw(st.integers(1, 12)))
         report, found = run(config_, folder / "out")
     lost = at_fault(records)
     letters = letters_of(report) if lost else []

@@ -12,8 +12,8 @@ import yaml
 from shared import SHARED, needs_shared
 
 import exporters_beam
-from exporters_beam.__main__ import main
-from exporters_beam.verify import verify
+from exporters_beam.cli.main import main
+from exporters_beam.reporting.verify import verify
 
 from helpers import jsonl, visible
 

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from exporters_beam.compressions.auto import Auto
+from exporters_beam.engine.source import Source
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.csv import CsvDeserializer
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.parquet import ParquetDeserializer
 from exporters_beam.readers.fs import FsReader
-from exporters_beam.reading import Source
+from exporters_beam.readers.units import units_of
 from exporters_beam.records import Mark
-from exporters_beam.units import units_of
 
 from helpers import jsonl
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from exporters_beam import spec
+from exporters_beam.config import spec
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.readers.fs import FsReader
+from exporters_beam.readers.units import units_of
 from exporters_beam.records import Warned
-from exporters_beam.units import units_of
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 import exporters_beam
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
-from exporters_beam.own_output import refuse_own_output
-from exporters_beam.plan import make
-from exporters_beam.spec import load
+from exporters_beam.planning.plan import make
+from exporters_beam.runners.own_output import refuse_own_output
 
 
 @pytest.fixture

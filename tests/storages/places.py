@@ -140,7 +140,7 @@ class Place:
         return "path" if self.kind in ("sftp", "ftp", "azure_file", "hdfs", "gdrive", "dropbox") else "prefix"
 
     def storage(self) -> Any:
-        from exporters_beam.registry import find, load
+        from exporters_beam.components.registry import find, load
 
         component = load(find("writer", self.kind))
         return component(filebase="x", **self.options).storage
@@ -149,7 +149,7 @@ class Place:
         import hashlib
         import io
 
-        from exporters_beam.storages import Content
+        from exporters_beam.storages.base import Content
 
         content = Content(len(data), hashlib.md5(data).hexdigest(), token="test")
         self.storage().put(name, io.BytesIO(data), content)

@@ -13,10 +13,10 @@ import urllib.request
 import pytest
 
 import exporters_beam
+from exporters_beam.config.spec import load
 from exporters_beam.errors import DestinationError
-from exporters_beam.spec import load
-from exporters_beam.storages import Content, StorageError
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
+from exporters_beam.storages.base import Content, StorageError
 
 from azure_files import ACCOUNT, KEY, SAS, AzureFiles
 from helpers import jsonl

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import exporters_beam
-from exporters_beam.storages import Content, NotThere, StorageError
+from exporters_beam.storages.base import Content, NotThere, StorageError
 
 from helpers import jsonl
 from places import Cutting, Faulty, Place

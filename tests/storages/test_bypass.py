@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import exporters_beam
-from exporters_beam.explain import text
-from exporters_beam.plan import make
-from exporters_beam.spec import load
-from exporters_beam.storages import StorageError
+from exporters_beam.config.spec import load
+from exporters_beam.planning.explain import text
+from exporters_beam.planning.plan import make
+from exporters_beam.reporting.verify import verify
 from exporters_beam.storages.azure_blob import AzureBlobStorage
-from exporters_beam.verify import verify
+from exporters_beam.storages.base import StorageError
 
 from helpers import jsonl
 from places import AZURITE_KEY, Place, azure_place
@@ -150,8 +150,8 @@ def test_what_an_export_has_delivered_is_counted(s3: Place, moto: Place):
 def test_killed_in_the_middle_it_goes_on_with_what_is_left(reader, writer, request, monkeypatch):
     source, to = request.getfixturevalue(reader), request.getfixturevalue(writer)
     filled(source)
-    monkeypatch.setattr("exporters_beam.copying.COMMIT_SECONDS", 0.0)
-    from exporters_beam.copying import CopyObjects
+    monkeypatch.setattr("exporters_beam.engine.copying.COMMIT_SECONDS", 0.0)
+    from exporters_beam.engine.copying import CopyObjects
 
     copy, done = CopyObjects._copy, []
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import exporters_beam
-from exporters_beam.storages import Content, NotThere, StorageError, of_url
+from exporters_beam.storages.base import Content, NotThere, StorageError, of_url
 
 from clouds import Refused, content_hash
 from helpers import jsonl
@@ -104,7 +104,7 @@ def test_a_shared_drive_is_searched_by_its_id(gdrive: Place):
 
 
 def test_two_workers_put_the_same_new_file_at_once(gdrive: Place, monkeypatch):
-    from exporters_beam.storages.google_drive import GoogleDriveStorage
+    from exporters_beam.storages.gdrive import GoogleDriveStorage
 
     first = put(gdrive.storage(), "out/a", b"1")
     called, seen = GoogleDriveStorage._called, []
@@ -137,7 +137,7 @@ def test_folders_of_one_name_are_one(gdrive: Place):
 @pytest.mark.parametrize(("status", "pieces"), [(503, 11), (429, 11), (0, 10)])
 def test_a_large_file_goes_in_pieces_and_a_broken_one_is_sent_again(gdrive: Place, monkeypatch, status, pieces):
     """A piece that was refused is sent again; one whose answer was lost is not."""
-    monkeypatch.setattr("exporters_beam.storages.google_drive.CHUNK", MIB)
+    monkeypatch.setattr("exporters_beam.storages.gdrive.CHUNK", MIB)
     service = gdrive.made
     put(gdrive.storage(), "out/x", b"")
     service.requests.clear()
@@ -150,7 +150,7 @@ def test_a_large_file_goes_in_pieces_and_a_broken_one_is_sent_again(gdrive: Plac
 
 
 def test_an_upload_that_the_server_has_lost_begins_again(gdrive: Place, monkeypatch):
-    monkeypatch.setattr("exporters_beam.storages.google_drive.CHUNK", MIB)
+    monkeypatch.setattr("exporters_beam.storages.gdrive.CHUNK", MIB)
     service = gdrive.made
     act = type(service).session
 
@@ -167,8 +167,8 @@ def test_an_upload_that_the_server_has_lost_begins_again(gdrive: Place, monkeypa
 
 
 def test_an_upload_that_is_lost_again_and_again_fails(gdrive: Place, monkeypatch):
-    monkeypatch.setattr("exporters_beam.storages.google_drive.CHUNK", MIB)
-    monkeypatch.setattr("exporters_beam.storages.google_drive._pause", lambda *_: None)
+    monkeypatch.setattr("exporters_beam.storages.gdrive.CHUNK", MIB)
+    monkeypatch.setattr("exporters_beam.storages.gdrive._pause", lambda *_: None)
     act = type(gdrive.made).session
 
     def loses(self, name, headers, body):
@@ -267,7 +267,7 @@ def test_a_service_account_acts_for_a_user(gdrive: Place):
 @pytest.mark.parametrize("called", ["append_v2", "finish", "start", "none"])
 @pytest.mark.parametrize("status", [0, 503])
 def test_an_upload_session_goes_on_where_it_broke(dropbox: Place, monkeypatch, called, status):
-    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    monkeypatch.setattr("exporters_beam.storages.dropbox.CHUNK", 4 * MIB)
     service = dropbox.made
     service.requests.clear()
     service.faults.append((f"upload_session/{called}", status, {}))
@@ -281,7 +281,7 @@ def test_an_upload_session_goes_on_where_it_broke(dropbox: Place, monkeypatch, c
 @pytest.mark.parametrize("called", ["append", "finish"])
 def test_what_of_a_piece_has_arrived_is_not_sent_again(dropbox: Place, monkeypatch, called):
     """The server takes a part of a piece, or all of it without making the file, and fails."""
-    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    monkeypatch.setattr("exporters_beam.storages.dropbox.CHUNK", 4 * MIB)
     act = getattr(type(dropbox.made), f"do_upload_session_{called}")
 
     def fails(self, account, given, data, headers):
@@ -298,7 +298,7 @@ def test_what_of_a_piece_has_arrived_is_not_sent_again(dropbox: Place, monkeypat
 
 
 def test_a_session_that_the_server_has_lost_begins_again(dropbox: Place, monkeypatch):
-    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    monkeypatch.setattr("exporters_beam.storages.dropbox.CHUNK", 4 * MIB)
     act = type(dropbox.made).do_upload_session_finish
 
     def loses(self, account, given, data, headers):
@@ -313,7 +313,7 @@ def test_a_session_that_the_server_has_lost_begins_again(dropbox: Place, monkeyp
 
 
 def test_nothing_appears_before_the_last_piece(dropbox: Place, monkeypatch):
-    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    monkeypatch.setattr("exporters_beam.storages.dropbox.CHUNK", 4 * MIB)
     with pytest.raises(StorageError, match="not sent as it was built"):
         dropbox.storage().put("out/a", io.BytesIO(DATA), Content(len(DATA), "0" * 32))
     with pytest.raises(NotThere):
@@ -322,7 +322,7 @@ def test_nothing_appears_before_the_last_piece(dropbox: Place, monkeypatch):
 
 def test_a_content_hash_that_differs_is_noticed(dropbox: Place, monkeypatch):
     monkeypatch.setattr("clouds.content_hash", lambda data: "0" * 64)
-    monkeypatch.setattr("exporters_beam.storages.dropbox_files.CHUNK", 4 * MIB)
+    monkeypatch.setattr("exporters_beam.storages.dropbox.CHUNK", 4 * MIB)
     with pytest.raises(StorageError, match="its content hash differs"):
         put(dropbox.storage(), "out/a", DATA)
 

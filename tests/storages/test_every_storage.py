@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 import exporters_beam
-from exporters_beam import spec
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.config import spec
 from exporters_beam.errors import DestinationError, SourceError
 from exporters_beam.records import Unit, Warned
-from exporters_beam.storages import Content, NotThere, StorageError
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
+from exporters_beam.storages.base import Content, NotThere, StorageError
 
 from helpers import jsonl
 from places import Place
@@ -165,7 +165,7 @@ def test_an_object_is_entered_at_any_byte(place: Place):
 
 @every
 def test_plain_lines_are_cut_up_and_every_record_comes_once(place: Place, monkeypatch):
-    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 3000)
+    monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 3000)
     place.put("in/a.jl", jsonl(RECORDS))
     report = exporters_beam.run(
         {"reader": place.source("in/"), "writer": place.writer("out/part-", compression="none")}
@@ -286,7 +286,7 @@ def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
     never = {"prevent_bypass": True}
     config = {"reader": place.source("in/"), "writer": place.writer("out/part-"), "exporter_options": never}
     with monkeypatch.context() as patch:
-        patch.setattr("exporters_beam.writers.remote.RemoteWriter.publish", _dies)
+        patch.setattr("exporters_beam.storages.writer.RemoteWriter.publish", _dies)
         with pytest.raises(Exception, match="the power went out"):
             exporters_beam.run(config)
     assert list(place.storage().names("out/")) == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam.storages import StorageError
+from exporters_beam.storages.base import StorageError
 
 from helpers import jsonl
 from places import Place, ftp_server

@@ -9,7 +9,7 @@ import io
 import pytest
 
 import exporters_beam
-from exporters_beam.storages import Content, NotThere, StorageError, of_url
+from exporters_beam.storages.base import Content, NotThere, StorageError, of_url
 
 from hdfs_cluster import PAGE, asked
 from helpers import jsonl

@@ -12,8 +12,8 @@ import pytest
 
 import exporters_beam
 from exporters_beam import ConfigError, SourceError
-from exporters_beam.options import build
-from exporters_beam.readers.http import HttpReader
+from exporters_beam.components.options import build
+from exporters_beam.storages.http import HttpReader
 
 from helpers import jsonl
 
@@ -98,7 +98,7 @@ def read(web: Web, tmp_path) -> Callable[..., list]:
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_files_are_read_whole_and_in_order(web, read, ranges, monkeypatch):
-    monkeypatch.setattr("exporters_beam.graph.RANGE_BYTES", 100_000)
+    monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 100_000)
     web.ranges = ranges
     web.files = {"/a.jl": jsonl(RECORDS[:3000]), "/ab.jl.gz": gzip.compress(jsonl(RECORDS[3000:]))}
     assert read("/ab.jl.gz", "/a.jl") == RECORDS
@@ -162,7 +162,7 @@ def test_a_server_in_trouble_is_asked_again(web, read, monkeypatch):
         pauses.append(seconds)
         web.status = 0
 
-    monkeypatch.setattr("exporters_beam.storages.time.sleep", pause)
+    monkeypatch.setattr("exporters_beam.storages.base.time.sleep", pause)
     web.files["/a.jl"] = jsonl(RECORDS)
     web.status = 503
     assert read("/a.jl") == RECORDS and len(pauses) == 1

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import exporters_beam
-from exporters_beam.storages import StorageError
-from exporters_beam.verify import verify
+from exporters_beam.reporting.verify import verify
+from exporters_beam.storages.base import StorageError
 
 from helpers import jsonl
 from places import Place

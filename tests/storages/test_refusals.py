@@ -10,8 +10,8 @@ from threading import Thread
 
 import pytest
 
-from exporters_beam import registry
-from exporters_beam.__main__ import main
+from exporters_beam.cli.main import main
+from exporters_beam.components import registry
 
 from hdfs_cluster import asked, rpc_port
 from places import SECRET, Place, free_port
@@ -164,8 +164,8 @@ def test_secrets_of_the_environment_stay_references(s3: Place, run, monkeypatch,
     """What the variables hold stands in no staged file, no book and no pickle."""
     import pickle
 
-    from exporters_beam.plan import make
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
+    from exporters_beam.planning.plan import make
 
     monkeypatch.setenv("EXPORTERS_S3WRITER_AWS_LOGIN", "rootkey")
     monkeypatch.setenv("EXPORTERS_S3WRITER_AWS_SECRET", SECRET)

@@ -8,8 +8,8 @@ import pytest
 from s3_servers import KMS_KEY
 
 import exporters_beam
+from exporters_beam.reporting.verify import verify
 from exporters_beam.storages.s3 import S3Storage
-from exporters_beam.verify import verify
 
 from places import Place
 
@@ -49,7 +49,7 @@ def test_minio_encrypts_copies_and_parts(minio: Place, monkeypatch):
     import hashlib
     import io
 
-    from exporters_beam.storages import Content
+    from exporters_beam.storages.base import Content
 
     data = bytes(range(256)) * (24 << 10)  # 6 MiB
     storage = S3Storage(**{**vars(minio.storage()), "part_bytes": 5 << 20, "encryption": "AES256"})

@@ -15,12 +15,10 @@ import pytest
 
 import exporters_beam
 from exporters_beam import ConfigError
-from exporters_beam.options import build
-from exporters_beam.readers.dates import days
-from exporters_beam.readers.s3 import S3Reader
-from exporters_beam.storages import StorageError
-from exporters_beam.storages.s3 import S3Storage
-from exporters_beam.writers.s3 import S3Writer
+from exporters_beam.components.options import build
+from exporters_beam.storages.base import StorageError
+from exporters_beam.storages.dates import days
+from exporters_beam.storages.s3 import S3Reader, S3Storage, S3Writer
 
 from helpers import jsonl
 from places import Place
@@ -131,7 +129,7 @@ def test_large_objects_go_in_parts_and_failed_ones_are_given_up(place: Place, mo
     import hashlib
     import io
 
-    from exporters_beam.storages import Content
+    from exporters_beam.storages.base import Content
 
     content = Content(len(data), hashlib.md5(data).hexdigest(), {"total": "3"})
     assert storage.put("big", io.BytesIO(data), content).size == len(data)
@@ -179,9 +177,9 @@ def test_keys_from_the_environment_and_from_secrets(s3: Place, tmp_path, monkeyp
 
 
 def test_books_stand_in_the_state_folder_of_this_machine(tmp_path, monkeypatch):
-    from exporters_beam.books import place_of
-    from exporters_beam.plan import make
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
+    from exporters_beam.planning.place import place_of
+    from exporters_beam.planning.plan import make
 
     config = {"reader": "random", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -193,7 +191,7 @@ def test_books_stand_in_the_state_folder_of_this_machine(tmp_path, monkeypatch):
 
 
 def test_disable_retries_tries_once():
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
 
     config = {"reader": "s3://a", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
     assert load(config).writer.component.storage.attempts == 5
@@ -204,8 +202,8 @@ def test_disable_retries_tries_once():
 
 
 def test_dates_of_prefixes_stay_those_of_the_export():
-    from exporters_beam.plan import make
-    from exporters_beam.spec import load
+    from exporters_beam.config.spec import load
+    from exporters_beam.planning.plan import make
 
     config = {"reader": "s3://a/%Y-%m-%d/", "writer": {"name": "s3", "options": {"bucket": "b", "filebase": "a"}}}
     plan = make(load(config), datetime(2020, 2, 29, 23, 59))
@@ -247,7 +245,7 @@ def test_100_000_names_are_not_held_in_memory(s3: Place, versitygw_data: Path):
 
 @servers
 def test_dead_letters_stay_on_this_machine(s3: Place, tmp_path):
-    from exporters_beam.verify import verify
+    from exporters_beam.reporting.verify import verify
 
     config = {
         "reader": {"name": "memory", "options": {"records": [{"n": 1}, {"n": None}, {"n": 3}]}},

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import exporters_beam
-from exporters_beam.__main__ import main
-from exporters_beam.storages import StorageError
+from exporters_beam.cli.main import main
+from exporters_beam.storages.base import StorageError
 
 from places import SECRET, Place, ssh_server
 

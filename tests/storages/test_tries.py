@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from toxics import Network, at_upload
 
-from exporters_beam.__main__ import main
-from exporters_beam.storages import Content
+from exporters_beam.cli.main import main
+from exporters_beam.storages.base import Content
 from exporters_beam.storages.s3 import S3Storage
 
 from helpers import jsonl

@@ -6,8 +6,8 @@ import pytest
 
 import exporters_beam
 from exporters_beam import ConfigError
-from exporters_beam.spec import load
-from exporters_beam.storages import of_url
+from exporters_beam.config.spec import load
+from exporters_beam.storages.base import of_url
 from exporters_beam.storages.ftp import FtpStorage
 from exporters_beam.storages.hdfs import HdfsStorage
 from exporters_beam.storages.sftp import SftpStorage

@@ -20,10 +20,10 @@ MEMORY = 4 << 30
 def read(kind: str, path: Path) -> tuple[list[Any], list[str]]:
     """The records, and what was said of those that failed."""
     from exporters_beam.compressions.auto import Auto
+    from exporters_beam.engine.source import Source
     from exporters_beam.formats.avro import AvroDeserializer
     from exporters_beam.formats.parquet import ParquetDeserializer
     from exporters_beam.readers.fs import FsReader
-    from exporters_beam.reading import Source
     from exporters_beam.records import Chunk, Failure
 
     deserializer: Any = {"parquet": ParquetDeserializer, "avro": AvroDeserializer}[kind]()

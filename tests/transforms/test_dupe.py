@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from exporters_beam.errors import RecordError
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 from exporters_beam.transforms.dupe import DupeFilter
 
 from helpers import delivered

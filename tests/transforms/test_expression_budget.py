@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from exporters_beam.errors import RecordError
-from exporters_beam.transforms import patterns, values
-from exporters_beam.transforms.expressions import compile_expression
-from exporters_beam.transforms.values import TooMuch, weigh
+from exporters_beam.transforms.expressions import patterns, values
+from exporters_beam.transforms.expressions.compile import compile_expression
+from exporters_beam.transforms.expressions.values import TooMuch, weigh
 
 CHILD = """
 import functools, resource, sys, time

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import exporters_beam
+from exporters_beam.config.spec import load
 from exporters_beam.errors import RecordError
-from exporters_beam.explain import text
-from exporters_beam.plan import make
-from exporters_beam.report import Report
-from exporters_beam.spec import load
-from exporters_beam.transforms.expressions import compile_expression
+from exporters_beam.planning.explain import text
+from exporters_beam.planning.plan import make
+from exporters_beam.reporting.report import Report
+from exporters_beam.transforms.expressions.compile import compile_expression
 
 from helpers import delivered
 

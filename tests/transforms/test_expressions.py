@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError, ExportError, RecordError
-from exporters_beam.transforms.expressions import InvalidExpression, compile_expression, compile_option
+from exporters_beam.transforms.expressions.compile import InvalidExpression, compile_expression, compile_option
 
 ITEM: dict[str, Any] = {
     "a": "xyz",

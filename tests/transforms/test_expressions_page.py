@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from exporters_beam.errors import RecordError
-from exporters_beam.transforms import guards, work
-from exporters_beam.transforms.expressions import InvalidExpression, compile_expression
+from exporters_beam.transforms.expressions import guards, work
+from exporters_beam.transforms.expressions.compile import InvalidExpression, compile_expression
 
 PAGE = (Path(__file__).parents[2] / "docs" / "expressions.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporters_beam.errors import RecordError
-from exporters_beam.transforms.expressions import compile_expression
+from exporters_beam.transforms.expressions.compile import compile_expression
 
 
 @pytest.mark.parametrize(

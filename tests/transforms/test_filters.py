@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import build
 from exporters_beam.records import Known
 from exporters_beam.transforms.filters import (
     JsonSchemaFilter,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.options import build
 from exporters_beam.transforms.mappers import NoTransform, PythonexpTransform, PythonMapTransform, PythonTransform
 
 ITEM = {"id": 7, "city": "roma"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from exporters_beam.components.names import FileNames
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.naming import FileNames
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter
 
 EVIL = "(a|aa)+(b|$)"

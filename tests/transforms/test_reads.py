@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.transforms.expressions import compile_expression
+from exporters_beam.transforms.expressions.compile import compile_expression
+from exporters_beam.transforms.expressions.reads import fields_added, fields_read
 from exporters_beam.transforms.mappers import PythonexpTransform
-from exporters_beam.transforms.reads import fields_added, fields_read
 
 EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
 

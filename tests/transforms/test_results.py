@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from exporters_beam.errors import ConfigError, ExportError
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 from exporters_beam.transforms.filters import PythonexpFilter
 from exporters_beam.transforms.results import surely_gives
 

@@ -11,7 +11,7 @@ import pytest
 from shared import SHARED, needs_shared
 
 from exporters_beam.records import MISSING, Key
-from exporters_beam.report import Report
+from exporters_beam.reporting.report import Report
 
 from helpers import delivered
 
@@ -149,7 +149,7 @@ def test_what_one_record_of_one_file_has_is_not_told(tmp_path: Path, export: Cal
 @needs_shared
 @pytest.mark.parametrize("name", ["flat", "flatson", "filter", "dupe"])
 def test_the_reported_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from exporters_beam.__main__ import main
+    from exporters_beam.cli.main import main
 
     case = SHARED / "cases/15-dotted-group"
     for file in case.iterdir():

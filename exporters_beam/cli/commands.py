@@ -1,0 +1,362 @@
+"""What each command does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
+from exporters_beam.components.secret import reveal
+from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.interruption import OF_THIS_PROCESS
+
+if TYPE_CHECKING:
+    from exporters_beam.config.spec import ExportSpec
+    from exporters_beam.planning.plan import Plan
+    from exporters_beam.runners import jobs
+
+
+DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141
+
+_INTERRUPTED = "interrupted; nothing half-written has a final name"
+"""What is told of every command that was interrupted; those that may be gone on with say more."""
+
+
+def _run(args: argparse.Namespace) -> int:
+    beam_args = [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    if any(arg.partition("=")[0] == "--template_location" for arg in beam_args):
+        return _submit(args)  # Nothing runs, so there is nothing to wait for.
+    spec = _load(args.config, args.var)
+    if args.resume:
+        spec = replace(spec, settings=replace(spec.settings, resume=True))
+    if args.no_pushdown:
+        spec = replace(spec, settings=replace(spec.settings, pushdown=False))
+    return _export(spec, args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.replay import replayed
+
+    spec = _load(args.config, args.var)
+    _start_logging(spec, args)
+    with replayed(spec, args.letters) as sent:
+        return _export(sent, args)
+
+
+def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
+    _start_logging(spec, args)
+    _tell_when_interrupted(lambda: f"{_INTERRUPTED}; nothing is kept yet: run it again")
+    from exporters_beam.reporting.of_runs import CONSOLE, write
+    from exporters_beam.runners.books import kept
+    from exporters_beam.runners.launch import run
+
+    if args.report == CONSOLE and spec.writer.entry.name == "console":
+        raise ConfigError("--report -: the writer console prints there already; give the name of a file")
+
+    def begun(plan: Plan) -> None:
+        tells = kept(plan)
+        _tell_when_interrupted(lambda: f"{_INTERRUPTED}; {tells()}")
+
+    beam_args = _beam_args(spec, args)
+    watched = not args.quiet and sys.stderr.isatty()
+    report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None), begun=begun)
+    if not args.quiet:
+        print(report.summary(), file=sys.stderr, flush=True)
+    if args.report is not None:
+        write(args.report, report)
+    return DONE
+
+
+def _refuse_unknown(args: argparse.Namespace) -> None:
+    """Before the config is looked at: it may be the value that stands behind a misspelt option."""
+    from exporters_beam.runners.options import refuse_unknown
+
+    refuse_unknown([*([f"--runner={args.runner}"] if args.runner else []), *args.beam], list(args.ours))
+
+
+def _tell_when_interrupted(tells: Callable[[], str]) -> None:
+    if OF_THIS_PROCESS is not None:
+        OF_THIS_PROCESS.tells = tells
+
+
+def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
+    from exporters_beam.runners.options import merged
+
+    return merged(
+        spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
+    )
+
+
+def _submit(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    if args.resume:
+        spec = replace(spec, settings=replace(spec.settings, resume=True))
+    _start_logging(spec, args)
+    from exporters_beam.runners.submit import submit
+
+    _tell_when_interrupted(lambda: "interrupted; the job may have been started: look before you submit it again")
+    started = submit(spec, _beam_args(spec, args))
+    if started.job:
+        print(f"{started.job}\n{started.place}")
+    else:
+        print_line(
+            f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}"
+        )
+    return DONE
+
+
+def _template_build(args: argparse.Namespace) -> int:
+    from exporters_beam.config.document import read
+    from exporters_beam.config.parameters import check
+    from exporters_beam.runners import flex_template as template
+
+    missing = check(read(args.config).value, _variables(args.var))[1]
+    spec = None if missing else _load(args.config, args.var)
+    _start_logging(spec, args)
+    made = template.files(args.config, spec, args.image or template.IMAGE, args.streaming)
+    template.write(made, args.output)
+    for name in made:
+        print_line(os.path.join(args.output, name))
+    return DONE
+
+
+def _template_render(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.plan import make
+    from exporters_beam.runners import flex_template as template
+    from exporters_beam.runners.options import job_name
+
+    spec = _load(args.config, args.var)
+    warn(spec.warnings)
+    if args.launch:
+        told = template.launch_body(job_name(make(spec)), args.launch, _variables(args.var))
+    else:
+        told = dict(spec.document)
+    print(json.dumps(told, ensure_ascii=False, indent=2, default=str))
+    return DONE
+
+
+def _template_launch(args: argparse.Namespace) -> int:
+    from exporters_beam.runners import flex_template as template
+
+    values, args.beam = template.split(args.config, args.beam)
+    args.var = [*args.var, *values]
+    args.ours = [*args.ours, *template.names(args.config)]
+    _refuse_unknown(args)
+    return _submit(args)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from exporters_beam.runners import jobs
+
+    if args.var and not args.config:
+        raise ConfigError("--var: it goes with --config, whose variables it sets")
+    job = _job(args)
+    if not args.watch:
+        if args.config:
+            raise ConfigError("--config: it goes with --watch, which tells its notifications how the job ended")
+        print(jobs.status(job))
+        return DONE
+    spec = _load(args.config, args.var) if args.config else None
+    ended = jobs.watch(job, lambda text: print(text, flush=True), args.every)
+    if spec is not None:
+        from exporters_beam.runners.launch import tell_end
+
+        tell_end(spec, ended.good, str(ended))
+    return DONE if ended.good else FAILED
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    from exporters_beam.runners import jobs
+
+    jobs.cancel(_job(args))
+    print_line(f"{args.job}: asked to stop")
+    return DONE
+
+
+def _drain(args: argparse.Namespace) -> int:
+    from exporters_beam.runners import jobs
+
+    jobs.drain(_job(args), args.savepoint_path)
+    print_line(f"{args.job}: asked to finish what it has and end")
+    return DONE
+
+
+def _job(args: argparse.Namespace) -> jobs.Job:
+    from exporters_beam.runners import jobs
+
+    return jobs.job_at(args.job, project=args.project, region=args.region, endpoint=args.dataflow_endpoint,
+                       flink=args.flink_master, no_auth=args.no_auth)  # fmt: skip
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.plan import check_functions, make
+    from exporters_beam.runners.options import check_profiles
+
+    status = DONE
+    for config in args.configs:
+        try:
+            spec = _load(config, args.var)
+            make(spec)
+            check_functions(spec)
+            check_profiles(spec)
+        except ConfigError as error:
+            tell_error(error, args.debug)
+            status = WRONG
+            continue
+        warn(spec.warnings)
+        print_line(f"{config}: ok")
+    return status
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.explain import mermaid, text
+    from exporters_beam.planning.plan import make
+    from exporters_beam.runners.options import settled
+
+    spec = _load(args.config, args.var)
+    warn(spec.warnings)
+    plan = make(spec)
+    decisions = settled(plan, _beam_args(spec, args))[1]
+    print((mermaid if args.format == "mermaid" else text)(plan), end="")
+    if args.format == "text":
+        print(*(f"- {decision}\n" for decision in decisions), sep="", end="")
+    return DONE
+
+
+def _preview(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    warn(spec.warnings)
+    _start_logging(spec, args)
+    from exporters_beam.engine.preview import preview
+    from exporters_beam.planning.plan import make
+
+    preview(make(spec), args.n, print_line)
+    return DONE
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from exporters_beam.reporting.verify import beside, verify
+
+    status = DONE
+    if args.var and not args.config:
+        raise ConfigError("--var: it goes with --config, whose variables it sets")
+    writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
+    storage = getattr(writer, "storage", None)
+    for manifest in args.manifests:
+        try:
+            wrong, told = verify(manifest, storage)
+        except ConfigError as error:
+            tell_error(error, args.debug)
+            status = WRONG
+            continue
+        for text in wrong:
+            print_error(f"error: {text}")
+            status = status or FAILED
+        for text in beside(manifest, told, args.manifests, storage):
+            print_error(f"warning: {text}")
+        if not wrong:
+            print_line(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
+    return status
+
+
+def _clean(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.plan import make
+    from exporters_beam.reporting.report import human
+    from exporters_beam.runners.books import clean
+
+    _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
+    for folder, freed, left in clean(make(_load(args.config, args.var))):
+        print_line(f"{folder}: removed, {human(freed)}")
+        for text in left:
+            print_error(f"warning: {text}")
+    return DONE
+
+
+def _modules(args: argparse.Namespace) -> int:
+    from exporters_beam.components import registry
+    from exporters_beam.reporting import reference
+
+    for text in registry.plugin_entries()[1]:
+        print_error(f"warning: {text}")
+    if args.markdown:
+        print(reference.markdown(), end="")
+    elif args.name is None:
+        print(reference.listing(args.kind))
+    else:
+        print(reference.describe(args.name, args.kind))
+    return DONE
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from exporters_beam.components import registry
+    from exporters_beam.config.schema import document_schema, to_text
+
+    plugins, wrong = registry.plugin_entries()
+    for text in wrong:
+        print_error(f"warning: {text}")
+    print(to_text(document_schema((*registry.ENTRIES, *plugins))), end="")
+    return DONE
+
+
+def _init(args: argparse.Namespace) -> int:
+    from exporters_beam.reporting import reference
+
+    text = reference.starter(args.reader, args.writer)
+    try:
+        with open(args.file, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(Problem((), "this file exists; give another name", file=args.file)) from None
+    except OSError as error:
+        raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=args.file)) from None
+    print_line(f"{args.file}: written; run it with: exporters-beam run {args.file}")
+    return DONE
+
+
+def _load(config: str, variables: Sequence[str]) -> ExportSpec:
+    from exporters_beam.config.spec import load
+
+    return load(config, variables=_variables(variables))
+
+
+def _variables(given: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE as variables; a value that is a number, true, false, null, a list or an object in JSON is that."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--var {text}: write it as NAME=VALUE")
+        try:
+            parsed = json.loads(value, parse_constant=_not_json)
+        except (ValueError, RecursionError):
+            parsed = value
+        if isinstance(parsed, float) and not math.isfinite(parsed):
+            raise ConfigError(f"--var {text}: {value} is no finite number")
+        found[name] = value if isinstance(parsed, str) else parsed
+    return found
+
+
+def _not_json(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _start_logging(spec: ExportSpec | None, args: argparse.Namespace) -> None:
+    start_logging(spec.settings.log_level if spec is not None else None, args.debug, getattr(args, "quiet", False))
+
+
+def _refuse_report(args: argparse.Namespace) -> None:
+    from exporters_beam.reporting.of_runs import refuse_place
+
+    if args.report is None:
+        return
+    try:
+        refuse_place(args.report)
+    except ConfigError:
+        args.report = None
+        raise

@@ -1,0 +1,216 @@
+"""The commands and options of `exporters-beam`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import Any
+
+from exporters_beam import __version__
+from exporters_beam.cli.commands import (
+    WRONG,
+    _cancel,
+    _clean,
+    _drain,
+    _explain,
+    _init,
+    _modules,
+    _preview,
+    _replay,
+    _run,
+    _schema,
+    _status,
+    _submit,
+    _template_build,
+    _template_launch,
+    _template_render,
+    _validate,
+    _verify,
+)
+
+
+def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
+    """The arguments; `beam` has those of `run` that are not ours, in their order."""
+    _refuse_unknown_command(parser, given)
+    args, others = parser.parse_known_args(_from_old_spelling(parser, given))
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(WRONG)
+    if others and args.command not in (_run, _replay, _explain, _submit, _template_launch):
+        from exporters_beam.runners.options import unknown
+
+        odd = next((other for other in others if other.startswith("--") and other != "--"), "")
+        hint = f"{odd}: {unknown(odd.partition('=')[0], list(args.ours))}" if odd else ""
+        parser.error(hint or f"unrecognized arguments: {' '.join(others)}")
+    args.beam = [other for other in others if other != "--"]
+    return args
+
+
+def _refuse_unknown_command(parser: argparse.ArgumentParser, given: list[str]) -> None:
+    """With what was probably meant."""
+    known = next(list(a.choices) for a in parser._actions if isinstance(a.choices, dict))
+    if given and not given[0].startswith("-") and given[0] not in known:
+        from exporters_beam.components.words import did_you_mean
+
+        parser.error(f"there is no command {given[0]!r}{did_you_mean(given[0], known)}")
+
+
+def _from_old_spelling(parser: argparse.ArgumentParser, given: list[str]) -> list[str]:
+    """`--config FILE` of exporters 0.6.18 is `run FILE`."""
+    if given[:1] == ["--config"]:
+        return ["run", *given[1:]]
+    if given and given[0].startswith("--config="):
+        return ["run", given[0].partition("=")[2], *given[1:]]
+    if given and given[0].partition("=")[0] == "--resume":
+        parser.error("--resume goes with a config now: exporters-beam run CONFIG --resume")
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="exporters-beam", description="Export records as a config says.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"exporters-beam {__version__}")
+    parser.set_defaults(command=None, debug=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, function: Any, help: str, **more: Any) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name, help=help, description=help, allow_abbrev=False, **more
+        )
+        command.register("action", None, _Once)
+        command.set_defaults(command=function, ours=command._option_string_actions)
+        command.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+        return command
+
+    def add_variables(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--var", action="append", default=[], metavar="NAME=VALUE", help="set a variable of the config's `vars`"
+        )
+
+    def add_runner(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine"
+        )
+        command.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
+
+    run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
+    run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
+    add_runner(run)
+    add_variables(run)
+    run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there; - "
+                     "prints it")  # fmt: skip
+    run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
+    run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
+                     "core for large files, else one")  # fmt: skip
+    run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
+                 epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
+    replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
+    replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
+    replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    add_variables(replay)
+    replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
+    submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
+    submit.add_argument("--runner", metavar="R", help="the Beam runner: DataflowRunner or FlinkRunner")
+    submit.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
+    add_variables(submit)
+    submit.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    submit.set_defaults(quiet=False)
+
+    status = add("status", _status, "tell how a job is that was submitted")
+    status.add_argument("--watch", action="store_true", help="go on until it has ended; exit 1 where it ended badly")
+    status.add_argument(
+        "--config", metavar="CONFIG", help="with --watch: tell the notifications of this config the end"
+    )
+    status.add_argument("--every", type=_positive, default=10, metavar="SECONDS", help="how often to ask (default: 10)")
+    add_variables(status)
+    cancel = add("cancel", _cancel, "stop a job at once")
+    drain = add("drain", _drain, "have a streaming job finish what it has and end")
+    drain.add_argument("--savepoint_path", default="", metavar="FOLDER", help="Flink: where its savepoint goes")
+    for command in (status, cancel, drain):
+        command.add_argument("job", metavar="JOB", help="the address that submit printed, or the job's id")
+        command.add_argument("--project", default="", help="Dataflow: the project")
+        command.add_argument("--region", default="", help="Dataflow: the region")
+        command.add_argument("--dataflow_endpoint", default="", metavar="URL", help="another address of Dataflow")
+        command.add_argument("--no_auth", action="store_true", help="Dataflow: do not say who asks, for tests")
+        command.add_argument("--flink_master", default="", metavar="HOST:PORT", help="Flink: its REST interface")
+
+    template = commands.add_parser("template", help="make a Dataflow template of a config", allow_abbrev=False)
+    actions = template.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = actions.add_parser("build", help="write the files of a Flex Template", allow_abbrev=False)
+    build.set_defaults(command=_template_build, quiet=False)
+    build.add_argument("--output", metavar="DIR", required=True, help="the folder to write them to")
+    build.add_argument("--image", default="", metavar="IMAGE", help="the image's name, for the template's spec.json")
+    build.add_argument("--streaming", action="store_true", help="the template is for streaming jobs")
+    render = actions.add_parser("render", help="print the final config, or the launch request", allow_abbrev=False)
+    render.set_defaults(command=_template_render)
+    render.add_argument("--launch", metavar="SPEC", help="print the request that launches gs://…/spec.json")
+    launch = actions.add_parser("launch", help="what main.py of a Flex Template does: submit", allow_abbrev=False)
+    launch.set_defaults(command=_template_launch, runner=None, resume=False, quiet=False)
+    for action in (build, render, launch):
+        action.set_defaults(ours=action._option_string_actions)
+        action.add_argument("config", metavar="CONFIG")
+        action.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+        add_variables(action)
+
+    validate = add("validate", _validate, "check configs; nothing is run")
+    validate.add_argument("configs", metavar="CONFIG", nargs="+")
+    add_variables(validate)
+
+    explain = add("explain", _explain, "show what a config would do, step by step")
+    explain.add_argument("config", metavar="CONFIG")
+    add_runner(explain)
+    explain.add_argument("--format", choices=("text", "mermaid"), default="text")
+    add_variables(explain)
+
+    preview = add("preview", _preview, "show the first records as they pass every step; nothing is delivered")
+    preview.add_argument("config", metavar="CONFIG")
+    preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
+    add_variables(preview)
+
+    verify = add("verify", _verify, "read what was delivered again and compare it with the manifest")
+    verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
+    verify.add_argument(
+        "--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer"
+    )
+    add_variables(verify)
+
+    clean = add("clean", _clean, "remove what runs of a config that did not end have staged")
+    clean.add_argument("config", metavar="CONFIG")
+    add_variables(clean)
+
+    modules = add("modules", _modules, "list components, or explain one")
+    modules.add_argument("name", metavar="NAME", nargs="?")
+    modules.add_argument("--kind", metavar="KIND", help="only of this kind: reader, filter, writer, …")
+    modules.add_argument("--markdown", action="store_true", help="the whole reference, as docs/reference.md")
+
+    add("schema", _schema, "print the JSON Schema of configs, for editors")
+
+    init = add("init", _init, "write a config to start with")
+    init.add_argument("file", metavar="FILE", nargs="?", default="export.yaml")
+    init.add_argument("--reader", default="random", metavar="NAME")
+    init.add_argument("--writer", default="fs", metavar="NAME")
+    return parser
+
+
+class _Once(argparse._StoreAction):
+    """An option with a value that is given once: of two different ones, one would not hold."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        seen = namespace.__dict__.setdefault("given", {})
+        if option_string is not None and seen.setdefault(self.dest, values) != values:
+            parser.error(f"argument {option_string}: it is given as {seen[self.dest]} and as {values}; give it once")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on" if len(text) < 10 else "it is too large")
+    return int(text)

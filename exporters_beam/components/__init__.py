@@ -1,0 +1,1 @@
+"""What a component is: its options, its name, its protocols and traits."""

@@ -1,0 +1,1 @@
+"""From text to checked values, each with its place."""

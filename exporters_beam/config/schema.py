@@ -1,0 +1,247 @@
+"""What a config may hold, and JSON Schema, both ways: what is wrong with a section's options, in sentences, and the
+schema of whole documents.
+
+Both derive from the options that components declare. The whole-document schema is for editors; loading checks each
+section's options against `options.schema_of` of its component.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from exporters_beam.components import registry, words
+from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
+from exporters_beam.components.secret import Secret
+from exporters_beam.components.words import expected
+from exporters_beam.config.document import Path
+from exporters_beam.config.on_error import ACTIONS, STEPS, OnErrorOptions
+from exporters_beam.config.sections import EMPTY, LABELS, SECTIONS, Settings
+
+
+def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """(way to the value inside `given`, what is wrong with it), in no particular order."""
+    declared = {o.name: o for o in options_of(component)}
+    for name in given:
+        if name not in declared:
+            hint = words.did_you_mean(str(name), list(declared)) or "; there are no options here"
+            yield (str(name),), f"unknown option{hint}"
+    for o in declared.values():
+        if o.required and o.name not in given:
+            yield (o.name,), "this option is missing"
+        elif o.env and o.default is REQUIRED and given.get(o.name) is None and not environ.get(o.env):
+            yield (o.name,), f"this option is missing; give it here or in the environment variable {o.env}"
+    told: set[Path] = set()
+    for o in declared.values():
+        value = given.get(o.name)
+        if o.type == "number" and isinstance(value, bool):
+            told.add((o.name,))
+            yield (o.name,), f"wrong type: found {_found(value, o)}, expected {expected(o.type)}"
+    for error in _validator()(schema_of(component)).iter_errors(dict(given)):
+        path = tuple(error.absolute_path)
+        if path and path not in told:  # without a path: missing and unknown ones, which are told above
+            told.add(path)
+            yield path, _sentence(error, declared[path[0]], path)
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    """jsonschema's validator with types as they were: 10.0 is no integer, and booleans are 0 and 1."""
+    from jsonschema import validators
+
+    extend: Any = validators.extend
+    checker = validators.Draft202012Validator.TYPE_CHECKER.redefine_many({
+        "integer": lambda _, value: isinstance(value, int),
+        "number": lambda _, value: isinstance(value, (int, float)),
+        "string": lambda _, value: isinstance(value, str),
+        "object": lambda _, value: isinstance(value, Mapping),
+        "array": lambda _, value: isinstance(value, (list, tuple)),
+    })  # fmt: skip
+    return extend(validators.Draft202012Validator, type_checker=checker)
+
+
+def _sentence(error: Any, option: Option, path: Path) -> str:
+    value = error.instance
+    if error.validator == "minimum":
+        return f"{_shown(value, option)} is too small; the least is {error.validator_value}"
+    if error.validator == "maximum":
+        return f"{_shown(value, option)} is too large; the most is {error.validator_value}"
+    if error.validator == "enum":
+        choices = [str(choice) for choice in option.choices or ()]
+        hint = words.did_you_mean(value, choices) if isinstance(value, str) else f"; known: {', '.join(choices)}"
+        return f"{_found(value, option)} is none of the choices{hint}"
+    if len(path) > 1:
+        members = {
+            "str_list": "a string or a number",
+            "int_list": "an integer",
+            "dict_list": "a mapping or a list of pairs",
+        }
+        wanted = " or ".join(members[kind] for kind in option.type.split("|") if kind in members)
+    else:
+        wanted = expected(option.type)
+    return f"wrong type: found {_found(value, option)}, expected {wanted}{_remedy(value, option)}"
+
+
+def _found(value: Any, option: Option) -> str:
+    if value is None or isinstance(value, bool):
+        return _shown(value, option)
+    if isinstance(value, Secret):
+        return f"the secret {value}"
+    kinds = ((str, "string"), ((int, float), "number"), (Mapping, "mapping"), ((list, tuple), "list"))
+    kind = next((word for type_, word in kinds if isinstance(value, type_)), type(value).__name__)
+    return f"a {kind}" if option.secret else f"the {kind} {_shown(value, option)}"
+
+
+def _shown(value: Any, option: Option) -> str:
+    if option.secret and value is not None:
+        return "the value"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _remedy(value: Any, option: Option) -> str:
+    """The end of a sentence about a wrong type, where it is clear what was meant."""
+    kinds = option.type.split("|")
+    if isinstance(value, Secret) or option.secret:
+        return ""
+    if isinstance(value, float) and value.is_integer() and "int" in kinds:
+        return f"; write {value:.0f}"
+    if isinstance(value, str):
+        try:
+            meant = json.loads(value)
+        except ValueError:
+            meant = None
+        if (isinstance(meant, int) and "int" in kinds) or (isinstance(meant, bool) and "bool" in kinds):
+            return "; write it without quotes"
+        if "str_list" in kinds:
+            return f"; write {json.dumps([value], ensure_ascii=False)}" if len(value) < 100 else ""
+    elif "str" in kinds and not isinstance(value, (Mapping, list, tuple, type(None))):
+        return "; put it in quotes"
+    return ""
+
+
+_FAILING = {SECTIONS[name] for name in STEPS}
+"""Kinds of components that a record can fail at."""
+
+_REFERENCE = {"type": "string", "pattern": r"^\$\{"}
+
+_OWN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a component of your own, package.module:Class"}
+
+
+def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a config. Imports every component; raises ConfigError where one cannot be."""
+    found = [(entry, registry.load(entry)) for entry in entries]
+    kinds = dict.fromkeys(kind for kind in SECTIONS.values())
+    definitions: dict[str, Any] = {kind: _section(kind, found) for kind in (*kinds, "notification")}
+    for entry, component in found:
+        definitions[f"{entry.kind}.{entry.name}"] = _options(component)
+    settings = _options(Settings)
+    settings["properties"] |= {
+        "formatter": _optional("formatter"),
+        "notifications": _or_reference({"type": ["array", "null"], "items": {"$ref": "#/$defs/notification"}}),
+    }
+    properties: dict[str, Any] = {name: _optional(kind) for name, kind in SECTIONS.items()}
+    properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
+    properties |= {
+        "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
+        "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
+        "empty": {
+            "description": "what is delivered where there are no records: nothing, or one file without any",
+            "enum": [*EMPTY, None],
+        },
+        "vars": {"description": "values for ${vars.name}", "type": ["object", "null"]},
+        "env": {
+            "description": "names of environment variables that ${env:NAME} may read",
+            "type": ["array", "null"],
+            "items": {"type": "string"},
+        },
+        "parameters": {
+            "description": "what the variables are for: label, help, type, regexes, enum, optional",
+            "type": ["object", "null"],
+        },
+        "staging": {"description": "folder for staged files and the manifest", "type": ["string", "null"]},
+        "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
+        **{name: {"description": "for people; it changes nothing"} for name in LABELS},
+    }
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An export of exporters-beam",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {"^x-": {"description": "for people; it changes nothing"}},
+        "additionalProperties": False,
+        "required": ["reader", "writer"],
+        "$defs": definitions,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(document))  # lists where options have tuples
+    return plain
+
+
+def _optional(kind: str) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "null"}]}
+
+
+def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, Any]:
+    """A section: a mapping with name and options, or only the name of a component that needs no options."""
+    names, short, rules = [], [], []
+    for entry, component in found:
+        if entry.kind != kind:
+            continue
+        spellings = [entry.name, *entry.legacy]
+        names += spellings
+        options: dict[str, Any] = {"$ref": f"#/$defs/{entry.kind}.{entry.name}"}
+        if any(o.required for o in options_of(component)):
+            then: dict[str, Any] = {
+                "properties": {"options": {"anyOf": [options, _REFERENCE]}},
+                "required": ["options"],
+            }
+        else:
+            short += spellings
+            then = {"properties": {"options": {"anyOf": [options, {"type": "null"}, _REFERENCE]}}}
+        rules.append({"if": {"properties": {"name": {"enum": spellings}}, "required": ["name"]}, "then": then})
+    return {
+        "if": {"type": "string"},
+        "then": {"anyOf": [{"enum": short}, _OWN, _REFERENCE]},
+        "else": {
+            "type": "object",
+            "properties": {
+                "name": {"anyOf": [{"enum": names}, _OWN, _REFERENCE]},
+                "options": {"anyOf": [{"type": ["object", "null"]}, _REFERENCE]},
+                **({"on_error": {"enum": [*ACTIONS, None]}} if kind in _FAILING else {}),
+            },
+            "additionalProperties": False,
+            "required": ["name"],
+            **({"allOf": rules} if rules else {}),
+        },
+    }
+
+
+def _options(component: type) -> dict[str, Any]:
+    schema = schema_of(component)
+    secrets = {o.name for o in options_of(component) if o.secret}
+    for name, given in schema["properties"].items():
+        if name in secrets:
+            given.pop("default", None)
+        schema["properties"][name] = _or_reference(given)
+    return schema
+
+
+def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a document may hold where the option wants `schema`: also a reference, and booleans where integers may."""
+    described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if "integer" in types and "boolean" not in types:
+        schema["type"] = [*types, "boolean"]
+    if "items" in schema:
+        schema["items"] = _or_reference(schema["items"])
+    if not schema or ("string" in types and "enum" not in schema):
+        return described | schema
+    return described | {"anyOf": [schema, _REFERENCE]}
+
+
+def to_text(schema: Mapping[str, Any]) -> str:
+    """The schema as it is shipped and printed."""
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"

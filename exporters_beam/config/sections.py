@@ -1,0 +1,48 @@
+"""The sections of a config and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporters_beam.components.options import option
+
+SECTIONS = {
+    "reader": "reader",
+    "decompressor": "decompressor",
+    "deserializer": "deserializer",
+    "filter": "filter",
+    "filter_before": "filter",
+    "transform": "transform",
+    "filter_after": "filter",
+    "grouper": "grouper",
+    "formatter": "formatter",
+    "writer": "writer",
+    "persistence": "persistence",
+    "stats_manager": "stats_manager",
+}
+"""Sections of a config and the kind of component each takes, in the order in which records pass them."""
+
+EMPTY = NO_FILE, ONE_FILE = ("none", "file")
+"""What is delivered where there are no records."""
+
+LABELS = ("label", "name", "description")
+"""Top-level keys that are for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The scalars of `exporter_options`."""
+
+    log_level: str = option("DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
+    logger_name: str = option("name of the logger of the export", default="export-pipeline")
+    prevent_bypass: bool = option("never copy objects as they are; decode and format them", type="bool", default=False)
+    disable_retries: bool = option("try what can fail for a moment only once", type="bool", default=False)
+    threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
+    forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
+    pushdown: bool = option("judge the first filter on partly decoded records where that is provably the same",
+                            type="bool", default=True)  # fmt: skip
+    resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
+    persistence_state_id: str | int | None = option(
+        "accepted for old configs; the export is known by its config", type="str|int", default=None
+    )

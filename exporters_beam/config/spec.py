@@ -1,0 +1,496 @@
+"""From a config to an ExportSpec: every section found, checked and built, or every problem told.
+
+Loading opens nothing but the config itself: no network, no file of the export, and it imports neither Beam nor a
+client library.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from exporters_beam.components import registry, words
+from exporters_beam.components.options import as_declared, build, options_of
+from exporters_beam.components.plain import Plain, plain
+from exporters_beam.components.secret import Secret, without_credentials
+from exporters_beam.config import parameters
+from exporters_beam.config.document import Document, Path, from_mapping, read
+from exporters_beam.config.on_error import ACTIONS, STEPS, OnErrorOptions
+from exporters_beam.config.schema import faults
+from exporters_beam.config.sections import EMPTY, LABELS, NO_FILE, SECTIONS, Settings
+from exporters_beam.config.urls import section_of
+from exporters_beam.config.variables import Filled, fill
+from exporters_beam.errors import ConfigError, Problem
+
+OTHER_KEYS = ("exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners", *LABELS)
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the config with its component. `options` are as given, references to secrets still in them."""
+
+    kind: str
+    name: str
+    entry: registry.Entry
+    component: Any
+    options: Mapping[str, Any] = field(repr=False)
+    path: Path
+    on_error: str | None = None
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """A checked config. Sections that are absent or do nothing (`none`) are None.
+
+    `document` is the config after substitution, for logs and mails: values of secret options are masked, references
+    to secrets stay references, and `vars` and `env` are left out.
+    """
+
+    reader: Section
+    writer: Section
+    decompressor: Section | None = None
+    deserializer: Section | None = None
+    filter_before: Section | None = None
+    transform: Section | None = None
+    filter_after: Section | None = None
+    grouper: Section | None = None
+    formatter: Section | None = None
+    write_buffer: Section | None = None
+    persistence: Section | None = None
+    stats_manager: Section | None = None
+    notifications: tuple[Section, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
+    empty: str = NO_FILE
+    staging: str | None = None
+    runners: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
+    warnings: tuple[Problem, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem at `path`, with its place in the file."""
+        return self.source.problem(path, message)
+
+
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    variables: Mapping[str, Any] = {},
+    environ: Mapping[str, str] | None = None,
+) -> ExportSpec:
+    """The spec of a config, a file or a mapping (which is left as it is). `variables` replace members of its `vars`.
+
+    Raises ConfigError with all problems, in the order of the document.
+    """
+    environ = os.environ if environ is None else environ
+    document = from_mapping(source) if isinstance(source, Mapping) else read(source)
+    wrong, missing = parameters.check(document.value, variables)
+    filled = fill(document.value, variables, environ, declared_names(document))
+    absent = tuple(f"there is no variable vars.{name}" for name in missing)  # told already, and better
+    filled.problems = [*wrong, *(problem for problem in filled.problems if not problem[1].startswith(absent))]
+    return _Loading(document, filled, environ).spec()
+
+
+def declared_names(document: Document) -> set[str]:
+    """The names in the section `parameters`: those may be given though nothing uses them."""
+    section = document.value.get("parameters")
+    return set(map(str, section)) if isinstance(section, Mapping) else set()
+
+
+class _Loading:
+    """Finds, checks and builds sections, and collects what is wrong on the way."""
+
+    def __init__(self, document: Document, filled: Filled, environ: Mapping[str, str]) -> None:
+        self.document, self.config, self.failed, self.environ = document, filled.value, filled.failed, environ
+        self.problems = [document.problem(path, message) for path, message in filled.problems]
+        self.warnings = [document.problem(path, message) for path, message in filled.warnings]
+        self.classes: dict[Path, type] = {}
+        self.secrets: list[Path] = []
+        self.misspelt: set[str] = set()
+        self.kinds: dict[Path, list[str]] = {(name,): ["str"] for name in (*LABELS, "staging")}
+        """Types of the options that were given, by their ways."""
+        self.older = any(_name(self.config.get(name)).startswith("exporters.") for name in SECTIONS)
+        """It names components as exporters 0.6.18 did, which did not look at keys that it did not know."""
+
+    def spec(self) -> ExportSpec:
+        self.refuse_endless(self.config, ())
+        sections = {name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items()}
+        self.require("reader")
+        self.require("writer")
+        self.refuse_stream_sections()
+        settings, formatter, notifications = self.exporter_options()
+        if formatter is not None and self.config.get("formatter"):
+            self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
+        if self.config.get("filter") and self.config.get("filter_before"):
+            self.warn(("filter_before",), "not used: the section `filter`, its older name, wins")
+        note = getattr(self.classes.get(("persistence",)), "note", "")
+        if note:
+            self.warn(("persistence",), note)
+        on_error = self.on_error()
+        empty = self.empty()
+        buffer = self.write_buffer()
+        staging = self.plain("staging", str, "the path of a folder")
+        runners = self.plain("runners", Mapping, "a mapping")
+        self.refuse_unknown(self.config, (), (*SECTIONS, *OTHER_KEYS), "section")
+        self.warn_of_odd()
+        if self.problems:
+            raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
+        older = sections.pop("filter")
+        if settings.disable_retries:
+            sections = {name: _once(section) if section else None for name, section in sections.items()}
+        sections["filter_before"] = older or sections["filter_before"]
+        sections["formatter"] = sections["formatter"] or formatter
+        return ExportSpec(
+            **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
+            write_buffer=buffer,
+            notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
+            settings=settings,
+            on_error=on_error,
+            empty=empty,
+            staging=plain(staging) or None,
+            runners=plain(runners) or {},
+            file=self.document.file,
+            warnings=tuple(sorted(self.warnings, key=lambda problem: self.document.order(problem.path))),
+            document=_masked(plain(self.config), self.secrets),
+            source=self.document,
+        )
+
+    def add(self, path: Path, message: str) -> None:
+        self.problems.append(self.document.problem(path, message))
+
+    def warn(self, path: Path, message: str) -> None:
+        self.warnings.append(self.document.problem(path, message))
+
+    def at_fault(self, path: Path) -> bool:
+        """Whether something at `path` or inside it is wrong already."""
+        places = (*(problem.path for problem in self.problems), *self.failed)
+        return any(place[: len(path)] == path for place in places)
+
+    def require(self, name: str) -> None:
+        if self.config.get(name) is None:
+            others = [str(key) for key in self.config if key not in (*SECTIONS, *OTHER_KEYS)]
+            near = difflib.get_close_matches(name, others, n=1)
+            self.misspelt.update(near)
+            hint = f'; did you misspell it as "{near[0]}"?' if near else "; an export needs a reader and a writer"
+            self.add((name,), f"this section is missing{hint}")
+
+    def section(self, path: Path, kind: str, given: Any) -> Section | None:
+        """The section at `path`, or None where it is absent or wrong."""
+        if given is None:
+            return None
+        if isinstance(given, str):
+            return self.component(kind, given, {}, path, path, path)
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
+            return None
+        fails = path[-1] in (*STEPS, "filter")
+        action = given.get("on_error") if fails else None
+        if action is not None and (*path, "on_error") not in self.failed:
+            self.check_action((*path, "on_error"), action)
+        section = self.component(
+            kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options")
+        )
+        self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
+        return section if section is None or action is None else replace(section, on_error=str(action))
+
+    def component(
+        self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
+    ) -> Section | None:
+        if name_path in self.failed:
+            return None
+        if name is None or name == "":
+            self.add(path, f"the name is missing; name one of: {', '.join(registry.names(kind))}")
+            return None
+        if not isinstance(name, str) or isinstance(name, Secret):
+            self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
+            return None
+        try:
+            found = section_of(kind, name)
+            if found is not None and isinstance(options, (Mapping, type(None))):
+                name, options = found[0], {**found[1], **(options or {})}
+            entry = registry.find(kind, name)
+            component = self.classes[path] = registry.load(entry)
+            if isinstance(options, Mapping):
+                options = as_declared(component, options)
+        except ConfigError as error:
+            self.add(name_path, str(error).removeprefix("name: "))
+            return None
+        if name in entry.legacy and entry.as_before and isinstance(options, (Mapping, type(None))):
+            options = {**dict(entry.as_before), **(options or {})}
+        made = self.build(component, options, path, options_path)
+        return None if made is None else Section(kind, name, entry, made, dict(options or {}), path)
+
+    def build(self, component: type, options: Any, path: Path, options_path: Path) -> Any:
+        """The component, or None where its options are wrong."""
+        if options_path in self.failed:
+            return None
+        if options is None:
+            options = {}
+        if not isinstance(options, Mapping):
+            self.add(options_path, f"wrong type: found {_kind(options)}, expected a mapping of options")
+            return None
+        self.secrets += [(*options_path, o.name) for o in options_of(component) if o.secret]
+        for o in options_of(component):
+            if not {"dict", "list", "dict_list", "object"} & set(o.type.split("|")):
+                self.kinds[(*options_path, o.name)] = o.type.split("|")
+        options = as_declared(component, options)
+        wrong = [
+            (way, message) for way, message in faults(component, options, self.environ)
+            if not any((*options_path, *way)[: len(place)] == place for place in self.failed)
+        ]  # fmt: skip
+        for way, message in wrong:
+            self.add((*options_path, *way), message)
+        if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
+            return None
+        try:
+            return build(
+                component, {**copy.deepcopy(dict(options)), **self.kept_secret(component, options)}, self.environ
+            )
+        except ConfigError as error:
+            for problem in error.problems:
+                way, message = _way(problem, component)
+                self.add((*options_path, *way) if way else path, message)
+        except (Exception, SystemExit) as error:  # of somebody's own component
+            self.add(path, f"cannot be made: {type(error).__name__}: {error}")
+        return None
+
+    def kept_secret(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
+        """Secrets that the environment gives, as references: their values are read where they are used."""
+        return {
+            o.name: Secret(f"${{secret:env:{o.env}}}") for o in options_of(component)
+            if o.secret and o.env and options.get(o.name) is None
+            and os.environ.get(o.env) and os.environ[o.env] == self.environ.get(o.env)
+        }  # fmt: skip
+
+    def refuse_stream_sections(self) -> None:
+        reader = self.classes.get(("reader",))
+        if reader is None or hasattr(reader, "open"):
+            return
+        for name in ("decompressor", "deserializer"):
+            if self.config.get(name) is not None and not self.at_fault((name,)):
+                self.add(
+                    (name,),
+                    f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
+                )
+
+    def exporter_options(self) -> tuple[Settings, Section | None, list[Section]]:
+        path = ("exporter_options",)
+        given = self.config.get("exporter_options")
+        if given is None or path in self.failed:
+            given = {}
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping")
+            return Settings(), None, []
+        known = [o.name for o in options_of(Settings)]
+        self.refuse_unknown(given, path, (*known, "formatter", "notifications"), "option")
+        settings = (
+            self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
+        )
+        if settings.log_level not in LOG_LEVELS:
+            hint = words.did_you_mean(settings.log_level.upper(), LOG_LEVELS)
+            self.warn((*path, "log_level"), f"there is no level {settings.log_level!r}, so INFO is used{hint}")
+            settings = build(Settings, {**settings.__dict__, "log_level": "INFO"})
+        formatter = self.section((*path, "formatter"), "formatter", given.get("formatter"))
+        notifications = given.get("notifications")
+        if (*path, "notifications") in self.failed:
+            notifications = None
+        if notifications is not None and not isinstance(notifications, (list, tuple)):
+            self.add((*path, "notifications"), f"wrong type: found {_kind(notifications)}, expected a list of sections")
+            notifications = None
+        members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
+        return settings, formatter, [member for member in members if member is not None]
+
+    def on_error(self) -> OnErrorOptions:
+        """The section `on_error`, or only its action."""
+        path: Path = ("on_error",)
+        given = self.config.get("on_error")
+        if given is None or path in self.failed:
+            return OnErrorOptions()
+        if isinstance(given, str):
+            self.check_action(path, given)
+            return OnErrorOptions(action=given)
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
+            return OnErrorOptions()
+        found = self.build(OnErrorOptions, given, path, path) or OnErrorOptions()
+        if found.max_rate is not None and found.max_rate > 1:
+            self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
+        return found
+
+    def empty(self) -> str:
+        """The section `empty`."""
+        given = self.config.get("empty")
+        if given is None or ("empty",) in self.failed:
+            return NO_FILE
+        if not isinstance(given, str) or given not in EMPTY:
+            hint = words.did_you_mean(given, EMPTY) if isinstance(given, str) else f"; known: {', '.join(EMPTY)}"
+            self.add(("empty",), f"{_kind(given)} is none of the choices{hint}")
+            return NO_FILE
+        return str(given)
+
+    def check_action(self, path: Path, action: Any) -> None:
+        if not isinstance(action, str) or action not in ACTIONS:
+            hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
+            self.add(path, f"{_kind(action)} is none of the choices{hint}")
+
+    def notification(self, path: Path, given: Any) -> Section | None:
+        if given is None:
+            given = {}
+        return self.section(path, "notification", given)
+
+    def write_buffer(self) -> Section | None:
+        """The writer's `write_buffer` with `write_buffer_options`; None for the default one."""
+        writer = self.classes.get(("writer",))
+        given = self.config["writer"].get("options") if isinstance(self.config.get("writer"), Mapping) else None
+        declared = {o.name: o for o in options_of(writer)} if writer is not None else {}
+        if "write_buffer" not in declared:
+            return None
+        given = given if isinstance(given, Mapping) else {}
+        path = ("writer", "options", "write_buffer")
+        options_path = ("writer", "options", "write_buffer_options")
+        name = given.get("write_buffer") or declared["write_buffer"].default
+        if self.at_fault(path) or self.at_fault(options_path):
+            return None
+        section = self.component("write_buffer", name, given.get("write_buffer_options"), path, path, options_path)
+        return None if section is None or section.entry.name == "default" else section
+
+    def plain(self, name: str, type: Any, wanted: str) -> Any:
+        value = self.config.get(name)
+        if (
+            value is not None
+            and (not isinstance(value, type) or isinstance(value, Secret))
+            and not self.at_fault((name,))
+        ):
+            self.add((name,), f"wrong type: found {_kind(value)}, expected {wanted}")
+        return value
+
+    def refuse_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
+        """Keys that nobody knows. In configs of exporters 0.6.18 they are for people, unless one is a slip of the pen."""
+        known = list(known)
+        for key in map(str, given):
+            if key in known or (not path and key.startswith("x-")) or key in self.misspelt:
+                continue
+            hint = words.did_you_mean(key, known)
+            if self.older and (path or not difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.75)):
+                self.warn((*path, key), f"unknown {what}, not used{hint}")
+                continue
+            component = self.classes.get(path)
+            if what == "key" and component is not None and key in {o.name for o in options_of(component)}:
+                hint = "; it is an option, so write it below `options`"
+            elif not path:
+                hint += "; what is only for people begins with x-"
+            self.add((*path, key), f"unknown {what}{hint}")
+
+    def refuse_endless(self, value: Any, path: Path) -> None:
+        """Numbers that are none, whatever they are for. Records that stand in the config are records."""
+        if path == ("reader", "options", "records"):
+            return
+        if isinstance(value, float) and not math.isfinite(value):
+            self.add(path, f"{_endless(value)}; write a number that is finite")
+            self.failed.add(path)
+        elif isinstance(value, Mapping):
+            for key, member in value.items():
+                self.refuse_endless(member, (*path, key))
+        elif isinstance(value, (list, tuple)):
+            for at, member in enumerate(value):
+                self.refuse_endless(member, (*path, at))
+
+    def warn_of_odd(self) -> None:
+        """What YAML may have read otherwise than it was meant, unless an option says what is meant."""
+        for odd in self.document.odd:
+            kinds = next(
+                (self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None
+            )
+            if kinds is None:
+                date = isinstance(odd.read, Plain) and not isinstance(odd.read.meant, (bool, int, float))
+                text = "" if date and odd.path[0] == "vars" else odd.warning
+            elif "str_list" in kinds:
+                text = "" if isinstance(odd.read, Plain) else odd.warning
+            else:
+                text = "" if "str" in kinds else odd.number_warning
+            if text:
+                self.warn(odd.path, text)
+
+
+def _does_nothing(section: Section | None) -> bool:
+    """Uncompressed input is a decision: only these kinds have a `none` that is the same as no section."""
+    return section is not None and section.entry.name == "none" and section.kind in ("filter", "transform", "grouper")
+
+
+def _once(section: Section) -> Section:
+    """A component that tries only once what can fail for a moment."""
+    if not hasattr(section.component, "attempts"):
+        return section
+    return replace(section, component=replace(section.component, attempts=1))
+
+
+def _name(section: Any) -> str:
+    return str(section.get("name") if isinstance(section, Mapping) else section)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Secret):
+        return f"the secret {value}"
+    if isinstance(value, (Mapping, list, tuple)):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _endless(value: float) -> str:
+    return "NaN is no number" if math.isnan(value) else f"{value} is no finite number"
+
+
+_OPTION = re.compile(r"([A-Za-z_]\w*)((?:\.\w+|\[\d+\])*): (.*)\Z", re.DOTALL)
+
+
+def _way(problem: Problem, component: type) -> tuple[Path, str]:
+    """(way to an option, message) of what a component said: "keys[0].operator: there is no …"."""
+    if problem.path:
+        return problem.path, problem.message
+    match = _OPTION.match(problem.message)
+    if match is None or match.group(1) not in {o.name for o in options_of(component)}:
+        return (), problem.message
+    inner = re.findall(r"\.(\w+)|\[(\d+)\]", match.group(2))
+    return (match.group(1), *(int(index) if index else name for name, index in inner)), match.group(3)
+
+
+MASK = "********"
+
+_SECRET_NAME = re.compile(
+    r"passw|secret|token|api_?key|access_?key|account_?key|credential|private_?key", re.IGNORECASE
+)
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any]:
+    """A copy without the values of `secrets`, of whatever has the name of a secret, and of passwords in addresses."""
+    hidden = set(secrets)
+
+    def masked(value: Any, path: Path) -> Any:
+        if isinstance(value, Secret) or value is None or isinstance(value, bool):
+            return value
+        if path in hidden or (path and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1]) and _scalar(value)):
+            return MASK
+        if isinstance(value, Mapping):
+            return {key: masked(member, (*path, key)) for key, member in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [masked(member, (*path, at)) for at, member in enumerate(value)]
+        return without_credentials(_USER_INFO.sub(MASK, value)) if isinstance(value, str) else value
+
+    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
+
+
+def _scalar(value: Any) -> bool:
+    return not isinstance(value, (Mapping, list, tuple))

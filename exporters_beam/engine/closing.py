@@ -1,0 +1,186 @@
+"""The end of an export: what was read and delivered is counted, and the manifest is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+
+from exporters_beam.decimals import beyond_json
+from exporters_beam.engine.delivery import Delivery, total_of
+from exporters_beam.engine.publishing import PublishFile
+from exporters_beam.errors import DestinationError
+from exporters_beam.files import destination
+from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Warned
+from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
+from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
+from exporters_beam.staging.books import Books, sweep
+from exporters_beam.staging.letters import FILE, NAME, identity
+from exporters_beam.staging.run import Run, enter
+from exporters_beam.transforms import sightings
+from exporters_beam.transforms.steps import ready
+
+MOST_WARNINGS = 100
+"""So many warnings stand in a manifest."""
+
+
+def some_of(warnings: list[str]) -> list[str]:
+    """The first warnings, and how many more there are."""
+    more = len(warnings) - MOST_WARNINGS
+    return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
+
+
+class WriteManifest(beam.DoFn):
+    """The last step: checks that every record is accounted for, then writes the manifest and sweeps what was staged, where
+    the launcher does not.
+
+    Takes one element with every listed unit, every tally and every delivered file. The manifest is the only thing that
+    says the export is whole.
+    """
+
+    def __init__(self, delivery: Delivery, run: Run) -> None:
+        self._delivery, self._run = delivery, run
+
+    def setup(self) -> None:
+        self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
+        enter(self._run.folder)
+
+    def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+        tallies: dict[tuple[int, int], Mark] = {}
+        listed: dict[int, Unit] = {}
+        delivered: dict[str, DeliveredFile] = {}
+        warned: dict[str, None] = {}
+        units: dict[Unit, Unit] = {}
+        counts: dict[Any, Any] = {}
+        late: dict[str, int] = {}
+        for value in element[
+            1
+        ]:  # There may be very many, most of them alike: each unit and tuple of counts is held once.
+            if isinstance(value, Mark):
+                unit = units.setdefault(value.unit, value.unit)
+                same = counts.setdefault(value.counts, value.counts)
+                tallies[unit.index, value.range] = Mark(
+                    unit, value.range, same, value.last, "", value.warnings, value.sought
+                )
+            elif isinstance(value, Recount):
+                late = dict(value.counts)
+            elif isinstance(value, Warned):
+                warned[value.text] = None
+            elif isinstance(value, DeliveredFile):
+                delivered[value.name] = value
+            elif isinstance(value, Unit):
+                listed[value.index] = units.setdefault(value, value)
+        del units, counts
+        letters = delivered.pop(NAME, None)
+        files = sorted(delivered.values(), key=lambda file: file.name)
+        if not files and self._delivery.empty:
+            files = [self._empty_file()]
+        if not self._delivery.limit:
+            check_ranges(listed, tallies)
+        warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
+        sought = (each for place in sorted(tallies) for each in tallies[place].sought)
+        warned.update(dict.fromkeys(sightings.warnings(sought)))
+        before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.names, self._run.export_id)
+        left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
+        warned.update(dict.fromkeys([unread, *told] if unread else told))
+        manifest = self._manifest(tallies, late, files, letters, list(warned), left)
+        self._check(manifest["counts"], files, letters)
+        if self._delivery.md5 and files:
+            self._checksums(files)
+        path = self._run.manifest
+        text = manifest_text(manifest)
+        if hasattr(self._delivery.writer, "finish") and self._delivery.names:
+            self._delivery.writer.finish(text, self._delivery.names, self._run.export_id)
+        with destination("cannot write the manifest", path):
+            os.makedirs(self._run.books, exist_ok=True)
+            with open(path + ".part", "wb") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(path + ".part", path)
+        remove(self._delivery.writer, left)
+        if "letters" in manifest and hasattr(self._delivery.writer, "note_letters") and self._delivery.names:
+            self._delivery.writer.note_letters(manifest["letters"], self._delivery.names, manifest["origin"])
+        if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
+            os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
+        if self._run.sweeps:
+            sweep(Books(self._run.books, self._run.scratch, True))
+        yield manifest
+
+    def _manifest(
+        self,
+        tallies: dict[tuple[int, int], Mark],
+        late: dict[str, int],
+        files: list[DeliveredFile],
+        letters: DeliveredFile | None,
+        warned: list[str],
+        left: list[Entry],
+    ) -> dict[str, Any]:
+        counts = total_of(tallies)
+        for name, n in late.items():
+            counts[name] = counts.get(name, 0) + n
+        units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
+        counts["written"] = sum(file.records for file in files)
+        result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)
+        manifest = {
+            "export": self._run.export_id,
+            **dict(self._run.about),
+            "format": dict(self._delivery.told),
+            **({"filebase": self._delivery.names.filebase} if self._delivery.names else {}),
+            "limit": self._delivery.limit,
+            "sample": self._delivery.sample,
+            "counts": counts,
+            "warnings": some_of(warned),
+            "units": [],
+            "files": [],
+            **({"dead_letters": self._told_of(letters)} if letters else {}),
+            **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
+        }
+        manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=beyond_json))
+        if "letters" in manifest:
+            again = self._failed_again() if letters else set()
+            manifest["letters"] = [known for known in manifest["letters"] if known not in again]
+        manifest["units"] = [{"name": u.name, "bytes": u.size, "etag": u.etag} for u in units.values()]
+        manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
+        if left:
+            manifest["left"] = [dict(entry) for entry in left]
+        return {**manifest, "checksum": manifest_checksum(manifest)}
+
+    def _empty_file(self) -> DeliveredFile:
+        publisher = PublishFile(self._delivery, self._run)
+        publisher.setup()
+        publisher.start_bundle()
+        return publisher.publish_empty()
+
+    def _failed_again(self) -> set[str]:
+        """What the letters are known by that a replay has sent in and has left again."""
+        path = self._delivery.letters.path
+        with destination("cannot read the dead letters", path), open(path, "rb") as file:
+            return {identity(json.loads(line)) for line in file}
+
+    def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
+        return {
+            "name": self._delivery.letters.path,
+            "records": letters.records,
+            "bytes": letters.size,
+            "md5": letters.md5,
+        }
+
+    def _check(self, counts: dict[str, int], files: list[DeliveredFile], letters: DeliveredFile | None) -> None:
+        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)
+        if difference:
+            raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
+        check = getattr(self._delivery.writer, "check", None)
+        if self._delivery.writer.check_consistency and check is not None:
+            for file in files:
+                check(file)
+
+    def _checksums(self, files: list[DeliveredFile]) -> None:
+        listed_as = getattr(self._delivery.writer, "listed_as", str)
+        text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
+        name = self._delivery.names.checksums if self._delivery.names else "md5checksum.md5"
+        self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)

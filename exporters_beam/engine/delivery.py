@@ -1,0 +1,114 @@
+"""How records become files: the value that every step of the delivery gets, and staged blocks on their way."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporters_beam.components.names import FileNames
+from exporters_beam.compressions import Codec
+from exporters_beam.config.on_error import OnError
+from exporters_beam.engine.dead_letters import Letters
+from exporters_beam.records import BlockRef, Mark, Typed
+from exporters_beam.staging.segments import Blocks
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of records, before compression, at which a block is closed."""
+
+TALLIES = "tallies"
+"""The output of EncodeBlocks that holds the finished marks."""
+
+TYPED = "types"
+"""The output of EncodeBlocks that says of each range which types its blocks have, where these are found in the records."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How an export's records become files. Frozen and picklable: every step of the delivery gets it."""
+
+    writer: Any
+    format: Any
+    codec: Codec
+    names: FileNames | None
+    items_per_file: int
+    bytes_per_file: int
+    letters: Letters
+    limit: int = 0
+    sample: int = 0
+    seed: int = 0
+    md5: bool = False
+    told: tuple[tuple[str, Any], ...] = ()
+    on_error: OnError = field(default_factory=OnError)
+    added: tuple[str, ...] = ()
+    empty: bool = False
+
+    @property
+    def table(self) -> bool:
+        """Whether the format holds many records together and compresses them itself."""
+        return hasattr(self.format, "encode")
+
+    @property
+    def finds_types(self) -> bool:
+        """Whether columns and their types are found in the records: then all blocks together say what files have."""
+        return bool(getattr(self.format, "finds_types", False))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a limit or a sample decides after staging which records are delivered."""
+        return bool(self.limit or self.sample)
+
+    @property
+    def block_bytes(self) -> int:
+        return max(4096, min(BLOCK_BYTES, self.bytes_per_file // 8)) if self.bytes_per_file else BLOCK_BYTES
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether two groups might have files of one name."""
+        if self.names is None or not self.names.groups:
+            return False
+        several = bool(self.items_per_file or self.bytes_per_file) and not self.sample
+        return bool(getattr(self.writer, "without_case", "")) or self.names.ambiguous(several)
+
+    def name(self, group: tuple[str, ...], number: int) -> str:
+        return self.names.name(group, number) if self.names else "<result>"
+
+
+def staged_block(group: tuple[str, ...] | None, ref: BlockRef) -> tuple[bytes, bytes]:
+    """A block as it crosses the shuffle: its group, None for dead letters, as a deterministic key, and its reference."""
+    return key_of(group), pickle.dumps(ref, 5)
+
+
+def key_of(group: tuple[str, ...] | None) -> bytes:
+    return json.dumps(group).encode()
+
+
+def typed_range(mark: Mark, path: str, refs: Iterable[tuple[tuple[str, ...] | None, BlockRef]]) -> Typed:
+    """What a range that a segment holds says of the types of its blocks."""
+    own = [(key_of(group), ref.schema) for group, ref in refs if group is not None]
+    schemas, keys = dict.fromkeys(schema for _, schema in own), dict.fromkeys(key for key, _ in own)
+    return Typed(mark.unit, mark.range, path, tuple(schemas), tuple(keys))
+
+
+def staged_lines(refs: Iterable[BlockRef]) -> Iterator[bytes]:
+    """The dead letters of staged blocks, as they were staged."""
+    blocks = Blocks()
+    try:
+        for ref in refs:
+            payload, at = blocks.payload(ref), 0
+            for size in blocks.sizes(ref):
+                yield payload[at : at + size]
+                at += size
+    finally:
+        blocks.close()
+
+
+def total_of(marks: dict[tuple[int, int], Mark]) -> dict[str, int]:
+    """The counts of an export: those of all its ranges together."""
+    counts: dict[str, int] = {"read": 0}
+    for place in sorted(marks):
+        for name, n in marks[place].counts:
+            counts[name] = counts.get(name, 0) + n
+    return counts

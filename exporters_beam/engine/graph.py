@@ -1,0 +1,368 @@
+"""From a plan to a Beam graph. This is the only module that connects PCollections.
+
+Labels are the names of the config's sections: they are the metric names too, and changing one breaks the update of a
+running pipeline. The graph uses elements, GroupByKey and the ends of bundles, nothing else, so that it runs on every
+runner.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import coders
+from apache_beam.pvalue import TaggedOutput
+
+from exporters_beam.engine.admit import Enough
+from exporters_beam.engine.closing import WriteManifest
+from exporters_beam.engine.columns import EncodeColumns, SiftColumns
+from exporters_beam.engine.copying import CopyObjects, ReadCopied
+from exporters_beam.engine.dead_letters import Letters
+from exporters_beam.engine.decode import Decode
+from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
+from exporters_beam.engine.encode import EncodeBlocks
+from exporters_beam.engine.failures import FailTheExport
+from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
+from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
+from exporters_beam.engine.settling import Admit, Settle
+from exporters_beam.engine.source import RANGE_BYTES, Places, Source
+from exporters_beam.planning.plan import Plan
+from exporters_beam.records import Typed
+from exporters_beam.staging.letters import FILE
+from exporters_beam.staging.run import Run
+from exporters_beam.staging.segments import Committed, read_segment
+from exporters_beam.transforms.dedupe import Dedupe
+from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
+
+KeyedBytes = tuple[bytes, bytes]
+
+
+class Flowing:
+    """The element type of batches on their way from step to step, and of what tells of them; see `FlowingCoder`."""
+
+
+class FlowingCoder(coders.Coder):
+    """Pickles records where a runner moves them, and guesses their size.
+
+    Beam measures every thousandth element or so by encoding it, and its usual coder fails at lone surrogates and at
+    deep nesting, which records may well have.
+    """
+
+    def encode(self, value: Any) -> bytes:
+        return pickle.dumps(value, 5)
+
+    def decode(self, encoded: bytes) -> Any:
+        return pickle.loads(encoded)
+
+    def estimate_size(self, value: Any) -> int:
+        return 256
+
+    def is_deterministic(self) -> bool:
+        return False
+
+
+coders.registry.register_coder(Flowing, FlowingCoder)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an export gives: the delivered files, what failed at each step by the step's name and, last, the manifest."""
+
+    delivered: Any
+    failed: dict[str, Any]
+    manifest: Any
+
+
+def source_of(plan: Plan) -> Source:
+    deserializer = plan.deserializer
+    if plan.columnar:
+        judged = frozenset[str]().union(*(step.component.reads for step in plan.steps))
+        deserializer = deserializer.in_columns(plan.columns, judged)
+    if plan.skips:
+        deserializer = deserializer.skipping(plan.steps[0].component.may_keep)
+    return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
+
+
+def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
+    path = plan.on_error.file or os.path.join(run.books, FILE)
+    letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source),
+                      LettersReplayed(plan.reader) if plan.replays else None)  # fmt: skip
+    return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
+                    plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error,
+                    plan.pushdown.added or (), plan.empty)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LettersReplayed:
+    """What letters are known by that fail again in a replay."""
+
+    reader: Any
+
+    def __call__(self, position: Any, step: str, part: int) -> str:
+        unit, _, n = position
+        known: str = self.reader.known_by(unit, n, step, part)
+        return known
+
+
+def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
+    """What `verify` has to know to read the files again."""
+    section = plan.spec.formatter
+    name, options = (section.entry.name, dict(section.options)) if section else ("json", {})
+    return ("name", name), ("options", options), ("compression", plan.codec.name)
+
+
+def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
+    """Put an export into a pipeline."""
+    source = replace(source_of(plan), folder=run.folder)
+    delivery = delivery_of(plan, run, source)
+    if plan.copied:
+        return copies(plan, pipeline, run, source, delivery)
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units, warned = listed(start, source, run)
+    records, undecoded = read(plan, units, run, source)
+    failed = {"deserializer": undecoded}
+    flows = [records, undecoded]
+    for step in plan.steps[1:] if plan.filters_first else plan.steps:
+        if step.kind == "dedupe":
+            records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
+        else:
+            dofn: Any
+            if step.kind == "map":
+                dofn = Map(step.name, step.component, plan.on_error, values=plan.names is None)
+            else:
+                dofn = {"keep": Keep, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
+            outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
+            records, failures = outputs["records"], outputs[FAILED]
+        failed[step.name] = failures
+        flows += [records, failures]
+    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
+    if plan.columnar:
+        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
+    failed["writer"] = encoded[FAILED]
+    for name, failures in failed.items():
+        # Straight behind each step, so that the first record that fails ends the export at once.
+        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(Places(source)))
+    blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+    tallies, types = encoded[TALLIES], typed_ranges(encoded[TYPED])
+    if run.resumed.segments:
+        blocks, tallies, types = _with_earlier(delivery, pipeline, run, blocks, tallies, types)
+    booked = {"Tallies": tallies, "Units": units, "Warned": warned, "Once": start}
+    if plan.limit or plan.on_error.limited:
+        blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies)
+    elif delivery.finds_types:
+        blocks, booked["Late"] = settled(delivery, run, blocks, types)
+    delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
+    for flow in (*flows, encoded[FAILED], manifest):
+        flow.element_type = Flowing
+    return Outputs(delivered, failed, manifest)
+
+
+def typed_ranges(types: Any) -> Any:
+    """What ranges say of the types of their blocks, all under one key."""
+    return types | "TypesOfRanges" >> beam.Map(_typed).with_output_types(KeyedBytes)
+
+
+def settled(delivery: Delivery, run: Run, blocks: Any, types: Any) -> tuple[Any, Any]:
+    """The blocks and what all of them together say of the types of columns; and how counts change by that."""
+    found = (
+        types
+        | "TypesInOrder" >> _Rebalanced(run)
+        | "TypesAtOnce" >> beam.GroupByKey()
+        | "Settle" >> beam.ParDo(Settle(delivery, run)).with_outputs(TALLIES, main="told")
+    )
+    told = found["told"] | "Told" >> beam.Map(_same).with_output_types(KeyedBytes)
+    return (blocks, told) | "BlocksAndTypes" >> beam.Flatten() | "TypedInOrder" >> _Rebalanced(run), found[TALLIES]
+
+
+def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: dict[str, Any]) -> tuple[Any, Any]:
+    """The files that are made of staged blocks, and the manifest. `booked` is what it counts: tallies, listed units."""
+    planned = (
+        blocks
+        | "GroupBlocks" >> beam.GroupByKey()
+        | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
+    )
+    if delivery.ambiguous:
+        planned = (
+            planned
+            | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])
+            | "AllNames" >> beam.GroupByKey()
+            | "CheckNames" >> beam.ParDo(CheckNames(delivery)).with_output_types(tuple[str, bytes])
+        )
+    delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
+    return delivered, closed(pipeline, run, delivery, {"Files": delivered, **booked})
+
+
+def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) -> Any:
+    """The manifest, from all that was delivered, tallied and listed.
+
+    `Once` is any single element, so that an export of nothing has a manifest too. It comes from the one Impulse there is:
+    Flink makes up names for sources, and takes one's checkpoint for the other's where there are two.
+    """
+    if "Once" not in booked:
+        booked = {**booked, "Once": pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)}
+    return (
+        # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
+        tuple(
+            flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
+            for name, flow in booked.items()
+        )
+        | "Books" >> beam.Flatten()
+        | "BooksInOrder" >> _Rebalanced(run)
+        | "Close" >> beam.GroupByKey()
+        | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
+    )
+
+
+def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
+    """The graph of a bypass: list, copy, manifest."""
+    assert plan.names is not None
+    start = pipeline | "Impulse" >> beam.Impulse()
+    units, warned = listed(start, source, run)
+    copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
+    done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
+    booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Warned": warned, "Once": start}
+    if run.resumed.segments:
+        paths = [segment.path for segment in run.resumed.segments]
+        earlier = pipeline | "Earlier" >> beam.Create(paths, reshuffle=False)
+        before = earlier | "ReadCopied" >> beam.ParDo(ReadCopied()).with_outputs(TALLIES, main="files")
+        booked |= {"EarlierFiles": before["files"], "EarlierTallies": before[TALLIES]}
+    manifest = closed(pipeline, run, replace(delivery, told=()), booked)
+    manifest.element_type = Flowing
+    return Outputs(done["files"], {}, manifest)
+
+
+def listed(start: Any, source: Source, run: Run) -> tuple[Any, Any]:
+    """The units of the source, and what its reader warns of."""
+    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run)).with_outputs(WARNED, main="units")
+    return found["units"], found[WARNED]
+
+
+def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
+    """The records of the source in batches, with marks, and what could not be decoded."""
+    enough = Enough(run.staging, plan.limit) if plan.limit else None
+    if enough is None:
+        if run.pieces:
+            units = units | "Cut" >> beam.ParDo(ListPieces(source, run.pieces, run.resumed))
+        units = units | "Reshuffle" >> beam.Reshuffle()  # With a limit units are read one after the other, in order.
+    pieces = 0 if enough else 8
+    reader = ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed)
+    if run.pieces and not enough:
+        # What a dedupe lets through depends on all records: then nothing that was staged counts.
+        again = None if any(step.kind == "dedupe" for step in plan.steps) else run
+        reader = ReadPieces(source, run.bundle_seconds, enough, pieces, run.resumed, run=again)
+    chunks = units | "reader" >> beam.ParDo(reader)
+    chunks.element_type = Flowing
+    decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
+    return decoded["records"], decoded[FAILED]
+
+
+def _with_earlier(
+    delivery: Delivery, pipeline: Any, run: Run, blocks: Any, tallies: Any, types: Any
+) -> tuple[Any, Any, Any]:
+    """Blocks and marks of this run together with those that an earlier run has committed."""
+    segments = pipeline | "Earlier" >> beam.Create([segment.path for segment in run.resumed.segments], reshuffle=False)
+    footers = ReadFooter(delivery.finds_types)
+    earlier = segments | "ReadFooters" >> beam.ParDo(footers).with_outputs(TALLIES, TYPED, main="blocks")
+    before = earlier["blocks"] | "EarlierBlocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+    return (
+        (blocks, before) | "AllBlocks" >> beam.Flatten(),
+        (tallies, earlier[TALLIES]) | "AllTallies" >> beam.Flatten(),
+        (types, earlier[TYPED] | "EarlierTypes" >> beam.Map(_typed).with_output_types(KeyedBytes))
+        | "AllTypes" >> beam.Flatten(),
+    )
+
+
+class ReadFooter(beam.DoFn):
+    """A committed segment's blocks, as the encoder emits them, its marks, and the types of its ranges."""
+
+    def __init__(self, typed: bool) -> None:
+        self._typed = typed
+
+    def process(self, path: str) -> Any:
+        segment = read_segment(path)
+        if segment is None:
+            return
+        for group, ref in segment.blocks:
+            yield staged_block(group, ref)
+        for mark in segment.marks:
+            yield TaggedOutput(TALLIES, mark)
+        if self._typed:
+            yield from (TaggedOutput(TYPED, typed) for typed in _types_of(segment))
+
+
+def _types_of(segment: Committed) -> Iterator[Typed]:
+    own: dict[tuple[int, int], list[Any]] = {(mark.unit.index, mark.range): [] for mark in segment.marks}
+    for group, ref in segment.blocks:
+        own[ref.first[0].index, ref.first[1]].append((group, ref))
+    for mark in segment.marks:
+        if refs := own[mark.unit.index, mark.range]:
+            yield typed_range(mark, segment.path, refs)
+
+
+def _decoder(plan: Plan, source: Source) -> Decode:
+    first = plan.steps[0] if plan.filters_first else None
+    if plan.columnar:
+        return SiftColumns(source, first, plan.on_error, getattr(plan.format, "finds_types", False))
+    pushed = plan.pushdown
+    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error, pushed.fields,
+                  pushed.lines, plan.grouper, pushed.complete, pushed.added, pushed.later,
+                  getattr(plan.format, "finds_types", False))  # fmt: skip
+
+
+def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
+    counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
+    staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
+    found = (
+        (counted, staged)
+        | "AllStaged" >> beam.Flatten()
+        | "StagedInOrder" >> _Rebalanced(run)
+        | "AtOnce" >> beam.GroupByKey()
+        | "Admit" >> beam.ParDo(Admit(delivery, run)).with_outputs(TALLIES, main="admitted")
+    )
+    return found["admitted"] | "Admitted" >> beam.Map(_same).with_output_types(KeyedBytes), found[TALLIES]
+
+
+class _Rebalanced(beam.PTransform):
+    """On Flink: an operator with a name of its own behind a Flatten, so that a checkpoint is found again.
+
+    Beam's job server gives the one before a GroupByKey no name; Flink then makes one up from its inputs, whose order
+    behind a Flatten is another each time.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._needed = run.again
+
+    def expand(self, flow: Any) -> Any:
+        if not self._needed:
+            return flow
+        return flow | "Reshuffle" >> beam.Reshuffle() | "Same" >> beam.Map(_same).with_output_types(flow.element_type)
+
+
+def _same(pair: KeyedBytes) -> KeyedBytes:
+    return pair
+
+
+def _planned(file: tuple[str, bytes]) -> tuple[bytes, tuple[str, bytes]]:
+    return b"", file
+
+
+def _booked(value: Any) -> tuple[int, Any]:
+    return 0, value
+
+
+def _typed(typed: Typed) -> KeyedBytes:
+    return b"", pickle.dumps(typed, 5)
+
+
+def _tallied(mark: Any) -> KeyedBytes:
+    return b"", pickle.dumps(("tally", mark), 5)
+
+
+def _staged(pair: KeyedBytes) -> KeyedBytes:
+    return b"", pickle.dumps(("block", pair), 5)

@@ -1,0 +1,1 @@
+"""What the formats with columns share: types, schemas, columns."""

@@ -1,0 +1,1 @@
+"""From a checked config to a plan: what is done with records, and where."""

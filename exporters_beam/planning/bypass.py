@@ -1,0 +1,54 @@
+"""When objects are copied from storage to storage as they are, past decoding and formatting: the bypass of the old system.
+
+It is taken where the pipeline would deliver the same records in the same representation. Names differ: a copy keeps its
+object's own name, behind `filebase`. `exporter_options.prevent_bypass` forces the pipeline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exporters_beam.config.spec import ExportSpec
+
+NO_STORAGES = "reader and writer are not two storages"
+
+
+def why_not_copied(spec: ExportSpec) -> str:
+    """Why an export is not a copy of objects; "" where it is one. It depends on the config alone."""
+    reader, writer = spec.reader.component, spec.writer.component
+    takes = getattr(writer, "takes_copies", False)
+    if not (hasattr(reader, "stored") and takes in (True, spec.reader.entry.name)):
+        return NO_STORAGES
+    if spec.settings.prevent_bypass:
+        return "prevent_bypass is given"
+    for name in ("filter_before", "filter_after", "transform", "grouper", "write_buffer"):
+        if getattr(spec, name) is not None:
+            return f"there is a {name}"
+    for name in ("items_limit", "items_per_buffer_write", "size_per_buffer_write", "generate_md5", "check_consistency"):
+        if spec.writer.options.get(name):
+            return f"the writer has {name}"
+    if "{" in spec.writer.component.filebase:
+        return "filebase has placeholders"
+    for name, plain in (("formatter", "JsonFormat"), ("deserializer", "JsonLinesDeserializer")):
+        section = getattr(spec, name)
+        if section is not None and not _is_default(section.component, plain):
+            return f"the {name} is not that of plain JSON lines"
+    return _other_compression(spec)
+
+
+def _is_default(component: object, name: str) -> bool:
+    return type(component).__name__ == name and component == type(component)()
+
+
+def _other_compression(spec: ExportSpec) -> str:
+    given = spec.decompressor.entry.name if spec.decompressor is not None else "auto"
+    wanted = spec.writer.component.compression
+    level = spec.writer.component.compression_level
+    if level is not None:
+        return "the writer has compression_level"
+    if wanted not in ("gz", "none"):
+        return f"the compression is {wanted}"
+    if given not in {"gz": ("zlib", "auto"), "none": ("none",)}[wanted]:
+        return f"the decompressor is {given} and the compression {wanted}"
+    return ""

@@ -1,0 +1,192 @@
+"""The compiled graph in words and as a Mermaid diagram, from the plan alone: nothing is started or read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+from exporters_beam.components.secret import without_credentials
+from exporters_beam.errors import printable
+from exporters_beam.planning.bypass import NO_STORAGES
+from exporters_beam.planning.plan import Plan
+from exporters_beam.transforms.expressions.shape import asks_the_clock
+
+
+def text(plan: Plan) -> str:
+    """The graph, one stage a line, with the options that are not at their defaults, and the decisions behind it."""
+    lines = []
+    stages = list(_stages(plan))
+    width = max(len(name) for name, _, _ in stages)
+    for n, (name, what, _) in enumerate(stages):
+        lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
+    lines += ["", *(f"- {decision}" for decision in _decisions(plan))]
+    return "\n".join(map(printable, lines)) + "\n"
+
+
+def mermaid(plan: Plan) -> str:
+    """The same as a Mermaid flowchart."""
+    lines = ["flowchart TD"]
+    names = []
+    for n, (name, what, shape) in enumerate(_stages(plan)):
+        label = f"<b>{_html(name)}</b><br/>{_html(what)}"
+        left, right = {"source": ("([", "])"), "shuffle": ("{{", "}}"), "sink": ("[(", ")]")}.get(shape, ("[", "]"))
+        lines.append(f'  s{n}{left}"{label}"{right}')
+        names.append(f"s{n}")
+    for left, right in pairwise(names):
+        lines.append(f"  {left} --> {right}")
+    return "\n".join(map(printable, lines)) + "\n"
+
+
+def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    spec = plan.spec
+    yield "reader", _component(spec.reader.entry.name, plan.reader), "source"
+    if plan.copied:
+        yield "copy", "every object as it is, nothing is decoded", "step"
+        yield "writer", _component(spec.writer.entry.name, plan.writer), "sink"
+        yield "manifest", "written last: the export is complete", "sink"
+        return
+    if plan.deserializer is not None:
+        decompressor = spec.decompressor.entry.name if spec.decompressor else "auto"
+        deserializer = spec.deserializer.entry.name if spec.deserializer else "jsonlines"
+        yield "decompressor", _component(decompressor, plan.decompressor), "step"
+        yield "deserializer", _component(deserializer, plan.deserializer), "step"
+    for step in plan.steps:
+        shape = "shuffle" if step.kind == "dedupe" else "step"
+        yield step.name, _component(getattr(spec, step.name).entry.name, step.component), shape
+    if plan.grouper is not None and spec.grouper is not None:
+        yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
+    form = spec.formatter.entry.name if spec.formatter else "json"
+    encode = f"{_component(form, plan.format)}, staged as blocks"
+    yield "formatter", encode if not hasattr(plan.writer, "staged_as") else "records, staged as blocks", "step"
+    if plan.limit:
+        yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
+    yield (
+        "GroupByKey",
+        "blocks of each group, in input order" if plan.grouper else "all blocks, in input order",
+        "shuffle",
+    )
+    yield "writer", _component(spec.writer.entry.name, plan.writer), "sink"
+    yield "manifest", "written last: the export is complete", "sink"
+
+
+def _component(name: str, component: Any) -> str:
+    options = []
+    for item in fields(component):
+        if "option" not in item.metadata:
+            continue
+        default = item.metadata["option"][2]
+        secret = item.metadata["option"][6]
+        value = getattr(component, item.name)
+        if value != default and not (isinstance(value, tuple) and list(value) == default):
+            options.append(f"{item.name}={'***' if secret else _short(value)}")
+    return f"{name}({', '.join(options)})" if options else name
+
+
+def _decisions(plan: Plan) -> Iterator[str]:
+    if plan.copied:
+        assert plan.names is not None
+        inside = hasattr(plan.writer.storage, "copy") and plan.writer.storage.beside(plan.reader.storage)
+        way = "inside the service where that is allowed, else" if inside else "streamed"
+        yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
+        yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
+        yield "exporter_options.prevent_bypass: true forces the pipeline, with its names and sizes of files"
+        return
+    if plan.why_not_copied != NO_STORAGES:
+        yield f"no bypass: {plan.why_not_copied}"
+    if plan.names is not None:
+        group = tuple(f"<group {n}>" for n in range(plan.names.groups))
+        yield f"files: {_example(plan, group)}"
+        limits = [f"{plan.items_per_file:,} records"] if plan.items_per_file else []
+        limits += [f"{plan.bytes_per_file:,} bytes"] if plan.bytes_per_file else []
+        if plan.sample:
+            yield f"a sample of {plan.sample:,} records of each group, one file each"
+        elif limits:
+            yield f"a file is closed at {' or '.join(limits)}"
+    if plan.empty:
+        yield "empty: where there are no records, one file without any is delivered"
+    if plan.filters_first:
+        yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
+    pushed = plan.pushdown
+    if pushed.complete and pushed.fields is not None:
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded, since nothing else is looked at"
+    elif pushed.fields is not None and plan.filters_first:
+        then = f", and then {_named(pushed.later)} decoded" if pushed.later is not None else ""
+        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides{then}"
+    elif pushed.later is not None:
+        yield f"pushdown: of a record {_named(pushed.later)} decoded, since nothing else is looked at"
+    elif plan.columnar:
+        read = "" if plan.columns is None else f", and {_named(plan.columns)} read"
+        yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
+    elif plan.filters_first:
+        yield f"no pushdown: {pushed.why}"
+    if plan.skips:
+        yield "row groups are not read where their statistics say that the filter drops all they hold"
+    if pushed.lines:
+        yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
+    if pushed.added is not None:
+        names = ", ".join(pushed.added)
+        what = f"{names} {'is' if len(pushed.added) == 1 else 'are'} added behind it" if names else "nothing is added"
+        yield f"lines keep what stands in them: {what} (formatter option reencode: true writes them anew)"
+    for step in plan.steps:
+        if step.kind == "dedupe":
+            yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+    for name, component in [*((step.name, step.component) for step in plan.steps), ("grouper", plan.grouper)]:
+        if getattr(component, "chances", ()):
+            yield f"{name}: random draws by each record's place in the input, the same in every run"
+        if any(map(asks_the_clock, _expressions(component))):
+            yield f"{name}: asks the clock, and so may give something else in every run and for every record"
+    for action, what in (("skip", "is dropped, and counted"), ("dead_letter", "becomes a dead letter")):
+        failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
+        if failing:
+            yield f"on_error: a record that fails at {' or '.join(failing)} {what}"
+    if plan.on_error.limited:
+        yield "on_error: nothing is delivered before all is staged and its failed records are counted"
+    if plan.limit:
+        yield "items_limit: units are read one after the other, in order, until nothing earlier can still come"
+    else:
+        yield (
+            "records do not cross a shuffle on the way to files: only references to staged blocks do"
+            if not any(step.kind == "dedupe" for step in plan.steps)
+            else "after the duplicates are gone only references to staged blocks cross a shuffle"
+        )
+
+
+def _named(fields: frozenset[str]) -> str:
+    if not fields:
+        return "nothing is"
+    return f"only {', '.join(sorted(fields))} {'is' if len(fields) == 1 else 'are'}"
+
+
+def _expressions(component: Any) -> Iterator[str]:
+    """The expressions that a component evaluates."""
+    for option in ("python_expression", "map_expression"):
+        if isinstance(found := getattr(component, option, None), str):
+            yield found
+    yield from getattr(component, "python_expressions", ())
+
+
+def _has(plan: Plan, step: str) -> bool:
+    """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
+    present = {"deserializer": plan.deserializer, "formatter": plan.format}
+    return bool(present.get(step, getattr(plan.spec, step)))
+
+
+def _example(plan: Plan, group: tuple[str, ...]) -> str:
+    assert plan.names is not None
+    from urllib.parse import unquote
+
+    name = unquote(plan.names.name(group, plan.names.start))
+    return plan.writer.storage.url(plan.writer.key(name)) if hasattr(plan.writer, "storage") else name
+
+
+def _short(value: Any) -> str:
+    text = without_credentials(repr(value))
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _html(text: str) -> str:
+    for char, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(char, name)
+    return text

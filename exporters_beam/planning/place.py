@@ -1,0 +1,75 @@
+"""Where an export's books stand, and what a run tells of itself there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any
+
+from exporters_beam.errors import ConfigError
+from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
+
+
+def place_of(plan: Plan) -> str | None:
+    """The folder in which books of this export lie; None where they go with the run. Raises ConfigError."""
+    persistence = plan.spec.persistence
+    kept = persistence.component.file_path if persistence and "file_path" in persistence.options else None
+    place = plan.spec.staging or kept or destination_of(plan) or state_folder(plan)
+    if place and os.path.exists(place) and not os.path.isdir(place):
+        path = ("staging",) if plan.spec.staging else ("persistence", "options", "file_path")
+        raise ConfigError(plan.spec.problem(path, f"{place} is a file; give a folder"))
+    return place
+
+
+def destination_of(plan: Plan) -> str | None:
+    """The folder that holds all delivered files, where the writer delivers to a file system."""
+    return plan.names.root if plan.names is not None and getattr(plan.writer, "to_folders", False) else None
+
+
+def state_folder(plan: Plan) -> str | None:
+    """Where this machine keeps the books of exports to storages."""
+    if not getattr(plan.writer, "remote", False):
+        return None
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "exporters-beam")
+
+
+def books_of(plan: Plan) -> Books:
+    place = place_of(plan)
+    return books_at(place or tempfile.mkdtemp(prefix="exporters-beam-"), plan, bool(place))
+
+
+def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
+    delivered = destination_of(plan)
+    folder = os.path.join(place, FOLDER, plan.export_id) if lasting else place
+    beside = os.path.join(delivered, FOLDER, plan.export_id) if delivered else folder
+    return Books(folder, os.path.join(beside, HALF_BUILT), lasting)
+
+
+def told_before(plan: Plan) -> Any:
+    """The config as a run of this plan tells it of itself."""
+    return json.loads(json.dumps(plan.told, default=repr))
+
+
+def code_of(plan: Plan) -> dict[str, str]:
+    """The modules of others that a config names, and a digest of what stands in them: what `--resume` mixes with records that
+    another version has made."""
+    named = {type(section.component).__module__ for section in sections_of(plan.spec)}
+    named |= {
+        re.split("[:.](?=[^:.]*$)", section.component.function)[0]
+        for section in sections_of(plan.spec)
+        if isinstance(getattr(section.component, "function", None), str)
+    }
+    found = {}
+    for name in sorted(named):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and name.partition(".")[0] not in ("exporters_beam", "transforms"):
+            with suppress(OSError), open(path, "rb") as file:
+                found[name] = hashlib.sha256(file.read()).hexdigest()[:16]
+    return found

@@ -1,0 +1,469 @@
+"""From a spec to a plan: components that fit together, and the decisions that follow from them.
+
+Planning touches no network, no file of the export and no pipeline, so `validate` and `explain` are instant and safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exporters_beam.components.names import FileNames, expand_dates
+from exporters_beam.components.options import options_of
+from exporters_beam.components.protocols import declared
+from exporters_beam.components.secret import Secret, without_credentials
+from exporters_beam.compressions import Codec, codec
+from exporters_beam.config.on_error import FAIL, STEPS, OnError
+from exporters_beam.config.sections import ONE_FILE
+from exporters_beam.errors import ConfigError, Problem, dotted
+from exporters_beam.planning.bypass import why_not_copied
+
+if TYPE_CHECKING:
+    from exporters_beam.config.spec import ExportSpec, Section
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is the config's section."""
+
+    kind: str
+    name: str
+    component: Any
+    component_name: str
+
+
+@dataclass(frozen=True)
+class Pushdown:
+    """What the first filter and the decoding share.
+
+    `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
+    records that pass are handed on as the lines they are; with `complete` nothing else is ever looked at, so that nothing
+    else is decoded. `why` says what stands against it.
+
+    `added`, where it is not None, are the fields that steps add, in order, while no step changes any other: records keep
+    their lines, and of those that pass the first filter `later` fields are decoded, None for all.
+    """
+
+    fields: frozenset[str] | None = None
+    lines: bool = False
+    why: str = ""
+    complete: bool = False
+    added: tuple[str, ...] | None = None
+    later: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. Frozen, printable and comparable; everything in it can be pickled."""
+
+    spec: ExportSpec
+    reader: Any
+    decompressor: Any
+    deserializer: Any
+    steps: tuple[StepPlan, ...]
+    grouper: Any
+    writer: Any
+    format: Any
+    codec: Codec
+    names: FileNames | None
+    items_per_file: int
+    bytes_per_file: int
+    limit: int
+    sample: int
+    seed: int
+    md5: bool
+    on_error: OnError = field(default_factory=OnError)
+    empty: bool = False
+    now: str = field(compare=False, default="")
+    why_not_copied: str = "nothing was asked"
+
+    @property
+    def copied(self) -> bool:
+        """Whether objects are copied as they are, past the pipeline (a bypass)."""
+        return not self.why_not_copied
+
+    @property
+    def replays(self) -> bool:
+        """Whether dead letters are sent in again, in the place of the source."""
+        return getattr(self.reader, "letters", False)
+
+    @property
+    def filters_first(self) -> bool:
+        """Whether the export begins with a filter, which then runs in the deserializer's loop."""
+        return bool(self.steps) and self.steps[0].kind == "keep" and not self.replays
+
+    @property
+    def pushdown(self) -> Pushdown:
+        """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
+        glances = declared(self.deserializer, "glance") is not None  # A replay has no deserializer.
+        if declared(self.deserializer, "json_lines") is not None and not (self.steps or self.grouper is not None):
+            if not self.spec.settings.pushdown:
+                return Pushdown(why="it is turned off")
+            if self._hands_on_lines:
+                return Pushdown(lines=True)
+        if glances and self.needed is not None:
+            return Pushdown(self.needed, complete=True)
+        if self._added is not None:
+            return self._keeping_lines(self._added)
+        filters = [self.steps[0].component] if self.filters_first else []
+        lines = declared(self.deserializer, "gives_lines", False) and self._hands_on_lines
+        judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
+        fields, unproved = _reads(judges)
+        lines = lines and not unproved
+        if not filters and not lines:
+            why = "there is no filter before the first transform"
+        elif not self.spec.settings.pushdown:
+            why = "it is turned off"
+        elif not glances:
+            why = "only JSON lines and CSV can be decoded in part"
+        else:
+            why = unproved
+        return Pushdown(None if why else fields, lines, why)
+
+    @property
+    def needed(self) -> frozenset[str] | None:
+        """The top-level fields that the steps and the format look at; None for all, or where that cannot be proved. Dead
+        letters show whole records."""
+        fields: frozenset[str] | None = declared(self.format, "needs")
+        if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
+            return None
+        if any(step.kind != "keep" and _adds(step) is None for step in self.steps):
+            return None
+        read, unproved = _reads(self._readers)
+        return None if unproved else fields | read
+
+    @property
+    def skips(self) -> bool:
+        """Whether parts of a table are not read where its statistics say that the first filter drops all their records.
+        What could not be read of them is not noticed; where failed records become dead letters, it is."""
+        return (
+            self.spec.settings.pushdown
+            and not self.on_error.writes
+            and declared(self.deserializer, "skipping") is not None
+            and self.filters_first
+            and declared(self.steps[0].component, "may_keep") is not None
+        )
+
+    @property
+    def columnar(self) -> bool:
+        """Whether columns of a table stay columns on their way to a table, since no step but a filter looks at records."""
+        filters = [self.steps[0].component] if self.filters_first else []
+        return (
+            self.spec.settings.pushdown
+            and declared(self.deserializer, "in_columns") is not None
+            and declared(self.format, "encode_columns") is not None
+            and len(self.steps) == len(filters)
+            and all(declared(judge, "reads") is not None for judge in filters)
+            and not (self.grouper or self.limit or self.sample)
+        )
+
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """Which columns a columnar export reads, None for all. Dead letters would show that others are missing."""
+        needed: frozenset[str] | None = self.format.needs
+        if needed is None or self.on_error.writes:
+            return None
+        return needed.union(*(step.component.reads for step in self.steps))
+
+    @property
+    def _hands_on_lines(self) -> bool:
+        """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
+        return (
+            len(self.steps) <= int(self.filters_first)
+            and bool(declared(self.format, "takes_lines", False))
+            and not (self.limit or self.sample)
+        )
+
+    @property
+    def _readers(self) -> list[Any]:
+        """What looks at records between decoding and writing."""
+        return [*(step.component for step in self.steps), *([self.grouper] if self.grouper is not None else [])]
+
+    @property
+    def _added(self) -> tuple[str, ...] | None:
+        """The fields that steps add, where records can keep the lines of JSON that they came as; None where they cannot, or
+        where no step adds anything."""
+        adding = [_adds(step) for step in self.steps if step.kind != "keep"]
+        if (
+            not adding
+            or None in adding
+            or _reads(self._readers)[1]
+            or not declared(self.deserializer, "gives_lines", False)
+            or not declared(self.format, "takes_lines", False)
+            or (self.limit or self.sample)
+        ):
+            return None
+        return tuple(dict.fromkeys(name for names in adding for name in names or ()))
+
+    def _keeping_lines(self, added: tuple[str, ...]) -> Pushdown:
+        if not self.spec.settings.pushdown:
+            return Pushdown(why="it is turned off", added=added)
+        first, others = self._readers[:1], self._readers[1:]
+        if not self.filters_first:
+            first, others = [], self._readers
+        later = _reads(others)[0].union(added)
+        return Pushdown(_reads(first)[0] if first else later, added=added, later=later)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The sections that decide what is delivered, as they stand in the config. Secrets are references."""
+        return {name: {"name": component, "options": options} for name, component, options in _told(self.spec)}
+
+    @property
+    def origin(self) -> str:
+        """A hash of what the export reads: dead letters tell it, so that they are sent in again where they belong."""
+        return getattr(self.reader, "origin", "") or _digest(self.told["reader"])
+
+    @property
+    def sections(self) -> tuple[tuple[str, str, str], ...]:
+        """(step, component, path in the config) of every step that the config has a section for."""
+        found = ((name, getattr(self.spec, name)) for name in STEPS)
+        return tuple((name, section.entry.name, dotted(section.path)) for name, section in found if section is not None)
+
+    @property
+    def export_id(self) -> str:
+        """A hash of the config and the dates in its names: the identity of the export. What is copied is staged otherwise,
+        so it is another one. Where the books do not stand at the destination, the folder that files go to belongs to it."""
+        identity = getattr(self.reader, "identity", None)
+        told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
+        effective = self.names.filebase if self.names else ""
+        if self.copied:
+            effective += "\ncopied"
+        if (self.spec.staging or self.spec.persistence) and getattr(self.writer, "to_folders", False) and self.names:
+            effective += f"\nto {os.path.abspath(self.names.root)}"
+        return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
+
+
+def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
+    """Check that the components fit and decide what follows from them. Raises ConfigError with every problem.
+
+    `now` is what % dates in names are expanded with, the local time by default.
+    """
+    now = now or datetime.now()
+    problems: list[Problem] = []
+    writer = spec.writer.component
+    form = _format(spec)
+    grouper = spec.grouper.component if spec.grouper and hasattr(writer, "filebase") else None
+    streams = hasattr(spec.reader.component, "open")
+    packed, names = codec("none"), None
+    table = hasattr(form, "encode")
+    if hasattr(writer, "filebase"):
+        path = (*spec.writer.path, "options")
+        try:
+            packed = _codec(spec, table)
+        except ConfigError as error:
+            problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
+        try:
+            names = FileNames(
+                expand_dates(writer.filebase, now),
+                grouper.size if grouper is not None else 0,
+                f".{form.extension}{packed.suffix}",
+                writer.start_file_count,
+                writer.filebase,
+                getattr(spec.reader.component, "mark", ""),
+            )
+        except ConfigError as error:
+            problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
+    elif table:
+        problems.append(
+            spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
+        )
+    given = getattr(spec.transform.component, "gives", "") if spec.transform else ""
+    if given and names is not None and spec.transform is not None:
+        problems.append(spec.problem((*spec.transform.path, "options", "map"), f"the expression gives {given} whatever the "
+                                     "record is; files hold objects: {'field': value}"))  # fmt: skip
+    on_error = _on_error(spec, now)
+    if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
+        problems.append(
+            spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
+        )
+    if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
+        problems.append(spec.problem(("empty",), why))
+    if problems:
+        raise ConfigError(*problems)
+    sampling = spec.write_buffer.component if spec.write_buffer else None
+    files = names is not None
+    return Plan(
+        spec=spec,
+        reader=_at(spec.reader.component, now),
+        decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
+        deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
+        if streams else None,
+        steps=tuple(_steps(spec)),
+        grouper=grouper,
+        writer=writer,
+        format=form,
+        codec=packed,
+        names=names,
+        items_per_file=writer.items_per_buffer_write if files else 0,
+        bytes_per_file=writer.size_per_buffer_write if files else 0,
+        limit=writer.items_limit,
+        sample=sampling.sample_size if sampling is not None and files else 0,
+        seed=sampling.seed if sampling is not None and files else 0,
+        md5=bool(files and writer.generate_md5),
+        on_error=on_error,
+        empty=spec.empty == ONE_FILE,
+        now=now.isoformat(),
+        why_not_copied=why_not_copied(spec),
+    )  # fmt: skip
+
+
+def _adds(step: StepPlan) -> tuple[str, ...] | None:
+    """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
+    adds: tuple[str, ...] | None = declared(step.component, "adds") if step.kind == "map" else None
+    return adds
+
+
+def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:
+    """The top-level fields that these filters and groupers look at, and which of them cannot be proved to look at no others."""
+    known = [declared(judge, "reads") for judge in judges]
+    unproved = next((judge.kind for judge, reads in zip(judges, known, strict=True) if reads is None), "")
+    fields = frozenset[str]().union(*(reads for reads in known if reads is not None))
+    return fields, f"what the {unproved} reads of a record cannot be proved" if unproved else ""
+
+
+def _on_error(spec: ExportSpec, now: datetime) -> OnError:
+    """What becomes of records that fail, each section's own `on_error` before that of the whole config."""
+    given = spec.on_error
+    own = {name: getattr(getattr(spec, name), "on_error", None) for name in STEPS}
+    actions = ((name, own[name] or given.action) for name in STEPS)
+    return OnError(
+        tuple((name, action) for name, action in actions if action != FAIL),
+        given.max_records,
+        given.max_rate,
+        _marked(expand_dates(given.file, now), spec) if given.file else None,
+    )
+
+
+def _why_no_empty_file(writer: Any, form: Any) -> str:
+    """Why there can be no file without records; "" where there can be one."""
+    if hasattr(writer, "staged_as"):
+        return '"file" does not go with this writer, which delivers no files'
+    if getattr(form, "finds_types", False):
+        return '"file" needs a schema in the formatter\'s options: without records nothing else says what columns there are'
+    return ""
+
+
+def _marked(path: str, spec: ExportSpec) -> str:
+    """A replay's own dead letters do not replace those that it reads."""
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}{getattr(spec.reader.component, 'mark', '')}{suffix}"
+
+
+def _to_folders(writer: Any) -> bool:
+    return bool(getattr(writer, "to_folders", False) or getattr(writer, "remote", False))
+
+
+def _at(reader: Any, now: datetime) -> Any:
+    """The reader as of the time of the plan, where it has dates in its options."""
+    return reader.at(now) if hasattr(reader, "at") else reader
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def _section(section: Section | None, default: str) -> Any:
+    if section is not None:
+        return section.component
+    import importlib
+
+    module, _, name = default.partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+def _format(spec: ExportSpec) -> Any:
+    staged_as = getattr(spec.writer.component, "staged_as", None)
+    if staged_as is not None:
+        return staged_as
+    return _section(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
+
+
+def _codec(spec: ExportSpec, table: bool) -> Codec:
+    writer = spec.writer.component
+    if not table:
+        return codec(writer.compression, writer.compression_level)
+    if spec.writer.options.get("compression") not in (None, "none"):
+        raise ConfigError(
+            f"compression: {writer.compression!r} does not go with this format, which compresses itself; "
+            "give its codec in the formatter's options instead"
+        )
+    return codec("none")
+
+
+def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
+    for name in ("filter_before", "transform", "filter_after"):
+        section: Section | None = getattr(spec, name)
+        if section is None:
+            continue
+        component = section.component
+        kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
+        kind = next((kind for method, kind in kinds.items() if hasattr(component, method)), None)
+        if kind is None:
+            raise ConfigError(spec.problem((*section.path, "name"), f"{section.name} has none of {', '.join(kinds)}"))
+        yield StepPlan(kind, name, component, section.name)
+
+
+def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
+    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
+                 "writer", "formatter", "write_buffer"):  # fmt: skip
+        section: Section | None = getattr(spec, name)
+        if section is not None:
+            yield name, section.entry.name, _without_secrets(section)
+
+
+def _without_secrets(section: Section) -> dict[str, Any]:
+    """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
+    secret = {o.name for o in options_of(type(section.component)) if o.secret}
+    told = {o.name for o in options_of(type(section.component)) if o.identity}
+    elsewhere = {
+        o.name: getattr(section.component, o.name, None)
+        for o in options_of(type(section.component))
+        if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
+    }  # Options from environment variables say where an export reads and delivers, too.
+    return elsewhere | {
+        name: _shown(value) if name not in secret or isinstance(value, Secret) or value is None else "***"
+        for name, value in section.options.items()
+        if name in told
+    }
+
+
+def _shown(value: Any) -> Any:
+    """An option's value without passwords and tokens of URLs."""
+    if isinstance(value, dict):
+        return {key: _shown(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(map(_shown, value))
+    return without_credentials(value) if type(value) is str else value
+
+
+def _without_name(message: str) -> str:
+    return message.partition(": ")[2] or message
+
+
+def sections_of(spec: ExportSpec) -> Iterator[Section]:
+    """The sections whose components go to the workers."""
+    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
+                 "writer", "formatter", "write_buffer"):  # fmt: skip
+        section = getattr(spec, name)
+        if section is not None:
+            yield section
+
+
+def check_functions(spec: ExportSpec) -> None:
+    """Import the functions that components name. Raises ConfigError with each that is not here."""
+    problems = []
+    for section in sections_of(spec):
+        try:
+            getattr(section.component, "check_function", lambda: None)()
+        except ConfigError as error:
+            for problem in error.problems:
+                name, _, text = problem.message.partition(": ")
+                problems.append(spec.problem((*section.path, "options", name), text))
+    if problems:
+        raise ConfigError(*problems)

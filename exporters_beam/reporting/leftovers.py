@@ -1,0 +1,156 @@
+"""Files that earlier runs of an export have delivered and this one has not, and files that no manifest knows.
+
+The manifest itself remembers: `left` lists what its run found left behind, and the next run takes that over. So what was not
+removed, since nobody asked for it or since the run was killed before, is found again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from exporters_beam.records import Warned
+from exporters_beam.reporting.manifest import manifest_checksum
+from exporters_beam.staging.listing import some
+from exporters_beam.storages.base import Storage
+
+ADVICE = "remove them, or give the writer `replace: true`"
+
+_SUMS = re.compile(r"(?:^|/)md5checksum[^/]*\.md5$")
+"""The file of `generate_md5` stands in no manifest."""
+
+Entry = Mapping[str, Any]
+"""A delivered file as it stands in a manifest."""
+
+
+def former(writer: Any, path: str, names: Any, export_id: str) -> tuple[list[Entry], str]:
+    """What the manifest of the run before says was delivered, or was left already; and a warning, "" where there is none.
+
+    It stands in the books; where they are new, as on another machine, perhaps in the storage that was delivered to.
+    """
+    try:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text: str | bytes = file.read()
+        except FileNotFoundError:
+            text = writer.former(names, export_id) if hasattr(writer, "former") and names is not None else b""
+        if not text:
+            return [], ""
+        told = json.loads(text)
+        if told["checksum"] != manifest_checksum(told):
+            raise ValueError("its checksum does not fit")
+        return [*told["files"], *told.get("left", ())], ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        return [], f"the manifest of the run before cannot be read ({why}); whether it left files behind is not known"
+
+
+def left_behind(writer: Any, before: Iterable[Entry], now: Iterable[str]) -> tuple[list[Entry], list[str]]:
+    """What of the files of runs before is no part of this one and is still there; and what is to be told of it."""
+    if not hasattr(writer, "left"):
+        return [], []
+    plain = str.lower if getattr(writer, "without_case", "") else str
+    new = {plain(name) for name in now}
+    seen = {entry["name"]: entry for entry in before if plain(entry["name"]) not in new}
+    there: list[Entry] = []
+    touched: list[str] = []
+    for name in sorted(seen):
+        state = writer.left(seen[name])
+        if state:
+            there.append(seen[name])
+        if state == "changed":
+            touched.append(name)
+    warnings = []
+    if there and not writer.replace:
+        names = some([entry["name"] for entry in there])
+        warnings.append(f"files of runs before are no part of this export and still there: {names}; {ADVICE}")
+    elif touched:
+        warnings.append(f"files of runs before are not as they were delivered, so they are not removed: "
+                        f"{some(touched)}; remove them by hand")  # fmt: skip
+    return there, warnings
+
+
+def remove(writer: Any, left: Iterable[Entry]) -> None:
+    """`replace`: remove what is as it was delivered. May be done again. Raises DestinationError."""
+    if getattr(writer, "replace", False) and hasattr(writer, "left"):
+        for entry in left:
+            if writer.left(entry) == "as delivered":
+                writer.remove(entry["name"])
+
+
+def strangers(told: Mapping[str, Any], known: Iterable[str], storage: Storage | None) -> list[str]:
+    """The files beside those of a manifest that have a name as its files and stand in no manifest.
+
+    `known` are the names of files of other manifests. Hidden files are passed over.
+    """
+    filebase = told.get("filebase")
+    if not isinstance(filebase, str) or not filebase:
+        return []
+    pattern, fixed = _names_of(filebase)
+    own = [*told["files"], *told.get("left", ()), *([told["dead_letters"]] if "dead_letters" in told else [])]
+    names = {*known, *(file["name"] for file in own)}
+    if storage is not None:
+        keys = sorted(filter(None, map(storage.name, names)))
+        key = fixed if keys and keys[0].startswith("/") else fixed.removeprefix("./").lstrip("/")
+        folder = key.rpartition("/")[0] + "/" if "/" in key else key
+        stored = (each.name for each in storage.names(folder) if not isinstance(each, Warned))
+        return [
+            name
+            for name in map(storage.url, filter(partial(_is_like, key, fixed, pattern), stored))
+            if name not in names
+        ]
+    there = {os.path.abspath(name) for name in names}
+    return [
+        path for path in _walk(fixed) if _is_like(fixed, fixed, pattern, path) and os.path.abspath(path) not in there
+    ]
+
+
+def _is_like(key: str, fixed: str, pattern: re.Pattern[str], name: str) -> bool:
+    return name.startswith(key) and bool(pattern.fullmatch(fixed + name[len(key) :])) and not _SUMS.search(name)
+
+
+def _names_of(filebase: str) -> tuple[re.Pattern[str], str]:
+    """What names of files with this base look like, and how all of them begin."""
+    parts: list[str] = []
+    fixed, open_ = "", False
+    for text, field, _, _ in string.Formatter().parse(filebase):
+        parts.append(re.escape(text))
+        fixed += "" if open_ else text
+        if field is not None:
+            parts.append("[^/]*")
+            open_ = True
+    return re.compile("".join(parts) + "[^/]*", re.DOTALL), fixed
+
+
+def _walk(fixed: str) -> Iterator[str]:
+    """The files whose path begins so, without hidden ones, in order."""
+    base = fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else "")
+    for folder, folders, names in os.walk(base or "."):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            path = path if base else os.path.relpath(path)
+            if not name.startswith(".") and path.startswith(fixed):
+                yield path
+
+
+def known_beside(manifest: str, others: Sequence[str]) -> Iterator[str]:
+    """The names of files in other manifests: those given, and those in the same books."""
+    books = os.path.dirname(os.path.dirname(os.path.abspath(manifest)))
+    paths = set(map(os.path.abspath, others))
+    if os.path.basename(books) == ".exporters" and os.path.isdir(books):
+        paths |= {os.path.join(books, name, "manifest.json") for name in os.listdir(books)}
+    for path in sorted(paths - {os.path.abspath(manifest)}):
+        try:
+            with open(path, encoding="utf-8") as file:
+                told = json.load(file)
+            yield from (str(entry["name"]) for entry in (*told["files"], *told.get("left", ())))
+            if "dead_letters" in told:
+                yield str(told["dead_letters"]["name"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue

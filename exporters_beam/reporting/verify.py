@@ -1,0 +1,183 @@
+"""Looks at delivered files again: are they what the manifest says, and does the manifest add up?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, BinaryIO
+
+from exporters_beam.components.schemes import is_url
+from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
+from exporters_beam.reporting.leftovers import ADVICE, known_beside, strangers
+from exporters_beam.reporting.manifest import manifest_checksum, unbalanced
+from exporters_beam.staging.listing import some
+from exporters_beam.storages.base import NotThere, Storage, of_url
+
+LETTERS = {"name": "json", "options": {}, "compression": "none"}
+"""The format of dead letters."""
+
+
+def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], dict[str, Any]]:
+    """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
+
+    Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
+    from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`. Those of a
+    storage are read through `storage` where it is theirs, else with the credentials that the environment has. The manifest
+    may stand in a storage, too.
+    """
+    opened = partial(_opened, storage)
+    told = _read(manifest, opened)
+    wrong = []
+    counts = told["counts"]
+    if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
+        wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
+                     f"and the manifest says {counts.get('written')} were written")  # fmt: skip
+    letters = told.get("dead_letters")
+    difference = unbalanced(
+        counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0
+    )
+    if difference:
+        wrong.append(f"{manifest}: {difference}")
+    form = told.get("format")
+    for file, held in (*((file, form) for file in told["files"]), *([(letters, LETTERS)] if letters else [])):
+        try:
+            wrong += [f"{file['name']}: {text}" for text in _check(file, held, opened)]
+        except OSError as error:
+            wrong.append(f"{file['name']}: {error.strerror}")
+        except ExportError as error:
+            wrong.append(f"{file['name']}: {error}")
+    return wrong, told
+
+
+def beside(
+    manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None
+) -> Iterator[str]:
+    """What stands beside the files of a manifest and is no file of its own: sentences, which make nothing wrong.
+
+    Files of the other `manifests`, and of those in the same books, are known.
+    """
+    left = [entry["name"] for entry in told.get("left", ())]
+    first = next((name for name in (*(file["name"] for file in told["files"]), *left)), "")
+    try:
+        there = None
+        if is_url(first):
+            there = storage if storage is not None and storage.name(first) is not None else of_url(first)[0]
+        still = [name for name in left if _stands(there, name)]
+        found = strangers(told, known_beside(manifest, manifests), there)
+    except (ExportError, OSError) as error:
+        yield f"{manifest}: whether other files stand beside those it lists is not known: {error}"
+        return
+    if still:
+        yield f"{manifest}: files of runs before are no part of it: {some(still)}; {ADVICE}"
+    if found:
+        yield f"{manifest}: files beside those it lists stand in no manifest: {some(found)}"
+
+
+def _stands(storage: Storage | None, name: str) -> bool:
+    if storage is None:
+        return os.path.lexists(name)
+    try:
+        storage.stat(storage.name(name) or "")
+    except NotThere:
+        return False
+    return True
+
+
+def _opened(storage: Storage | None, name: str) -> BinaryIO:
+    if not is_url(name):
+        return _local(name)
+    key = storage.name(name) if storage is not None else None
+    if storage is None or key is None:
+        storage, key = of_url(name)
+    return storage.open(storage.stat(key))
+
+
+def _read(path: str, opened: Callable[[str], BinaryIO]) -> dict[str, Any]:
+    try:
+        with opened(path) as file:
+            told = json.load(file)
+    except OSError as error:
+        raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(Problem((), f"this is no manifest: {error}", file=path)) from None
+    if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
+        raise ConfigError(Problem((), "this is no manifest: it has no export, counts, files and checksum", file=path))
+    if told["checksum"] != manifest_checksum(told):
+        raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
+    if not _has_its_shape(told):
+        raise ConfigError(
+            Problem((), "this is no manifest: its counts or its files are not what a run writes", file=path)
+        )
+    return told
+
+
+def _has_its_shape(told: Mapping[str, Any]) -> bool:
+    """Anybody can put a checksum under anything."""
+    counts, files, form = told["counts"], told["files"], told.get("format")
+    if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
+        return False
+    numbers = [*counts.values(), told.get("limit", 0), told.get("sample", 0)]
+    files = [*files, *([told["dead_letters"]] if "dead_letters" in told else [])]
+    for file in files:
+        if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
+            return False
+        numbers += [file.get("records"), file.get("bytes")]
+    return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
+
+
+def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None, opened: Callable[[str], BinaryIO]) -> Iterator[str]:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with opened(file["name"]) as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+            size += len(data)
+    if size != file["bytes"]:
+        yield f"it has {size} bytes, {file['bytes']} were delivered"
+        return
+    if file["md5"] and digest.hexdigest() != file["md5"]:
+        yield f"its content has changed: md5 {digest.hexdigest()}, {file['md5']} was delivered"
+        return
+    if form is not None:
+        records = count(file["name"], form, opened)
+        if records is not None and records != file["records"]:
+            yield f"it holds {records} records, {file['records']} were delivered"
+
+
+def _local(name: str) -> BinaryIO:
+    return open(name, "rb")
+
+
+def count(path: str, form: Mapping[str, Any], opened: Callable[[str], BinaryIO] = _local) -> int | None:
+    """The records in a delivered file; None where its format is somebody's own. Raises SourceError."""
+    from exporters_beam.compressions.auto import Auto
+    from exporters_beam.compressions.none import Plain
+
+    deserializer = _deserializer(form)
+    if deserializer is None:
+        return None
+    plain = form.get("compression") == "none"
+    with opened(path) as raw:
+        stream = (Plain() if plain else Auto(max_ratio=0)).open(raw)
+        if form["name"] == "parquet":
+            return sum(n for group in range(deserializer.row_groups(stream))
+                       for _, n, _ in deserializer.chunks_of(stream, group))  # fmt: skip
+        return sum(n for _, n, _ in deserializer.chunks(stream))
+
+
+def _deserializer(form: Mapping[str, Any]) -> Any:
+    from exporters_beam.components import registry
+    from exporters_beam.components.options import build
+
+    name = form.get("name")
+    if name in ("parquet", "avro"):
+        return build(registry.load(registry.find("deserializer", name)), {})
+    if name not in ("json", "csv", "xml"):
+        return None
+    made = build(registry.load(registry.find("formatter", name)), form.get("options") or {})
+    if name != "json":
+        return made.reads_back
+    lines = "jsonlines" if made.jsonlines and not made.pretty_print else "json"
+    return build(registry.load(registry.find("deserializer", lines)), {})

@@ -1,0 +1,1 @@
+"""Where an export runs: on this machine, on Flink, on Dataflow."""

@@ -1,0 +1,262 @@
+"""What an export on Dataflow needs before anything starts: a place to stage, a name, labels, and our package for the workers.
+
+`settle` looks at Beam's options, completes them, and refuses those with which the job could not work.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from exporters_beam.components.options import options_of
+from exporters_beam.components.secret import Secret
+from exporters_beam.config.spec import ExportSpec
+from exporters_beam.errors import ConfigError, MissingExtra, Problem
+from exporters_beam.planning.place import destination_of, place_of
+from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.runners.options import Decision, Options, job_name, missing_packages
+
+OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
+
+NO_PACKAGE = (
+    "Dataflow's workers do not have exporters-beam: give --sdk_container_image=IMAGE --sdk_location=container (an image "
+    "with it, see templates/dataflow/Dockerfile), or --setup_file=…/setup.py of its checkout, or "
+    "--extra_package=exporters_beam-….tar.gz"
+)
+
+
+STREAMING = (
+    "--streaming: Dataflow tries a record that fails for ever, where a batch job ends after four tries; leave it out, or say "
+    "in `on_error` what becomes of such records"
+)
+
+
+def settle(plan: Plan, options: Options) -> Iterator[Decision]:
+    """What is chosen for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
+    if not _installed("google.cloud.dataflow", "google.cloud.storage"):
+        raise MissingExtra("--runner=DataflowRunner", "dataflow")
+    from apache_beam.options.pipeline_options import (
+        DebugOptions,
+        GoogleCloudOptions,
+        PipelineOptions,
+        SetupOptions,
+        StandardOptions,
+        WorkerOptions,
+    )
+
+    beam = PipelineOptions(options.given)
+    cloud, setup, worker = (beam.view_as(kind) for kind in (GoogleCloudOptions, SetupOptions, WorkerOptions))
+    streaming = beam.view_as(StandardOptions).streaming
+    local = _is_localhost(cloud.dataflow_endpoint)
+    region = cloud.region or _region(local)
+    problems: list[Problem | str] = [*_cloud(cloud, local, region), *_package(setup, worker)]
+    if cloud.flexrs_goal and streaming:
+        problems.append("--flexrs_goal: it is for batch jobs only; leave it or --streaming out")
+    if cloud.update and not (streaming and cloud.job_name):
+        problems.append("--update: only a streaming job can be updated, and it is found by its name; "
+                        "add --streaming and --job_name=NAME")  # fmt: skip
+    if cloud.template_location and beam.view_as(DebugOptions).dataflow_job_file:
+        problems.append("--dataflow_job_file and --template_location: give one of them")
+    if worker.num_workers and worker.max_num_workers and worker.num_workers > worker.max_num_workers:
+        problems.append(f"--num_workers: {worker.num_workers} cannot exceed max_num_workers, {worker.max_num_workers}")
+    problems += _by_beam(beam)
+    problems += _paths(plan)
+    secrets = list(literal_secrets(plan.spec))
+    if cloud.template_location:
+        problems += secrets
+    if problems:
+        raise ConfigError(*problems)
+    labels = {label.partition("=")[0] for label in cloud.labels or ()}
+    for name, value, why in (("exporters-beam", _version(), "which version made the job"),
+                             ("export", plan.export_id, "which export it is")):  # fmt: skip
+        if name not in labels:
+            yield Decision(f"--labels={name}={value}", why)
+    if not cloud.job_name:
+        yield Decision(f"--job_name={job_name(plan)}", "Dataflow refuses a second job of this name while the first one runs, "
+                                                       "so an export does not run twice at a time")  # fmt: skip
+    if not cloud.region:
+        yield Decision(f"--region={region}", "what CLOUDSDK_COMPUTE_REGION or gcloud say")
+    if not cloud.temp_location:
+        yield Decision(f"--temp_location={cloud.staging_location}", "where --staging_location is")
+    if setup.setup_file and not os.path.isabs(setup.setup_file):
+        yield Decision(f"--setup_file={os.path.abspath(setup.setup_file)}", "Beam goes to its folder")
+    for problem in secrets:
+        yield Decision("", str(problem), warning=True)
+    for text in _warnings(plan, setup, worker, cloud, local, streaming):
+        yield Decision("", text, warning=True)
+
+
+def make_folders(args: Sequence[str]) -> None:
+    """Folders of this machine to stage in, which Beam does not make: for a service that is not Google's."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+
+    cloud = PipelineOptions(list(args)).view_as(GoogleCloudOptions)
+    for folder in (cloud.temp_location, cloud.staging_location):
+        if folder and "://" not in folder and _is_localhost(cloud.dataflow_endpoint):
+            os.makedirs(folder, exist_ok=True)
+
+
+def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
+    """Secrets that stand in the config as they are, which would be staged with the pipeline for everybody who may read it."""
+    for section in sections_of(spec):
+        for o in options_of(type(section.component)):
+            value = section.options.get(o.name)
+            if o.secret and value and not isinstance(value, Secret):
+                hint = "write ${secret:env:NAME} or ${secret:file:/path}, which the workers read"
+                yield spec.problem(
+                    (*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}"
+                )
+
+
+def _installed(*modules: str) -> bool:
+    try:
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    except ModuleNotFoundError:
+        return False
+
+
+def _version() -> str:
+    try:
+        found = importlib.metadata.version("exporters-beam")
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        found = "unknown"
+    return re.sub(r"[^a-z0-9_-]", "-", found.lower())
+
+
+def _is_localhost(endpoint: str | None) -> bool:
+    return (urlsplit(endpoint or "").hostname or "") == "localhost"
+
+
+def _region(local: bool) -> str | None:
+    """The region that gcloud would use."""
+    if os.environ.get("CLOUDSDK_COMPUTE_REGION"):
+        return os.environ["CLOUDSDK_COMPUTE_REGION"]
+    if local:
+        return None
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+
+    found: str | None = DataflowRunner().get_default_gcp_region()
+    return found
+
+
+def _cloud(cloud: Any, local: bool, region: str | None) -> Iterator[str]:
+    """What is wrong with where the job goes and what it is called."""
+    project, endpoint = cloud.project, cloud.dataflow_endpoint or ""
+    if not project:
+        yield "--project: Dataflow needs the project that the job belongs to; add --project=PROJECT"
+    elif project.isdigit() or not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", project):
+        yield f"--project: {project!r} is no project ID; give the ID, which is neither its number nor its description"
+    if not region:
+        yield "--region: Dataflow needs the region that the job runs in; add --region=REGION, e.g. europe-west1"
+    if not (cloud.temp_location or cloud.staging_location):
+        yield "--temp_location: Dataflow needs a folder to stage in; add --temp_location=gs://BUCKET/tmp"
+    for name in ("temp_location", "staging_location", "template_location"):
+        value = getattr(cloud, name)
+        if value and not local and not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/", value):
+            yield f"--{name}: {value!r} is no folder of a bucket; write gs://BUCKET/FOLDER"
+    if cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", cloud.job_name):
+        yield (f"--job_name: {cloud.job_name!r} is no name for a job; use small letters, digits and hyphens, a letter "
+               "first and no hyphen last")  # fmt: skip
+    if not endpoint.startswith(("http://", "https://")):
+        yield f"--dataflow_endpoint: {endpoint!r} is no address; write http://localhost:PORT, or leave it out"
+    elif re.match(r"https?://(127\.|\[::1\])", endpoint):
+        yield (f"--dataflow_endpoint: write localhost instead of {urlsplit(endpoint).hostname}: Beam talks REST to that "
+               "name only")  # fmt: skip
+    elif cloud.no_auth and not local:
+        yield "--no_auth: Dataflow itself refuses who does not say who he is; it is for --dataflow_endpoint=http://localhost:PORT"
+
+
+def _package(setup: Any, worker: Any) -> Iterator[str]:
+    """What is wrong with how the workers get this package."""
+    image = worker.sdk_container_image or worker.worker_harness_container_image
+    found = bool(image)
+    if worker.sdk_container_image and worker.worker_harness_container_image not in (None, worker.sdk_container_image):
+        yield "--worker_harness_container_image: it is the old name of --sdk_container_image; give that one alone"
+    if image and not re.fullmatch(r"[^\s:/]+([./:][^\s]*)*", image):
+        yield f"--sdk_container_image: {image!r} is no image; write REGISTRY/NAME:TAG"
+    location = setup.sdk_location
+    if image and location not in ("default", "container") and "://" not in location and not os.path.exists(location):
+        yield f"--sdk_location: there is no file {location!r}; with --sdk_container_image write --sdk_location=container"
+    missing = list(missing_packages(setup))
+    yield from missing
+    if setup.setup_file is not None:
+        found = True
+        if not missing and not _brings_us(setup.setup_file):
+            yield (f"--setup_file: the project of {setup.setup_file!r} does not ask for exporters-beam; add it to its "
+                   "dependencies")  # fmt: skip
+    found = found or any(OUR_PACKAGE.match(os.path.basename(path)) for path in setup.extra_packages or ())
+    if setup.requirements_file is not None:
+        found = found or not os.path.isfile(setup.requirements_file) or _names_us(setup.requirements_file)
+    if not found and not missing:
+        yield NO_PACKAGE
+
+
+def _brings_us(setup_file: str) -> bool:
+    """Whether workers that install this project have our package then."""
+    folder = os.path.dirname(os.path.abspath(setup_file))
+    if os.path.isfile(os.path.join(folder, "exporters_beam", "__init__.py")):
+        return True
+    beside = [os.path.join(folder, name) for name in ("setup.py", "setup.cfg", "pyproject.toml", "requirements.txt")]
+    return any(os.path.isfile(other) and _names_us(other) for other in beside)
+
+
+def _names_us(path: str) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return bool(OUR_PACKAGE.search(file.read()))
+
+
+def _by_beam(options: Any) -> Iterator[str]:
+    """What Beam itself finds wrong, where it can tell without asking the cloud."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+    from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+
+    validator = PipelineOptionsValidator(options, None)
+    for kind in validator.OPTIONS:
+        if kind is not GoogleCloudOptions and "validate" in kind.__dict__:
+            yield from options.view_as(kind).validate(validator)
+
+
+def _paths(plan: Plan) -> Iterator[Problem]:
+    """Paths that mean something else on the workers, which run in folders of their own."""
+    spec = plan.spec
+    for path, value in _files(spec):
+        if not os.path.isabs(value):
+            yield spec.problem(path, f"{value!r} is not the whole path, and Dataflow's workers run in other folders; "
+                                     "write it from / on")  # fmt: skip
+    if place_of(plan) is None:
+        yield spec.problem(("staging",), "on Dataflow this export needs a folder to stage in that all workers reach; "
+                                         "add `staging: /mnt/shared/staging`")  # fmt: skip
+
+
+def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if spec.staging:
+        yield ("staging",), spec.staging
+    elif spec.persistence and "file_path" in spec.persistence.options:
+        yield ("persistence", "options", "file_path"), str(spec.persistence.options["file_path"])
+    if getattr(spec.writer.component, "to_folders", False):
+        yield (*spec.writer.path, "options", "filebase"), str(spec.writer.component.filebase)
+    if spec.reader.entry.name == "fs":
+        given = spec.reader.component.input
+        for place in given if isinstance(given, (list, tuple)) else (given,):
+            value = (place.get("dir") or place.get("dir_pointer")) if isinstance(place, Mapping) else place
+            yield (*spec.reader.path, "options", "input"), str(value)
+
+
+def _warnings(plan: Plan, setup: Any, worker: Any, cloud: Any, local: bool, streaming: bool) -> Iterator[str]:
+    if streaming and not plan.on_error.actions:
+        yield STREAMING
+    installs = setup.setup_file or setup.extra_packages or setup.requirements_file
+    if worker.use_public_ips is False and installs:
+        yield ("--no_use_public_ips: workers without a public address install packages only through Cloud NAT or a mirror "
+               "of their own; an image (--sdk_container_image) needs neither")  # fmt: skip
+    if cloud.template_location and plan.names is not None and "%" in plan.names.template:
+        yield ("--template_location: the dates in filebase are those of today, whenever the template is launched; "
+               "use a Flex Template for dates of the launch")  # fmt: skip
+    shared = destination_of(plan) or (plan.spec.reader.entry.name == "fs")
+    if shared and not local:
+        yield "files of `fs` have to be on a file system that every worker mounts at the same path"

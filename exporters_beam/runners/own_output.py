@@ -1,0 +1,66 @@
+"""An export must not read what it delivers itself: a second run would take the output of the first for data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from exporters_beam.components.secret import reveal
+from exporters_beam.errors import ConfigError, shown
+from exporters_beam.planning.place import books_of, place_of
+from exporters_beam.planning.plan import Plan
+
+GROUPS = ("a", "0", "x-y_z 1")
+"""Values of groups, which are known only when records have been read, in the names that are tried."""
+
+
+def refuse_own_output(plan: Plan) -> None:
+    """Raises ConfigError where the reader would find a file that this export delivers, in a first run or in another one.
+
+    The names are those that it delivered before, by its manifest, and such as it will give files. What other exports have
+    delivered is data.
+    """
+    if plan.replays or not hasattr(plan.reader, "finds") or not hasattr(plan.writer, "filebase"):
+        return
+    try:
+        reader, writer = reveal(plan.reader), reveal(plan.writer)
+    except ConfigError:
+        return  # It is told where the secret is needed, which may be on the workers alone.
+    for name, option in _names(plan, writer):
+        if reader.finds(name, writer, plan.copied):
+            path = ("on_error", "file") if option == "on_error" else (*plan.spec.writer.path, "options", "filebase")
+            raise ConfigError(plan.spec.problem(path, (
+                f"files such as {shown(name)} are among those that the reader reads, so that another run would read what this "
+                "one delivers; deliver elsewhere, or give the reader a pattern that does not fit them"
+            )))  # fmt: skip
+
+
+def _names(plan: Plan, writer: Any) -> Iterator[tuple[str, str]]:
+    """Names of files as the reader would find them, and the option that they come from."""
+    names = plan.names
+    if names is None:
+        return
+    whole = writer.storage.url if getattr(writer, "remote", False) else str
+    key = getattr(writer, "key", str)
+    for value in GROUPS:
+        for number in (names.start, names.start + 12345):
+            yield whole(key(names.name((value,) * names.groups, number))), "filebase"
+    if plan.md5:
+        yield whole(key(names.checksums)), "filebase"
+    if plan.on_error.writes and plan.on_error.file:
+        yield plan.on_error.file, "on_error"
+    for file in _delivered(plan):
+        yield file, "filebase"
+
+
+def _delivered(plan: Plan) -> list[str]:
+    """The files that an earlier run of this export has delivered."""
+    if place_of(plan) is None:
+        return []
+    try:
+        with open(os.path.join(books_of(plan).manifest), encoding="utf-8") as file:
+            return [str(entry["name"]) for entry in json.load(file)["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # Who goes on with it tells what is wrong with it.

@@ -1,0 +1,1 @@
+"""What an export keeps while it runs, and of earlier runs."""

@@ -1,0 +1,95 @@
+"""The list of an export's input as it was when the run began, kept in its books, and what has changed since."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import IO
+
+from exporters_beam.files import destination
+from exporters_beam.records import Unit
+
+UNITS = "units"
+"""The name of the list in the books. Its last line says how many there are, so that a list that was not finished counts for
+nothing."""
+
+MOST_NAMES = 5
+"""So many names stand in a sentence."""
+
+
+class Listing:
+    """The list while it is written."""
+
+    def __init__(self, books: str) -> None:
+        self._path = os.path.join(books, UNITS)
+        self._file: IO[str] | None = None
+        self._count = 0
+
+    def add(self, unit: Unit) -> None:
+        with destination("cannot write to the staging folder", self._path):
+            if self._file is None:
+                os.makedirs(os.path.dirname(self._path), exist_ok=True)
+                self._file = gzip.open(self._path, "wt", 1, encoding="ascii")
+            self._file.write(json.dumps(list(unit)) + "\n")
+        self._count += 1
+
+    def commit(self) -> None:
+        """Raises DestinationError."""
+        if self._file is None:
+            return
+        with destination("cannot write to the staging folder", self._path):
+            self._file.write(json.dumps(self._count) + "\n")
+            self._file.close()
+        self._file = None
+
+    def abandon(self) -> None:
+        """Leave what was not committed."""
+        if self._file is not None:
+            with suppress(OSError, ValueError):
+                self._file.close()
+
+
+def listed_before(books: str) -> list[Unit] | None:
+    """The input as the run whose books these are has listed it; None where it had not come so far. Raises DestinationError."""
+    path = os.path.join(books, UNITS)
+    found: list[Unit] = []
+    with destination("cannot read", path):
+        try:
+            with gzip.open(path, "rt", encoding="ascii") as file:
+                for line in file:
+                    told = json.loads(line)
+                    if isinstance(told, int):
+                        return found if told == len(found) else None
+                    found.append(Unit(*told))
+        except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, TypeError):
+            return None
+    return None
+
+
+def differences(before: Iterable[Unit], now: Iterable[Unit]) -> str:
+    """What is new, changed and gone, in a few words; "" where the input is the same.
+
+    >>> differences([Unit(0, "a", 1, "x"), Unit(1, "b", 1)], [Unit(0, "a", 1, "y"), Unit(1, "c", 1)])
+    'new: c; changed: a; gone: b'
+    """
+    before, now = list(before), list(now)
+    if before == now:
+        return ""
+    then, there = {unit.name: unit for unit in before}, {unit.name: unit for unit in now}
+    found = {
+        "new": [name for name in there if name not in then],
+        "changed": [name for name, unit in there.items() if name in then and then[name][2:] != unit[2:]],
+        "gone": [name for name in then if name not in there],
+    }
+    told = [f"{what}: {some(names)}" for what, names in found.items() if names]
+    return "; ".join(told) or f"its order: {some([unit.name for unit in now])}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,80 @@
+"""One run of an export: where it stages, what it goes on with, and how far it has come."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporters_beam.errors import DestinationError
+from exporters_beam.records import DeliveredFile
+from exporters_beam.staging.books import MANIFEST
+from exporters_beam.staging.segments import Resumed, Staging
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an export: where it stages, where it keeps its books, and what it tells about itself.
+
+    `scratch` holds half-built files, `books` the manifest; both stand at the destination where that is a folder.
+    Where workers are elsewhere, `pieces` is of how many ranges large units are cut into, `folder` the one that relative
+    paths of the config begin in, and `sees` a unit that the launcher has seen. `again` says that the runner begins again by
+    itself: what this run has staged by then is taken in, all but the segments that were `left` by another. Where the launcher
+    waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written.
+    """
+
+    export_id: str
+    staging: Staging
+    scratch: str
+    books: str
+    about: tuple[tuple[str, Any], ...] = ()
+    bundle_seconds: float | None = None
+    progress: bool = False
+    resumed: Resumed = field(default_factory=Resumed)
+    pieces: int = 0
+    folder: str = ""
+    sees: str = ""
+    again: bool = False
+    left: frozenset[str] = frozenset()
+    sweeps: bool = True
+
+    @property
+    def manifest(self) -> str:
+        return os.path.join(self.books, MANIFEST)
+
+
+def enter(folder: str) -> None:
+    """On a worker: go to the folder in which the export was started, where one is given. Raises DestinationError."""
+    if folder and os.getcwd() != folder:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise DestinationError(
+                f"the config has relative paths, and a worker cannot enter {folder}, where the export was started "
+                f"({error.strerror}); give absolute paths"
+            ) from error
+
+
+class Progress:
+    """Tells the launcher, about once a second, how far this worker has come, where somebody is watching."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._who = run, uuid.uuid4().hex
+        self._numbers: dict[str, int] = {}
+        self._told = 0.0
+
+    def delivered(self, file: DeliveredFile) -> None:
+        """A file stands at the destination."""
+        self._run.staging.note_delivered(self._who, file.as_dict())
+        self.add(files=1, bytes=file.size)
+
+    def add(self, **numbers: int) -> None:
+        if not self._run.progress:
+            return
+        for name, n in numbers.items():
+            self._numbers[name] = self._numbers.get(name, 0) + n
+        if time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            self._run.staging.note_progress(self._who, self._numbers)

@@ -1,0 +1,1 @@
+"""Expressions of a config: compiled, guarded, looked into."""
