@@ -22,31 +22,36 @@ ROOT = Path(__file__).parent.parent
 PROMISES = {
     "0 the first hour: README, packaging, templates": "test_readme_commands.py test_templates.py test_layout.py",
     "1 records: JSON and what is pushed down": """
-        test_fused_lines.py test_pushdown.py test_overrides.py test_reading.py formats/test_format_json.py test_hostile.py
+        engine/test_fused_lines.py planning/test_pushdown.py planning/test_overrides.py engine/test_reading.py
+        formats/test_format_json.py engine/test_hostile.py
     """,
     "1 records: CSV and XML": """
-        formats/test_format_csv.py formats/test_csv_exports.py formats/test_format_xml.py formats/test_xml_exports.py
+        formats/test_format_csv.py formats/test_csv_exports.py formats/test_format_xml.py
+        formats/test_xml_exports.py
     """,
     "1 records: types, schemas, Parquet and Avro": """
-        formats/test_schemas.py formats/test_given_schemas.py formats/test_typed_files.py formats/test_columnar.py formats
-        test_columnar_exports.py test_decimals.py test_empty.py
+        formats/test_schemas.py formats/test_given_schemas.py formats/test_typed_files.py formats/test_columnar.py
+        formats engine/test_columnar_exports.py test_decimals.py engine/test_empty.py
     """,
     "1 records: archives, file identity, changing input": "readers compressions storages/test_http_reader.py",
-    "1 records: expressions, transforms, groups, dupe": "transforms test_naming.py test_graph.py",
+    "1 records: expressions, transforms, groups, dupe": "transforms components/test_naming.py engine/test_graph.py",
     "2 runs: resume, interruption, reruns, verify": """
-        faults test_leftovers.py test_replay_once.py test_again.py test_on_error.py test_workers.py
+        faults reporting/test_leftovers.py planning/test_replay_once.py engine/test_again.py engine/test_on_error.py
+        runners/test_workers.py
     """,
     "2 runs: options, config, reports, plugins": """
-        test_cli.py test_document.py test_spec.py test_parameters.py test_variables.py test_runners.py test_telling.py
-        test_notify.py test_plugins.py test_warnings.py test_schema.py test_jobs.py test_submission.py
+        cli/test_cli.py config/test_document.py config/test_spec.py config/test_parameters.py
+        config/test_variables.py runners/test_runners.py reporting/test_telling.py reporting/test_notify.py
+        components/test_plugins.py reporting/test_warnings.py config/test_schema.py runners/test_jobs.py
+        runners/test_submission.py
     """,
-    "3 secrets": "test_secrets.py test_web.py",
+    "3 secrets": "components/test_secrets.py test_web.py",
     "3 hostile input: limits and budgets": """
-        formats/test_record_limits.py formats/test_parquet_footer.py formats/test_parquet_limits.py formats/test_avro_limits.py
-        compressions/test_limits.py transforms/test_expressions.py transforms/test_expression_budget.py
-        transforms/test_patterns_end.py
+        formats/test_record_limits.py formats/test_parquet_footer.py formats/test_parquet_limits.py
+        formats/test_avro_limits.py compressions/test_limits.py transforms/test_expressions.py
+        transforms/test_expression_budget.py transforms/test_patterns_end.py
     """,
-    "4 public suites": "suites test_suite_json.py test_shared_config.py",
+    "4 public suites": "suites config/test_shared_config.py",
     "the old system's own output": "test_oracle.py",
 }
 """Each promise with the files or folders of tests that try it. A file belongs to the first that names it."""

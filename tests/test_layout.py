@@ -9,7 +9,6 @@ import inspect
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ import yaml
 import exporters_beam
 from exporters_beam.components import registry
 from exporters_beam.components.options import build, options_of
+
+from architecture import MODULES, PAGE, drawn, imported, ours, tree
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,48 +77,6 @@ TRANSFORMS = {
 }
 
 
-def modules() -> dict[str, Path]:
-    """Every module of the package by its name below exporters_beam; __init__ is the package itself."""
-    found = {}
-    for path in sorted((ROOT / "exporters_beam").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT / "exporters_beam").with_suffix("").parts)
-        found["__init__" if name == "__init__" else name.removesuffix(".__init__")] = path
-    for path in sorted((ROOT / "transforms").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
-
-
-MODULES = modules()
-
-
-def tree(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
-
-
-def imported(node: ast.AST) -> Iterator[str]:
-    """The full names of what is imported anywhere below `node`, also inside functions."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Import):
-            yield from (alias.name for alias in inner.names)
-        elif isinstance(inner, ast.ImportFrom):
-            assert inner.level == 0, "relative imports hide where something comes from"
-            yield from (f"{inner.module}.{alias.name}" for alias in inner.names)
-
-
-def ours(name: str) -> set[str]:
-    """The modules of this package that a module imports."""
-    found = set()
-    for full in imported(tree(name)):
-        if full.partition(".")[0] != "exporters_beam" or full == "exporters_beam.__version__":
-            continue
-        below = full.partition(".")[2]
-        while below and below not in MODULES:  # a name in a module, not a module
-            below = below.rpartition(".")[0]
-        found.add(below or "__init__")
-    return found
-
-
 def layer(name: str) -> int:
     while name:
         for number, members in enumerate(LAYERS):
@@ -125,6 +84,11 @@ def layer(name: str) -> int:
                 return number
         name = name.rpartition(".")[0]
     raise AssertionError("a module has no place in LAYERS; give it one")
+
+
+def test_the_page_shows_the_house_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == drawn(page), "run: python tests/architecture.py --write"
 
 
 @pytest.mark.parametrize("name", MODULES)

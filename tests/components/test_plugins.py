@@ -16,7 +16,7 @@ import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.components import registry
 
-SOURCE = Path(__file__).parent / "sample_plugin" / "src"
+SOURCE = Path(__file__).parent.parent / "sample_plugin" / "src"
 
 ENTRY_POINTS = """\
 [exporters_beam.components]
@@ -307,7 +307,20 @@ def test_modules_of_the_current_folder_are_found_by_the_command(tmp_path: Path) 
         "import sys; from exporters_beam.__main__ import main; sys.path.remove('');"
         "sys.argv[1:] = ['validate', 'c.json']; main()"
     )
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
                           env={**os.environ, "PYTHONPATH": root})  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "c.json: ok\n", "noise\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        ("reader", "exporters_beam.readers.s3:S3Reader"),
+        ("writer", "exporters_beam.writers.sftp:SftpWriter"),
+        ("formatter", "exporters_beam.formats.json_lines:JsonFormat"),
+        ("persistence", "exporters_beam.persistence:PicklePersistence"),
+    ],
+)
+def test_our_own_classes_are_found_where_they_stood_before(kind, before):
+    assert registry.load(registry.find(kind, before)).__name__ == before.partition(":")[2]

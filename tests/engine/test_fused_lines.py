@@ -1,7 +1,7 @@
 """Every line of JSON lines holds one object, or is told with its number: with and without pushdown, at every border.
 
-Expected is what Python's `json` makes of each line by itself. `EXPORTERS_BEAM_EXAMPLES=20000 pytest tests/test_fused_lines.py`
-is the long form.
+Expected is what Python's `json` makes of each line by itself. The long form:
+`EXPORTERS_BEAM_EXAMPLES=20000 pytest tests/engine/test_fused_lines.py`
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from exporters_beam.runners import flex_template as template
 if sys.version_info >= (3, 11):
     import tomllib
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 BASE = {"reader": "random", "writer": {"name": "fs", "options": {"filebase": "${vars.out}/part-"}}}
 
 

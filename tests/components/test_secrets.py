@@ -315,7 +315,7 @@ def test_the_command_line_with_debug(tmp_path, config, hook, fail_at):
     config["filter"]["options"]["fail_at"] = fail_at
     path, report = tmp_path / "export.json", tmp_path / "report.json"
     path.write_text(json.dumps(config))
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])}
     ran = subprocess.run(
         [sys.executable, "-m", "exporters_beam", "run", str(path), "--debug", "--report", str(report)],
         capture_output=True, text=True, check=False, env=environ,

@@ -21,7 +21,7 @@ from exporters_beam.staging.letters import read_letter, staged
 
 from helpers import delivered, hidden, jsonl, visible, write_gz
 
-PAGE = Path(__file__).parent.parent / "docs" / "failures.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "failures.md"
 
 CHANGED_THEN_FAILED = ["item.update(seen=1)", "item.update(double=item['v'] * 2)"]
 

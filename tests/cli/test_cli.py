@@ -19,7 +19,7 @@ from exporters_beam.config.spec import load
 from exporters_beam.errors import DestinationError
 from exporters_beam.reporting.report import Report
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 GOOD = {"reader": {"name": "random", "options": {"number_of_items": 3, "seed": 1}},
         "writer": {"name": "fs", "options": {"filebase": "out/part-", "compression": "none"}}}  # fmt: skip
 

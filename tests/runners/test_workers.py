@@ -92,7 +92,7 @@ def test_two_processes_of_the_command_line_deliver_the_same(tmp_path):
     (tmp_path / "export.json").write_text(json.dumps(config(tmp_path, filter_before=forked)))
     delivered = []
     for workers in (1, 2):
-        path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"
+        path = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parents[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "exporters_beam", "run", str(tmp_path / "export.json"), f"--workers={workers}"],
             capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
