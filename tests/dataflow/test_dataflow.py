@@ -302,7 +302,12 @@ def test_the_package_comes_by_setup_file(service, tmp_path):
     assert "workflow.tar.gz" in staged_names(service)
     with tarfile.open(tmp_path / "staged" / "workflow.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"exporters_beam/graph.py", "transforms/steps.py", "setup.py"} <= names
+    assert {
+        "exporters_beam/engine/graph.py",
+        "transforms/steps.py",
+        "transforms/expressions/compile.py",
+        "setup.py",
+    } <= names
     image = service.request["environment"]["workerPools"][0]["workerHarnessContainerImage"]
     assert "beam_python" in image
 

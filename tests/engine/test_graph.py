@@ -14,7 +14,6 @@ import pytest
 
 import exporters_beam
 from exporters_beam.config import spec
-from exporters_beam.engine import reading
 from exporters_beam.planning.plan import make
 from exporters_beam.runners import launch as runner
 from exporters_beam.writers.fs import FsWriter
@@ -43,7 +42,6 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch):
-    monkeypatch.setattr(reading, "RANGE_BYTES", 8000)
     monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 8000)
     monkeypatch.setattr("exporters_beam.formats.json_lines.PIECE", 3000)
     monkeypatch.setattr("exporters_beam.engine.delivery.BLOCK_BYTES", 6000)

@@ -34,15 +34,14 @@ def main() -> int:
 
 def run(asked: dict) -> int:
     import exporters_beam
-    from exporters_beam.engine import encode as delivery
-    from exporters_beam.engine import graph
+    from exporters_beam.engine import delivery, encode, graph
     from exporters_beam.formats import json_lines
     from exporters_beam.runners import launch as runner
     from exporters_beam.staging.segments import Segment
 
     if asked.get("small"):
         graph.RANGE_BYTES, json_lines.PIECE = 4000, 2000
-        delivery.BLOCK_BYTES, delivery.COMPRESS_BYTES, delivery.BLOCK_RECORDS = 3000, 1500, 20
+        delivery.BLOCK_BYTES, encode.COMPRESS_BYTES, encode.BLOCK_RECORDS = 3000, 1500, 20
         runner.BUNDLE_SECONDS = 0.0
     fault = asked.get("fault")
     met = inject(fault, Segment) if fault else lambda: False

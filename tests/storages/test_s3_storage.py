@@ -213,8 +213,8 @@ def test_dates_of_prefixes_stay_those_of_the_export():
 
 LISTS = """
 import json, resource, sys
-from exporters_beam.options import build
-from exporters_beam.readers.s3 import S3Reader
+from exporters_beam.components.options import build
+from exporters_beam.storages.s3 import S3Reader
 units = build(S3Reader, json.loads(sys.argv[1])).units()
 count, last = 1, next(units).name
 begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

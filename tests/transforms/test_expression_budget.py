@@ -19,7 +19,7 @@ from exporters_beam.transforms.expressions.values import TooMuch, weigh
 CHILD = """
 import functools, resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (2_500 << 20, 2_500 << 20))
-from exporters_beam.transforms.expressions import InvalidExpression, compile_expression
+from exporters_beam.transforms.expressions.compile import InvalidExpression, compile_expression
 from exporters_beam.errors import RecordError
 
 def say(what, started, source):

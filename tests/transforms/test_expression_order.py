@@ -58,7 +58,7 @@ GIVEN = [
 
 CHILD = """
 import json, sys
-from exporters_beam.transforms.expressions import compile_expression
+from exporters_beam.transforms.expressions.compile import compile_expression
 found = []
 for source in json.load(sys.stdin):
     found.append(repr(compile_expression(source).evaluate({"id": 7, "tags": ["x", "y", "a", "bc", "d", "é"]})))
