@@ -44,11 +44,14 @@ def declared(component: Any, name: str, default: Any = None) -> Any:
     >>> declared(Small(), "reads"), declared(Smaller(), "reads")
     (frozenset({'a'}), None)
     """
-    classes = type(component).__mro__
+    return default if overridden(type(component), name) else getattr(component, name, default)
+
+
+def overridden(kind: type, name: str) -> bool:
+    """Whether a class inherits this and overrides a method that it describes."""
+    classes = kind.__mro__
     offers = _first(classes, name)
-    if offers < len(classes) and any(_first(classes, method) < offers for method in DESCRIBES[name]):
-        return default
-    return getattr(component, name, default)
+    return offers < len(classes) and any(_first(classes, method) < offers for method in DESCRIBES.get(name, ()))
 
 
 def _first(classes: tuple[type, ...], name: str) -> int:

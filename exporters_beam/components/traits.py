@@ -1,0 +1,403 @@
+"""Traits: what a component tells of itself beside its methods, so that less has to be done. One value for each kind.
+
+A component tells a trait by an attribute or method of the same name; there is nothing to register, and a component without
+traits is right, only slower. `of` is the only way to ask, when an export is planned or in `setup`, never for each record:
+
+    FilterTraits.of(component).reads
+
+A trait that belongs to methods of the component, `DESCRIBES`, counts only where it was told for these: where a class overrides
+one of them and inherits the trait, the trait is left out, since it was told of another method.
+
+>>> class Small:
+...     reads = frozenset("a")
+...     def keep(self, record): return record["a"] < 5
+>>> class Smaller(Small):
+...     def keep(self, record): return super().keep(record) and record["b"]
+>>> FilterTraits.of(Small()).reads, FilterTraits.of(Smaller()).reads
+(frozenset({'a'}), None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import lru_cache, partial
+from typing import Any, BinaryIO, Literal, Protocol, TypeVar
+
+from exporters_beam.components.names import FileNames
+from exporters_beam.components.protocols import Decompressor, Deserializer, Reader, StreamReader, TextFormat, overridden
+from exporters_beam.records import DeliveredFile, Key, Known, Record, Unit
+
+T = TypeVar("T", bound="_Traits")
+
+ABSENT: Any = object()
+
+VALUE, METHOD, PRESENT, LATE = "value", "method", "present", "late"
+"""How a trait is read: as it is; as a function, and not at all where it is none; only whether it is there; when it is asked."""
+
+StepMethod = Literal["keep", "map", "flat_map", "key"]
+
+Glance = Callable[[Any], tuple[list[Any], Callable[[Any], list[Any]], Callable[[list[Any]], list[Record]]]]
+"""What `glance` gives: of a chunk its records with few fields, its lines (those with a true flag), and what makes records of
+lines."""
+
+
+class Draw(Protocol):
+    """What draws by chance, and has to know the position of the record that it draws for: unit, range, number in it."""
+
+    position: tuple[int, int, int] | None
+
+
+def trait(default: Any = None, how: str = VALUE, name: str = "") -> Any:
+    """A field of traits; `name` is that of the component's attribute where it is another one."""
+    return field(default=default, metadata={"how": how, "name": name})
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    @classmethod
+    def of(cls: type[T], component: object) -> T:
+        """What this component tells. Of None, which stands for no component, nothing is known."""
+        if component is None:
+            return cls()
+        found = ((field, _read(component, name, how)) for field, name, how in _trusted(cls, type(component)))  # type: ignore[arg-type]
+        return cls(**{field: value for field, value in found if value is not ABSENT})
+
+
+@lru_cache(maxsize=256)
+def _trusted(traits: type[_Traits], kind: type) -> tuple[tuple[str, str, str], ...]:
+    """The traits that components of this class may tell: (field, attribute, how it is read)."""
+    known = ((each.name, each.metadata["name"] or each.name, each.metadata["how"]) for each in fields(traits))
+    return tuple((field, name, how) for field, name, how in known if not overridden(kind, name))
+
+
+def _read(component: object, name: str, how: str) -> Any:
+    if how == LATE:
+        there = hasattr(type(component), name) or name in getattr(component, "__dict__", ())
+        return partial(getattr, component, name) if there else ABSENT
+    value = getattr(component, name, ABSENT)
+    if value is ABSENT or (how == METHOD and not callable(value)):
+        return ABSENT
+    return True if how == PRESENT else value
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentTraits(_Traits):
+    """What a component of any kind may have."""
+
+    setup: Callable[[], object] | None = trait(how=METHOD)
+    """Makes what cannot be pickled; workers call it once before the first record."""
+
+    function: str | None = trait()
+    """The function that an option names, as package.module:function."""
+
+    check_function: Callable[[], object] | None = trait(how=METHOD)
+    """Raises ConfigError where the function is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTraits(_Traits):
+    """What steps ask of any component that they apply to records."""
+
+    chances: tuple[Draw, ...] = trait(())
+    """What it draws from: steps tell it each record's position."""
+
+    sought: tuple[tuple[str, Key], ...] = trait(())
+    """The fields that it looks for, by what the config calls them: one that no record has is warned of."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterTraits(StepTraits):
+    """What a filter may tell beside `keep`."""
+
+    reads: frozenset[str] | None = trait()
+    """The top-level fields that decide, None for all. `keep` gives the same for a record that holds only these, and changes
+    nothing."""
+
+    steady: bool = trait(False)
+    """Whether it always says the same of equal records, so that it need not be asked again."""
+
+    judge: Callable[[Record], Any] | None = trait()
+    """`keep` with one call less, for hot loops."""
+
+    may_keep: Callable[[Mapping[str, Known]], bool] | None = trait(how=METHOD)
+    """Whether it keeps any record of which this is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapTraits(StepTraits):
+    """What a transform may tell beside `map`."""
+
+    reads: frozenset[str] | None = trait()
+    """The top-level fields that it looks at, where it does nothing else than to add some; else None."""
+
+    adds: tuple[str, ...] | None = trait()
+    """The top-level fields that it adds, in order, where it is proved to do nothing else to a record."""
+
+    gives: str = trait("")
+    """What it gives in the place of every record, where that is proved to be no object."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrouperTraits(StepTraits):
+    """What a grouper may tell beside `key`."""
+
+    reads: frozenset[str] | None = trait()
+    """The top-level fields that decide, None for all."""
+
+    steady: bool = trait(False)
+    """Whether it always says the same of equal records."""
+
+    labels: tuple[str, ...] = trait(())
+    """What each value of a group is called in the config: one that no record has is warned of."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecompressorTraits(_Traits):
+    """What a decompressor may tell beside `open`."""
+
+    choose: Callable[[BinaryIO], tuple[Decompressor, BinaryIO]] | None = trait(how=METHOD)
+    """The decompressor for a file, and the file as it was before, where the content decides."""
+
+    detect: Callable[[BinaryIO], Decompressor] | None = trait(how=METHOD)
+    """The same for a file that can seek or peek and stays where it is."""
+
+    each: Callable[[BinaryIO], Iterator[Any]] | None = trait(how=METHOD)
+    """The members of an archive."""
+
+    members: str | None = trait()
+    """The members of an archive that are wanted, as a pattern."""
+
+    max_ratio: int = trait(0)
+    """How many times as large as a file its content may be; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderTraits(_Traits):
+    """What a deserializer may tell beside `chunks`, `decode` and `decode_each`."""
+
+    glance: Callable[[frozenset[str] | None], Glance] | None = trait(how=METHOD)
+    """Decodes only some fields of records, and makes the others later of what is left."""
+
+    glance_at: Callable[[Sequence[str]], Glance] | None = trait(how=METHOD)
+    """`glance` that gives objects with the value of the first field as f0 and so on, and no records."""
+
+    decoder_of: Callable[[frozenset[str]], Callable[[list[Any]], list[Record]]] | None = trait(how=METHOD)
+    """Makes records with these fields only of lines that `glance` has passed."""
+
+    json_lines: Callable[[Any], bytes] | None = trait(how=METHOD)
+    """The records of a chunk as lines of JSON."""
+
+    gives_lines: bool = trait(False)
+    """Whether the lines of `glance` are lines of JSON, which may be handed on."""
+
+    types_of: Callable[[Any], bytes] | None = trait(how=METHOD)
+    """The types that a chunk's columns have in the source."""
+
+    in_columns: Callable[..., Deserializer] | None = trait(how=METHOD)
+    """One whose chunks hold columns, of these fields only."""
+
+    skipping: Callable[[Callable[[Mapping[str, Known]], bool]], Deserializer] | None = trait(how=METHOD)
+    """One that leaves out parts of which statistics say that nothing is kept."""
+
+    splits_on_lines: bool = trait(False)
+    """Whether a stream may be entered at any line."""
+
+    row_groups: Callable[[BinaryIO], int] | None = trait(how=METHOD)
+    """How many parts a file has that can be read by themselves."""
+
+    chunks_of: Callable[[BinaryIO, int], Iterator[tuple[Any, int, int]]] | None = trait(how=METHOD)
+    """The chunks of one such part."""
+
+    warnings: Callable[[BinaryIO], tuple[str, ...]] | None = trait(how=METHOD)
+    """What users should know of a file that is read all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatTraits(_Traits):
+    """What a format may tell: of text, with `format`, or a table, with `encode`."""
+
+    table: bool = trait(False, PRESENT, "encode")
+    """Whether it holds many records together and compresses them itself."""
+
+    text: bool = trait(False, PRESENT, "header")
+    """Whether files are a header, records and a footer."""
+
+    finds_types: bool = trait(False)
+    """Whether columns and their types are found in the records."""
+
+    needs: frozenset[str] | None = trait()
+    """The top-level fields that files will have, None for all."""
+
+    takes_lines: bool = trait(False)
+    """Whether lines of JSON stand in files as they came."""
+
+    format_all: Callable[[Sequence[Any]], list[bytes]] | None = trait(how=METHOD)
+    """`format` for many records at once."""
+
+    extend_all: Callable[[Sequence[bytes], Sequence[Any], Sequence[str]], list[bytes]] | None = trait(how=METHOD)
+    """Lines with the fields behind them that steps have added."""
+
+    encode_columns: Callable[[Any, bytes], tuple[bytes, bytes]] | None = trait(how=METHOD)
+    """`encode` for columns that did not become records."""
+
+    sought: tuple[tuple[str, Key], ...] = trait(())
+    """The columns that the config names, by what it calls them."""
+
+    empty: bytes | None = trait()
+    """A file without records, where it is not the header with the footer behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderTraits(_Traits):
+    """What a reader may tell beside `units`, and `open` or `read`."""
+
+    streams: bool = trait(False, PRESENT, "open")
+    """Whether it gives streams, which are decompressed and decoded, and no records."""
+
+    ranges: Callable[[Unit], int] | None = trait(how=METHOD)
+    """How many ranges a unit has, where that is known before it is read."""
+
+    place: Callable[[Unit, int], tuple[str, int]] | None = trait(how=METHOD)
+    """Where a record is, as users know it: the file, and its number there."""
+
+    unchanged: Callable[[Unit, BinaryIO], object] | None = trait(how=METHOD)
+    """Raises where what was opened may no longer be what was listed."""
+
+    finds: Callable[[str, Any, bool], bool] | None = trait(how=METHOD)
+    """Whether it would read a file that the export's own writer delivers under a name."""
+
+    check: Callable[[], Iterator[str] | Sequence[str]] | None = trait(how=METHOD)
+    """Warnings before anything starts. Raises ConfigError for what is certainly wrong."""
+
+    at: Callable[[datetime], Reader | StreamReader] | None = trait(how=METHOD)
+    """The reader as of a time, where its options hold dates."""
+
+    as_drawn: Callable[[str], Reader | StreamReader] | None = trait(how=METHOD)
+    """The reader with what it has drawn at random in an earlier run."""
+
+    on_this_machine: bool = trait(False)
+    """Whether it reads files of this machine."""
+
+    input: Any = trait(())
+    """The files and folders that its options name."""
+
+    stored: Callable[[Unit], Any] | None = trait(how=METHOD)
+    """The object of a storage that a unit is, which may be copied as it is."""
+
+    storage: Callable[[], Any] | None = trait(how=LATE)
+    """The storage that it reads from, made when it is asked for."""
+
+    letters: bool = trait(False)
+    """Whether it sends in dead letters again."""
+
+    mark: str = trait("")
+    """What names of what it delivers have in them beside others."""
+
+    origin: str = trait("")
+    """A hash of what the export read whose records it has, where that is another one."""
+
+    identity: tuple[str, ...] | None = trait()
+    """What makes its export another one than that of the same config."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterTraits(_Traits):
+    """What a writer may tell beside `publish`."""
+
+    to_folders: bool = trait(False)
+    """Whether it delivers to a file system."""
+
+    remote: bool = trait(False)
+    """Whether it delivers to a storage."""
+
+    files: bool = trait(False, PRESENT, "filebase")
+    """Whether it delivers named files, by `filebase`, and no result alone."""
+
+    storage: Callable[[], Any] | None = trait(how=LATE)
+    """The storage that it delivers to, made when it is asked for."""
+
+    key: Callable[[str], str] = trait(str, METHOD)
+    """A planned name as the storage has it."""
+
+    listed_as: Callable[[str], str] = trait(str, METHOD)
+    """What the file of checksums calls a delivered file."""
+
+    without_case: str = trait("")
+    """The service, where it does not tell capital letters from small ones."""
+
+    takes_copies: bool | str = trait(False)
+    """Whether objects of storages may be copied there as they are; a name: only those that the reader of this name finds."""
+
+    staged_as: TextFormat | None = trait()
+    """The format in which records are staged, where the writer reads them again and delivers no files of them."""
+
+    tells_result: bool = trait(False, PRESENT, "empty_result")
+    """Whether what it gives is a result, for the report."""
+
+    empty_result: Any = trait()
+    """The result without records."""
+
+    replace: bool = trait(False)
+    """Whether files of runs before are to be removed that this one has not made."""
+
+    probe: Callable[[], object] | None = trait(how=METHOD)
+    """Looks before the work whether files can be delivered. Raises DestinationError."""
+
+    check: Callable[[DeliveredFile], object] | None = trait(how=METHOD)
+    """`check_consistency`. Raises DestinationError where a file is not what was delivered."""
+
+    left: Callable[[Mapping[str, Any]], str] | None = trait(how=METHOD)
+    """Whether a file of a run before is there `as delivered`, or `changed`; "" where it is gone."""
+
+    remove: Callable[[str], object] | None = trait(how=METHOD)
+    """Removes a delivered file."""
+
+    former: Callable[[FileNames, str], bytes] | None = trait(how=METHOD)
+    """The manifest that a run before has put beside what it delivered."""
+
+    finish: Callable[[bytes, FileNames, str], object] | None = trait(how=METHOD)
+    """Puts the manifest beside what was delivered."""
+
+    delivered_letters: Callable[[FileNames, str], list[str]] | None = trait(how=METHOD)
+    """What the dead letters are known by that replays have delivered."""
+
+    note_letters: Callable[[list[str], FileNames, str], object] | None = trait(how=METHOD)
+    """Notes there what a replay has delivered."""
+
+    @property
+    def place(self) -> Literal["folders", "storage", "elsewhere"]:
+        """Where what it delivers goes."""
+        return "folders" if self.to_folders else "storage" if self.remote else "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierTraits(_Traits):
+    """What a notification may tell beside `send`."""
+
+    check: Callable[[], object] | None = trait(how=METHOD)
+    """Before anything starts: raises ConfigError where it cannot work at all."""
+
+    attempts: int | None = trait()
+    """How often it tries what can fail for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistenceTraits(_Traits):
+    """What a section `persistence` may tell."""
+
+    note: str = trait("")
+    """What replaces it."""
+
+    savepoint: str = trait("")
+    """The savepoint or checkpoint of Flink that the export begins from."""
+
+    checkpoint_seconds: int | None = trait()
+    """Seconds between checkpoints of Flink."""
+
+
+def method_of(component: object) -> StepMethod | None:
+    """The method of a step's component that does its work; None where it has none."""
+    methods: tuple[StepMethod, ...] = ("keep", "map", "flat_map", "key")
+    return next((name for name in methods if hasattr(component, name)), None)
