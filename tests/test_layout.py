@@ -154,6 +154,8 @@ def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
         "paramiko",
         "azure.storage",
         "hdfs",
+        "httpx",
+        "tenacity",
     )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.config.spec, exporters_beam.planning.plan\n"

@@ -41,3 +41,12 @@ def expected(type: str) -> str:
     'a string or a list of integers'
     """
     return " or ".join(_WORDS[kind] for kind in type.split("|"))
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning with an ellipsis where it is longer.
+
+    >>> shortened("a long text", 6), shortened("short", 6)
+    ('a long…', 'short')
+    """
+    return text if len(text) <= most else f"{text[:most]}…"

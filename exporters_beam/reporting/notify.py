@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from exporters_beam.components.options import option
+from exporters_beam.components.retry import persistently
 from exporters_beam.components.secret import Secret, reveal
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.web import Refused, ask, wrong_address
@@ -42,13 +43,8 @@ TIMEOUT = 10.0
 _log = logging.getLogger(__name__)
 
 
-def waits(attempts: int) -> Iterator[int]:
-    """Seconds to wait between attempts.
-
-    >>> list(waits(6))
-    [2, 4, 8, 10, 10]
-    """
-    return (min(2**number, 10) for number in range(1, attempts))
+FIRST_WAIT, LONGEST_WAIT = 2, 10
+"""Seconds between attempts, in which each wait is twice as long as the one before."""
 
 
 # Webhook
@@ -96,17 +92,24 @@ class WebhookNotifier:
             self._call(address, body)
 
     def _call(self, address: str, body: bytes) -> None:
-        for wait in (*waits(self.attempts), None):
-            try:
-                _post(address, body)
-                return
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                what = _told(error)
-                if wait is None or isinstance(error, Refused):
-                    _log.warning("the webhook at %s was not called: %s", _host(address), what)
-                    return
-                _log.warning("the webhook at %s failed, next try in %d s: %s", _host(address), wait, what)
-                self.sleep(wait)
+        host = _host(address)
+
+        def warn(error: BaseException, wait: float) -> None:
+            _log.warning("the webhook at %s failed, next try in %d s: %s", host, wait, _told(error))
+
+        try:
+            persistently(lambda: _post(address, body), attempts=self.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT,
+                         passing=_may_pass, sleep=self.sleep, warn=warn)  # fmt: skip
+        except _FAILURES as error:
+            _log.warning("the webhook at %s was not called: %s", host, _told(error))
+
+
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
+"""What requests raise."""
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, _FAILURES) and not isinstance(error, Refused)
 
 
 def webhook_body(event: str, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _host(address: str) -> str:
         return "?"
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What happened, without the address, which may hold a key."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP status {error.code}"
@@ -224,16 +227,15 @@ class SesMailNotifier:
         return session.client("ses", region_name=session.region_name or "us-east-1")
 
     def _send(self, client: Any, mail: dict[str, Any]) -> None:
-        for wait in (*waits(self.attempts), None):
-            try:
-                client.send_email(**mail)
-                return
-            except Exception as error:  # boto3 makes its exceptions at run time
-                if wait is None or _permanent(error):
-                    _log.warning("a mail was not sent: %s", error)
-                    return
-                _log.warning("a mail was not sent, next try in %d s: %s", wait, error)
-                self.sleep(wait)
+        def warn(error: BaseException, wait: float) -> None:
+            _log.warning("a mail was not sent, next try in %d s: %s", wait, error)
+
+        try:
+            persistently(lambda: client.send_email(**mail), attempts=self.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT,
+                         passing=lambda error: isinstance(error, Exception) and not _permanent(error), sleep=self.sleep,
+                         warn=warn)  # fmt: skip
+        except Exception as error:  # boto3 makes its exceptions at run time
+            _log.warning("a mail was not sent: %s", error)
 
 
 _MAIL = re.compile(r"[^\x00-\x1f\x7f]+@[^\x00-\x1f\x7f]+")

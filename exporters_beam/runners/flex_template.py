@@ -19,6 +19,7 @@ from exporters_beam.runners.dataflow import literal_secrets
 PYTHON, BEAM = "3.11", "2.77.0"
 
 PINNED = {
+    "httpx": "0.28.1",
     "isal": "1.9.1",
     "jsonschema": "4.26.0",
     "msgspec": "0.22.0",
@@ -27,6 +28,7 @@ PINNED = {
     "pyarrow": "25.0.1",
     "fastavro": "1.13.1",
     "regex": "2026.11.19",
+    "tenacity": "9.2.1",
     "zstandard": "0.25.0",
 }
 """What an image is built with: the same versions each time."""

@@ -11,15 +11,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.runners import rest
+from exporters_beam.runners.flink_rest import OVER, Cluster, page_of
 from exporters_beam.runners.options import Decision, Options, job_name, missing_packages, parsed, relative_paths
 from exporters_beam.staging.books import Books
 
@@ -224,12 +223,16 @@ def prepare(plan: Plan, given: list[str], books: Books) -> list[str]:
 
 
 def _of_the_cluster(options: Options, master: str) -> Iterator[str]:
-    overview, config = _ask(master, "/overview"), _ask(master, "/config")
-    name = options.text("job_name")
-    for job in _ask(master, "/jobs/overview").get("jobs", ()):
-        if job["name"] == name and job["state"] not in ("FAILED", "CANCELED", "FINISHED"):
-            page = f"http://{master.rpartition('/')[2]}/#/job/{job['jid']}/overview"
-            raise DestinationError(f"this export runs on the Flink cluster at {master} already ({job['state'].lower()}); wait "
+    cluster = Cluster((master if "://" in master else f"http://{master}").rstrip("/"), seconds=10)
+    try:
+        overview, config, jobs = cluster.overview(), cluster.config(), cluster.jobs(options.text("job_name"))
+    except rest.Refused as error:
+        raise DestinationError(f"no Flink cluster answers at {master} ({error.reason}); start one, e.g. with {START}, or "
+                               "correct --flink_master") from None  # fmt: skip
+    for job, state in jobs.items():
+        if state not in OVER:
+            page = page_of(f"http://{master.rpartition('/')[2]}", job)
+            raise DestinationError(f"this export runs on the Flink cluster at {master} already ({state.lower()}); wait "
                                    f"for its end, or stop it with: exporters-beam cancel '{page}'")  # fmt: skip
     slots, version = int(overview.get("slots-total", 0)), str(config.get("flink-version", ""))
     if not slots:
@@ -253,18 +256,6 @@ def _of_the_cluster(options: Options, master: str) -> Iterator[str]:
     elif options.text("flink_version") != release:
         raise DestinationError(f"the cluster at {master} is Flink {version}, and --flink_version="
                                f"{options.text('flink_version')} was given; give --flink_version={release}")  # fmt: skip
-
-
-def _ask(master: str, path: str) -> Any:
-    url = f"http://{master}" if "://" not in master else master
-    try:
-        with urllib.request.urlopen(url.rstrip("/") + path, timeout=10) as answer:
-            return json.load(answer)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        reason = getattr(reason, "strerror", None) or reason
-        raise DestinationError(f"no Flink cluster answers at {master} ({reason}); start one, e.g. with {START}, or "
-                               "correct --flink_master") from None  # fmt: skip
 
 
 def _listening(address: str, what: str, option: str, remedy: str) -> None:

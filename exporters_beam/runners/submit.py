@@ -11,6 +11,7 @@ from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.runners import dataflow, jobs
 from exporters_beam.runners.books import begun
+from exporters_beam.runners.flink_rest import address_of
 from exporters_beam.runners.launch import check, elsewhere, functions_elsewhere, logger_of, on_flink, told
 from exporters_beam.runners.options import DATAFLOW, Options, refuse_unknown, settled
 from exporters_beam.runners.own_output import refuse_own_output
@@ -107,7 +108,7 @@ def _refuse_what_ends_with_us(given: Options) -> None:
     if given.text("environment_type").upper() == "LOOPBACK":
         raise ConfigError("--environment_type=LOOPBACK: the workers would end with submit, which does not wait; give "
                           "--environment_type=EXTERNAL --environment_config=HOST:PORT, or use exporters-beam run")  # fmt: skip
-    jobs.flink_address(given.text("flink_master"))
+    address_of(given.text("flink_master"))
 
 
 def _why(result: Any) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
+from exporters_beam.components.retry import persistently
 from exporters_beam.components.schemes import SCHEMES
 from exporters_beam.components.secret import hide
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, MissingExtra, shown
 from exporters_beam.records import Warned
 
@@ -152,20 +153,13 @@ def client(module: str, what: str, extra: str) -> Any:
 
 def patiently(act: Callable[[], T], attempts: int) -> T:
     """Do it, again after a pause where a StorageError that passes is raised, so many times in all."""
-    for attempt in range(1, max(1, attempts)):
-        try:
-            return act()
-        except StorageError as error:
-            if not error.passing:
-                raise
-        time.sleep(min(10.0, 0.2 * 2**attempt))
-    return act()
+    return persistently(act, attempts=attempts, first=0.4, longest=10.0,
+                        passing=lambda error: isinstance(error, StorageError) and error.passing)  # fmt: skip
 
 
 def answer(text: str) -> str:
     """What a server said as part of a sentence: one line, and not a long one."""
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= 300 else f"{line[:300]}…"
+    return shortened(" ".join(text.split()).rstrip("."), 300)
 
 
 def each_page(

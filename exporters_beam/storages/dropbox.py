@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
 from exporters_beam.components.options import option
+from exporters_beam.components.retry import persistently
 from exporters_beam.errors import ConfigError
 from exporters_beam.storages.base import (
     ATTEMPTS,
@@ -153,13 +154,8 @@ class DropboxStorage(ClientStorage):
 
     def put(self, name: str, file: BinaryIO, content: Content) -> Stored:
         """In one request, or in an upload session whose last request makes the file appear."""
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return self._sent(name, file, content)
-            except StorageError as error:
-                if attempt == self.attempts or not _is_lost(error):
-                    raise
-        raise AssertionError("attempts is at least 1")
+        return persistently(lambda: self._sent(name, file, content), attempts=self.attempts, first=0, longest=0,
+                            passing=lambda error: isinstance(error, StorageError) and _is_lost(error))  # fmt: skip
 
     def _sent(self, name: str, file: BinaryIO, content: Content) -> Stored:
         library = client("dropbox.files", WHAT, EXTRA)

@@ -520,6 +520,7 @@ def _stored(name: str, found: Mapping[str, Any]) -> Stored:
 
 
 def _pause(attempt: int, wanted: str = "") -> None:
+    """As long as the server asks for, or a random time as Google's own client waits, so that workers do not come in step."""
     time.sleep(min(64.0, float(wanted) if wanted.isdecimal() else random.random() * 2**attempt))
 
 

@@ -267,7 +267,7 @@ class Cluster:
         return int((self.get("/overview") or {}).get("taskmanagers", 0))
 
     def get(self, path: str) -> Any:
-        """What Flink's REST interface answers; None where it does not."""
+        """What Flink's REST interface answers; None where it does not. By hand: this file needs Python and Java alone."""
         try:
             with urllib.request.urlopen(f"http://localhost:{self.state['ports']['rest']}{path}", timeout=5) as answer:
                 return json.load(answer)

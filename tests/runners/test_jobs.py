@@ -26,6 +26,7 @@ class Service:
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+        self.texts: dict[tuple[str, str], str] = {}
         self.asked: list[tuple[str, str, Any]] = []
         service = self
 
@@ -36,8 +37,10 @@ class Service:
                 service.asked.append((self.command, self.path, body))
                 found = service.answers.get((self.command, self.path.partition("?")[0]), [(404, {})])
                 status, told = found.pop(0) if len(found) > 1 else found[0]
-                data = json.dumps(told).encode()
+                data = service.texts.get((self.command, self.path), json.dumps(told)).encode()
                 self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "/")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -206,3 +209,29 @@ def test_a_job_that_never_comes_to_flink_says_why(service):
     service.says("GET", "/jobs/overview", {"jobs": []})
     with pytest.raises(ExportError, match="no jar"):
         jobs.started_on_flink(service.url, "products", (), ended=lambda: "no jar")
+
+
+def test_a_service_that_is_busy_is_asked_again_but_told_to_do_something_once(service):
+    service.says("GET", f"/jobs/{FLINK}", (503, {"errors": ["busy"]}), {"name": "products", "state": "RUNNING"})
+    job = jobs.Job("flink", FLINK, endpoint=service.url)
+    assert jobs.status(job).state == "running"
+    service.says("PATCH", f"/jobs/{FLINK}", (503, {"errors": ["busy"]}))
+    with pytest.raises(ExportError, match="refused: 503 busy"):
+        jobs.cancel(job)
+    assert [method for method, *_ in service.asked] == ["GET", "GET", "PATCH"]
+
+
+def test_what_no_service_of_the_kind_says_is_told(service):
+    service.says("GET", f"/jobs/{FLINK}", ["a", "list"])
+    job = jobs.Job("flink", FLINK, endpoint=service.url)
+    assert jobs.status(job).state == "unknown"
+    service.texts["GET", f"/jobs/{FLINK}"] = "<html>a proxy</html>"
+    with pytest.raises(ExportError, match=r"http://localhost:\d+ does not talk as Flink does: b'<html>a proxy</html>'"):
+        jobs.status(job)
+
+
+def test_a_request_that_changes_something_is_not_redirected(service):
+    """It would become a GET, which changes nothing and looks like success."""
+    service.says("PATCH", f"/jobs/{FLINK}", (302, {}))
+    with pytest.raises(ExportError, match="refused: 302"):
+        jobs.cancel(jobs.Job("flink", FLINK, endpoint=service.url))

@@ -162,7 +162,7 @@ def test_a_server_in_trouble_is_asked_again(web, read, monkeypatch):
         pauses.append(seconds)
         web.status = 0
 
-    monkeypatch.setattr("exporters_beam.storages.base.time.sleep", pause)
+    monkeypatch.setattr("exporters_beam.components.retry.time.sleep", pause)
     web.files["/a.jl"] = jsonl(RECORDS)
     web.status = 503
     assert read("/a.jl") == RECORDS and len(pauses) == 1
