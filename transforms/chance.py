@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
+from exporters_beam.components.traits import Draw
 from exporters_beam.errors import RecordError
 from exporters_beam.records import Batch
 
@@ -68,7 +69,7 @@ class Chance:
         return Draws(*seed)
 
 
-def placed(chances: Iterable[Chance], batch: Batch) -> Iterator[Any]:
+def placed(chances: Iterable[Draw], batch: Batch) -> Iterator[Any]:
     """The records of a batch; before each these are told where it stands."""
     unit, number = batch.unit.index, batch.range
     for n, record in zip(batch.numbers, batch.records, strict=True):

@@ -21,6 +21,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.secret import hide, reveal
+from exporters_beam.components.traits import ComponentTraits, StepTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.errors import ExportError
 from exporters_beam.records import Batch, Failure, Mark, Position
@@ -41,17 +42,19 @@ NAMESPACE = "exporters"
 class Step(beam.DoFn):
     """What steps share: tallies of the current range, which go into its mark, and metrics of the bundle."""
 
+    _told = StepTraits()
+
     def __init__(self, name: str, component: Any, on_error: OnError = OnError()) -> None:  # noqa: B008
         self._name, self._component, self._on_error = name, component, on_error
 
     def setup(self) -> None:
         self._component = ready(self._component)
+        self._told = StepTraits.of(self._component)
 
     def start_bundle(self) -> None:
         self._tally: dict[str, int] = {}
         self._totals: dict[str, int] = {}
-        sought = getattr(self._component, "sought", ())
-        self._sightings = Sightings(self._name, sought) if sought else None
+        self._sightings = Sightings(self._name, self._told.sought) if self._told.sought else None
 
     def look(self, records: Sequence[Any], whole: Callable[[], Iterable[Any]] | None = None) -> None:
         """Note which of the fields that the component looks for these records have, `whole` ones where these are parts."""
@@ -83,7 +86,7 @@ class Step(beam.DoFn):
         that is no dictionary, if anything.
         """
         records = batch.records
-        chances = getattr(getattr(work, "__self__", None), "chances", ())
+        chances = self._told.chances
         left = placed(chances, batch) if chances else iter(records)
         results: list[Any] = []
         lost: list[tuple[int, Exception]] = []
@@ -188,9 +191,10 @@ def given(batch: Batch, emitted: list[Any]) -> list[Any]:
 def ready(component: Any) -> Any:
     """A component as workers use it: its secrets resolved and, where it has a `setup`, that done."""
     component = reveal(component)
-    if hasattr(component, "setup"):
+    setup = ComponentTraits.of(component).setup
+    if setup is not None:
         try:
-            component.setup()
+            setup()
         except Exception as error:
             if hide(str(error)) != str(error):
                 raise ExportError(explain(error)) from None

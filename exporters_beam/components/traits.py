@@ -58,7 +58,8 @@ def trait(default: Any = None, how: str = VALUE, name: str = "") -> Any:
 class _Traits:
     @classmethod
     def of(cls: type[T], component: object) -> T:
-        """What this component tells. Of None, which stands for no component, nothing is known."""
+        """What this component tells, or its class, as far as that does not depend on options. Of None, which stands for no
+        component, nothing is known."""
         if component is None:
             return cls()
         found = ((field, _read(component, name, how)) for field, name, how in _trusted(cls, type(component)))  # type: ignore[arg-type]
@@ -94,6 +95,9 @@ class ComponentTraits(_Traits):
 
     check_function: Callable[[], object] | None = trait(how=METHOD)
     """Raises ConfigError where the function is not here."""
+
+    attempts: int | None = trait()
+    """How often it tries what can fail for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,9 +382,6 @@ class NotifierTraits(_Traits):
 
     check: Callable[[], object] | None = trait(how=METHOD)
     """Before anything starts: raises ConfigError where it cannot work at all."""
-
-    attempts: int | None = trait()
-    """How often it tries what can fail for a moment."""
 
 
 @dataclass(frozen=True, slots=True)

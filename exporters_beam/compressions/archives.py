@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from exporters_beam.components.traits import DecompressorTraits
 from exporters_beam.compressions.streams import (
     HEAD,
     INPUT,
@@ -72,15 +73,16 @@ class Budget:
 def opened(decompressor: Any, raw: BinaryIO) -> BinaryIO | Archive:
     """The decompressed bytes of a file, or the archive that it is. Raises SourceError."""
     name = str(getattr(raw, "name", ""))
-    chosen, raw = decompressor.choose(raw) if hasattr(decompressor, "choose") else (decompressor, raw)
-    pattern, max_ratio = getattr(decompressor, "members", None), getattr(decompressor, "max_ratio", 0)
-    if hasattr(chosen, "each"):
-        return Archive(lambda: _chosen(chosen.each(raw), pattern))
+    told = DecompressorTraits.of(decompressor)
+    chosen, raw = (decompressor, raw) if told.choose is None else told.choose(raw)
+    each = DecompressorTraits.of(chosen).each
+    if each is not None:
+        return Archive(lambda: _chosen(each(raw), told.members))
     source = chosen.open(raw)
     first, source = _begin(source)
-    named = name.lower().endswith(_TAR_NAMES) and hasattr(decompressor, "choose")
+    named = name.lower().endswith(_TAR_NAMES) and told.choose is not None
     if is_tar(first) or (named and len(first) == BLOCK and not first.strip(b"\0")):
-        return Archive(lambda: _chosen(_tar_members(source, max_ratio), pattern))
+        return Archive(lambda: _chosen(_tar_members(source, told.max_ratio), told.members))
     if first and named:
         source.close()
         raise SourceError("the name says that it is a tar archive but the content is none; rename it, or unpack it")
@@ -89,7 +91,8 @@ def opened(decompressor: Any, raw: BinaryIO) -> BinaryIO | Archive:
 
 def splits(decompressor: Any, raw: BinaryIO) -> bool:
     """Whether a file holds plain bytes that can be entered anywhere, and is no archive."""
-    chosen = decompressor.detect(raw) if hasattr(decompressor, "detect") else decompressor
+    detect = DecompressorTraits.of(decompressor).detect
+    chosen = decompressor if detect is None else detect(raw)
     return bool(chosen.splittable) and not is_tar(peeked(raw, BLOCK))
 
 

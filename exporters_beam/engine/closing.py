@@ -93,8 +93,8 @@ class WriteManifest(beam.DoFn):
             self._checksums(files)
         path = self._run.manifest
         text = manifest_text(manifest)
-        if hasattr(self._delivery.writer, "finish") and self._delivery.names:
-            self._delivery.writer.finish(text, self._delivery.names, self._run.export_id)
+        if self._delivery.to.finish is not None and self._delivery.names:
+            self._delivery.to.finish(text, self._delivery.names, self._run.export_id)
         with destination("cannot write the manifest", path):
             os.makedirs(self._run.books, exist_ok=True)
             with open(path + ".part", "wb") as out:
@@ -103,8 +103,8 @@ class WriteManifest(beam.DoFn):
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
         remove(self._delivery.writer, left)
-        if "letters" in manifest and hasattr(self._delivery.writer, "note_letters") and self._delivery.names:
-            self._delivery.writer.note_letters(manifest["letters"], self._delivery.names, manifest["origin"])
+        if "letters" in manifest and self._delivery.to.note_letters is not None and self._delivery.names:
+            self._delivery.to.note_letters(manifest["letters"], self._delivery.names, manifest["origin"])
         if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
             os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
         if self._run.sweeps:
@@ -125,7 +125,7 @@ class WriteManifest(beam.DoFn):
             counts[name] = counts.get(name, 0) + n
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
         counts["written"] = sum(file.records for file in files)
-        result = files[0].result if files else getattr(self._delivery.writer, "empty_result", None)
+        result = files[0].result if files else self._delivery.to.empty_result
         manifest = {
             "export": self._run.export_id,
             **dict(self._run.about),
@@ -138,7 +138,7 @@ class WriteManifest(beam.DoFn):
             "units": [],
             "files": [],
             **({"dead_letters": self._told_of(letters)} if letters else {}),
-            **({"result": result} if hasattr(self._delivery.writer, "empty_result") else {}),
+            **({"result": result} if self._delivery.to.tells_result else {}),
         }
         manifest = json.loads(json.dumps(manifest, ensure_ascii=False, default=beyond_json))
         if "letters" in manifest:
@@ -174,13 +174,13 @@ class WriteManifest(beam.DoFn):
         difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)
         if difference:
             raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
-        check = getattr(self._delivery.writer, "check", None)
+        check = self._delivery.to.check
         if self._delivery.writer.check_consistency and check is not None:
             for file in files:
                 check(file)
 
     def _checksums(self, files: list[DeliveredFile]) -> None:
-        listed_as = getattr(self._delivery.writer, "listed_as", str)
+        listed_as = self._delivery.to.listed_as
         text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
         name = self._delivery.names.checksums if self._delivery.names else "md5checksum.md5"
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)

@@ -92,7 +92,7 @@ class CopyObjects(beam.DoFn):
         records = int(total) if total.isdecimal() else -1
         name = self._names.filebase + self._relative(found.name)
         as_it_is = self._is_wanted(found)
-        if as_it_is and hasattr(to, "copy"):
+        if as_it_is:
             key = self._writer.key(name)
             with destination("cannot deliver", to.url(key)):
                 there = to.copy(reader.storage, found, key)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from exporters_beam.components.names import FileNames
+from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.config.on_error import OnError
 from exporters_beam.engine.dead_letters import Letters
@@ -45,15 +47,28 @@ class Delivery:
     added: tuple[str, ...] = ()
     empty: bool = False
 
+    @cached_property
+    def shape(self) -> FormatTraits:
+        """What the format tells of itself."""
+        return FormatTraits.of(self.format)
+
+    @cached_property
+    def to(self) -> WriterTraits:
+        """What the writer tells of itself."""
+        return WriterTraits.of(self.writer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: self.__dict__[each.name] for each in fields(self)}
+
     @property
     def table(self) -> bool:
         """Whether the format holds many records together and compresses them itself."""
-        return hasattr(self.format, "encode")
+        return self.shape.table
 
     @property
     def finds_types(self) -> bool:
         """Whether columns and their types are found in the records: then all blocks together say what files have."""
-        return bool(getattr(self.format, "finds_types", False))
+        return self.shape.finds_types
 
     @property
     def chooses(self) -> bool:
@@ -70,7 +85,7 @@ class Delivery:
         if self.names is None or not self.names.groups:
             return False
         several = bool(self.items_per_file or self.bytes_per_file) and not self.sample
-        return bool(getattr(self.writer, "without_case", "")) or self.names.ambiguous(several)
+        return bool(self.to.without_case) or self.names.ambiguous(several)
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         return self.names.name(group, number) if self.names else "<result>"

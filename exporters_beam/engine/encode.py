@@ -17,7 +17,7 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam.components.protocols import declared
+from exporters_beam.components.traits import GrouperTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, counted, set_aside
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.decode import Answers
@@ -74,13 +74,15 @@ class EncodeBlocks(Step):
         self._delivery = replace(self._delivery, format=ready(self._delivery.format))
         self._key = self._grouper.key if self._grouper is not None else None
         self._groups: Answers | None = None
-        reads = declared(self._grouper, "reads")
-        if reads is not None and len(reads) == 1 and declared(self._grouper, "steady", False):
-            (name,) = reads
+        self._told = grouper = GrouperTraits.of(self._grouper)
+        if grouper.reads is not None and len(grouper.reads) == 1 and grouper.steady:
+            (name,) = grouper.reads
             self._groups = Answers(methodcaller("get", name, MISSING), name, self._grouper.key, steady=True)
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
-        self._texts = declared(self._delivery.format, "format_all")
-        self._extended: Any = declared(self._delivery.format, "extend_all")
+        shape = self._delivery.shape
+        self._texts: Any = shape.format_all
+        self._extended: Any = shape.extend_all
+        self._labels, self._sought = grouper.labels, shape.sought
         self._separator = b"" if self._delivery.table else self._delivery.format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -92,8 +94,7 @@ class EncodeBlocks(Step):
         self._aside: list[tuple[int, bytes]] = []
         self._blocks: dict[tuple[str, ...], _Block] = {}
         self._kept = self._number = 0
-        columns = getattr(self._delivery.format, "sought", ())
-        self._titles = Sightings(FORMATTER, columns) if columns else None
+        self._titles = Sightings(FORMATTER, self._sought) if self._sought else None
         self._valued: set[int] = set()
         self._first: Batch | None = None
         self._schemas: dict[bytes, None] = {}
@@ -297,7 +298,7 @@ class EncodeBlocks(Step):
             yield from self._titles.noted()
         first, self._first = self._first, None
         valued, self._valued = self._valued, set()
-        for n, name in enumerate(getattr(self._grouper, "labels", ()) if self._kept else ()):
+        for n, name in enumerate(self._labels if self._kept else ()):
             near = ""
             if n not in valued and first is not None:
                 near = nearest(name, names_in(map(whole(first), range(min(NAMES_OF, len(first.numbers))))))

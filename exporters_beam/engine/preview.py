@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from exporters_beam.components.traits import FormatTraits, StepTraits
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.decimals import text_of
 from exporters_beam.engine.source import Places, Source
@@ -42,7 +43,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
                 out(f"  {json.dumps(list(group), ensure_ascii=False)} → {name}")
     elif plan.names is not None and records:
         out(f"file name: {plan.names.name((), plan.names.start)}")
-    if hasattr(plan.format, "format") and hasattr(plan.format, "header") and plan.names is not None:
+    if FormatTraits.of(plan.format).text and plan.names is not None:
         form = ready(plan.format)
         out("formatted:")
         for position, record in records[:3]:
@@ -103,8 +104,9 @@ def _applied(
     refuse: Callable[[Any], Exception | None],
 ) -> Iterator[tuple[Position, Any]]:
     component = step.component
+    chances = StepTraits.of(component).chances
     for position, record in records:
-        for chance in getattr(component, "chances", ()):
+        for chance in chances:
             chance.position = position[0].index, position[1], position[2]
         if step.kind == "keep":
             kept = failing.guarded(step.name, position, partial(component.keep, record))

@@ -127,7 +127,7 @@ class CheckNames(beam.DoFn):
     """All planned files, in one element, once no two groups have files of one name: before anything is delivered."""
 
     def __init__(self, delivery: Delivery) -> None:
-        self._without_case = getattr(delivery.writer, "without_case", "")
+        self._without_case = delivery.to.without_case
 
     def process(self, element: tuple[bytes, Iterable[tuple[str, bytes]]]) -> Iterator[tuple[str, bytes]]:
         planned = sorted(element[1])
@@ -208,7 +208,8 @@ class PublishFile(beam.DoFn):
     def _text(self, file: PlannedFile, text: Callable[[bytes], Any], member: Callable[[bytes], Any] | None) -> None:
         form = self._delivery.format
         if not file.slices:
-            text(form.empty if hasattr(form, "empty") else form.header + form.footer)
+            empty = self._delivery.shape.empty
+            text(form.header + form.footer if empty is None else empty)
             return
         text(form.header)
         for n, part in enumerate(file.slices):

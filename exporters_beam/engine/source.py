@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, BinaryIO
 
-from exporters_beam.components.protocols import declared
 from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import DecoderTraits, DecompressorTraits, ReaderTraits
 from exporters_beam.compressions.archives import Archive, Member, opened, splits, spooled
 from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError, shown
 from exporters_beam.readers.units import NAMES, Names, listed, names_of
@@ -42,14 +43,27 @@ class Source:
     folder: str = ""
     names: Names = NAMES
 
+    @cached_property
+    def given(self) -> ReaderTraits:
+        """What the reader tells of itself."""
+        return ReaderTraits.of(self.reader)
+
+    @cached_property
+    def decoder(self) -> DecoderTraits:
+        """What the deserializer tells of itself."""
+        return DecoderTraits.of(self.deserializer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: self.__dict__[each.name] for each in fields(self)}
+
     @property
     def streams(self) -> bool:
-        return hasattr(self.reader, "open")
+        return self.given.streams
 
     @property
     def letters(self) -> bool:
         """Whether it gives dead letters that are sent in again, as failures, and not records."""
-        return getattr(self.reader, "letters", False)
+        return self.given.letters
 
     def ready(self) -> Source:
         """The source as workers use it, its secrets resolved."""
@@ -78,20 +92,21 @@ class Source:
         """The ranges of a unit: their number is known where the unit can be entered in the middle."""
         with naming(unit):
             if not self.streams:
-                return (0, getattr(self.reader, "ranges", lambda unit: -1)(self.names.real(unit)))
-            if declared(self.deserializer, "row_groups") is not None:
+                ranges = self.given.ranges
+                return (0, -1 if ranges is None else ranges(self.names.real(unit)))
+            row_groups = self.decoder.row_groups
+            if row_groups is not None:
                 with self._open(unit) as (found, _):
-                    groups = -1 if isinstance(found, Archive) else max(1, self.deserializer.row_groups(found))
-                    return (0, groups)
+                    return (0, -1 if isinstance(found, Archive) else max(1, row_groups(found)))
             if self.in_lines(unit):
                 return (0, max(1, -(-unit.size // self.range_bytes)))
             return (0, -1)
 
     def in_lines(self, unit: Unit) -> bool:
         """Whether the unit is plain lines, which can be entered at any byte."""
-        if not declared(self.deserializer, "splits_on_lines", False) or unit.size <= self.range_bytes:
+        if not self.decoder.splits_on_lines or unit.size <= self.range_bytes:
             return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
-        if not (self.decompressor.splittable or hasattr(self.decompressor, "detect")):
+        if not (self.decompressor.splittable or DecompressorTraits.of(self.decompressor).detect):
             return False
         with self.opened(unit) as raw:
             return splits(self.decompressor, raw)
@@ -110,7 +125,7 @@ class Source:
                 yield from self._lines(unit, start, stop, covered)
             else:
                 with self._open(unit) as (found, unchanged):
-                    if declared(self.deserializer, "row_groups") is not None and not isinstance(found, Archive):
+                    if self.decoder.row_groups is not None and not isinstance(found, Archive):
                         yield from self._row_groups(unit, start, stop, covered, found, unchanged)
                     else:
                         yield from self._stream(unit, start, covered, found, unchanged)
@@ -129,9 +144,11 @@ class Source:
         """What looks whether the opened unit is still the one that was listed: where it is not, that is what is wrong with
         what cannot be read."""
 
+        look = self.given.unchanged
+
         def unchanged() -> None:
-            if hasattr(self.reader, "unchanged"):
-                self.reader.unchanged(self.names.real(unit), raw)
+            if look is not None:
+                look(self.names.real(unit), raw)
 
         try:
             yield unchanged
@@ -182,9 +199,9 @@ class Source:
         """The deserializer's chunks. What it says of the record that follows them gets that record's number, and the name of
         the member of the archive."""
         try:
-            if member and declared(self.deserializer, "row_groups") is not None:
+            if member and self.decoder.row_groups is not None:
                 with spooled(stream) as file:
-                    for text in getattr(self.deserializer, "warnings", lambda stream: ())(file):
+                    for text in self._warnings(file):
                         warn(text)
                     yield from self.deserializer.chunks(file)
             else:
@@ -227,7 +244,7 @@ class Source:
         self, unit: Unit, start: int, stop: int, covered: Covered, stream: BinaryIO, unchanged: Callable[[], None]
     ) -> Iterator[Event]:
         groups = self.deserializer.row_groups(stream)
-        told = getattr(self.deserializer, "warnings", lambda stream: ())(stream)
+        told = self._warnings(stream)
         for number in range(start, stop):
             if (unit.index, number) in covered:
                 yield number, None, 0
@@ -240,6 +257,10 @@ class Source:
             unchanged()
             warnings = tuple(f"{shown(unit.name)}: {text}" for text in told) if number == 0 else ()
             yield number, Mark(unit, number, last=number + 1 >= groups, warnings=warnings), records
+
+    def _warnings(self, stream: BinaryIO) -> tuple[str, ...]:
+        """What the deserializer says of a file that is read all the same."""
+        return () if self.decoder.warnings is None else self.decoder.warnings(stream)
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
@@ -285,10 +306,9 @@ class Places:
         if not self._ready:
             self._source, self._ready = self._source.ready(), True
         unit, number, n = position
-        place = getattr(self._source.reader, "place", None)
+        place = self._source.given.place
         if place is not None:
-            found: tuple[str, int] = place(self._source.names.real(unit), n)
-            return found
+            return place(self._source.names.real(unit), n)
         first, member = self._member(unit, n)
         if member:
             return f"{unit.name}: {member}", n + 1 - first
@@ -324,7 +344,7 @@ class Places:
         before = self._before.get((unit.index, nearest), 0)
         if not source.streams:
             return before + sum(len(b) for r, b in source.reader.read(source.names.real(unit), nearest) if r < number)
-        if declared(source.deserializer, "row_groups") is not None or source.in_lines(unit):
+        if source.decoder.row_groups is not None or source.in_lines(unit):
             events = source.events(unit, (nearest, number))
             return before + sum(n for _, found, n in events if isinstance(found, Mark))
         return before

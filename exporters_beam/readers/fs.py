@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.components.options import option
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError, shown
 from exporters_beam.files import BOOKS, Hidden, is_hidden
 from exporters_beam.records import Unit, Warned
@@ -170,7 +171,7 @@ class FsReader:
 
     def finds(self, name: str, writer: Any, copied: bool) -> bool:
         """Whether a file of this name, which a writer of this machine delivers, is read, or would be if it were there."""
-        if getattr(writer, "remote", False):
+        if WriterTraits.of(writer).remote:
             return False
         real = os.path.realpath(name)
         for place in self._places():

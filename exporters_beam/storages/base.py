@@ -99,6 +99,14 @@ class Storage(OnFirstUse, Protocol):
     def delete(self, name: str) -> None:
         """Remove it. It is no error where there is nothing."""
 
+    def beside(self, source: Storage) -> bool:
+        """Whether `copy` is done inside the service, for objects of this storage."""
+        return False
+
+    def copy(self, source: Storage, found: Stored, name: str) -> Stored | None:
+        """Copy what was found in another storage, or in this one, inside the service; None where that cannot be done."""
+        return None
+
     def probe(self) -> None:
         """Look early whether anything can be put: raises what is certain, such as a wrong password."""
 

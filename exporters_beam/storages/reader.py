@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.files import Hidden, is_hidden
 from exporters_beam.records import Unit, Warned
@@ -89,7 +90,7 @@ class RemoteReader(Connected):
     def finds(self, name: str, writer: Any, copied: bool) -> bool:
         """Whether an object of this name (a URL), which a writer delivers, is read, or would be if it were there. A copy has a
         name that the pattern fits."""
-        if not getattr(writer, "remote", False) or not _same_place(self.storage, writer.storage):
+        if not WriterTraits.of(writer).remote or not _same_place(self.storage, writer.storage):
             return False
         found = self.storage.name(name)
         if found is None or is_bookkeeping(found):
