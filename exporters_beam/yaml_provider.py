@@ -219,7 +219,7 @@ def _checked(fields: Any) -> Fields | None:
 def _component(section: str, name: str, options: Any, *methods: str) -> Any:
     """A step's component, checked as in a config."""
     spec = load({"reader": "random", section: {"name": name, "options": dict(options or {})}, "writer": "console"})
-    found: Any = getattr(spec, section)
+    found = spec.step(section)
     if found is None or not any(hasattr(found.component, method) for method in methods):
         raise ConfigError(
             f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML"

@@ -10,8 +10,8 @@ from exporters_beam.components.options import option
 FAIL, SKIP, DEAD_LETTER = ACTIONS = ("fail", "skip", "dead_letter")
 """What may become of a record that fails."""
 
-STEPS = ("deserializer", "filter_before", "transform", "filter_after", "grouper", "formatter")
-"""The steps that records may fail at, in the order in which they pass them; the names are those of the config's sections."""
+DESERIALIZER, GROUPER, FORMATTER = ("deserializer", "grouper", "formatter")
+"""What records may fail at besides the steps of the config: the first, and the last two."""
 
 _COUNTED = {SKIP: "skipped", DEAD_LETTER: "dead_lettered"}
 

@@ -17,8 +17,8 @@ from exporters_beam.components.options import REQUIRED, Option, options_of, sche
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.words import expected
 from exporters_beam.config.document import Path
-from exporters_beam.config.on_error import ACTIONS, STEPS, OnErrorOptions
-from exporters_beam.config.sections import EMPTY, LABELS, SECTIONS, Settings
+from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
+from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
 
 
 def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
@@ -122,7 +122,7 @@ def _remedy(value: Any, option: Option) -> str:
     return ""
 
 
-_FAILING = {SECTIONS[name] for name in STEPS}
+_FAILING = {DESERIALIZER, *STEP_KINDS, GROUPER, FORMATTER}
 """Kinds of components that a record can fail at."""
 
 _REFERENCE = {"type": "string", "pattern": r"^\$\{"}
@@ -145,6 +145,13 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
     properties: dict[str, Any] = {name: _optional(kind) for name, kind in SECTIONS.items()}
     properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
     properties |= {
+        "steps": _or_reference(
+            {
+                "description": "filters and transforms in the order in which records pass them",
+                "type": ["array", "null"],
+                "items": _step(),
+            }
+        ),
         "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
         "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
         "empty": {
@@ -173,10 +180,29 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "patternProperties": {"^x-": {"description": "for people; it changes nothing"}},
         "additionalProperties": False,
         "required": ["reader", "writer"],
+        "if": {"properties": {"steps": {"type": "array"}}, "required": ["steps"]},
+        "then": {"properties": {name: {"type": "null"} for name in ("filter", *OWN_STEPS)}},
         "$defs": definitions,
     }
     plain: dict[str, Any] = json.loads(json.dumps(document))  # lists where options have tuples
     return plain
+
+
+def _step() -> dict[str, Any]:
+    """A member of the list `steps`."""
+    return {
+        "type": "object",
+        "properties": {
+            **{kind: {"$ref": f"#/$defs/{kind}"} for kind in STEP_KINDS},
+            "as": {
+                "description": "what the step is called; by default filter_1, transform_2 and so on by its place",
+                "anyOf": [{"type": ["string", "null"], "pattern": f"^{STEP_NAME}$"}, _REFERENCE],
+            },
+            "on_error": {"enum": [*ACTIONS, None]},
+        },
+        "additionalProperties": False,
+        "oneOf": [{"required": [kind]} for kind in STEP_KINDS],
+    }
 
 
 def _optional(kind: str) -> dict[str, Any]:

@@ -22,6 +22,15 @@ SECTIONS = {
 }
 """Sections of a config and the kind of component each takes, in the order in which records pass them."""
 
+OWN_STEPS = ("filter_before", "transform", "filter_after")
+"""Sections that are steps with names of their own; a config has these, or the list `steps`."""
+
+STEP_KINDS = ("filter", "transform")
+"""What a member of the list `steps` may be."""
+
+STEP_NAME = "[a-z][a-z0-9_]{0,59}"
+"""What a step may be called: a part of labels, of the names of metrics, and of sentences."""
+
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")
 """What is delivered where there are no records."""
 

@@ -22,14 +22,28 @@ from exporters_beam.components.plain import Plain, plain
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
-from exporters_beam.config.on_error import ACTIONS, STEPS, OnErrorOptions
+from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
 from exporters_beam.config.schema import faults
-from exporters_beam.config.sections import EMPTY, LABELS, NO_FILE, SECTIONS, Settings
+from exporters_beam.config.sections import EMPTY, LABELS, NO_FILE, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import Filled, fill
-from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.errors import ConfigError, Problem, dotted
 
-OTHER_KEYS = ("exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners", *LABELS)
+OTHER_KEYS = (
+    "steps",
+    "exporter_options",
+    "on_error",
+    "empty",
+    "vars",
+    "env",
+    "parameters",
+    "staging",
+    "runners",
+    *LABELS,
+)
+
+RESERVED = {*SECTIONS, "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
+"""Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -45,11 +59,13 @@ class Section:
     options: Mapping[str, Any] = field(repr=False)
     path: Path
     on_error: str | None = None
+    step: str = ""
+    """What the step is called, where it is one."""
 
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """A checked config. Sections that are absent or do nothing (`none`) are None.
+    """A checked config. Sections that are absent or do nothing (`none`) are None, and are not among the `steps`.
 
     `document` is the config after substitution, for logs and mails: values of secret options are masked, references
     to secrets stay references, and `vars` and `env` are left out.
@@ -59,9 +75,9 @@ class ExportSpec:
     writer: Section
     decompressor: Section | None = None
     deserializer: Section | None = None
-    filter_before: Section | None = None
-    transform: Section | None = None
-    filter_after: Section | None = None
+    steps: tuple[Section, ...] = ()
+    listed: tuple[str, ...] | None = None
+    """The names in the list `steps`, also of members that do nothing; None where steps have sections of their own."""
     grouper: Section | None = None
     formatter: Section | None = None
     write_buffer: Section | None = None
@@ -77,6 +93,30 @@ class ExportSpec:
     warnings: tuple[Problem, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
+
+    def step(self, name: str) -> Section | None:
+        """The step of that name."""
+        return next((section for section in self.steps if section.step == name), None)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
+        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), GROUPER, FORMATTER
+
+    @property
+    def failing(self) -> tuple[tuple[str, Section], ...]:
+        """What records may fail at and the config has a section for, by name, in the order in which records pass it."""
+        found = ((DESERIALIZER, self.deserializer), *((section.step, section) for section in self.steps),
+                 (GROUPER, self.grouper), (FORMATTER, self.formatter))  # fmt: skip
+        return tuple((name, section) for name, section in found if section is not None)
+
+    @property
+    def working(self) -> tuple[Section, ...]:
+        """The sections that make the records what they are, in the order in which they pass them: their components go to the
+        workers."""
+        found = (self.reader, self.decompressor, self.deserializer, *self.steps, self.grouper, self.writer, self.formatter,
+                 self.write_buffer)  # fmt: skip
+        return tuple(section for section in found if section is not None)
 
     def problem(self, path: Path, message: str) -> Problem:
         """A problem at `path`, with its place in the file."""
@@ -126,6 +166,7 @@ class _Loading:
     def spec(self) -> ExportSpec:
         self.refuse_endless(self.config, ())
         sections = {name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items()}
+        steps = self.steps()
         self.require("reader")
         self.require("writer")
         self.refuse_stream_sections()
@@ -149,10 +190,16 @@ class _Loading:
         older = sections.pop("filter")
         if settings.disable_retries:
             sections = {name: _once(section) if section else None for name, section in sections.items()}
-        sections["filter_before"] = older or sections["filter_before"]
+            steps = [_once(step) for step in steps]
+        listed = tuple(step.step for step in steps)
+        own = {name: sections.pop(name) for name in OWN_STEPS}
+        own["filter_before"] = older or own["filter_before"]
+        steps += [replace(section, step=name) for name, section in own.items() if section is not None]
         sections["formatter"] = sections["formatter"] or formatter
         return ExportSpec(
             **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
+            steps=tuple(step for step in steps if not _does_nothing(step)),
+            listed=None if self.config.get("steps") is None else listed,
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
@@ -194,7 +241,7 @@ class _Loading:
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
             return None
-        fails = path[-1] in (*STEPS, "filter")
+        fails = path[-1] in (DESERIALIZER, GROUPER, FORMATTER, *OWN_STEPS, *STEP_KINDS)
         action = given.get("on_error") if fails else None
         if action is not None and (*path, "on_error") not in self.failed:
             self.check_action((*path, "on_error"), action)
@@ -203,6 +250,79 @@ class _Loading:
         )
         self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         return section if section is None or action is None else replace(section, on_error=str(action))
+
+    def steps(self) -> list[Section]:
+        """The list `steps`, without the members that are wrong."""
+        path: Path = ("steps",)
+        given = self.config.get("steps")
+        if given is None or path in self.failed:
+            return []
+        for name in ("filter", *OWN_STEPS):
+            if self.config.get(name) is not None:
+                self.add(
+                    (name,), "there is a list of `steps`; write this section as one of them, or do without the list"
+                )
+        if not isinstance(given, (list, tuple)):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a list of steps")
+            return []
+        found: dict[str, Section] = {}
+        known: dict[str, str] = {}
+        for at, member in enumerate(given):
+            section = self.a_step((*path, at), member)
+            name = self.name_of_step((*path, at), member)
+            if not name:
+                continue
+            if name in known:
+                place = (*path, at, "as") if member.get("as") is not None else (*path, at)
+                self.add(place, f"{known[name]} is called {name} already; every step needs a name of its own")
+            known.setdefault(name, dotted((*path, at)))
+            if section is not None:
+                found[name] = replace(section, step=name)
+        return list(found.values())
+
+    def a_step(self, path: Path, given: Any) -> Section | None:
+        """A member of the list `steps`, or None where it is wrong."""
+        if path in self.failed:
+            return None
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with `filter` or `transform`")
+            return None
+        self.refuse_unknown(given, path, (*STEP_KINDS, "as", "on_error"), "key")
+        kinds = [kind for kind in STEP_KINDS if kind in given]
+        if len(kinds) != 1:
+            wrong = "this step is both a filter and a transform; make two of it" if kinds else (
+                "a step is a filter or a transform: {filter: {name: …, options: …}}")  # fmt: skip
+            self.add(path, wrong)
+            return None
+        kind = kinds[0]
+        section = self.section((*path, kind), kind, {} if given[kind] is None else given[kind])
+        action = given.get("on_error")
+        if action is None or (*path, "on_error") in self.failed:
+            return section
+        self.check_action((*path, "on_error"), action)
+        if isinstance(given[kind], Mapping) and given[kind].get("on_error") is not None:
+            self.add((*path, kind, "on_error"), f"on_error stands beside `{kind}` already; give one of the two")
+        return None if section is None else replace(section, on_error=str(action))
+
+    def name_of_step(self, path: Path, given: Any) -> str:
+        """What a member of the list `steps` is called; "" where it is wrong."""
+        if not isinstance(given, Mapping) or (*path, "as") in self.failed:
+            return ""
+        self.kinds[(*path, "as")] = ["str"]
+        name = given.get("as")
+        if name is None:
+            kind = next((kind for kind in STEP_KINDS if kind in given), "")
+            return f"{kind}_{int(path[-1]) + 1}" if kind else ""
+        if not isinstance(name, str) or isinstance(name, Secret):
+            self.add((*path, "as"), f"wrong type: found {_kind(name)}, expected the name of the step")
+        elif not re.fullmatch(STEP_NAME, name):
+            self.add((*path, "as"), f"{_kind(name)} is not a name for a step: it begins with a small letter, and has small "
+                     "letters, digits and _ only, 60 at the most")  # fmt: skip
+        elif name in RESERVED:
+            self.add((*path, "as"), f"{name} is the name of another part of the export; take another one")
+        else:
+            return str(plain(name))
+        return ""
 
     def component(
         self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path

@@ -27,8 +27,8 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
     records = list(islice(first(source, failing), n))
     out(f"reader: {len(records)} record{'s' if len(records) != 1 else ''}")
     _show(records, out)
-    seen: set[bytes] = set()
     for step in plan.steps:
+        seen: set[bytes] = set()
         step = replace(step, component=ready(step.component))
         records = list(_applied(step, records, seen, failing, no_value if plan.names is None else no_record))
         out(f"{step.name} ({step.component_name}): {len(records)} left")

@@ -22,7 +22,9 @@ def why_not_copied(spec: ExportSpec) -> str:
         return NO_STORAGES
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"
-    for name in ("filter_before", "filter_after", "transform", "grouper", "write_buffer"):
+    for step in sorted(spec.steps, key=lambda step: step.kind):  # Filters are told first.
+        return f"there is the step {step.step}" if spec.listed is not None else f"there is a {step.step}"
+    for name in ("grouper", "write_buffer"):
         if getattr(spec, name) is not None:
             return f"there is a {name}"
     for name in ("items_limit", "items_per_buffer_write", "size_per_buffer_write", "generate_md5", "check_consistency"):

@@ -54,7 +54,8 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
         yield "deserializer", _component(deserializer, plan.deserializer), "step"
     for step in plan.steps:
         shape = "shuffle" if step.kind == "dedupe" else "step"
-        yield step.name, _component(getattr(spec, step.name).entry.name, step.component), shape
+        section = spec.step(step.name)
+        yield step.name, _component(section.entry.name if section else "", step.component), shape
     if plan.grouper is not None and spec.grouper is not None:
         yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
     form = spec.formatter.entry.name if spec.formatter else "json"
@@ -170,7 +171,7 @@ def _expressions(component: Any) -> Iterator[str]:
 def _has(plan: Plan, step: str) -> bool:
     """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
     present = {"deserializer": plan.deserializer, "formatter": plan.format}
-    return bool(present.get(step, getattr(plan.spec, step)))
+    return bool(present.get(step, dict(plan.spec.failing).get(step)))
 
 
 def _example(plan: Plan, group: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from exporters_beam.errors import ConfigError
-from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.planning.plan import Plan
 from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
 
 
@@ -60,10 +60,10 @@ def told_before(plan: Plan) -> Any:
 def code_of(plan: Plan) -> dict[str, str]:
     """The modules of others that a config names, and a digest of what stands in them: what `--resume` mixes with records that
     another version has made."""
-    named = {type(section.component).__module__ for section in sections_of(plan.spec)}
+    named = {type(section.component).__module__ for section in plan.spec.working}
     named |= {
         re.split("[:.](?=[^:.]*$)", section.component.function)[0]
-        for section in sections_of(plan.spec)
+        for section in plan.spec.working
         if isinstance(getattr(section.component, "function", None), str)
     }
     found = {}

@@ -18,7 +18,7 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.protocols import declared
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.compressions import Codec, codec
-from exporters_beam.config.on_error import FAIL, STEPS, OnError
+from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.planning.bypass import why_not_copied
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is the config's section."""
+    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is what the config calls it."""
 
     kind: str
     name: str
@@ -212,7 +212,7 @@ class Plan:
     @property
     def told(self) -> dict[str, Any]:
         """The sections that decide what is delivered, as they stand in the config. Secrets are references."""
-        return {name: {"name": component, "options": options} for name, component, options in _told(self.spec)}
+        return _told(self.spec)
 
     @property
     def origin(self) -> str:
@@ -222,8 +222,7 @@ class Plan:
     @property
     def sections(self) -> tuple[tuple[str, str, str], ...]:
         """(step, component, path in the config) of every step that the config has a section for."""
-        found = ((name, getattr(self.spec, name)) for name in STEPS)
-        return tuple((name, section.entry.name, dotted(section.path)) for name, section in found if section is not None)
+        return tuple((name, section.entry.name, dotted(section.path)) for name, section in self.spec.failing)
 
     @property
     def export_id(self) -> str:
@@ -273,10 +272,10 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         problems.append(
             spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
         )
-    given = getattr(spec.transform.component, "gives", "") if spec.transform else ""
-    if given and names is not None and spec.transform is not None:
-        problems.append(spec.problem((*spec.transform.path, "options", "map"), f"the expression gives {given} whatever the "
-                                     "record is; files hold objects: {'field': value}"))  # fmt: skip
+    for step in spec.steps if names is not None else ():
+        if given := getattr(step.component, "gives", ""):
+            problems.append(spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "
+                                         "record is; files hold objects: {'field': value}"))  # fmt: skip
     on_error = _on_error(spec, now)
     if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
         problems.append(
@@ -330,8 +329,8 @@ def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:
 def _on_error(spec: ExportSpec, now: datetime) -> OnError:
     """What becomes of records that fail, each section's own `on_error` before that of the whole config."""
     given = spec.on_error
-    own = {name: getattr(getattr(spec, name), "on_error", None) for name in STEPS}
-    actions = ((name, own[name] or given.action) for name in STEPS)
+    own = {name: section.on_error for name, section in spec.failing}
+    actions = ((name, own.get(name) or given.action) for name in spec.order)
     return OnError(
         tuple((name, action) for name, action in actions if action != FAIL),
         given.max_records,
@@ -397,24 +396,24 @@ def _codec(spec: ExportSpec, table: bool) -> Codec:
 
 
 def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
-    for name in ("filter_before", "transform", "filter_after"):
-        section: Section | None = getattr(spec, name)
-        if section is None:
-            continue
+    for section in spec.steps:
         component = section.component
         kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
         kind = next((kind for method, kind in kinds.items() if hasattr(component, method)), None)
         if kind is None:
             raise ConfigError(spec.problem((*section.path, "name"), f"{section.name} has none of {', '.join(kinds)}"))
-        yield StepPlan(kind, name, component, section.name)
+        yield StepPlan(kind, section.step, component, section.name)
 
 
-def _told(spec: ExportSpec) -> Iterator[tuple[str, str, Any]]:
-    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
-                 "writer", "formatter", "write_buffer"):  # fmt: skip
-        section: Section | None = getattr(spec, name)
-        if section is not None:
-            yield name, section.entry.name, _without_secrets(section)
+def _told(spec: ExportSpec) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section in spec.working:
+        told = {"name": section.entry.name, "options": _without_secrets(section)}
+        if section.path[0] == "steps":
+            found.setdefault("steps", []).append({section.kind: told, "as": section.step})
+        else:
+            found[section.step or section.kind] = told
+    return found
 
 
 def _without_secrets(section: Section) -> dict[str, Any]:
@@ -446,19 +445,10 @@ def _without_name(message: str) -> str:
     return message.partition(": ")[2] or message
 
 
-def sections_of(spec: ExportSpec) -> Iterator[Section]:
-    """The sections whose components go to the workers."""
-    for name in ("reader", "decompressor", "deserializer", "filter_before", "transform", "filter_after", "grouper",
-                 "writer", "formatter", "write_buffer"):  # fmt: skip
-        section = getattr(spec, name)
-        if section is not None:
-            yield section
-
-
 def check_functions(spec: ExportSpec) -> None:
     """Import the functions that components name. Raises ConfigError with each that is not here."""
     problems = []
-    for section in sections_of(spec):
+    for section in spec.working:
         try:
             getattr(section.component, "check_function", lambda: None)()
         except ConfigError as error:

@@ -21,7 +21,6 @@ from typing import Any
 
 from exporters_beam.components.registry import Entry
 from exporters_beam.components.secret import reveal
-from exporters_beam.config.on_error import STEPS
 from exporters_beam.config.sections import NO_FILE
 from exporters_beam.config.spec import ExportSpec, Section
 from exporters_beam.errors import ConfigError, Problem, SourceError
@@ -44,7 +43,7 @@ def replayed(spec: ExportSpec, files: Sequence[str]) -> Iterator[ExportSpec]:
     and for two letters that say different things of one record; DestinationError where another replay is under way.
     """
     plan = make(spec)
-    letters, digests = _read(files, plan.origin)
+    letters, digests = _read(files, plan.origin, spec.order)
     place = place_of(plan)
     if place is None:
         yield _sending(spec, plan, letters, digests)
@@ -74,7 +73,7 @@ def replayed(spec: ExportSpec, files: Sequence[str]) -> Iterator[ExportSpec]:
                 os.rmdir(path)
 
 
-def _read(files: Sequence[str], origin: str) -> tuple[list[Letter], dict[str, str]]:
+def _read(files: Sequence[str], origin: str, steps: tuple[str, ...]) -> tuple[list[Letter], dict[str, str]]:
     """Each letter in these files once, and a digest of the content of each file."""
     found: dict[str, Letter] = {}
     digests: dict[str, str] = {}
@@ -86,7 +85,7 @@ def _read(files: Sequence[str], origin: str) -> tuple[list[Letter], dict[str, st
                 while data := file.read(1 << 20):
                     content.update(data)
             digests[path] = content.hexdigest()[:16]
-            for number, (told, _) in enumerate(_letters(path)):
+            for number, (told, _) in enumerate(_letters(path, steps)):
                 if told.get("reader") != origin:
                     raise ConfigError(Problem((), _foreign(told), file=path))
                 sent = {key: told.get(key) for key in ("record", "text", "bytes")}
@@ -118,8 +117,9 @@ def _sending(spec: ExportSpec, plan: Plan, letters: list[Letter], digests: dict[
         wanted=tuple(frozenset(numbers) for numbers in wanted.values()),
         ids=tuple(sorted(letter.id for letter in letters)),
         origin=plan.origin,
-        steps=tuple(name for name in STEPS if getattr(spec, name) is not None),
-        spread=any(step.kind == "flat_map" for step in plan.steps),
+        order=spec.order,
+        steps=tuple(name for name, _ in spec.failing),
+        spread=tuple(step.name for step in plan.steps if step.kind == "flat_map"),
         identity=("replay", hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()),
     )
     entry = Entry("reader", "dead_letters", f"{__name__}:LettersReader")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from exporters_beam.config.on_error import STEPS
 from exporters_beam.errors import SourceError
 from exporters_beam.records import Failure, Unit
 from exporters_beam.staging.letters import child, identity, read_letter
@@ -32,8 +31,9 @@ class LettersReader:
     """Gives dead letters as failures, which the steps they name take up again.
 
     `files` are (path, digest of its content), `wanted` the numbers of the letters in each that are sent in, `ids` what these
-    are known by. `origin` is the hash of what the letters' export reads, `steps` the steps that the config has, `spread` says
-    that the transform makes several records of one, `identity` is what the replay is known by.
+    are known by. `origin` is the hash of what the letters' export reads. `order` is what letters may name, in the order in
+    which records pass it, `steps` what of it the config has, `spread` the steps that make several records of one. `identity`
+    is what the replay is known by.
     """
 
     kind: ClassVar[str] = "reader"
@@ -43,8 +43,9 @@ class LettersReader:
     wanted: tuple[frozenset[int], ...]
     ids: tuple[str, ...]
     origin: str
+    order: tuple[str, ...]
     steps: tuple[str, ...]
-    spread: bool
+    spread: tuple[str, ...]
     identity: tuple[str, ...]
 
     @property
@@ -62,7 +63,7 @@ class LettersReader:
     def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Any]]]:
         batch: list[Any] = []
         wanted = self.wanted[unit.index]
-        for number, (letter, record) in enumerate(_letters(unit.name)):
+        for number, (letter, record) in enumerate(_letters(unit.name, self.order)):
             if number not in wanted:
                 continue
             position = (unit, 0, number)
@@ -75,8 +76,9 @@ class LettersReader:
 
     def _step(self, step: str) -> str:
         """The step where a letter enters: the first one from its own on that the config has."""
-        at = STEPS.index(step)
-        return next(name for name in STEPS[at:] if name in self.steps or name == STEPS[0] == step or name == STEPS[-1])
+        first, *_, last = self.order
+        left = self.order[self.order.index(step) :]
+        return next(name for name in left if name in self.steps or name == first == step or name == last)
 
     def place(self, unit: Unit, n: int) -> tuple[str, int]:
         """The file and the number of the record that the letter tells of."""
@@ -86,13 +88,11 @@ class LettersReader:
     def known_by(self, unit: Unit, n: int, step: str, part: int) -> str:
         """What the letter is known by that is written when this one fails again, at `step`.
 
-        It is the same letter, but for one of several records that the transform has made of it: the others were delivered.
+        It is the same letter, but for one of several records that a step has made of it: the others were delivered.
         """
         _, _, began, known = _index(unit.name, unit.etag)[n]
-        transform = STEPS.index("transform")
-        if self.spread and STEPS.index(began) <= transform < STEPS.index(step):
-            return child(known, step, part)
-        return known
+        passed = self.order[self.order.index(began) : self.order.index(step)]
+        return known if set(self.spread).isdisjoint(passed) else child(known, step, part)
 
 
 @lru_cache(4)
@@ -101,7 +101,8 @@ def _index(path: str, digest: str) -> list[tuple[str, int, str, str]]:
     return [(letter["file"], letter["number"], letter["step"], identity(letter)) for letter, _ in _letters(path)]
 
 
-def _letters(path: str) -> Iterator[tuple[dict[str, Any], Any]]:
+def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Each letter in a file with its record. Raises SourceError for what is no letter, or names none of these steps."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -110,6 +111,6 @@ def _letters(path: str) -> Iterator[tuple[dict[str, Any], Any]]:
                 letter, record = read_letter(line)
             except (ValueError, RecursionError) as error:
                 raise SourceError(f"{path}:{number}: this is no dead letter: {str(error)[:200]}") from None
-            if letter["step"] not in STEPS:
-                raise SourceError(f"{path}:{number}: {letter['step']!r} is no step; there are {', '.join(STEPS)}")
+            if steps is not None and letter["step"] not in steps:
+                raise SourceError(f"{path}:{number}: {letter['step']!r} is no step; there are {', '.join(steps)}")
             yield letter, record

@@ -21,6 +21,7 @@ class Report:
     sampled by the workers, `resumed` the records that an earlier run had done, `dead_letters` the file of records that
     failed, like one of `files`, `error` the message of a failed run. What a run that did not end well has committed is in
     `counts` and `units`; `problems` are those of a config that is wrong, with file, line, column, path and message.
+    `filters` are the names of the steps that are filters.
     """
 
     status: str
@@ -39,6 +40,7 @@ class Report:
     times: Mapping[str, float] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Mapping[str, Any], ...] = ()
+    filters: tuple[str, ...] = ("filter_before", "filter_after")
 
     @property
     def read(self) -> int:
@@ -51,8 +53,8 @@ class Report:
     @property
     def filtered(self) -> int:
         """Records that filters dropped, duplicates among them."""
-        return sum(n for name, n in self.counts.items()
-                   if name.startswith("filter") and name.partition(".")[2] in ("dropped", "duplicates"))  # fmt: skip
+        dropped = (f"{name}.{what}" for name in self.filters for what in ("dropped", "duplicates"))
+        return sum(self.counts.get(name, 0) for name in dropped)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as `--report` writes it."""

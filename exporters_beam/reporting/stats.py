@@ -30,7 +30,8 @@ class BasicStatsManager:
 class LoggingStatsManager:
     """Log the seconds spent in each stage at level INFO, as one JSON object, and the whole report at level DEBUG.
 
-    Stages are read, filtered, transformed, filtered_after, grouped, written and persisted. They are fused and run at
+    Stages are read, filtered, transformed, filtered_after, grouped, written and persisted; those of a list of `steps` are
+    called as the steps are. They are fused and run at
     the same time in several workers, so a stage that the runner does not measure on its own has null.
 
     Example:
@@ -41,7 +42,7 @@ class LoggingStatsManager:
 
     def report(self, report: Any, logger: logging.Logger) -> None:
         times = _as_mapping(report).get("times") or {}
-        logger.info("%s", json.dumps({stage: times.get(stage) for stage in STAGES}))
+        logger.info("%s", json.dumps({**dict.fromkeys(STAGES), **times}))
         BasicStatsManager().report(report, logger)
 
 

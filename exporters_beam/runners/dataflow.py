@@ -18,7 +18,7 @@ from exporters_beam.components.secret import Secret
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, MissingExtra, Problem
 from exporters_beam.planning.place import destination_of, place_of
-from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.planning.plan import Plan
 from exporters_beam.runners.options import Decision, Options, job_name, missing_packages
 
 OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
@@ -103,7 +103,7 @@ def make_folders(args: Sequence[str]) -> None:
 
 def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
     """Secrets that stand in the config as they are, which would be staged with the pipeline for everybody who may read it."""
-    for section in sections_of(spec):
+    for section in spec.working:
         for o in options_of(type(section.component)):
             value = section.options.get(o.name)
             if o.secret and value and not isinstance(value, Secret):

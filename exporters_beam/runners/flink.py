@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_of
-from exporters_beam.planning.plan import Plan, sections_of
+from exporters_beam.planning.plan import Plan
 from exporters_beam.runners import rest
 from exporters_beam.runners.flink_rest import OVER, Cluster, page_of
 from exporters_beam.runners.options import Decision, Options, job_name, missing_packages, parsed, relative_paths
@@ -151,7 +151,7 @@ def _of_packages(options: Options) -> list[str]:
 def _modules(plan: Plan) -> list[str]:
     """Modules outside of this package that the config's components come from."""
     found = set()
-    for section in sections_of(plan.spec):
+    for section in plan.spec.working:
         found.add(type(section.component).__module__)
         found.add(str(getattr(section.component, "function", "")).partition(":")[0])
     return sorted(name for name in found if name and name.partition(".")[0] != "exporters_beam")

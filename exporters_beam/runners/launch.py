@@ -68,6 +68,7 @@ def run(
     warnings += [str(decision) for decision in decisions if decision.warning]
     for warning in warnings:
         log.warning(warning)
+    filters = tuple(step.step for step in spec.steps if step.kind == "filter")
     started, clock = datetime.now(timezone.utc), time.monotonic()
     telling = Telling(spec, log)
     telling.check()
@@ -81,7 +82,7 @@ def run(
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
         manifest = done or _execute(plan, args, progress, workers, far)
     except (ExportError, KeyboardInterrupt) as error:
-        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings), **far,
+        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings), filters=filters, **far,
                         runner=Options(args).text("runner") or "local",
                         started=started.isoformat(), seconds=time.monotonic() - clock)  # fmt: skip
         error.report = failed  # type: ignore[union-attr]
@@ -108,6 +109,7 @@ def run(
         started=started.isoformat(),
         seconds=time.monotonic() - clock,
         runner=manifest["runner"],
+        filters=filters,
     )
     if manifest["counts"].get("not_counted"):
         log.warning("the number of records is not known: %s of the copied objects do not tell how many they hold",
@@ -255,8 +257,8 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, f
             sweep(books)
         if flink:
             sweep_checkpoints(books)
-        return {**manifest, "manifest": books.manifest if books.lasting else "", "times": _times(result),
-                "resumed": resumed.records}  # fmt: skip
+        return {**manifest, "manifest": books.manifest if books.lasting else "", "resumed": resumed.records,
+                "times": _times(result, plan.spec.listed or ())}  # fmt: skip
 
 
 def _about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
@@ -327,11 +329,13 @@ _STAGES = {
 """Steps of the graph and what the old system's statistics called them."""
 
 
-def _times(result: Any) -> dict[str, float]:
-    """Seconds spent in each stage, sampled by the workers; nothing where the runner does not say."""
+def _times(result: Any, steps: Sequence[str]) -> dict[str, float]:
+    """Seconds spent in each stage, sampled by the workers; nothing where the runner does not say. A list of `steps` has a
+    stage for each."""
+    stages = {**_STAGES, **{name: name for name in steps}}
     times: dict[str, float] = {}
     for info in getattr(result, "monitoring_infos", tuple)():
-        stage = _STAGES.get(info.labels.get("PTRANSFORM", "").partition("/")[0])
+        stage = stages.get(info.labels.get("PTRANSFORM", "").partition("/")[0])
         if stage is not None and info.urn.startswith("beam:metric:pardo_execution_time:"):
             from apache_beam.metrics.monitoring_infos import extract_counter_value
 

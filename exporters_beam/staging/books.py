@@ -207,6 +207,9 @@ def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             found.update(flat(value, f"{path}{key}."))
+        elif isinstance(value, list) and not path:  # the list of steps
+            for at, member in enumerate(value):
+                found.update(flat(member, f"{key}[{at}]."))
         else:
             found[f"{path}{key}"] = json.loads(json.dumps(value, default=repr))
     return found

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from exporters_beam.config.on_error import STEPS
+from exporters_beam.config.on_error import DESERIALIZER
 from exporters_beam.decimals import plain
 from exporters_beam.records import Failure
 
@@ -32,7 +32,7 @@ def staged(failure: Failure) -> bytes:
 
 def _record(failure: Failure) -> dict[str, Any]:
     record = failure.record
-    if failure.step == STEPS[0]:
+    if failure.step == DESERIALIZER:
         if isinstance(record, (bytes, bytearray)):
             try:
                 return {"text": bytes(record).decode()}

@@ -598,7 +598,7 @@ def test_the_commented_sections_of_init_are_valid_too():
     end = next(n for n, line in enumerate(lines) if line.startswith("writer:"))
     lines[start:end] = [line.removeprefix("# ") for line in lines[start:end]]
     spec = load(yaml.safe_load("\n".join(lines)), environ={})
-    assert None not in (spec.filter_before, spec.transform, spec.grouper, spec.formatter)
+    assert None not in (spec.step("filter_before"), spec.step("transform"), spec.grouper, spec.formatter)
 
 
 def test_init_with_an_unknown_component(capsys):

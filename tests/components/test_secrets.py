@@ -265,7 +265,7 @@ def test_what_is_shown_before_a_run(config):
     preview(plan, 3, shown.append)
     assert len(shown) > 6
     assert_clean(text(plan), mermaid(plan), *shown, repr(spec), repr(plan), repr(spec.document), plan.export_id)
-    assert_clean(pickle.dumps(plan), pickle.dumps(spec.filter_before))
+    assert_clean(pickle.dumps(plan), pickle.dumps(spec.step("filter_before")))
     assert "${secret:env:CANARY}" in text(plan) or "***" in text(plan)
 
 
@@ -337,7 +337,7 @@ def test_a_secret_that_is_missing_is_named_and_no_other_is_shown(tmp_path, confi
 
 
 def test_components_that_are_revealed_stay_references_when_pickled_before(config):
-    component = load(config).filter_before.component
+    component = load(config).step("filter_before").component
     assert_clean(pickle.dumps(component), repr(component))
     assert isinstance(pickle.loads(pickle.dumps(component)).token, Secret)
     assert reveal(component).token == CANARY

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from exporters_beam.components.options import option
 from exporters_beam.components.secret import Secret
+from exporters_beam.config.sections import OWN_STEPS
 from exporters_beam.config.spec import SECTIONS, Settings, load
 from exporters_beam.errors import ConfigError
 
@@ -91,7 +92,9 @@ def test_a_small_config():
     assert spec.writer.component.filebase == "out/part-"
     assert spec.writer.path == ("writer",)
     assert spec.writer.options == {"filebase": "out/part-"}
-    assert [getattr(spec, name) for name in SECTIONS if name not in ("reader", "writer", "filter")] == [None] * 9
+    absent = [name for name in SECTIONS if name not in ("reader", "writer", "filter", *OWN_STEPS)]
+    assert [getattr(spec, name) for name in absent] == [None] * 6
+    assert spec.steps == ()
     assert (spec.notifications, spec.warnings, spec.write_buffer, spec.staging) == ((), (), None, None)
     assert spec.settings == Settings()
 
@@ -114,7 +117,7 @@ def test_a_section_may_be_only_a_name():
 def test_null_means_absent_or_empty():
     spec = spec_of(transform=None, filter=None, exporter_options=None, stats_manager={"name": "basic", "options": None})
     assert spec.stats_manager.options == {}
-    assert spec.transform is None
+    assert spec.step("transform") is None
     assert spec_of(exporter_options={"notifications": None, "formatter": None}).notifications == ()
 
 
@@ -125,7 +128,7 @@ def test_sections_that_do_nothing_are_none():
         grouper="none",
         filter_after={"name": "none", "options": {}},
     )
-    assert (spec.filter_before, spec.transform, spec.grouper, spec.filter_after) == (None, None, None, None)
+    assert (spec.steps, spec.grouper) == ((), None)
 
 
 def test_a_decompressor_that_does_nothing_is_still_a_decision():
@@ -138,11 +141,11 @@ def test_a_decompressor_that_does_nothing_is_still_a_decision():
 def test_filter_wins_over_filter_before_and_both_are_checked():
     other = {"name": "key_value", "options": {"keys": [{"name": "b", "value": 2}]}}
     spec = spec_of(filter=KV, filter_before=other)
-    assert spec.filter_before.path == ("filter",)
-    assert spec.filter_before.options == KV["options"]
+    assert spec.step("filter_before").path == ("filter",)
+    assert spec.step("filter_before").options == KV["options"]
     assert [str(w) for w in spec.warnings] == ["filter_before: not used: the section `filter`, its older name, wins"]
-    assert spec_of(filter="none", filter_before=other).filter_before is None
-    assert spec_of(filter=None, filter_before=other).filter_before.path == ("filter_before",)
+    assert spec_of(filter="none", filter_before=other).step("filter_before") is None
+    assert spec_of(filter=None, filter_before=other).step("filter_before").path == ("filter_before",)
     assert problems({"reader": READER, "writer": WRITER, "filter": KV, "filter_before": {"name": "key_value"}}) == [
         "filter_before.options.keys: this option is missing"
     ]
@@ -275,9 +278,9 @@ FILES = "writer: {name: fs, options: {filebase: x}}\n"
 def test_where_texts_are_compared_a_text_is_a_text_and_its_line_is_told(tmp_path, text):
     spec, told = yaml_spec(tmp_path, FILES + f"filter_before:\n  name: key_value\n  options:\n    keys:\n"
                                              f"      - {{name: a, value: {text}}}\n")  # fmt: skip
-    assert spec.filter_before.component.keys == ({"name": "a", "value": text},)
-    assert type(spec.filter_before.component.keys[0]["value"]) is str
-    assert type(spec.filter_before.options["keys"][0]["value"]) is str
+    assert spec.step("filter_before").component.keys == ({"name": "a", "value": text},)
+    assert type(spec.step("filter_before").component.keys[0]["value"]) is str
+    assert type(spec.step("filter_before").options["keys"][0]["value"]) is str
     assert len(told) == 1
     assert told[0].startswith(f"7:19: filter_before.options.keys[0].value: {text} is read as the text ")
 
@@ -659,10 +662,11 @@ VALUES = st.recursive(
     lambda v: (
         st.lists(v, max_size=3)
         | st.dictionaries(st.sampled_from(["name", "options", "filebase", "records", "n", "x"]), v, max_size=3)
+        | st.dictionaries(st.sampled_from(["filter", "transform", "as", "on_error"]), v, max_size=3)
     ),
     max_leaves=6,
 )
-KEYS = [*SECTIONS, "exporter_options", "vars", "env", "staging", "runners", "label", "other"]
+KEYS = [*SECTIONS, "steps", "exporter_options", "vars", "env", "staging", "runners", "label", "other"]
 
 
 @settings(max_examples=150, deadline=None)
