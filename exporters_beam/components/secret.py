@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote
 
-from exporters_beam.errors import ConfigError
+from exporters_beam.errors import ConfigError, MissingExtra
 
 T = TypeVar("T")
 
@@ -126,8 +126,12 @@ def _secret(reference: str, environ: Mapping[str, str]) -> str:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(f"${{{reference}}}: the file cannot be read where the export runs: {reason}") from None
-    service = {"gcp": "Google Secret Manager", "aws": "AWS Secrets Manager"}[store]
-    raise ConfigError(f"${{{reference}}}: {service} is not supported yet; use ${{secret:env:…}} or ${{secret:file:…}}")
+    from exporters_beam.components.secret_services import read
+
+    found = read(store, name)
+    if not found:
+        raise ConfigError(f"${{{reference}}}: the secret is empty")
+    return found
 
 
 def reveal(value: T, environ: Mapping[str, str] | None = None) -> T:
@@ -141,9 +145,18 @@ def reveal(value: T, environ: Mapping[str, str] | None = None) -> T:
         found = type(value)(reveal(member, environ) for member in value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        changed = {name: reveal(member, environ) for name, member in given.items() if holds_secret(member)}
+        changed = {name: _of_option(name, member, environ) for name, member in given.items() if holds_secret(member)}
         found = dataclasses.replace(value, **changed) if changed else value
     return found
+
+
+def _of_option(name: str, value: Any, environ: Mapping[str, str] | None) -> Any:
+    try:
+        return reveal(value, environ)
+    except MissingExtra as error:
+        raise MissingExtra(f"option {name}: {error.what}", error.extra) from None
+    except ConfigError as error:
+        raise ConfigError(f"option {name}: {error}") from None
 
 
 def holds_secret(value: Any) -> bool:

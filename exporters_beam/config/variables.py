@@ -4,6 +4,8 @@
     ${env:NAME}             an environment variable that the top-level list `env` allows
     ${secret:env:NAME}      read on the worker, from its environment …
     ${secret:file:/path}    … or from a file there, without the line break at its end
+    ${secret:gcp:projects/PROJECT/secrets/NAME}     … or from Google Secret Manager
+    ${secret:aws:NAME}      … or from AWS Secrets Manager; #MEMBER behind a name is a member of a secret that is JSON
     $${                     a literal ${
 
 The document is parsed first and filled in afterwards, and only inside string values, so nothing that a variable holds
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporters_beam.components.secret import _REFERENCE, Secret
+from exporters_beam.components.secret_services import wrong_name
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.config.document import Path
 
@@ -290,3 +293,6 @@ def _check_secret(reference: str) -> None:
         raise _Fault(f"${{{reference}}}: give the whole path, from / on; workers run in other folders")
     if not name:
         raise _Fault(f"${{{reference}}}: the secret's name is missing")
+    wrong = wrong_name(store, name)
+    if wrong:
+        raise _Fault(f"${{{reference}}}: {wrong}")

@@ -201,10 +201,6 @@ def test_secrets_that_are_not_there():
     for environ in ({}, {"PW": ""}):
         with pytest.raises(ConfigError, match="the environment variable PW is not set where the export runs"):
             Secret("${secret:env:PW}").resolve(environ)
-    with pytest.raises(ConfigError, match="Google Secret Manager is not supported yet"):
-        Secret("${secret:gcp:projects/p/secrets/s}").resolve()
-    with pytest.raises(ConfigError, match="AWS Secrets Manager is not supported yet"):
-        Secret("${secret:aws:name}").resolve()
 
 
 def test_secret_references_are_checked_when_loading():
@@ -215,7 +211,15 @@ def test_secret_references_are_checked_when_loading():
         "${secret:file:relative}: give the whole path, from / on; workers run in other folders",
         "${secret:gcp:}: the secret's name is missing",
     ]
-    assert faults({"x": ["${secret:gcp:projects/p/secrets/s}", "${secret:aws:name}"]}) == []
+    found = faults({"x": ["${secret:gcp:s}", "${secret:gcp:projects/p/secrets/s#}", "${secret:aws:a b}"]})
+    assert [message for _, message in found] == [
+        "${secret:gcp:s}: give projects/PROJECT/secrets/NAME, and /versions/VERSION for another than the latest",
+        "${secret:gcp:projects/p/secrets/s#}: the name of the member of its JSON is missing behind #",
+        "${secret:aws:a b}: 'a b' is not a name of a secret, nor its ARN",
+    ]
+    right = ["gcp:projects/p/secrets/s", "gcp:projects/1/locations/europe-west1/secrets/s/versions/3#a", "aws:prod/db#a",
+             "aws:arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf"]  # fmt: skip
+    assert faults({"x": [f"${{secret:{name}}}" for name in right]}) == []
 
 
 @dataclass(frozen=True, kw_only=True)
