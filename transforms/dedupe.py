@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,7 +11,9 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.config.on_error import OnError
+from exporters_beam.errors import RecordError
 from exporters_beam.records import Batch, Failure, Mark
+from exporters_beam.staging.letters import Unreadable
 from exporters_beam.transforms.dupe import DupeFilter
 from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up
 
@@ -74,7 +77,7 @@ class _Key(Step):
         if batch.types:
             yield key, pickle.dumps(("types", batch.types), 5)
         for failure in left.failures:
-            yield key, pickle.dumps(("failure", failure), 5)
+            yield key, _packed(failure)
         for at, own, packed in found:
             yield key, packed
             if own is not None:
@@ -87,7 +90,23 @@ class _Key(Step):
             yield n, self._n
 
     def _keyed(self, pair: tuple[tuple[int, int], Any]) -> tuple[tuple[int, int], Any, bytes]:
-        return pair[0], self._component.key(pair[1]), pickle.dumps(("record", pair), 5)
+        try:
+            return pair[0], self._component.key(pair[1]), pickle.dumps(("record", pair), 5)
+        except RecursionError:
+            raise RecordError("the record is nested too deeply for the filter dupe") from None
+
+
+def _packed(failure: Failure) -> bytes:
+    """A failure as bytes. Its record may be nested deeper than pickle follows, or hold what cannot be pickled."""
+    try:
+        return pickle.dumps(("failure", failure), 5)
+    except Exception:
+        pass
+    try:
+        nested = marshal.dumps(failure.record)
+    except ValueError:
+        return pickle.dumps(("failure", failure._replace(record=Unreadable.of(failure.record))), 5)
+    return pickle.dumps(("nested failure", (failure._replace(record=None), nested)), 5)
 
 
 class _Losers(beam.DoFn):
@@ -123,6 +142,8 @@ class _Survivors(beam.DoFn):
                 types = what
             elif kind == "failure":
                 failures.append(what)
+            elif kind == "nested failure":
+                failures.append(what[0]._replace(record=marshal.loads(what[1])))
             else:
                 mark = what
         if mark is None:

@@ -104,7 +104,7 @@ def _submit(args: argparse.Namespace) -> int:
     started = submit(spec, _beam_args(spec, args))
     if started.job:
         print(f"{started.job}\n{started.place}")
-    else:
+    elif started.place:
         print_line(
             f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}"
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from exporters_beam.components.plain import Plain, plain
@@ -59,6 +59,8 @@ class Option:
     example: Any
     null: Any = None
     identity: bool = True
+    attribute: str = ""
+    """The component's attribute that holds the value: the name, but where that is no name in Python."""
 
     @property
     def required(self) -> bool:
@@ -110,7 +112,7 @@ def options_of(component: type) -> tuple[Option, ...]:
     for item in fields(component):
         if "option" in item.metadata:
             *declared, name = item.metadata["option"]
-            found.append(Option(name or item.name, *declared))
+            found.append(replace(Option(name or item.name, *declared), attribute=item.name))
     return tuple(found)
 
 
@@ -183,10 +185,7 @@ def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, st
         if name not in names:
             raise ConfigError(f"{name}: unknown option")
     values = {}
-    for item in fields(component):  # type: ignore[arg-type]
-        if "option" not in item.metadata:
-            continue
-        o = next(o for o in options_of(component) if o.name == (item.metadata["option"][-1] or item.name))
+    for o in options_of(component):
         value = given.get(o.name)
         if value is None and o.name in given:
             value = o.null
@@ -197,7 +196,7 @@ def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, st
                     hint = f"; give it here or in the environment variable {o.env}" if o.env else ""
                     raise ConfigError(f"{o.name}: this option is missing{hint}")
                 continue
-        values[item.name] = _convert(o, value)
+        values[o.attribute] = _convert(o, value)
     return component(**values)
 
 

@@ -136,9 +136,8 @@ def load(
     environ = os.environ if environ is None else environ
     document = from_mapping(source) if isinstance(source, Mapping) else read(source)
     wrong, missing = parameters.check(document.value, variables)
-    filled = fill(document.value, variables, environ, declared_names(document))
-    absent = tuple(f"there is no variable vars.{name}" for name in missing)  # told already, and better
-    filled.problems = [*wrong, *(problem for problem in filled.problems if not problem[1].startswith(absent))]
+    filled = fill(document.value, variables, environ, declared_names(document), missing)
+    filled.problems = [*wrong, *filled.problems]
     return _Loading(document, filled, environ).spec()
 
 

@@ -56,9 +56,11 @@ def fill(
     overrides: Mapping[str, Any],
     environ: Mapping[str, str],
     parameters: Iterable[str] = (),
+    missing: Iterable[str] = (),
 ) -> Filled:
     """A copy of `document` with its references replaced. `overrides` replace members of its `vars` by dotted name. One that
-    nothing declares, neither `vars` nor `parameters`, and nothing uses is a problem."""
+    nothing declares, neither `vars` nor `parameters`, and nothing uses is a problem. References to the parameters that are
+    `missing` are no problems of their own: the caller has reported them."""
     filled = Filled({})
     declared = document.get("vars")
     if declared is not None and not isinstance(declared, Mapping):
@@ -71,7 +73,7 @@ def fill(
         filled.problems.append((("env",), "wrong type: expected a list of names of environment variables"))
         allowed = []
     names = _overridden(dict(declared or {}), overrides, filled)
-    filler = _Filler(names, tuple(allowed or ()), environ, filled)
+    filler = _Filler(names, tuple(allowed or ()), environ, filled, frozenset(missing))
     try:
         filler.check_vars()
         filled.value = {
@@ -136,8 +138,15 @@ class _OverBudget(Exception):
 
 
 class _Filler:
-    def __init__(self, names: dict[str, Any], allowed: tuple[str, ...], environ: Mapping[str, str], filled: Filled):
-        self.names, self.allowed, self.environ, self.filled = names, allowed, environ, filled
+    def __init__(
+        self,
+        names: dict[str, Any],
+        allowed: tuple[str, ...],
+        environ: Mapping[str, str],
+        filled: Filled,
+        missing: frozenset[str],
+    ) -> None:
+        self.names, self.allowed, self.environ, self.filled, self.missing = names, allowed, environ, filled, missing
         self.budget = BUDGET
         self.faults = 0
         self.used: set[str] = set()
@@ -252,6 +261,8 @@ class _Filler:
             if isinstance(value, str) and not filled:  # the way leads through another variable
                 value, filled = self.named(parts[:depth]), True
             if not isinstance(value, Mapping) or part not in value:
+                if depth == 0 and part in self.missing:
+                    raise _Fault()
                 there = [_dots(("vars", *parts[:depth], key)) for key in value] if isinstance(value, Mapping) else []
                 wanted = _dots(("vars", *parts))
                 raise _Fault(f"there is no variable {wanted}{did_you_mean(wanted, there) if there else ''}")

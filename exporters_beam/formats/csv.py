@@ -535,6 +535,8 @@ class CsvFormat:
             raise ConfigError("fields: give the columns here, or a JSON schema whose properties are the columns")
         if not self.fields and not (isinstance(properties, Mapping) and properties):
             raise ConfigError("schema: it has no properties, which would be the columns; give them or `fields`")
+        if (twice := _twice(self.fields)) is not None:
+            raise ConfigError(f"fields: two columns are called {twice!r}; a file has one of each name")
         object.__setattr__(self, "_columns", tuple(self.fields) or tuple(sorted(properties or ())))
         if self.null_marker is not None:
             _check_marker(self.null_marker, self._columns)

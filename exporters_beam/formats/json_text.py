@@ -117,7 +117,9 @@ class JsonFormat:
         try:
             out = orjson.dumps(record, _default, self._options)
         except TypeError:
-            return self._exactly(record)
+            text = self._exactly(record)
+            _refuse_twice(record)
+            return text
         return self._checked(out, record)
 
     def format_all(self, records: Sequence[Any]) -> list[bytes]:
@@ -266,6 +268,23 @@ def _key(key: Any, path: tuple[str, ...]) -> str:
     if isinstance(key, (UUID, Decimal)):
         return text_of(key)
     raise RecordError(f"JSON cannot have the {type(key).__name__} {cut(key)} as a key{_at(path)}; convert it to text")
+
+
+def _refuse_twice(record: Any) -> None:
+    """Raises RecordError where two keys of a mapping, one of them no text, would be the same in JSON."""
+    left: list[tuple[Any, tuple[str, ...]]] = [(record, ())]
+    while left:
+        value, path = left.pop()
+        if isinstance(value, Mapping):
+            for key, member in value.items():
+                text = _key(key, path)
+                if not isinstance(key, str) and text in value:
+                    raise RecordError(
+                        f"two fields would both be called {text}{_at(path)}: a text and a {type(key).__name__}; rename one"
+                    )
+                left.append((member, (*path, text)))
+        elif isinstance(value, (list, tuple)):
+            left += [(member, (*path, str(n))) for n, member in enumerate(value)]
 
 
 def _at(path: tuple[str, ...]) -> str:

@@ -41,6 +41,17 @@ ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """Which parts of a file are read, and how: in chunks so many times larger than for records, `only` these columns, those to
+    be `judged` as dictionaries, and no row group of which `may_keep` says that nothing is kept."""
+
+    larger: int = 1
+    only: frozenset[str] | None = None
+    judged: frozenset[str] = frozenset()
+    may_keep: Callable[[Mapping[str, Known]], bool] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParquetDeserializer:
     """Read Parquet files, a row group at a time, nested columns as objects and lists.
@@ -76,27 +87,21 @@ class ParquetDeserializer:
         minimum=1,
     )
     max_ratio: int = ratio_option()
-    _larger: int = field(init=False, repr=False, compare=False, default=1)
-    _only: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
+    _parts: _Parts = field(init=False, repr=False, compare=False, default=_Parts())
     _opened: Any = field(init=False, repr=False, compare=False, default=None)
-    _judged: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
-    _may_keep: Any = field(init=False, repr=False, compare=False, default=None)
 
     def in_columns(self, only: frozenset[str] | None, judged: frozenset[str] = frozenset()) -> ParquetDeserializer:
         """One whose chunks do not become records: they are larger, and hold `only` these top-level columns. Texts of
         columns to be `judged` come as dictionaries, as they mostly stand in the file."""
-        copy = replace(self)
-        object.__setattr__(copy, "_judged", judged)
-        object.__setattr__(copy, "_larger", 8)
-        object.__setattr__(copy, "_only", only)
-        return copy
+        return self._reading(larger=8, only=only, judged=judged)
 
     def skipping(self, may_keep: Callable[[Mapping[str, Known]], bool]) -> ParquetDeserializer:
         """One that reads no row group of which it knows, by the file's statistics, that nothing is kept."""
+        return self._reading(may_keep=may_keep)
+
+    def _reading(self, **changes: Any) -> ParquetDeserializer:
         copy = replace(self)
-        for name in ("_larger", "_only", "_judged"):
-            object.__setattr__(copy, name, getattr(self, name))
-        object.__setattr__(copy, "_may_keep", may_keep)
+        object.__setattr__(copy, "_parts", replace(self._parts, **changes))
         return copy
 
     def row_groups(self, stream: BinaryIO) -> int:
@@ -159,7 +164,7 @@ class ParquetDeserializer:
         opened = self._begun(stream)
         if opened.file is None:
             with _source_errors("the file is truncated or damaged"):
-                opened.open(self._judged)
+                opened.open(self._parts.judged)
             names = opened.names
             if twice := [name for name in names if names.count(name) > 1]:
                 raise SourceError(f"two columns are called {twice[0]!r}, and a record has every key once")
@@ -171,7 +176,7 @@ class ParquetDeserializer:
 
     def _paths(self, file: Any) -> list[str] | None:
         """The columns to read as Parquet calls them: it counts two levels more for every list. None means all."""
-        if not self.columns and self._only is None:
+        if not self.columns and self._parts.only is None:
             return None
         paths = [file.schema.column(i).path for i in range(len(file.schema))]
         if not self.columns:
@@ -193,7 +198,7 @@ class ParquetDeserializer:
         names = file.schema_arrow.names
         if any("." in name for name in names):
             return None
-        return [path for path in paths if path.partition(".")[0] in (self._only or ())] or None
+        return [path for path in paths if path.partition(".")[0] in (self._parts.only or ())] or None
 
     def _chunks(self, opened: _File, row_group: int) -> Iterator[tuple[Any, int, int]]:
         groups = opened.footer.row_groups
@@ -204,21 +209,23 @@ class ParquetDeserializer:
             if column.values != group.rows and not repeated:
                 raise SourceError(f"the file is damaged: row group {row_group} claims {group.rows} records, "
                                   f"and its column {path} {column.values}")  # fmt: skip
-        if self._may_keep is not None and group.rows and not self._may_keep(opened.known(group)):
+        if self._parts.may_keep is not None and group.rows and not self._parts.may_keep(opened.known(group)):
             yield Skipped(group.rows), group.rows, 0
             return
         size = group.size
-        if self._larger > 1 and opened.paths is not None:
+        if self._parts.larger > 1 and opened.paths is not None:
             pairs = zip(group.columns, opened.columns, strict=True)
             size = sum(column.unpacked for column, (path, _) in pairs if path in opened.paths)
-        rows = self._larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * group.rows // max(size, 1)))
+        rows = self._parts.larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * group.rows // max(size, 1)))
         first, done, made = sum(groups[i].rows for i in range(row_group)), 0, 0
         packed = max(1, min(group.packed, opened.watched.size))
         with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
             try:
                 for batch in opened.batches(row_group, rows, self.max_record_bytes, self.max_ratio):
                     batch = batch.replace_schema_metadata(opened.types)
-                    for piece, weight in _small(batch, min(4 * CHUNK_BYTES * self._larger, self.max_record_bytes)):
+                    for piece, weight in _small(
+                        batch, min(4 * CHUNK_BYTES * self._parts.larger, self.max_record_bytes)
+                    ):
                         if weight > self.max_record_bytes and piece.num_rows == 1:
                             raise SourceError(str(too_long("record", "bytes", self.max_record_bytes)))
                         made += _held(piece, weight)
@@ -227,7 +234,7 @@ class ParquetDeserializer:
                                 f"{packed:,} bytes unpack to {made:,} and more, over {self.max_ratio:,} times as much, as "
                                 "decompression bombs do; where that is right, raise max_ratio or set it to 0"
                             )
-                        yield piece if self._larger > 1 else pack(piece), piece.num_rows, piece.nbytes
+                        yield piece if self._parts.larger > 1 else pack(piece), piece.num_rows, piece.nbytes
                         done += piece.num_rows
             except SourceError as error:
                 raise SourceError(f"record {first + done + 1}: row group {row_group}: {error}") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
+from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -74,14 +74,10 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 def _component(name: str, component: Any) -> str:
     options = []
-    for item in fields(component):
-        if "option" not in item.metadata:
-            continue
-        default = item.metadata["option"][2]
-        secret = item.metadata["option"][6]
-        value = getattr(component, item.name)
-        if value != default and not (isinstance(value, tuple) and list(value) == default):
-            options.append(f"{item.name}={'***' if secret else _short(value)}")
+    for o in options_of(type(component)):
+        value = getattr(component, o.attribute)
+        if value != o.default and not (isinstance(value, tuple) and list(value) == o.default):
+            options.append(f"{o.name}={'***' if o.secret else _short(value)}")
     return f"{name}({', '.join(options)})" if options else name
 
 

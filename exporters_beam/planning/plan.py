@@ -421,7 +421,7 @@ def _without_secrets(section: Section) -> dict[str, Any]:
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
     elsewhere = {
-        o.name: getattr(section.component, o.name, None)
+        o.name: getattr(section.component, o.attribute, None)
         for o in options_of(type(section.component))
         if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
     }  # Options from environment variables say where an export reads and delivers, too.

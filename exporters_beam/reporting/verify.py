@@ -158,9 +158,15 @@ def count(path: str, form: Mapping[str, Any], opened: Callable[[str], BinaryIO] 
     deserializer = _deserializer(form)
     if deserializer is None:
         return None
-    plain = form.get("compression") == "none"
+    unpacked = (Plain() if form.get("compression") == "none" else Auto(max_ratio=0)).open
+    if (form.get("options") or {}).get(
+        "pretty_print"
+    ):  # The JSON lines of no record are nothing, also where they are pretty-printed.
+        with opened(path) as raw:
+            if not unpacked(raw).read(1):
+                return 0
     with opened(path) as raw:
-        stream = (Plain() if plain else Auto(max_ratio=0)).open(raw)
+        stream = unpacked(raw)
         if form["name"] == "parquet":
             return sum(n for group in range(deserializer.row_groups(stream))
                        for _, n, _ in deserializer.chunks_of(stream, group))  # fmt: skip

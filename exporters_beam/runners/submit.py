@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters_beam.config.spec import ExportSpec
-from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.runners import dataflow, jobs
 from exporters_beam.runners.books import begun
@@ -25,7 +25,7 @@ RUNNERS = {"flinkrunner": "FlinkRunner", **dict.fromkeys(DATAFLOW, "DataflowRunn
 @dataclass(frozen=True)
 class Submitted:
     """A job that was started. `place` is its address, which `status`, `cancel` and `drain` take; for a classic
-    template the file that it was written to, and `job` is empty then."""
+    template the file that it was written to, and `job` is empty then. Both are empty where the export is complete already."""
 
     job: str
     place: str
@@ -62,7 +62,8 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     plan, done = goes_on_with(plan, log)
     args = settled(plan, beam_args)[0]
     if done is not None:
-        raise ExportError(f"the export is complete already ({done['manifest']}); nothing was started")
+        log.warning("the export is complete already; nothing was started (%s)", done["manifest"])
+        return Submitted("", "")
     resume = plan.spec.settings.resume
     books = begun(plan, resume)
     left = frozenset() if resume else frozenset(segments_in(books))

@@ -30,8 +30,21 @@ def staged(failure: Failure) -> bytes:
     return json.dumps(letter | _record(failure), ensure_ascii=True).encode()
 
 
+class Unreadable(str):
+    """What is shown of a record that a letter cannot hold."""
+
+    @classmethod
+    def of(cls, record: Any) -> Unreadable:
+        try:
+            return cls(repr(record)[:100_000])
+        except Exception as error:
+            return cls(f"{type(record).__name__}: {type(error).__name__}")
+
+
 def _record(failure: Failure) -> dict[str, Any]:
     record = failure.record
+    if isinstance(record, Unreadable):
+        return {"unreadable": str(record)}
     if failure.step == DESERIALIZER:
         if isinstance(record, (bytes, bytearray)):
             try:
@@ -43,7 +56,7 @@ def _record(failure: Failure) -> dict[str, Any]:
     try:
         return {"record": _plain(record)}
     except (TypeError, ValueError, RecursionError):
-        return {"unreadable": repr(record)[:100_000]}
+        return {"unreadable": str(Unreadable.of(record))}
 
 
 _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {

@@ -460,6 +460,12 @@ def test_validate_also_looks_whether_the_components_fit(capsys):
     assert capsys.readouterr().err.startswith("error: export.json:1:")
 
 
+def test_explain_calls_options_what_the_config_calls_them(good, capsys):
+    path = config({**GOOD, "transform": {"name": "pythonmap", "options": {"map": "dict(item, n=1)"}}}, "map.json")
+    assert main(["explain", path]) == 0
+    assert "pythonmap(map='dict(item, n=1)')" in capsys.readouterr().out
+
+
 def test_validate_imports_neither_beam_nor_clients(here):
     path = config("""\
 vars: {folder: out, day: "${env:DAY}"}

@@ -62,6 +62,19 @@ def test_a_parameter_without_a_default_has_to_be_given_and_is_told_once():
     assert "parameters" not in spec.document
 
 
+def test_a_missing_parameter_hides_no_other_variable_that_is_unknown():
+    writer = {
+        "name": "fs",
+        "options": {"filebase": "${vars.town}/${vars.town.name}", "compression": "${vars.townsize}"},
+    }
+    with pytest.raises(ConfigError) as error:
+        load({"parameters": {"town": {}}, "reader": "random", "writer": writer})
+    assert [problem.message for problem in error.value.problems] == [
+        "this parameter has no default; give it: --var town=VALUE",
+        "there is no variable vars.townsize",
+    ]
+
+
 @pytest.mark.parametrize(("section", "told"), [
     ([], "parameters: wrong type"),
     ({"a b": {}}, "parameters.a b: 'a b' is no name for a parameter"),

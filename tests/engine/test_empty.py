@@ -47,8 +47,9 @@ FORMATS: list[tuple[Any, str, Any, Any]] = [
     ({"name": "parquet", "options": {"schema": SCHEMA}}, "part-0000.parquet", parquet_columns,
      (0, ["id", "name"], ["int64", "string"])),
     ({"name": "avro", "options": {"schema": SCHEMA}}, "part-0000.avro", avro_columns, ([], ["id", "name"])),
+    ({"name": "json", "options": {"pretty_print": True}}, "part-0000.jl", bytes, b""),
 ]  # fmt: skip
-KINDS = ["jsonlines", "json", "pretty", "csv", "csv without titles", "xml", "parquet", "avro"]
+KINDS = ["jsonlines", "json", "pretty", "csv", "csv without titles", "xml", "parquet", "avro", "pretty lines"]
 
 
 def settings(folder: Path, formatter: Any, source: str, **more: Any) -> dict[str, Any]:

@@ -539,6 +539,7 @@ def test_headers_columns_and_footer() -> None:
     ("options", "message"),
     [
         ({}, "fields: give the columns here"),
+        ({"fields": ["a", "b", "a"]}, "fields: two columns are called 'a'; a file has one of each name"),
         ({"schema": {"type": "object"}}, "schema: it has no properties"),
         ({"schema": {"properties": {}}}, "schema: it has no properties"),
         ({"fields": ["a"], "delimiter": ";;"}, "delimiter: ';;' is not one character"),

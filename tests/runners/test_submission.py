@@ -46,3 +46,17 @@ def test_submit_refuses_workers_that_would_end_with_it(config, tmp_path, capsys)
     assert main(["submit", config, "--runner=FlinkRunner", "--environment_type=DOCKER"]) == 2
     assert "--flink_master: '' is no address; write HOST:PORT" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_complete_is_not_started_again(config, capsys, caplog):
+    assert main(["run", config]) == 0
+    capsys.readouterr()
+    flink = [
+        "--runner=FlinkRunner",
+        "--flink_master=localhost:1",
+        "--environment_type=EXTERNAL",
+        "--environment_config=localhost:1",
+    ]
+    assert main(["submit", config, "--resume", *flink]) == 0
+    assert capsys.readouterr().out == ""
+    assert "the export is complete already; nothing was started" in caplog.text

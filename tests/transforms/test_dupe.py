@@ -86,3 +86,46 @@ def test_whole_records_are_compared_whatever_the_order_of_fields(tmp_path: Path,
     (tmp_path / "a.jl").write_text('{"a": 1, "b": 2}\n{"b": 2, "a": 1.0}\n{"a": 1}\n{}\n{}\n{"a": 1, "b": "2"}\n')
     export(str(tmp_path / "a.jl"), filter_before={"name": "dupe"})
     assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"a": 1, "b": 2}, {"a": 1}, {}, {"a": 1, "b": "2"}]}
+
+
+class Odd:
+    """What cannot be pickled, nor shown."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+    def __repr__(self) -> str:
+        raise TypeError("not this one")
+
+
+def odd(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "k": Odd()} if record.get("odd") else record
+
+
+@pytest.mark.parametrize("step", ["filter_before", "filter_after"])
+@pytest.mark.parametrize("options", [{}, {"key_field": "k"}], ids=["whole", "by a field"])
+def test_what_is_nested_too_deeply_becomes_a_dead_letter(
+    options: dict[str, Any], step: str, tmp_path: Path, export: Callable[..., Report]
+) -> None:
+    deep = ['{"k":1,"a":' + "[" * n + "]" * n + "}" for n in (900, 890)]
+    (tmp_path / "a.jl").write_text("\n".join((deep[0], '{"k":2}', deep[1], '{"k":3}')) + "\n")
+    report = export(str(tmp_path / "a.jl"), **{step: {"name": "dupe", "options": options}}, on_error="dead_letter")
+    assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"k": 2}, {"k": 3}]}
+    assert report.counts[f"{step}.dead_lettered"] == 2
+    letters = [json.loads(line) for line in Path(report.dead_letters["name"]).read_text().splitlines()]
+    assert [(letter["number"], letter["message"]) for letter in letters] == [
+        (number, "the record is nested too deeply for the filter dupe") for number in (1, 3)
+    ]
+
+
+def test_what_cannot_be_pickled_becomes_a_dead_letter(tmp_path: Path, export: Callable[..., Report]) -> None:
+    (tmp_path / "a.jl").write_text('{"odd": true}\n{"k": 2}\n')
+    report = export(
+        str(tmp_path / "a.jl"),
+        transform={"name": "python", "options": {"function": f"{__name__}:odd"}},
+        filter_after={"name": "dupe", "options": {"key_field": "id"}},
+        on_error="dead_letter",
+    )
+    assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"k": 2}]}
+    (letter,) = map(json.loads, Path(report.dead_letters["name"]).read_text().splitlines())
+    assert (letter["number"], letter["unreadable"]) == (1, "dict: TypeError")
