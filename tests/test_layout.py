@@ -55,7 +55,7 @@ BEAM = ("engine.", "runners.", "transforms.dedupe", "transforms.steps", "yaml_pr
 WITHOUT = {
     *("engine.admit", "engine.delivery", "engine.dead_letters", "engine.preview", "engine.source"),
     *("runners.books", "runners.flex_template", "runners.jobs", "runners.local", "runners.options"),
-    *("runners.own_output", "runners.resume"),
+    *("runners.own_output", "runners.progress", "runners.resume"),
 }
 """What stands there and does not import it at once, so that nothing waits for it; of these, functions of `LATE` import it."""
 
@@ -64,8 +64,11 @@ LATE = {
     "runners.flex_template",
     "runners.flink",
     "runners.launch",
+    "runners.local",
+    "runners.local_worker_process",
     "runners.options",
     "runners.submit",
+    "runners.support",
 }
 
 CONNECTS = {"engine.graph", "runners.flink_pool_probe", "transforms.dedupe", "yaml_provider"}

@@ -217,7 +217,7 @@ def _validate(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from exporters_beam.planning.explain import mermaid, text
     from exporters_beam.planning.plan import make
-    from exporters_beam.runners.options import settled
+    from exporters_beam.runners.support import settled
 
     spec = _load(args.config, args.var)
     warn(spec.warnings)

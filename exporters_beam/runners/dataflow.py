@@ -1,6 +1,6 @@
 """What an export on Dataflow needs before anything starts: a place to stage, a name, labels, and our package for the workers.
 
-`settle` looks at Beam's options, completes them, and refuses those with which the job could not work.
+`Dataflow.settle` looks at Beam's options, completes them, and refuses those with which the job could not work.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,10 @@ from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, MissingExtra, Problem
 from exporters_beam.planning.place import destination_of, place_of
 from exporters_beam.planning.plan import Plan
+from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.options import Decision, Options, job_name, missing_packages
+from exporters_beam.runners.support import Crew, GoesOn, Start, begin
+from exporters_beam.staging.books import Books
 
 OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
 
@@ -36,8 +39,31 @@ STREAMING = (
 )
 
 
-def settle(plan: Plan, options: Options) -> Iterator[Decision]:
-    """What is chosen for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
+class Dataflow(GoesOn):
+    """Google's Dataflow: a `RunnerSupport`."""
+
+    name = "DataflowRunner"
+
+    def settle(self, plan: Plan, options: Options) -> Iterator[Decision]:
+        """What is chosen for Dataflow, and warnings. Raises ConfigError with all that cannot work, MissingExtra."""
+        return _settle(plan, options)
+
+    def prepare(self, plan: Plan, options: Options, books: Books, crew: Crew) -> Start:
+        start = super().prepare(plan, options, books, crew)
+        _make_folders(start.options)
+        return start
+
+    def submit(self, plan: Plan, start: Start) -> Job | None:
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        result = begin(plan, start)
+        cloud = start.options.view_as(GoogleCloudOptions)
+        if cloud.template_location:
+            return None
+        return Job("dataflow", result.job_id(), cloud.project, cloud.region, cloud.dataflow_endpoint, cloud.no_auth)
+
+
+def _settle(plan: Plan, options: Options) -> Iterator[Decision]:
     if not _installed("google.cloud.dataflow", "google.cloud.storage"):
         raise MissingExtra("--runner=DataflowRunner", "dataflow")
     from apache_beam.options.pipeline_options import (
@@ -91,11 +117,11 @@ def settle(plan: Plan, options: Options) -> Iterator[Decision]:
         yield Decision("", text, warning=True)
 
 
-def make_folders(args: Sequence[str]) -> None:
+def _make_folders(options: Any) -> None:
     """Folders of this machine to stage in, which Beam does not make: for a service that is not Google's."""
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-    cloud = PipelineOptions(list(args)).view_as(GoogleCloudOptions)
+    cloud = options.view_as(GoogleCloudOptions)
     for folder in (cloud.temp_location, cloud.staging_location):
         if folder and "://" not in folder and _is_localhost(cloud.dataflow_endpoint):
             os.makedirs(folder, exist_ok=True)

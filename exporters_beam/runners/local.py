@@ -1,13 +1,28 @@
-"""How many worker processes an export on this machine gets."""
+"""Beam's runner on this machine: how many worker processes an export gets, and how it is run in them."""
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.units import units_of
-from exporters_beam.runners.options import Options
+from exporters_beam.runners.local_worker_process import few_collections, sample_often, stand_by
+from exporters_beam.runners.options import Decision, Options
+from exporters_beam.runners.support import Crew, Start, about, begin, ended
+from exporters_beam.staging.books import Books, has_segments
+from exporters_beam.staging.run import Run
+
+BUNDLE_SECONDS = 10.0
+"""On the local runner a bundle is closed at the end of a range after so long; what it read is then committed."""
+
+FEW_RANGES = 2
+"""Ranges of a large unit that one of several worker processes reads at a time."""
 
 ENOUGH = 128 << 20
 """Bytes of input from which on several processes are worth their start."""
@@ -19,6 +34,75 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 """How files end that can be read from their beginning only."""
 
 GIVEN = ("direct_num_workers", "direct_running_mode", "direct_embed_docker_python", "direct_test_splits")
+
+
+class Local:
+    """This machine: a `RunnerSupport`."""
+
+    here = True
+
+    def settle(self, plan: Plan, options: Options) -> Iterable[Decision]:
+        return ()
+
+    @contextmanager
+    def crew(self, plan: Plan, options: Options, asked: int | None) -> Iterator[Crew]:
+        count = processes(plan, options, asked)
+        if count > 1:
+            logging.getLogger(plan.spec.settings.logger_name).info("%d worker processes", count)
+        with stand_by(count) as standing:
+            yield Crew(count, standing)
+
+    def prepare(self, plan: Plan, options: Options, books: Books, crew: Crew) -> Start:
+        from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, TypeOptions
+
+        if crew.count > 1:
+            several = ["--direct_running_mode=multi_processing", f"--direct_num_workers={crew.count}"]
+            options = Options([*options.given, *several])
+        beams = PipelineOptions(options.given)
+        beams.view_as(StandardOptions).runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+        beams.view_as(TypeOptions).pipeline_type_check = False  # The graph is ours, and its tests have checked it.
+        # With several workers FnApiRunner forgets what they hand back (ParallelBundleManager, Beam 2.77).
+        alone = beams.view_as(DirectOptions).direct_num_workers == 1
+        run = Run(plan.export_id, books.staging, books.scratch, books.folder, about(plan, "local"),
+                  bundle_seconds=BUNDLE_SECONDS if alone else None, resumed=books.resumed,
+                  pieces=FEW_RANGES if crew.count > 1 else 0)  # fmt: skip
+        return Start(options, beams, run, books, crew)
+
+    def run(self, plan: Plan, start: Start) -> Any:
+        from apache_beam.options.pipeline_options import DirectOptions
+
+        from exporters_beam.transforms.steps import ready
+
+        if hasattr(plan.writer, "probe"):
+            ready(plan.writer).probe()
+        sample_often()
+        several = start.options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+        with _collector():
+            return ended(begin(plan, start, _watching(start) if several else None))
+
+    def after(self, books: Books) -> None:
+        """Nothing is left behind."""
+
+
+def _watching(start: Start) -> Any:
+    """The runner that notices when a worker process dies; None with a Beam for which it was not made."""
+    try:
+        from exporters_beam.runners.local_workers import Runner
+    except ImportError:
+        return None
+    return Runner(lambda: start.books.lasting and has_segments(start.books), start.crew.standing)
+
+
+@contextmanager
+def _collector() -> Iterator[None]:
+    """Fewer passes of the garbage collector, until the run has ended."""
+    before = gc.get_threshold()
+    few_collections()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def processes(plan: Plan, options: Options, asked: int | None) -> int:

@@ -36,8 +36,7 @@ def _work(launcher: int) -> None:
 
     sys.stderr = Quiet(sys.stderr)
     sample_often()
-    gc.freeze()  # Fewer passes of the garbage collector: what is here stays, and records hold no cycles.
-    gc.set_threshold(100_000, 20, 20)
+    few_collections()
     sdk_worker_main.main(sys.argv)
 
 
@@ -66,6 +65,12 @@ def sample_often() -> None:
 
     if getattr(StateSampler.__init__, "__defaults__", None) == (200,):
         StateSampler.__init__.__defaults__ = (SAMPLE_MILLISECONDS,)
+
+
+def few_collections() -> None:
+    """Fewer passes of the garbage collector while records stream by: what is here stays, and records hold no cycles."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def _follow(launcher: int) -> None:

@@ -30,14 +30,6 @@ RUNNERS = {"local": "FnApiRunner", "flink": "FlinkRunner", "prism": "PrismRunner
 DATAFLOW = ("dataflowrunner", "dataflow")
 LOCAL = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
 
-
-RULES = {
-    "flinkrunner": "exporters_beam.runners.flink:settle",
-    **dict.fromkeys(DATAFLOW, "exporters_beam.runners.dataflow:settle"),
-}
-"""What chooses and refuses options, by runner."""
-
-
 JOB_SERVER = frozenset(
     """
 allow_non_restored_state attached_mode auto_balance_write_files_sharding_enabled auto_watermark_interval
@@ -53,6 +45,9 @@ use_data_stream_for_batch environment_expiration_millis
 """.split()  # noqa: SIM905
 )
 """Options of Beam's job server for Flink, which Beam for Python hands on without knowing them."""
+
+HANDED_ON = {"flinkrunner": JOB_SERVER, "portablerunner": JOB_SERVER}
+"""Options that Beam for Python does not know, by the runner that it hands them on to."""
 
 MEANT = {
     "log_level": "write `exporter_options: {log_level: DEBUG}` in the config, or give --debug",
@@ -202,19 +197,6 @@ def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: Any) -
         raise ConfigError(spec.problem(path, "wrong type: give a text, a number, true, or a list or mapping of them"))
 
 
-def settled(plan: Plan, given: Sequence[str]) -> tuple[list[str], list[Decision]]:
-    """The options an export is run with, and what was chosen for it. Raises ConfigError for what cannot work."""
-    decisions = [Decision("", text, warning=True) for text in refuse_unknown(given)]
-    check_profiles(plan.spec)
-    options = Options(given)
-    if options.runner not in RULES:
-        return options.given, decisions
-    module, _, name = RULES[options.runner].partition(":")
-    decisions += getattr(importlib.import_module(module), name)(plan, options)
-    chosen = [d.option for d in decisions if d.option.startswith("--") and not d.warning]
-    return options.given + chosen, decisions
-
-
 def refuse_unknown(given: Sequence[str], ours: Sequence[str] = ()) -> list[str]:
     """Refuse options of Beam that nobody knows, which it would drop with no more than a remark, and those that it would
     read otherwise than they were meant. `ours` are options of the command, for suggestions. Gives warnings of options of
@@ -229,7 +211,7 @@ def refuse_unknown(given: Sequence[str], ours: Sequence[str] = ()) -> list[str]:
         parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
         for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
             kind._add_argparse_args(parser)
-    elsewhere = JOB_SERVER if options.runner in ("flinkrunner", "portablerunner") else frozenset[str]()
+    elsewhere = HANDED_ON.get(options.runner, frozenset[str]())
     known = {text.removeprefix("--"): action for text, action in parser._option_string_actions.items()}
     problems, warnings = [], []
     for name, values in options.values.items():

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from exporters_beam.config.spec import ExportSpec
-from exporters_beam.errors import ConfigError
+from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.plan import Plan, make
-from exporters_beam.runners import dataflow, jobs
 from exporters_beam.runners.books import begun
-from exporters_beam.runners.flink_rest import address_of
-from exporters_beam.runners.launch import check, elsewhere, functions_elsewhere, logger_of, on_flink, told
-from exporters_beam.runners.options import DATAFLOW, Options, refuse_unknown, settled
+from exporters_beam.runners.failures import told
+from exporters_beam.runners.jobs import Job
+from exporters_beam.runners.launch import check, functions_elsewhere, logger_of
+from exporters_beam.runners.options import Options, refuse_unknown
 from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.resume import goes_on_with
+from exporters_beam.runners.support import Crew, GoesOn, Start, about, settled, support_of
 from exporters_beam.staging.books import segments_in
-
-RUNNERS = {"flinkrunner": "FlinkRunner", **dict.fromkeys(DATAFLOW, "DataflowRunner")}
-"""Those that go on by themselves."""
 
 
 @dataclass(frozen=True)
@@ -36,91 +33,58 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     """Start an export and give its job. Raises ConfigError before anything starts, ExportError when it cannot start."""
     plan, log = make(spec), logger_of(spec)
     refuse_unknown(beam_args)
-    runner = RUNNERS.get(Options(beam_args).runner)
-    if runner is None:
+    support = support_of(Options(beam_args))
+    if not isinstance(support, GoesOn):
         raise ConfigError("--runner: submit needs a runner that goes on by itself; give --runner=DataflowRunner or "
                           "--runner=FlinkRunner, or use exporters-beam run")  # fmt: skip
-    args, decisions = settled(plan, beam_args)
-    given = Options(args)
-    template = given.text("template_location")
-    resume = spec.settings.resume
-    if resume and template:
-        raise ConfigError(
-            "--resume: a template is launched again and again; submit without --template_location to resume"
-        )
-    if runner == "FlinkRunner":
-        _refuse_what_ends_with_us(given)
-    warnings = [str(decision) for decision in decisions if decision.warning]
-    for warning in (
-        *(str(problem) for problem in spec.warnings),
-        *functions_elsewhere(spec, beam_args),
-        *_checked(spec),
-        *warnings,
-    ):
+    for warning in _looked_at(plan, beam_args, support):
         log.warning(warning)
     refuse_own_output(plan)
     plan, done = goes_on_with(plan, log)
-    args = settled(plan, beam_args)[0]
+    options = Options(settled(plan, beam_args)[0])
     if done is not None:
         log.warning("the export is complete already; nothing was started (%s)", done["manifest"])
         return Submitted("", "")
+    start = _prepared(plan, options, support)
+    job = _started(plan, start, support)
+    name, template = options.text("job_name"), options.text("template_location")
+    return Submitted(job.id, job.place, name) if job else Submitted("", template, name)
+
+
+def _looked_at(plan: Plan, beam_args: Sequence[str], support: GoesOn) -> list[str]:
+    """Warnings. Raises ConfigError for what cannot be submitted."""
+    args, decisions = settled(plan, beam_args)
+    options = Options(args)
+    if plan.spec.settings.resume and options.text("template_location"):
+        raise ConfigError(
+            "--resume: a template is launched again and again; submit without --template_location to resume"
+        )
+    support.refuse_submit(options)
+    return [
+        *(str(problem) for problem in plan.spec.warnings),
+        *functions_elsewhere(plan.spec, beam_args),
+        *_checked(plan.spec),
+        *(str(decision) for decision in decisions if decision.warning),
+    ]
+
+
+def _prepared(plan: Plan, options: Options, support: GoesOn) -> Start:
+    """What the job begins with, which sweeps by itself when it is done, and leaves alone what others stage."""
     resume = plan.spec.settings.resume
     books = begun(plan, resume)
     left = frozenset() if resume else frozenset(segments_in(books))
-    goes_on, before = books.resumed, set[str]()
-    if runner == "FlinkRunner":
-        args, goes_on = on_flink(plan, args, books)
-        before = set(jobs.on_flink(given.text("flink_master"), given.text("job_name")))
-    else:
-        dataflow.make_folders(args)
-    result, options = _started(plan, args, replace(elsewhere(plan, runner, books, goes_on), left=left))
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-    cloud = options.view_as(GoogleCloudOptions)
-    if template:
-        return Submitted("", template, cloud.job_name)
-    if runner == "DataflowRunner":
-        job = jobs.Job("dataflow", result.job_id(), cloud.project, cloud.region, cloud.dataflow_endpoint, cloud.no_auth)
-    else:
-        job = jobs.started_on_flink(given.text("flink_master"), cloud.job_name, before, ended=lambda: _why(result))
-    return Submitted(job.id, job.place, cloud.job_name)
+    start = support.prepare(plan, options, books, Crew())
+    return replace(start, run=replace(start.run, about=about(plan, support.name), left=left, sweeps=True))
 
 
-def _started(plan: Plan, args: Sequence[str], run: Any) -> tuple[Any, Any]:
-    """What Beam gives for the job, and the options as it read them. Raises ConfigError, ExportError."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    from exporters_beam.engine.graph import build
-
-    options = PipelineOptions(list(args))
+def _started(plan: Plan, start: Start, support: GoesOn) -> Job | None:
+    """The job; None where a template was written. Raises ConfigError, ExportError."""
     try:
-        pipeline = beam.Pipeline(options=options)
-        build(plan, pipeline, run)
-        return pipeline.run(), options
-    except ConfigError:
+        return support.submit(plan, start)
+    except ExportError:
         raise
     except Exception as error:
         raise told(error) from None
-
-
-def _refuse_what_ends_with_us(given: Options) -> None:
-    """On Flink: workers in this process, a cluster in it, or its job server, which Flink asks for the workers' packages."""
-    if given.text("environment_type").upper() == "LOOPBACK":
-        raise ConfigError("--environment_type=LOOPBACK: the workers would end with submit, which does not wait; give "
-                          "--environment_type=EXTERNAL --environment_config=HOST:PORT, or use exporters-beam run")  # fmt: skip
-    address_of(given.text("flink_master"))
-
-
-def _why(result: Any) -> str:
-    """Why a job that was given to Beam's job server never comes to Flink; "" as long as it may."""
-    if result.state not in ("FAILED", "CANCELLED"):
-        return ""
-    try:
-        result.wait_until_finish()
-    except Exception as error:
-        return str(told(error))
-    return f"Beam's job server ended the job as {result.state}"
 
 
 def _checked(spec: ExportSpec) -> list[str]:

@@ -25,7 +25,8 @@ from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import make
-from exporters_beam.runners.options import job_name, settled
+from exporters_beam.runners.options import job_name
+from exporters_beam.runners.support import settled
 
 from helpers import visible, write_gz
 from stub import Dataflow, serving

@@ -15,7 +15,7 @@ import pytest
 import exporters_beam
 from exporters_beam.config import spec
 from exporters_beam.planning.plan import make
-from exporters_beam.runners import launch as runner
+from exporters_beam.runners import local as runner
 from exporters_beam.writers.fs import FsWriter
 
 from helpers import delivered, hidden, jsonl, visible, write_gz

@@ -16,7 +16,7 @@ import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.records import Failure, Unit
 from exporters_beam.reporting.verify import verify
-from exporters_beam.runners import launch as runner
+from exporters_beam.runners import local as runner
 from exporters_beam.staging.letters import read_letter, staged
 
 from helpers import delivered, hidden, jsonl, visible, write_gz

@@ -36,7 +36,7 @@ def run(asked: dict) -> int:
     import exporters_beam
     from exporters_beam.engine import delivery, encode, graph
     from exporters_beam.formats import json_lines
-    from exporters_beam.runners import launch as runner
+    from exporters_beam.runners import local as runner
     from exporters_beam.staging.segments import Segment
 
     if asked.get("small"):
@@ -144,7 +144,8 @@ def serve() -> int:
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
     import exporters_beam.engine.graph
-    import exporters_beam.runners.launch  # noqa: F401
+    import exporters_beam.runners.launch
+    import exporters_beam.runners.local  # noqa: F401
 
     for line in sys.stdin:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -14,7 +14,7 @@ import pytest
 
 import exporters_beam
 from exporters_beam.errors import ExportError
-from exporters_beam.runners.launch import told
+from exporters_beam.runners.failures import told
 
 from helpers import jsonl, visible
 

@@ -15,7 +15,7 @@ import exporters_beam
 from exporters_beam.engine import encode as delivery
 from exporters_beam.engine import graph
 from exporters_beam.formats import json_lines
-from exporters_beam.runners import launch as runner
+from exporters_beam.runners import local as runner
 
 from helpers import hidden, visible, write_gz
 

@@ -21,7 +21,8 @@ from exporters_beam.cli.main import main
 from exporters_beam.config import spec
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import make
-from exporters_beam.runners.options import merged, settled
+from exporters_beam.runners.options import merged
+from exporters_beam.runners.support import settled
 
 FLINK = ["--runner=FlinkRunner", "--flink_master=localhost:8081"]
 RUNNERS = {
