@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+from apache_beam.utils.timestamp import Timestamp
 
 from exporters_beam.config.spec import load
-from exporters_beam.decimals import text_of
 from exporters_beam.engine.delivery import TALLIES, TYPED
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailedRecord, FailTheExport
@@ -35,6 +36,7 @@ from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.records import Batch, Failure, Mark, Unit
 from exporters_beam.runners.launch import check
+from exporters_beam.staging.letters import from_json, to_json
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Staging
 from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, explain, ready
@@ -240,7 +242,18 @@ def _typed(elements: Any, fields: Fields | None) -> Any:
 
 
 def record_of(element: Any) -> Any:
-    """An element of Beam YAML as a record: rows, also those inside, become mappings."""
+    """An element of Beam YAML as a record: rows, also those inside, become mappings, and values what Python has for them."""
+    for kind in (bool, int, float):
+        if isinstance(element, kind):
+            return kind(element)
+    if isinstance(element, str):
+        return str.__str__(element)
+    if isinstance(element, Timestamp):
+        return element.to_utc_datetime(has_tz=True)
+    if isinstance(element, (bytearray, memoryview)):
+        return bytes(element)
+    if isinstance(element, np.generic):
+        return record_of(element.item())
     if hasattr(element, "_asdict"):
         return {name: record_of(value) for name, value in element._asdict().items()}
     if isinstance(element, beam.Row):
@@ -314,10 +327,13 @@ class _Apply(beam.DoFn):
 
 
 class _Part(beam.DoFn):
-    """Records by the part they belong to, as text that puts them in order."""
+    """Records by the part they belong to, as text that puts them in order and says of which types their values are."""
 
     def process(self, element: Any) -> Iterator[tuple[int, bytes]]:
-        text = json.dumps(record_of(element), ensure_ascii=True, default=text_of).encode()
+        try:
+            text = json.dumps(to_json(record_of(element)), ensure_ascii=True).encode()
+        except TypeError as error:
+            raise RecordError(f"a value of the type {error} cannot be written; convert it first") from None
         yield zlib.crc32(text) % SHARDS, text
 
 
@@ -328,7 +344,7 @@ class _InOrder(beam.DoFn):
         unit = Unit(part[0], f"part {part[0]} of the records")
         texts = sorted(part[1])
         for at in range(0, len(texts), BATCH_RECORDS):
-            records = list(map(json.loads, texts[at : at + BATCH_RECORDS]))
+            records = [from_json(json.loads(text)) for text in texts[at : at + BATCH_RECORDS]]
             yield Batch(unit, 0, range(at, at + len(records)), records)
         yield Mark(unit, 0, (("read", len(texts)),), True)
 

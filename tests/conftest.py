@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import exporters_beam
 from exporters_beam.reporting.report import Report
 
 from everyday import EVERYDAY, left_for_ci
+from examples import EXAMPLES
 from servers import flink, prism  # noqa: F401
+
+settings.register_profile("everyday", derandomize=True, deadline=None)
+settings.register_profile("long", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile("long" if EXAMPLES else "everyday")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from exporters_beam.config.on_error import DESERIALIZER
 from exporters_beam.decimals import plain
@@ -54,7 +55,7 @@ def _record(failure: Failure) -> dict[str, Any]:
         if isinstance(record, str):
             return {"text": record}
     try:
-        return {"record": _plain(record)}
+        return {"record": to_json(record)}
     except (TypeError, ValueError, RecursionError):
         return {"unreadable": str(Unreadable.of(record))}
 
@@ -65,11 +66,12 @@ _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "date": (date, date.isoformat, date.fromisoformat),
     "time": (time, time.isoformat, time.fromisoformat),
     "decimal": (Decimal, plain, Decimal),
+    "uuid": (UUID, str, UUID),
 }
 """Values that JSON has no form for: {"$decimal": "1.50"} and the like, and back."""
 
 
-def _plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """A value as JSON holds it. Raises TypeError for what cannot be made again from it."""
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is int or kind is float:
@@ -77,29 +79,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         if not all(type(key) is str for key in value):
             raise TypeError("keys that are no texts")
-        found = {key: _plain(member) for key, member in value.items()}
+        found = {key: to_json(member) for key, member in value.items()}
         return {"$object": found} if len(found) == 1 and next(iter(found)).startswith("$") else found
     if isinstance(value, (list, tuple)):
-        return [_plain(member) for member in value]
+        return [to_json(member) for member in value]
     for name, (type_, forth, _) in _TYPES.items():
         if isinstance(value, type_):
             return {f"${name}": forth(value)}
     raise TypeError(type(value).__name__)
 
 
-def _valued(value: Any) -> Any:
-    """What `_plain` made a form of."""
+def from_json(value: Any) -> Any:
+    """What `to_json` made a form of."""
     if isinstance(value, list):
-        return [_valued(member) for member in value]
+        return [from_json(member) for member in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
         ((key, member),) = value.items()
         if key == "$object":
-            return {name: _valued(inner) for name, inner in member.items()}
+            return {name: from_json(inner) for name, inner in member.items()}
         if key[:1] == "$" and key[1:] in _TYPES:
             return _TYPES[key[1:]][2](member)
-    return {key: _valued(member) for key, member in value.items()}
+    return {key: from_json(member) for key, member in value.items()}
 
 
 def identity(letter: Mapping[str, Any]) -> str:
@@ -129,7 +131,7 @@ def read_letter(line: bytes | str) -> tuple[dict[str, Any], Any]:
     if not isinstance(letter, dict) or not {"export", "step", "file", "number", "message"} <= letter.keys():
         raise ValueError("it has no export, step, file, number and message")
     if "record" in letter:
-        return letter, _valued(letter["record"])
+        return letter, from_json(letter["record"])
     if "text" in letter:
         return letter, str(letter["text"])
     if "bytes" in letter:

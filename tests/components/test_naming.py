@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from exporters_beam.components.names import FileNames, expand_dates, safe_part
 from exporters_beam.errors import ConfigError
 
+from examples import at_least
+
 
 @pytest.mark.parametrize(
     ("filebase", "group", "number", "name"),
@@ -72,7 +74,7 @@ def test_dates_are_expanded_and_placeholders_and_other_scripts_left_alone():
 
 
 @given(st.lists(st.text(max_size=300), min_size=2, max_size=2, unique=True))
-@settings(max_examples=300)
+@settings(max_examples=at_least(300))
 def test_different_values_give_different_parts_that_stay_in_their_folder(values):
     parts = [safe_part(value) for value in values]
     assert parts[0] != parts[1]
@@ -98,7 +100,7 @@ TEMPLATES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400)
+@settings(max_examples=at_least(400))
 @given(TEMPLATES, st.lists(st.tuples(PARTS, PARTS), min_size=2, max_size=30, unique=True), st.integers(1, 3))
 def test_where_names_are_not_ambiguous_no_two_groups_have_the_same(template, groups, files):
     try:

@@ -28,6 +28,8 @@ from exporters_beam.compressions.zlib import Zlib
 from exporters_beam.compressions.zstd import Zstd
 from exporters_beam.errors import ConfigError, SourceError
 
+from examples import at_least
+
 TEXT = b"".join(b'{"id": %d, "name": "n%d"}\n' % (n, n * n) for n in range(5000))
 
 
@@ -266,7 +268,7 @@ def test_auto_takes_no_text_for_compressed(text: bytes) -> None:
     assert opened(Auto(), text) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_least(200), deadline=None)
 @given(st.text(min_size=1))
 def test_auto_reads_every_text_as_it_is(text: str) -> None:
     for first in ("x\x01", "x^", "H\r", ""):

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from exporters_beam.config.document import from_mapping, parse, read
 from exporters_beam.errors import ConfigError
 
+from examples import at_least
+
 
 def problems(text: str, file: str = "export.yaml") -> list[str]:
     with pytest.raises(ConfigError) as caught:
@@ -119,7 +121,7 @@ def test_a_merged_key_stands_where_it_was_written():
     assert document.place(("mine", "y")) == (5, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v, max_size=3)
                                                | st.dictionaries(st.text(), v, max_size=3), max_leaves=8),
                        min_size=1, max_size=4))  # fmt: skip
@@ -244,7 +246,7 @@ def test_a_long_chain_of_aliases_is_deep():
     assert "nested more than 100 deep" in problems(chain)[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=at_least(100), deadline=None)
 @given(st.text(alphabet="{}[]:,-&*!<>|'\"#%@` \n\tab1\x00é", max_size=40))
 def test_any_text_is_a_document_or_a_problem(text):
     try:

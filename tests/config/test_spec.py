@@ -18,6 +18,8 @@ from exporters_beam.config.sections import OWN_STEPS
 from exporters_beam.config.spec import SECTIONS, Settings, load
 from exporters_beam.errors import ConfigError
 
+from examples import at_least
+
 READER = {"name": "memory", "options": {"records": [{"a": 1}]}}
 WRITER = {"name": "fs", "options": {"filebase": "out/part-"}}
 KV = {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}
@@ -669,7 +671,7 @@ VALUES = st.recursive(
 KEYS = [*SECTIONS, "steps", "exporter_options", "vars", "env", "staging", "runners", "label", "other"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES | st.fixed_dictionaries({"name": st.sampled_from(
     ["memory", "random", "console", "fs", "webhook"]), "options": VALUES}), max_size=5))  # fmt: skip
 def test_whatever_a_config_holds_it_loads_or_its_problems_are_told(config):

@@ -7,7 +7,6 @@ Expected is what Python's `json` makes of each line by itself. The long form:
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from exporters_beam.formats.lines import split
 from exporters_beam.planning.plan import make
 
 from beamless import Outcome, outcome
+from examples import at_least
 from helpers import visible
-
-EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
 
 OBJECTS = [
     b'{"a":1}', b'{"a":1,"b":"x"}', b'{"b":"y","a":2,"n":3}', b'{"a":"1"}', b"{}", b"{ }", b'{"a":{"b":[{"c":1}]}}',
@@ -99,7 +97,7 @@ def same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)
 
 
-@settings(max_examples=max(400, EXAMPLES), deadline=None)
+@settings(max_examples=at_least(400), deadline=None)
 @given(texts | balanced, st.sampled_from(["all", "some", "one"]))
 def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str) -> None:
     text = text.removeprefix(b"\xef\xbb\xbf")
@@ -219,7 +217,7 @@ def check(path: Path, text: bytes, shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_exports_with_and_without_pushdown(shape: str, tmp_path: Path) -> None:
-    @settings(max_examples=max(12, EXAMPLES // 50), deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=at_least(12, 50), deadline=None, suppress_health_check=list(HealthCheck))
     @given(texts | balanced)
     def run(text: bytes) -> None:
         check(tmp_path / "in.jl", text, shape)

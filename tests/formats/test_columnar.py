@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat, pack
 from exporters_beam.formats.tables import as_columns as columnar
 
+from examples import at_least
+
 UTC = datetime.timezone.utc
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 LATER = st.datetimes(datetime.datetime(3, 1, 1), datetime.datetime(9998, 1, 1))
@@ -72,7 +74,7 @@ def assembled(form: ParquetFormat, payload: bytes, schema: bytes) -> bytes:
     return out.getvalue()
 
 
-@limits(max_examples=300, deadline=None)
+@limits(max_examples=at_least(300), deadline=None)
 @given(batches(), st.data())
 def test_columns_give_what_their_records_give(batch: Any, data: Any) -> None:
     mask = pa.array(data.draw(st.lists(st.booleans(), min_size=batch.num_rows, max_size=batch.num_rows)))

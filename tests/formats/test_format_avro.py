@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.avro import AvroDeserializer, AvroFormat
 
+from examples import at_least
+
 UTC = datetime.timezone.utc
 NOON = datetime.datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -79,7 +81,7 @@ ROWS = st.lists(
 )
 
 
-@limits(max_examples=80, deadline=None)
+@limits(max_examples=at_least(80), deadline=None)
 @given(ROWS, st.integers(1, 12))
 def test_what_goes_in_comes_out(rows: list[Any], block: int) -> None:
     form = AvroFormat(codec="null")

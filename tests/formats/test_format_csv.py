@@ -26,6 +26,8 @@ from exporters_beam.formats.csv import CsvDeserializer, CsvFormat
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.json_text import JsonFormat
 
+from examples import at_least
+
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 
 csv.field_size_limit(sys.maxsize)
@@ -192,7 +194,7 @@ def strict(text: str) -> tuple[list[list[str]], bool]:
     return rows, True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(st.lists(tokens, max_size=25).map("".join))
 def test_the_reference_is_what_python_reads_strictly(text: str) -> None:
     rows, error = reference(text, bare_quotes="keep")
@@ -213,7 +215,7 @@ DIALECTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=at_least(250), deadline=None)
 @given(
     st.lists(
         tokens | st.sampled_from(["\\", '\\"', "\\\r\n", "^", "#", "\n#", ";", "'", "\\N", '"\\N"', "//"]), max_size=25
@@ -395,7 +397,7 @@ ROWS = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(
     st.lists(st.sampled_from(ROWS), max_size=12),
     st.sampled_from(["\n", "\r\n", "\r"]),
@@ -559,7 +561,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({"a": texts, "b": texts, "é": texts}), max_size=6), st.sampled_from([1, 3, 10, 1000])
 )
@@ -760,7 +762,7 @@ def test_markers_that_are_values_too_are_refused(marker: str) -> None:
 nullable = st.none() | texts | st.sampled_from(["\\N", "", "x\\Ny", '"\\N"', "NULL", "#"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_least(200), deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({"a": nullable, "b": nullable}), max_size=6),
     st.sampled_from([1, 5, 1000]),

@@ -28,6 +28,8 @@ from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.lines import split
 from exporters_beam.records import MISSING
 
+from examples import at_least
+
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 
 scalars = (
@@ -248,7 +250,7 @@ def test_what_only_python_accepts_is_read() -> None:
     assert list(record) == ["inf", "lone", "dup", "b"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(st.data())
 def test_any_text_is_read_as_python_reads_it_or_refused(data: st.DataObject) -> None:
     good = json.dumps({"r": data.draw(values)}, ensure_ascii=data.draw(st.booleans()))
@@ -331,7 +333,7 @@ def test_what_comes_in_goes_out_or_the_error_says_why(text: bytes, outcome: byte
 # Reading arrays and objects one behind the other
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(
     st.lists(records, max_size=6),
     st.sampled_from([None, 1]),
@@ -532,7 +534,7 @@ goods = st.sampled_from(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=at_least(250), deadline=None)
 @given(st.lists(goods | goods | strays, min_size=1, max_size=7), st.sampled_from([b",", b", ", b"", b"\n"]))
 def test_records_keep_their_numbers_wherever_pieces_end(members: list[bytes], gap: bytes) -> None:
     text = gap.join(members)
@@ -559,7 +561,7 @@ nested = st.dictionaries(
 faults = st.sampled_from([b"{", b"}", b"[", b"]", b",", b'"', b"\\", b" ", b"x", b"NaN", b"{}", b"}{", b"\xff", b",{}"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_least(300), deadline=None)
 @given(
     st.lists(nested, min_size=1, max_size=4),
     st.sampled_from([None, "", " ", "\n"]),
@@ -601,7 +603,7 @@ def test_the_layout_of_files() -> None:
     assert file_of(two, pretty_print=True) == '{\n  "a": 1\n}\n{\n  "a": "é"\n}\n'.encode()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(st.lists(records, min_size=1, max_size=5), st.booleans(), st.booleans(), st.sampled_from([1, 5, 64, 1000]))
 def test_files_that_are_written_are_read_back(expected: list[Any], pretty: bool, ascii: bool, size: int) -> None:
     options = {"pretty_print": pretty, "ensure_ascii": ascii}
@@ -617,7 +619,7 @@ def written(record: Any, **options: Any) -> str:
     return JsonFormat(**options).format(record).decode()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=at_least(100), deadline=None)
 @given(records)
 def test_json_is_written_as_python_writes_it_and_read_back(record: Any) -> None:
     compact = {"separators": (",", ":")}
@@ -633,7 +635,7 @@ def test_json_is_written_as_python_writes_it_and_read_back(record: Any) -> None:
         assert repr(back) == repr(record)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(records, st.booleans(), st.booleans())
 def test_the_slowest_way_writes_the_same(record: Any, pretty: bool, ascii: bool) -> None:
     record = {key: value for key, value in record.items() if key != "exact"}

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from exporters_beam.errors import ConfigError, DestinationError, RecordError, SourceError
 from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat
 
+from examples import at_least
+
 UTC = datetime.timezone.utc
 NOON = datetime.datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -71,7 +73,7 @@ ROWS = st.lists(
 )
 
 
-@limits(max_examples=80, deadline=None)
+@limits(max_examples=at_least(80), deadline=None)
 @given(ROWS, st.integers(1, 12), st.integers(1, 20))
 def test_what_goes_in_comes_out(rows: list[Any], block: int, row_group_size: int) -> None:
     form = ParquetFormat(row_group_size=row_group_size)
@@ -82,7 +84,7 @@ def test_what_goes_in_comes_out(rows: list[Any], block: int, row_group_size: int
     assert data == written(form, rows)
 
 
-@limits(max_examples=60, deadline=None)
+@limits(max_examples=at_least(60), deadline=None)
 @given(
     st.lists(
         st.lists(

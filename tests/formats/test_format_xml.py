@@ -24,6 +24,8 @@ from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.xml import XmlDeserializer, XmlFormat
 
+from examples import at_least
+
 CASES = Path(__file__).parents[1] / "oracle" / "cases"
 
 
@@ -212,7 +214,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 values = st.recursive(scalars, lambda v: st.lists(v, max_size=4) | st.dictionaries(names, v, max_size=4))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=at_least(80), deadline=None)
 @given(st.lists(st.dictionaries(names, values, max_size=4), max_size=5), st.sampled_from([1, 7, 100]))
 def test_what_is_written_is_read_back(records: list[Any], size: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -220,7 +222,7 @@ def test_what_is_written_is_read_back(records: list[Any], size: int) -> None:
         assert repr(read(file_of(records))) == repr(records)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(st.text(max_size=12))
 def test_any_name_makes_a_document_that_parsers_accept(name: str) -> None:
     try:
@@ -416,7 +418,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=4) | names, ANY, max_size=4), max_size=4))
 def test_any_record_comes_back_or_is_refused(records: list[Any]) -> None:
     kept = []

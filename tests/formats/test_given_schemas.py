@@ -18,6 +18,8 @@ from exporters_beam.formats.tables import types as schemas
 from exporters_beam.formats.tables.given import flat
 from exporters_beam.formats.tables.given import given as read_schema
 
+from examples import at_least
+
 INNER = {"type": "record", "name": "Place", "fields": [{"name": "town", "type": {"type": "string"}}]}
 
 
@@ -184,7 +186,7 @@ NODES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=at_least(400), deadline=None)
 @example(node={"type": [], "name": None}, form="avro")
 @example(node={"type": [], "fields": [0.0], "name": None}, form="avro")
 @given(node=NODES, form=st.sampled_from(["parquet", "avro"]))

@@ -21,6 +21,8 @@ from exporters_beam.formats.tables.conform import conform
 from exporters_beam.formats.tables.given import avro_schema
 from exporters_beam.formats.tables.given import given as given_schema
 
+from examples import at_least
+
 read_schema = partial(given_schema, form="avro")
 
 UTC = datetime.timezone.utc
@@ -492,7 +494,7 @@ TEXTS: dict[str, tuple[dict[str, Any], Any, Any]] = {
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(data=st.data())
 def test_what_is_written_as_text_is_read_from_it(kind: str, data: st.DataObject) -> None:
     type_, values, written = TEXTS[kind]
@@ -503,7 +505,7 @@ def test_what_is_written_as_text_is_read_from_it(kind: str, data: st.DataObject)
     assert fit(type_, *mixed) == value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_least(200), deadline=None)
 @given(text=st.text("0123456789+-.,eE_ xXtrueTRUEnanif\u0663\n", max_size=8))
 def test_a_text_is_a_number_only_where_json_says_the_same(text: str) -> None:
     try:

@@ -30,6 +30,7 @@ from exporters_beam.formats.tables import kept
 from exporters_beam.formats.tables.types import infer
 from exporters_beam.reporting.verify import verify
 
+from examples import at_least
 from helpers import visible
 
 
@@ -467,7 +468,7 @@ def parts_of(folder: Path, records: list[dict[str, Any]], cuts: list[int]) -> li
 
 
 @pytest.mark.parametrize("form", ["parquet", "avro"])
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=at_least(6, 50), deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(data=st.data())
 def test_which_records_fail_depends_on_their_order_alone(form: str, tmp_path: Path, data: st.DataObject) -> None:
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
@@ -571,7 +572,7 @@ SOURCES: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=at_least(40, 50), deadline=None)
 @given(data=st.data())
 def test_what_is_found_does_not_depend_on_what_is_kept(kind: str, data: st.DataObject) -> None:
     """Values come back as they were, whatever blocks there are, and blocks say of them what they say without a source."""

@@ -25,6 +25,7 @@ from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, 
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.mappers import PythonexpTransform
 
+from examples import at_least
 from helpers import visible
 
 UNIT = Unit(0, "file.jl")
@@ -162,7 +163,7 @@ values = st.recursive(
 documents = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c", "é"]), values, max_size=4), max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(documents, st.sampled_from(sorted(FILTERS)), st.sampled_from(sorted(GROUPERS)), st.booleans(), st.booleans())
 def test_generated_documents(records, name, grouper, lines, ascii):
     data = b"".join(

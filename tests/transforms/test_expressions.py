@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from exporters_beam.errors import ConfigError, ExportError, RecordError
 from exporters_beam.transforms.expressions.compile import InvalidExpression, compile_expression, compile_option
 
+from examples import at_least
+
 ITEM: dict[str, Any] = {
     "a": "xyz",
     "b": 2,
@@ -636,7 +638,7 @@ def outcome(function: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(WIDER)
 def test_expressions_give_what_plain_python_gives(source: str) -> None:
     import itertools
@@ -654,7 +656,7 @@ def test_expressions_give_what_plain_python_gives(source: str) -> None:
     assert outcome(lambda: evaluate(source, fresh())) == outcome(plain)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=at_least(100), deadline=None)
 @given(SHARED)
 def test_expressions_give_what_simpleeval_gives(source: str) -> None:
     def simple() -> Any:
@@ -677,7 +679,7 @@ PIECES = [
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_is_an_expression_or_refused(source: str) -> None:
     try:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from exporters_beam.errors import ConfigError, MissingExtra, RecordError
 from exporters_beam.transforms.jq import JqTransform
 
+from examples import at_least
+
 pytest.importorskip("jq")
 
 ITEM = {"id": 7, "city": "roma"}
@@ -77,7 +79,7 @@ def test_dates_become_text_and_decimals_numbers() -> None:
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=at_least(80), deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3))))  # fmt: skip

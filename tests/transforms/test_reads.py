@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import random
 from typing import Any
 
@@ -16,7 +15,7 @@ from exporters_beam.transforms.expressions.compile import compile_expression
 from exporters_beam.transforms.expressions.reads import fields_added, fields_read
 from exporters_beam.transforms.mappers import PythonexpTransform
 
-EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
+from examples import at_least
 
 ATOMS = [
     "item['a']",
@@ -171,7 +170,7 @@ def told(work: Any, record: dict[str, Any]) -> str:
         return str(error)
 
 
-@settings(max_examples=max(500, EXAMPLES), deadline=None)
+@settings(max_examples=at_least(500), deadline=None)
 @example("random.shuffle(item['l'])", RECORD)
 @example("[e.sort() for e in item['l']]", RECORD)
 @example("list(map(random.shuffle, item['l']))", RECORD)
@@ -199,7 +198,7 @@ ADDING = ["item.update(n={x})", "item.update({{'n': {x}, 'k': {y}}})", "item.upd
 adding = st.builds(lambda template, x, y: template.format(x=x, y=y), st.sampled_from(ADDING), expressions, expressions)
 
 
-@settings(max_examples=max(300, EXAMPLES), deadline=None)
+@settings(max_examples=at_least(300), deadline=None)
 @given(st.lists(adding, min_size=1, max_size=2), records)
 def test_expressions_add_what_is_claimed_and_do_nothing_else(sources: list[str], record: dict[str, Any]) -> None:
     claimed = fields_added(*sources)
