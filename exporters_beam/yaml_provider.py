@@ -15,6 +15,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
+from exporters_beam.components.options import value_of
+from exporters_beam.components.traits import method_of
 from exporters_beam.config.spec import load
 from exporters_beam.engine.delivery import TALLIES, TYPED
 from exporters_beam.engine.encode import EncodeBlocks
@@ -118,8 +120,8 @@ class Transform(beam.PTransform):
         self._step = _component("transform", name, options, "map", "flat_map")
 
     def expand(self, elements: Any) -> Any:
-        method = "map" if hasattr(self._step, "map") else "flat_map"
-        return _typed(elements | beam.ParDo(_Apply(self._step, method, self._fields)), self._fields)
+        method = method_of(self._step)
+        return _typed(elements | beam.ParDo(_Apply(self._step, method or "map", self._fields)), self._fields)
 
 
 class Write(beam.PTransform):
@@ -222,7 +224,7 @@ def _component(section: str, name: str, options: Any, *methods: str) -> Any:
     """A step's component, checked as in a config."""
     spec = load({"reader": "random", section: {"name": name, "options": dict(options or {})}, "writer": "console"})
     found = spec.step(section)
-    if found is None or not any(hasattr(found.component, method) for method in methods):
+    if found is None or method_of(found.component) not in methods:
         raise ConfigError(
             f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML"
         )
@@ -313,7 +315,7 @@ class _Apply(beam.DoFn):
         self._component, self._method, self._fields = component, method, fields
 
     def setup(self) -> None:
-        self._do = getattr(ready(self._component), self._method)
+        self._do: Any = value_of(ready(self._component), self._method)
 
     def process(self, element: Any) -> Iterable[Any]:
         try:

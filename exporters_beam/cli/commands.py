@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
 from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.interruption import OF_THIS_PROCESS
 
@@ -247,7 +248,8 @@ def _verify(args: argparse.Namespace) -> int:
     if args.var and not args.config:
         raise ConfigError("--var: it goes with --config, whose variables it sets")
     writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
-    storage = getattr(writer, "storage", None)
+    storage_of = WriterTraits.of(writer).storage
+    storage = None if storage_of is None else storage_of()
     for manifest in args.manifests:
         try:
             wrong, told = verify(manifest, storage)

@@ -116,6 +116,11 @@ def options_of(component: type) -> tuple[Option, ...]:
     return tuple(found)
 
 
+def value_of(component: object, name: str) -> Any:
+    """What a component has under the name of an option, a field or a method; None where it has none of this name."""
+    return getattr(component, name, None)
+
+
 def schema_of(component: type) -> dict[str, Any]:
     """The JSON Schema of a component's `options` mapping. Null stands for "not given" where there is a default."""
     declared = options_of(component)

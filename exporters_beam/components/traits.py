@@ -87,6 +87,9 @@ def _read(component: object, name: str, how: str) -> Any:
 class ComponentTraits(_Traits):
     """What a component of any kind may have."""
 
+    kind: str = trait("")
+    """What it is: a reader, a filter, …"""
+
     setup: Callable[[], object] | None = trait(how=METHOD)
     """Makes what cannot be pickled; workers call it once before the first record."""
 

@@ -20,6 +20,7 @@ from exporters_beam.components import registry, words
 from exporters_beam.components.options import as_declared, build, options_of
 from exporters_beam.components.plain import Plain, plain
 from exporters_beam.components.secret import Secret, without_credentials
+from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
@@ -174,7 +175,7 @@ class _Loading:
             self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
         if self.config.get("filter") and self.config.get("filter_before"):
             self.warn(("filter_before",), "not used: the section `filter`, its older name, wins")
-        note = getattr(self.classes.get(("persistence",)), "note", "")
+        note = PersistenceTraits.of(self.classes.get(("persistence",))).note
         if note:
             self.warn(("persistence",), note)
         on_error = self.on_error()
@@ -394,7 +395,7 @@ class _Loading:
 
     def refuse_stream_sections(self) -> None:
         reader = self.classes.get(("reader",))
-        if reader is None or hasattr(reader, "open"):
+        if reader is None or ReaderTraits.of(reader).streams:
             return
         for name in ("decompressor", "deserializer"):
             if self.config.get(name) is not None and not self.at_fault((name,)):
@@ -549,7 +550,7 @@ def _does_nothing(section: Section | None) -> bool:
 
 def _once(section: Section) -> Section:
     """A component that tries only once what can fail for a moment."""
-    if not hasattr(section.component, "attempts"):
+    if ComponentTraits.of(section.component).attempts is None:
         return section
     return replace(section, component=replace(section.component, attempts=1))
 

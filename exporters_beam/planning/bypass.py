@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporters_beam.components.traits import ReaderTraits, WriterTraits
+
 if TYPE_CHECKING:
     from exporters_beam.config.spec import ExportSpec
 
@@ -17,8 +19,8 @@ NO_STORAGES = "reader and writer are not two storages"
 def why_not_copied(spec: ExportSpec) -> str:
     """Why an export is not a copy of objects; "" where it is one. It depends on the config alone."""
     reader, writer = spec.reader.component, spec.writer.component
-    takes = getattr(writer, "takes_copies", False)
-    if not (hasattr(reader, "stored") and takes in (True, spec.reader.entry.name)):
+    takes = WriterTraits.of(writer).takes_copies
+    if ReaderTraits.of(reader).stored is None or takes not in (True, spec.reader.entry.name):
         return NO_STORAGES
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"

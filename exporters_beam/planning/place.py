@@ -11,6 +11,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
+from exporters_beam.components.traits import ComponentTraits, WriterTraits
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
@@ -29,12 +30,12 @@ def place_of(plan: Plan) -> str | None:
 
 def destination_of(plan: Plan) -> str | None:
     """The folder that holds all delivered files, where the writer delivers to a file system."""
-    return plan.names.root if plan.names is not None and getattr(plan.writer, "to_folders", False) else None
+    return plan.names.root if plan.names is not None and WriterTraits.of(plan.writer).to_folders else None
 
 
 def state_folder(plan: Plan) -> str | None:
     """Where this machine keeps the books of exports to storages."""
-    if not getattr(plan.writer, "remote", False):
+    if not WriterTraits.of(plan.writer).remote:
         return None
     state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(state, "exporters-beam")
@@ -61,11 +62,8 @@ def code_of(plan: Plan) -> dict[str, str]:
     """The modules of others that a config names, and a digest of what stands in them: what `--resume` mixes with records that
     another version has made."""
     named = {type(section.component).__module__ for section in plan.spec.working}
-    named |= {
-        re.split("[:.](?=[^:.]*$)", section.component.function)[0]
-        for section in plan.spec.working
-        if isinstance(getattr(section.component, "function", None), str)
-    }
+    functions = (ComponentTraits.of(section.component).function for section in plan.spec.working)
+    named |= {re.split("[:.](?=[^:.]*$)", function)[0] for function in functions if isinstance(function, str)}
     found = {}
     for name in sorted(named):
         path = getattr(sys.modules.get(name), "__file__", None)

@@ -14,9 +14,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam.components.names import FileNames, expand_dates
-from exporters_beam.components.options import options_of
+from exporters_beam.components.options import options_of, value_of
 from exporters_beam.components.protocols import declared
 from exporters_beam.components.secret import Secret, without_credentials
+from exporters_beam.components.traits import (
+    ComponentTraits,
+    FormatTraits,
+    MapTraits,
+    ReaderTraits,
+    WriterTraits,
+    method_of,
+)
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.config.sections import ONE_FILE
@@ -90,7 +98,7 @@ class Plan:
     @property
     def replays(self) -> bool:
         """Whether dead letters are sent in again, in the place of the source."""
-        return getattr(self.reader, "letters", False)
+        return ReaderTraits.of(self.reader).letters
 
     @property
     def filters_first(self) -> bool:
@@ -217,7 +225,7 @@ class Plan:
     @property
     def origin(self) -> str:
         """A hash of what the export reads: dead letters tell it, so that they are sent in again where they belong."""
-        return getattr(self.reader, "origin", "") or _digest(self.told["reader"])
+        return ReaderTraits.of(self.reader).origin or _digest(self.told["reader"])
 
     @property
     def sections(self) -> tuple[tuple[str, str, str], ...]:
@@ -228,12 +236,12 @@ class Plan:
     def export_id(self) -> str:
         """A hash of the config and the dates in its names: the identity of the export. What is copied is staged otherwise,
         so it is another one. Where the books do not stand at the destination, the folder that files go to belongs to it."""
-        identity = getattr(self.reader, "identity", None)
+        identity = ReaderTraits.of(self.reader).identity
         told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
         effective = self.names.filebase if self.names else ""
         if self.copied:
             effective += "\ncopied"
-        if (self.spec.staging or self.spec.persistence) and getattr(self.writer, "to_folders", False) and self.names:
+        if (self.spec.staging or self.spec.persistence) and WriterTraits.of(self.writer).to_folders and self.names:
             effective += f"\nto {os.path.abspath(self.names.root)}"
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
 
@@ -245,13 +253,13 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     """
     now = now or datetime.now()
     problems: list[Problem] = []
-    writer = spec.writer.component
+    writer, to = spec.writer.component, WriterTraits.of(spec.writer.component)
     form = _format(spec)
-    grouper = spec.grouper.component if spec.grouper and hasattr(writer, "filebase") else None
-    streams = hasattr(spec.reader.component, "open")
+    grouper = spec.grouper.component if spec.grouper and to.files else None
+    reader = ReaderTraits.of(spec.reader.component)
     packed, names = codec("none"), None
-    table = hasattr(form, "encode")
-    if hasattr(writer, "filebase"):
+    table = FormatTraits.of(form).table
+    if to.files:
         path = (*spec.writer.path, "options")
         try:
             packed = _codec(spec, table)
@@ -264,7 +272,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
                 f".{form.extension}{packed.suffix}",
                 writer.start_file_count,
                 writer.filebase,
-                getattr(spec.reader.component, "mark", ""),
+                reader.mark,
             )
         except ConfigError as error:
             problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
@@ -273,7 +281,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
             spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
         )
     for step in spec.steps if names is not None else ():
-        if given := getattr(step.component, "gives", ""):
+        if given := MapTraits.of(step.component).gives:
             problems.append(spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "
                                          "record is; files hold objects: {'field': value}"))  # fmt: skip
     on_error = _on_error(spec, now)
@@ -290,9 +298,9 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     return Plan(
         spec=spec,
         reader=_at(spec.reader.component, now),
-        decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
+        decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if reader.streams else None,
         deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
-        if streams else None,
+        if reader.streams else None,
         steps=tuple(_steps(spec)),
         grouper=grouper,
         writer=writer,
@@ -341,9 +349,9 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
 
 def _why_no_empty_file(writer: Any, form: Any) -> str:
     """Why there can be no file without records; "" where there can be one."""
-    if hasattr(writer, "staged_as"):
+    if WriterTraits.of(writer).staged_as is not None:
         return '"file" does not go with this writer, which delivers no files'
-    if getattr(form, "finds_types", False):
+    if FormatTraits.of(form).finds_types:
         return '"file" needs a schema in the formatter\'s options: without records nothing else says what columns there are'
     return ""
 
@@ -351,16 +359,17 @@ def _why_no_empty_file(writer: Any, form: Any) -> str:
 def _marked(path: str, spec: ExportSpec) -> str:
     """A replay's own dead letters do not replace those that it reads."""
     stem, suffix = os.path.splitext(path)
-    return f"{stem}{getattr(spec.reader.component, 'mark', '')}{suffix}"
+    return f"{stem}{ReaderTraits.of(spec.reader.component).mark}{suffix}"
 
 
 def _to_folders(writer: Any) -> bool:
-    return bool(getattr(writer, "to_folders", False) or getattr(writer, "remote", False))
+    return WriterTraits.of(writer).place != "elsewhere"
 
 
 def _at(reader: Any, now: datetime) -> Any:
     """The reader as of the time of the plan, where it has dates in its options."""
-    return reader.at(now) if hasattr(reader, "at") else reader
+    at = ReaderTraits.of(reader).at
+    return reader if at is None else at(now)
 
 
 def _digest(value: Any) -> str:
@@ -377,7 +386,7 @@ def _section(section: Section | None, default: str) -> Any:
 
 
 def _format(spec: ExportSpec) -> Any:
-    staged_as = getattr(spec.writer.component, "staged_as", None)
+    staged_as = WriterTraits.of(spec.writer.component).staged_as
     if staged_as is not None:
         return staged_as
     return _section(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
@@ -399,10 +408,10 @@ def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
     for section in spec.steps:
         component = section.component
         kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
-        kind = next((kind for method, kind in kinds.items() if hasattr(component, method)), None)
-        if kind is None:
+        method = method_of(component)
+        if method is None:
             raise ConfigError(spec.problem((*section.path, "name"), f"{section.name} has none of {', '.join(kinds)}"))
-        yield StepPlan(kind, section.step, component, section.name)
+        yield StepPlan(kinds[method], section.step, component, section.name)
 
 
 def _told(spec: ExportSpec) -> dict[str, Any]:
@@ -421,7 +430,7 @@ def _without_secrets(section: Section) -> dict[str, Any]:
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
     elsewhere = {
-        o.name: getattr(section.component, o.attribute, None)
+        o.name: value_of(section.component, o.attribute)
         for o in options_of(type(section.component))
         if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
     }  # Options from environment variables say where an export reads and delivers, too.
@@ -450,7 +459,9 @@ def check_functions(spec: ExportSpec) -> None:
     problems = []
     for section in spec.working:
         try:
-            getattr(section.component, "check_function", lambda: None)()
+            look = ComponentTraits.of(section.component).check_function
+            if look is not None:
+                look()
         except ConfigError as error:
             for problem in error.problems:
                 name, _, text = problem.message.partition(": ")

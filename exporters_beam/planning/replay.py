@@ -21,6 +21,7 @@ from typing import Any
 
 from exporters_beam.components.registry import Entry
 from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.sections import NO_FILE
 from exporters_beam.config.spec import ExportSpec, Section
 from exporters_beam.errors import ConfigError, Problem, SourceError
@@ -143,9 +144,9 @@ def _delivered(plan: Plan, root: str) -> set[str]:
             data = file.read()
             if b'"letters": [' in data:
                 found.update(json.loads(data)["letters"])
-    writer = reveal(plan.writer)
-    if hasattr(writer, "delivered_letters") and plan.names is not None:
-        found.update(writer.delivered_letters(plan.names, plan.origin))
+    there = WriterTraits.of(reveal(plan.writer)).delivered_letters
+    if there is not None and plan.names is not None:
+        found.update(there(plan.names, plan.origin))
     return found
 
 
@@ -169,7 +170,7 @@ def _remove_marked(plan: Plan, mark: str) -> Iterator[str]:
     if plan.names is None:
         return
     writer = reveal(plan.writer)
-    if getattr(writer, "remote", False):
+    if WriterTraits.of(writer).remote:
         root = writer.key("" if plan.names.root == "." else f"{plan.names.root.rstrip('/')}/")
         there = [found.name for found in writer.storage.names(root) if not isinstance(found, Warned)]
         for name in there:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from exporters_beam.components.options import value_of
 from exporters_beam.components.secret import Secret, credentials, hide, references, reveal
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.records import Unit, Warned
@@ -98,4 +99,4 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(member)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for each in dataclasses.fields(value):
-            yield from _texts(getattr(value, each.name))
+            yield from _texts(value_of(value, each.name))

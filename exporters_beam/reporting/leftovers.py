@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.records import Warned
 from exporters_beam.reporting.manifest import manifest_checksum
 from exporters_beam.staging.listing import some
@@ -38,7 +39,8 @@ def former(writer: Any, path: str, names: Any, export_id: str) -> tuple[list[Ent
             with open(path, encoding="utf-8") as file:
                 text: str | bytes = file.read()
         except FileNotFoundError:
-            text = writer.former(names, export_id) if hasattr(writer, "former") and names is not None else b""
+            there = WriterTraits.of(writer).former
+            text = b"" if there is None or names is None else there(names, export_id)
         if not text:
             return [], ""
         told = json.loads(text)
@@ -52,21 +54,22 @@ def former(writer: Any, path: str, names: Any, export_id: str) -> tuple[list[Ent
 
 def left_behind(writer: Any, before: Iterable[Entry], now: Iterable[str]) -> tuple[list[Entry], list[str]]:
     """What of the files of runs before is no part of this one and is still there; and what is to be told of it."""
-    if not hasattr(writer, "left"):
+    to = WriterTraits.of(writer)
+    if to.left is None:
         return [], []
-    plain = str.lower if getattr(writer, "without_case", "") else str
+    plain = str.lower if to.without_case else str
     new = {plain(name) for name in now}
     seen = {entry["name"]: entry for entry in before if plain(entry["name"]) not in new}
     there: list[Entry] = []
     touched: list[str] = []
     for name in sorted(seen):
-        state = writer.left(seen[name])
+        state = to.left(seen[name])
         if state:
             there.append(seen[name])
         if state == "changed":
             touched.append(name)
     warnings = []
-    if there and not writer.replace:
+    if there and not to.replace:
         names = some([entry["name"] for entry in there])
         warnings.append(f"files of runs before are no part of this export and still there: {names}; {ADVICE}")
     elif touched:
@@ -77,10 +80,11 @@ def left_behind(writer: Any, before: Iterable[Entry], now: Iterable[str]) -> tup
 
 def remove(writer: Any, left: Iterable[Entry]) -> None:
     """`replace`: remove what is as it was delivered. May be done again. Raises DestinationError."""
-    if getattr(writer, "replace", False) and hasattr(writer, "left"):
+    to = WriterTraits.of(writer)
+    if to.replace and to.left is not None and to.remove is not None:
         for entry in left:
-            if writer.left(entry) == "as delivered":
-                writer.remove(entry["name"])
+            if to.left(entry) == "as delivered":
+                to.remove(entry["name"])
 
 
 def strangers(told: Mapping[str, Any], known: Iterable[str], storage: Storage | None) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of
+from exporters_beam.components.traits import ComponentTraits
 from exporters_beam.components.words import expected
 from exporters_beam.errors import ConfigError, Problem
 
@@ -99,7 +100,7 @@ def _named(name: str, kind: str | None) -> Iterator[registry.Entry]:
     found = [entry for entry in entries if name in (entry.name, *entry.legacy)]
     if not found and ":" in name:
         made = registry.load(registry.Entry(kind or "", name, name)) if kind else _own(name)
-        found = [registry.Entry(getattr(made, "kind", kind or "component"), name, name)]
+        found = [registry.Entry(ComponentTraits.of(made).kind or kind or "component", name, name)]
     if not found:
         known = list(dict.fromkeys(entry.name for entry in entries))
         raise ConfigError(f"there is no component called {name!r}{words.did_you_mean(name, known)}")

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from exporters_beam.components.secret import hide
+from exporters_beam.components.traits import NotifierTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import printable
 from exporters_beam.reporting.report import Report
@@ -33,7 +34,7 @@ class Telling:
     def check(self) -> None:
         """Before anything starts: raises ConfigError where a notifier cannot work at all (a package is missing)."""
         for section in self._spec.notifications:
-            look = getattr(section.component, "check", None)
+            look = NotifierTraits.of(section.component).check
             if look is not None:
                 look()
 

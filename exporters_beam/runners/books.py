@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 
+from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.files import destination
 from exporters_beam.planning.place import books_of, code_of, place_of, told_before
@@ -168,7 +169,7 @@ def _write_about(plan: Plan, books: Books) -> None:
     path = os.path.join(books.folder, ABOUT)
     about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told,
              "file": os.path.abspath(plan.spec.file) if plan.spec.file else "", "origin": plan.origin,
-             "mark": getattr(plan.reader, "mark", ""), "code": code_of(plan)}  # fmt: skip
+             "mark": ReaderTraits.of(plan.reader).mark, "code": code_of(plan)}  # fmt: skip
     with destination("cannot write to the staging folder", path):
         with open(path + ".part", "w", encoding="utf-8") as out:
             json.dump(about, out, ensure_ascii=False, default=repr)

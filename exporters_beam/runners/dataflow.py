@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import Secret
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, MissingExtra, Problem
 from exporters_beam.planning.place import destination_of, place_of
@@ -264,7 +265,7 @@ def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("staging",), spec.staging
     elif spec.persistence and "file_path" in spec.persistence.options:
         yield ("persistence", "options", "file_path"), str(spec.persistence.options["file_path"])
-    if getattr(spec.writer.component, "to_folders", False):
+    if WriterTraits.of(spec.writer.component).to_folders:
         yield (*spec.writer.path, "options", "filebase"), str(spec.writer.component.filebase)
     if spec.reader.entry.name == "fs":
         given = spec.reader.component.input

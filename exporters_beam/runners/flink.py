@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan
@@ -147,7 +148,7 @@ def _checkpointed(plan: Plan, options: Options) -> dict[str, tuple[str, str]]:
         "externalized_checkpoints_enabled": ("", "checkpoints outlive the job"),
         "retain_externalized_checkpoints_on_cancellation": ("", "--resume goes on from a cancelled job's last"),
     }
-    savepoint = str(getattr(plan.spec.persistence and plan.spec.persistence.component, "savepoint", ""))
+    savepoint = _kept(plan).savepoint
     if savepoint and not plan.spec.settings.resume:
         chosen["savepoint_path"] = (savepoint, "`persistence` says so")
     if not options.text("state_backend"):
@@ -169,7 +170,7 @@ def _why(result: Any) -> str:
 
 def _first_unit(plan: Plan) -> str:
     """The first unit of input that the launcher sees; "" where it sees none, or does not read streams."""
-    if not hasattr(plan.reader, "open"):
+    if not ReaderTraits.of(plan.reader).streams:
         return ""
     try:
         unit = next(units_of(plan.reader), None)
@@ -307,14 +308,17 @@ def _modules(plan: Plan) -> list[str]:
     found = set()
     for section in plan.spec.working:
         found.add(type(section.component).__module__)
-        found.add(str(getattr(section.component, "function", "")).partition(":")[0])
+        found.add(str(ComponentTraits.of(section.component).function or "").partition(":")[0])
     return sorted(name for name in found if name and name.partition(".")[0] != "exporters_beam")
 
 
 def _interval(plan: Plan) -> int:
     """Seconds between checkpoints, as the section `persistence` may say."""
-    section = plan.spec.persistence
-    return int(getattr(section.component, "checkpoint_seconds", CHECKPOINT_SECONDS)) if section else CHECKPOINT_SECONDS
+    return _kept(plan).checkpoint_seconds or CHECKPOINT_SECONDS
+
+
+def _kept(plan: Plan) -> PersistenceTraits:
+    return PersistenceTraits.of(plan.spec.persistence and plan.spec.persistence.component)
 
 
 def books_of_plan(plan: Plan) -> Books:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from exporters_beam.components.secret import hide, reveal
+from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.place import books_of
@@ -190,7 +191,7 @@ def functions_elsewhere(spec: ExportSpec, beam_args: Sequence[str]) -> list[str]
 def check(spec: ExportSpec) -> Iterator[str]:
     """What the reader says before anything starts: warnings. Raises ConfigError for what is certainly wrong."""
     try:
-        look = getattr(reveal(spec.reader.component), "check", None)
+        look = ReaderTraits.of(reveal(spec.reader.component)).check
     except ConfigError:
         return  # Only the workers have its secrets.
     if look is None:

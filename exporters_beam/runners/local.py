@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from exporters_beam.components.traits import DecoderTraits, ReaderTraits, WriterTraits
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.units import units_of
@@ -73,7 +74,7 @@ class Local:
 
         from exporters_beam.transforms.steps import ready
 
-        if hasattr(plan.writer, "probe"):
+        if WriterTraits.of(plan.writer).probe is not None:
             ready(plan.writer).probe()
         sample_often()
         several = start.options.view_as(DirectOptions).direct_running_mode == "multi_processing"
@@ -120,8 +121,8 @@ def processes(plan: Plan, options: Options, asked: int | None) -> int:
         if asked < 1:
             raise ConfigError(f"--workers: {asked} processes cannot run an export; give 1 or more")
         return asked
-    side_by_side = plan.names is not None and getattr(plan.writer, "to_folders", False) and not plan.limit
-    if not side_by_side or plan.copied or not getattr(plan.reader, "on_this_machine", False):
+    side_by_side = plan.names is not None and WriterTraits.of(plan.writer).to_folders and not plan.limit
+    if not side_by_side or plan.copied or not ReaderTraits.of(plan.reader).on_this_machine:
         return 1
     return min(cores(), _parts(plan)) if cores() > 1 else 1
 
@@ -134,7 +135,8 @@ def cores() -> int:
 def _parts(plan: Plan) -> int:
     """Into how many parts the input can be divided, as far as the names and sizes of files tell; 1 where it is small."""
     size = parts = 0
-    divisible = getattr(plan.deserializer, "splits_on_lines", False) or hasattr(plan.deserializer, "row_groups")
+    decoder = DecoderTraits.of(plan.deserializer)
+    divisible = decoder.splits_on_lines or decoder.row_groups is not None
     try:
         for unit in units_of(plan.reader):
             size += max(0, unit.size)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from exporters_beam.components.schemes import is_url
+from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, Problem
@@ -284,11 +286,11 @@ def _no_option(message: str) -> NoReturn:
 
 def relative_paths(plan: Plan) -> list[str]:
     """Paths of the config that are not absolute, so that they mean something else in another folder."""
-    found = [plan.names.filebase] if plan.names and getattr(plan.writer, "to_folders", False) else []
-    given = getattr(plan.reader, "input", ())
+    found = [plan.names.filebase] if plan.names and WriterTraits.of(plan.writer).to_folders else []
+    given = ReaderTraits.of(plan.reader).input
     for place in given if isinstance(given, (list, tuple)) else (given,):
         found += [place] if isinstance(place, str) else [place[k] for k in ("dir", "dir_pointer") if k in place]
-    return [path for path in found if not os.path.isabs(path)]
+    return [path for path in found if not os.path.isabs(path) and not is_url(path)]
 
 
 def job_name(plan: Plan) -> str:

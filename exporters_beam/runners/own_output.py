@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.errors import ConfigError, shown
 from exporters_beam.planning.place import books_of, place_of
 from exporters_beam.planning.plan import Plan
@@ -22,7 +23,7 @@ def refuse_own_output(plan: Plan) -> None:
     The names are those that it delivered before, by its manifest, and such as it will give files. What other exports have
     delivered is data.
     """
-    if plan.replays or not hasattr(plan.reader, "finds") or not hasattr(plan.writer, "filebase"):
+    if plan.replays or ReaderTraits.of(plan.reader).finds is None or not WriterTraits.of(plan.writer).files:
         return
     try:
         reader, writer = reveal(plan.reader), reveal(plan.writer)
@@ -42,8 +43,9 @@ def _names(plan: Plan, writer: Any) -> Iterator[tuple[str, str]]:
     names = plan.names
     if names is None:
         return
-    whole = writer.storage.url if getattr(writer, "remote", False) else str
-    key = getattr(writer, "key", str)
+    to = WriterTraits.of(writer)
+    whole = to.storage().url if to.remote and to.storage is not None else str
+    key = to.key
     for value in GROUPS:
         for number in (names.start, names.start + 12345):
             yield whole(key(names.name((value,) * names.groups, number))), "filebase"

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_at, code_of, place_of, told_before
 from exporters_beam.planning.plan import Plan, make
@@ -88,7 +89,7 @@ def _as_begun(plan: Plan) -> Plan:
             if begun.export_id == about["export"] and has_segments(books_at(place, begun)):
                 plan = begun
                 break
-    drawn = getattr(plan.reader, "as_drawn", None)
+    drawn = ReaderTraits.of(plan.reader).as_drawn
     if drawn is None:
         return plan
     books = books_at(place, plan)
@@ -161,14 +162,15 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
     since = os.stat(books.manifest).st_mtime_ns
     if "dead_letters" in done and not _is_as_delivered(done["dead_letters"], since):
         yield f"{done['dead_letters']['name']} is gone or has changed"
-    if getattr(plan.writer, "to_folders", False):
+    place = WriterTraits.of(plan.writer).place
+    if place == "folders":
         for file in done["files"]:
             if not _is_as_delivered(file, since):
                 yield f"{file['name']} is gone or has changed"
         sums = plan.names.checksums if plan.md5 and plan.names and done["files"] else ""
         if sums and not os.path.exists(sums):
             yield f"{sums} is gone"
-    elif getattr(plan.writer, "remote", False):
+    elif place == "storage":
         storage = reveal(plan.writer).storage
         for file in done["files"]:
             try:
