@@ -60,6 +60,7 @@ WITHOUT = {
 """What stands there and does not import it at once, so that nothing waits for it; of these, functions of `LATE` import it."""
 
 LATE = {
+    "runners.beam_internals",
     "runners.dataflow",
     "runners.flex_template",
     "runners.flink",

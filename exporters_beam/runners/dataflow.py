@@ -165,7 +165,7 @@ def _region(local: bool) -> str | None:
         return os.environ["CLOUDSDK_COMPUTE_REGION"]
     if local:
         return None
-    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+    from exporters_beam.runners.beam_internals import DataflowRunner
 
     found: str | None = DataflowRunner().get_default_gcp_region()
     return found
@@ -240,7 +240,8 @@ def _names_us(path: str) -> bool:
 def _by_beam(options: Any) -> Iterator[str]:
     """What Beam itself finds wrong, where it can tell without asking the cloud."""
     from apache_beam.options.pipeline_options import GoogleCloudOptions
-    from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+
+    from exporters_beam.runners.beam_internals import PipelineOptionsValidator
 
     validator = PipelineOptionsValidator(options, None)
     for kind in validator.OPTIONS:

@@ -436,7 +436,8 @@ def _job_server(options: Options) -> None:
     if jar:
         return
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
-    from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
+
+    from exporters_beam.runners.beam_internals import FlinkJarJobServer
 
     beam = PipelineOptions([arg for arg in options.given if arg.startswith("--flink_version")])
     try:

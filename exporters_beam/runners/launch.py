@@ -19,6 +19,7 @@ from exporters_beam.planning.plan import Plan, check_functions, make
 from exporters_beam.reporting.of_runs import noted
 from exporters_beam.reporting.report import Report
 from exporters_beam.reporting.telling import Telling
+from exporters_beam.runners.beam_internals import times
 from exporters_beam.runners.books import opened
 from exporters_beam.runners.failures import interrupted, told
 from exporters_beam.runners.options import Options
@@ -255,11 +256,9 @@ def _times(result: Any, steps: Sequence[str]) -> dict[str, float]:
     """Seconds spent in each stage, sampled by the workers; nothing where the runner does not say. A list of `steps` has a
     stage for each."""
     stages = {**_STAGES, **{name: name for name in steps}}
-    times: dict[str, float] = {}
-    for info in getattr(result, "monitoring_infos", tuple)():
-        stage = stages.get(info.labels.get("PTRANSFORM", "").partition("/")[0])
-        if stage is not None and info.urn.startswith("beam:metric:pardo_execution_time:"):
-            from apache_beam.metrics.monitoring_infos import extract_counter_value
-
-            times[stage] = round(times.get(stage, 0.0) + extract_counter_value(info) / 1000, 3)
-    return times
+    found: dict[str, float] = {}
+    for step, seconds in times(result):
+        stage = stages.get(step.partition("/")[0])
+        if stage is not None:
+            found[stage] = round(found.get(stage, 0.0) + seconds, 3)
+    return found

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from exporters_beam.interruption import SIGNALS
+from exporters_beam.runners.beam_internals import sample_every
 
 SAMPLE_MILLISECONDS = 10
 
@@ -32,7 +33,7 @@ def _work(launcher: int) -> None:
     threading.Thread(target=_follow, args=(launcher,), daemon=True).start()
     # What is logged here the launcher gets, and tells; without a handler Beam would put it on standard error as well.
     logging.getLogger().addHandler(logging.NullHandler())
-    from apache_beam.runners.worker import sdk_worker_main
+    from exporters_beam.runners.beam_internals import sdk_worker_main
 
     sys.stderr = Quiet(sys.stderr)
     sample_often()
@@ -58,13 +59,8 @@ class Quiet:
 
 
 def sample_often() -> None:
-    """Let bundles end at once. Beam takes samples of what a bundle is busy with, every 200 ms, and the end of a bundle waits
-    for the next one (statesampler_fast.pyx in Beam 2.77); the period has no option, but is a default. Where it is not, bundles
-    wait."""
-    from apache_beam.runners.worker.statesampler import StateSampler
-
-    if getattr(StateSampler.__init__, "__defaults__", None) == (200,):
-        StateSampler.__init__.__defaults__ = (SAMPLE_MILLISECONDS,)
+    """Let bundles end at once: Beam samples what a bundle is busy with, every 200 ms, and the end waits for a sample."""
+    sample_every(SAMPLE_MILLISECONDS)
 
 
 def few_collections() -> None:
@@ -144,7 +140,7 @@ def stand_by(count: int) -> Iterator[list[StandBy]]:
     """So many worker processes, forked now; none where a fork would not be safe. What was not begun ends with the block."""
     standing: list[StandBy] = []
     if count > 1 and may_fork():
-        from apache_beam.runners.worker import sdk_worker_main  # noqa: F401
+        from exporters_beam.runners.beam_internals import sdk_worker_main  # noqa: F401
 
         for _ in range(count):
             standing.append(StandBy(standing))

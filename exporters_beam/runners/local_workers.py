@@ -3,16 +3,9 @@
 With `--direct_running_mode=multi_processing` Beam's FnApiRunner starts workers and waits for their answers without ever
 looking whether they live: a run whose worker was killed never ended. `Runner` is that runner with workers of its own kind.
 
-What this relies on, as in Beam 2.77 (below apache_beam/runners/portability/):
-
-- fn_api_runner/fn_runner.py: `run_pipeline` puts every step into one environment of the kind SUBPROCESS_SDK and calls
-  `run_via_runner_api`, where we give that environment our own kind. Nothing of Beam's is replaced.
-- fn_api_runner/worker_handlers.py: a kind of environment has a handler (`WorkerHandler.register_environment`);
-  `ControlConnection.abort` fails what waits for answers.
-- local_job_service.py, `SubprocessSdkWorker`: what a worker wants to find in its environment variables.
-
-Where these names are missing, importing this module fails and the runner falls back to what Beam does. Where private ones
-are missing that only quieten threads, those threads speak.
+Nothing of Beam's is replaced. Where names are missing that it relies on (`beam_internals`), importing this module fails and
+the runner falls back to what Beam does. `local_job_service.py` of Beam, `SubprocessSdkWorker`, shows what a worker wants to
+find in its environment variables.
 """
 
 from __future__ import annotations
@@ -24,19 +17,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import grpc
-from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2_grpc, endpoints_pb2
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
-from apache_beam.runners.portability.local_job_service import BeamFnLoggingServicer
-from apache_beam.utils import thread_pool_executor
 from google.protobuf import json_format, text_format
 
 from exporters_beam.errors import DestinationError
+from exporters_beam.runners.beam_internals import (
+    BeamFnLoggingServicer,
+    FnApiRunner,
+    GrpcWorkerHandler,
+    WorkerHandler,
+    break_off,
+    has_connected,
+    python_urns,
+    quieten,
+    thread_pool_executor,
+)
 from exporters_beam.runners.local_worker_process import StandBy
 
 KIND = "exporters_beam:env:worker_process:v1"
@@ -134,7 +132,7 @@ class WorkerProcess(GrpcWorkerHandler):
         super().__init__(state, provision_info, grpc_server)
         self._run = _runs[run]
         self._wanted = True
-        _quieten(self.control_conn, self.data_conn)
+        quieten(self.control_conn, self.data_conn)
 
     def start_worker(self) -> None:
         self._logging = grpc.server(thread_pool_executor.shared_unbounded_instance())
@@ -177,7 +175,7 @@ class WorkerProcess(GrpcWorkerHandler):
             os.close(self._alive)
         self._logging.stop(0)
         if self._wanted:
-            self._run.lose(code, ready=getattr(self.control_conn, "_input", self) is not None)
+            self._run.lose(code, ready=has_connected(self.control_conn))
 
     def kill(self) -> None:
         self._wanted = False
@@ -186,9 +184,7 @@ class WorkerProcess(GrpcWorkerHandler):
 
     def abort(self) -> None:
         """Wake whatever waits for this worker. Beam may add to it meanwhile: to be called until nothing waits."""
-        self.data_conn._closed = True
-        with suppress(RuntimeError):
-            self.control_conn.abort(RuntimeError("a worker process has ended"))
+        break_off(self.control_conn, self.data_conn, RuntimeError("a worker process has ended"))
 
     def close(self) -> None:
         self._wanted = False
@@ -208,19 +204,3 @@ def _why(code: int, ready: bool, resumable: bool) -> str:
         return f"a worker process ended before it could start working (exit status {code}); what it said stands above"
     again = f"run again{' with --resume' if resumable else ''}, or with fewer workers (--workers)"
     return f"a worker process {what}; nothing half-written has a final name; {again}"
-
-
-def _quieten(control: Any, data: Any) -> None:
-    """The launcher's threads that read from a worker end silently, and hold up nobody's exit, when it is gone."""
-
-    def quiet(read: Callable[..., None]) -> Callable[..., None]:
-        def reading(*args: Any) -> None:
-            with suppress(grpc.RpcError):
-                read(*args)
-
-        return reading
-
-    if hasattr(control, "_read") and hasattr(control, "_read_thread"):
-        control._read_thread = threading.Thread(target=quiet(control._read), name="beam_control_read", daemon=True)
-    if hasattr(data, "_read_inputs"):
-        data._read_inputs = quiet(data._read_inputs)

@@ -25,6 +25,7 @@ from exporters_beam.components.words import did_you_mean
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.planning.plan import Plan
+from exporters_beam.runners.beam_internals import parser_of_options
 
 RUNNERS = {"local": "FnApiRunner", "flink": "FlinkRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
 """Runners by the names of profiles that do not say which one they mean."""
@@ -207,12 +208,8 @@ def refuse_unknown(given: Sequence[str], ours: Sequence[str] = ()) -> list[str]:
         return []
     options = Options(given)
     with _quiet():
-        from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
-
         _refuse_unknown_runner(options.text("runner"))
-        parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
-        for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
-            kind._add_argparse_args(parser)
+        parser = parser_of_options()
     elsewhere = HANDED_ON.get(options.runner, frozenset[str]())
     known = {text.removeprefix("--"): action for text, action in parser._option_string_actions.items()}
     problems, warnings = [], []
