@@ -284,13 +284,14 @@ class _File:
         import pyarrow.parquet as pq
 
         large = any(group.packed > LARGE for group in self.footer.row_groups)
+        ahead = self.footer.tail_at > 0 and not large and not _is_local(self.stream)
         self.watched = Watched(self.stream, self.footer, self._lock)
         return pq.ParquetFile(
             self.watched if self.footer.tail_at else pa.BufferReader(self.footer.tail),
             metadata=metadata,
             read_dictionary=sorted(self._dictionaries),
             coerce_int96_timestamp_unit="us",
-            pre_buffer=self.footer.tail_at > 0 and not large,
+            pre_buffer=ahead,
             buffer_size=BUFFER if large else 0,
             **_checks(),
         )
@@ -378,6 +379,14 @@ _ORDERED = frozenset(
 """Arrow types whose values, smallest and largest ones are ordered as Python orders them."""
 
 
+def _is_local(stream: BinaryIO) -> bool:
+    """Whether it is a file of this machine: a request for each column costs little there, and needs no threads."""
+    try:
+        return stream.fileno() >= 0
+    except (AttributeError, OSError):
+        return False
+
+
 @lru_cache(maxsize=1)
 def _checks() -> dict[str, bool]:
     import inspect
@@ -427,8 +436,8 @@ def _spread(array: Any) -> int:
             return 4 * len(array)
         if not (test.is_string(values.type) or test.is_binary(values.type)):
             return int(values.nbytes // len(values) * len(array))
-        found = pc.sum(pc.take(pc.binary_length(values), array.indices).cast(pa.int64())).as_py()
-        return (found or 0) + 4 * len(array)
+        found = pc.take(pc.binary_length(values), array.indices, boundscheck=not _inside(array.indices, len(values)))
+        return (pc.sum(found).as_py() or 0) + 4 * len(array)  # Arrow adds up in 64 bits.
     if test.is_struct(type_):
         return sum(map(_spread, array.flatten()))
     if test.is_map(type_):
@@ -437,6 +446,16 @@ def _spread(array: Any) -> int:
     if test.is_list(type_) or test.is_large_list(type_):
         return _spread(array.flatten()) + 4 * len(array)
     return int(array.nbytes)
+
+
+def _inside(indices: Any, size: int) -> bool:
+    """Whether all of these are known to be indices of so many values: NumPy sees it in a tenth of the time that Arrow takes."""
+    import numpy as np
+
+    if indices.null_count or not len(indices):
+        return False
+    numbers = np.asarray(indices)
+    return bool(numbers.min() >= 0 and numbers.max() < size)
 
 
 def _held(batch: Any, weight: int) -> int:

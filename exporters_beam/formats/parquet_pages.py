@@ -27,6 +27,9 @@ ROOM, USUAL, WIDE = 64 << 20, 4 << 20, 1024
 LONGEST_HEADER = 1 << 20
 """Bytes of a page's header that are waited for."""
 
+BLOCK = 32 << 10
+"""Bytes of a dictionary that are looked at together."""
+
 SHORT = 1 << 10
 """A dictionary of fewer bytes is not looked at."""
 
@@ -183,7 +186,7 @@ class Pages:
         texts, chunk.texts = chunk.texts, b""
         try:
             if codec != "none":
-                texts = pa.decompress(texts, chunk.dictionary, codec, asbytes=True) if codec else b""
+                texts = pa.decompress(texts, chunk.dictionary, codec) if codec else b""
         except (pa.ArrowException, OSError, ValueError):
             return chunk.dictionary
         return longest(texts) if len(texts) == chunk.dictionary else chunk.dictionary
@@ -243,28 +246,47 @@ def _usual() -> re.Pattern[bytes]:
     )
 
 
-def longest(texts: bytes) -> int:
+def longest(texts: Any, block: int = BLOCK) -> int:
     """The length of the longest of texts that stand behind each other, each behind its length; that of all where they are none.
 
-    Mostly all are shorter than 256 bytes and have no zeros. So where three zeros stand is a guess where they begin, which is
-    then proved: each ends where the next one begins.
+    Mostly all are as long as the first one, or at least shorter than 256 bytes and without zeros: then where three zeros stand
+    is a guess where they begin. Both are proved: each text ends where the next one begins.
     """
     import numpy as np
 
     codes = np.frombuffer(texts, np.uint8)
     if codes.size >= 4:
-        zeros = codes == 0
-        starts = np.flatnonzero(zeros[1:-2] & zeros[2:-1] & zeros[3:])
-        starts = starts[np.append(np.diff(starts) != 1, True)] if starts.size else starts  # one before a length of 0
-        lengths = codes[starts].astype(np.int64)
-        ends = starts + 4 + lengths
-        if starts.size and not starts[0] and ends[-1] == codes.size and np.array_equal(starts[1:], ends[:-1]):
-            return int(lengths.max())
+        first = int.from_bytes(codes[:4].tobytes(), "little")
+        count, rest = divmod(codes.size, 4 + first)
+        if not rest and (np.ndarray((count,), "<u4", codes.data, 0, (4 + first,)) == first).all():
+            return first
+        starts = _before_zeros(codes, block)
+        for some in (starts, starts[np.append(np.diff(starts) != 1, True)] if starts.size else starts):
+            if some.size and not some[0]:
+                lengths = codes[some]
+                if np.array_equal(np.diff(some, append=codes.size) - 4, lengths):
+                    return int(lengths.max())
     found = at = 0
-    while at < len(texts):
-        length = int.from_bytes(texts[at : at + 4], "little")
+    size = len(codes)
+    data = memoryview(texts)
+    while at < size:
+        length = int.from_bytes(data[at : at + 4], "little")
         found, at = max(found, length), at + 4 + length
-    return found if at == len(texts) else len(texts)
+    return found if at == size else size
+
+
+def _before_zeros(codes: Any, size: int) -> Any:
+    """Where a byte stands before three zeros. In blocks of so many bytes, which stay in the processor's cache."""
+    import numpy as np
+
+    found, zeros = [], np.empty(size + 3, np.bool_)
+    for at in range(0, codes.size, size):
+        block = codes[at : at + size + 3]
+        zero = np.equal(block, 0, out=zeros[: block.size])
+        three = zero[1:-2] & zero[2:-1]
+        three &= zero[3:]
+        found.append(np.flatnonzero(three) + at)
+    return np.concatenate(found)
 
 
 class Watched(io.RawIOBase):

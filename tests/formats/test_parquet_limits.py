@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters_beam.errors import SourceError
-from exporters_beam.formats.parquet import ParquetDeserializer
+from exporters_beam.formats.parquet import ParquetDeserializer, _spread
 from exporters_beam.formats.parquet_pages import longest
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -170,7 +170,7 @@ def test_large_row_groups_are_read_in_pieces(monkeypatch, columns):
 
 
 BOMBS = """
-import io, json, resource, sys
+import io, json, resource, sys, tempfile
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 import pyarrow as pa, pyarrow.parquet as pq
 from exporters_beam.formats.parquet import ParquetDeserializer
@@ -188,14 +188,17 @@ tables = {
 for name, columns in tables.items():
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)
+    file = tempfile.TemporaryFile()
+    file.write(out.getvalue())
     for ratio in (1000, 0):
         for larger in (False, True):
+            stream = io.BytesIO(out.getvalue()) if larger == (ratio > 0) else file  # Files of this machine are read otherwise.
             deserializer = ParquetDeserializer(max_ratio=ratio)
             if larger:
                 deserializer = deserializer.in_columns(None)
             records, text = 0, ""
             try:
-                for chunk, count, _ in deserializer.chunks(io.BytesIO(out.getvalue())):
+                for chunk, count, _ in deserializer.chunks(stream):
                     records += count
                     if records > 200:
                         break
@@ -220,8 +223,19 @@ def test_memory_stays_bounded():
             assert records > 200 and text == ""
 
 
-@given(st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"a" * 256, b"\0" * 7, b"b\0\0\0"]), max_size=30))
-def test_the_longest_text_of_a_dictionary(texts):
+TEXTS = st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"a" * 256, b"\0" * 7, b"b\0\0\0"]), max_size=30)
+AS_LONG = st.integers(0, 300).flatmap(lambda size: st.lists(st.binary(min_size=size, max_size=size), max_size=30))
+
+
+@given(TEXTS | AS_LONG, st.integers(1, 400))
+def test_the_longest_text_of_a_dictionary(texts, block):
     page = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-    assert longest(page) == max(map(len, texts), default=0)
-    assert longest(page[:-1]) in (len(page) - 1, 0) or not page
+    assert longest(page, block) == max(map(len, texts), default=0)
+    assert longest(page[:-1], block) in (len(page) - 1, 0) or not page
+
+
+def test_columns_that_stand_as_dictionaries_count_with_the_length_of_each_text():
+    texts = pa.array(["", "x" * 1000, None, "y"])
+    for numbers in ([0, 1, 3, 1], [0, None, 1], [None], [2, 1], []):
+        column = pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), texts)
+        assert _spread(column) == sum(len(text or "") for text in column.to_pylist()) + 4 * len(numbers)
