@@ -17,6 +17,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from exporters_beam.components.options import value_of
 from exporters_beam.components.traits import method_of
+from exporters_beam.components.words import shortened
 from exporters_beam.config.spec import load
 from exporters_beam.engine.delivery import TALLIES, TYPED
 from exporters_beam.engine.encode import EncodeBlocks
@@ -276,7 +277,7 @@ def row_of(record: Mapping[str, Any], fields: Fields) -> beam.Row:
         if kind == "number" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-            raise RecordError(f"field {field} holds {str(value)[:200]!r}, which is not of the type {kind}")
+            raise RecordError(f"field {field} holds {shortened(str(value), 200)!r}, which is not of the type {kind}")
         values[name] = value
     return beam.Row(**values)
 

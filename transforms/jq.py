@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import orjson
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of, shortened
 from exporters_beam.errors import ConfigError, MissingExtra, RecordError
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import Record
@@ -84,7 +85,7 @@ def _line(error: ValueError) -> str:
     """jq's complaint, which may have several lines, as one."""
     text = " ".join(line for line in str(error).split() if line != "^").removeprefix("jq: error: ")
     text = text.removesuffix("jq: 1 compile error").rstrip()
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return shortened(text, 200)
 
 
 def _record(text: str) -> Any:
@@ -96,8 +97,7 @@ def _record(text: str) -> Any:
             inner = _parsed(result)
             if isinstance(inner, dict):
                 return inner
-    kind = {str: "a text", list: "an array", bool: "a boolean", type(None): "null"}.get(type(result), "a number")
-    raise RecordError(f"the jq program gave {kind}, {text[:200]}; it has to give objects")
+    raise RecordError(f"the jq program gave {kind_of(result)}, {shortened(text, 200)}; it has to give objects")
 
 
 def _parsed(text: str) -> Any:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from exporters_beam.components.words import kind_of
 from exporters_beam.errors import RecordError
 
 DICTIONARIES = {dict}
 """The types of results that are not looked at any further."""
-
-_KINDS = {str: "a text", bool: "a truth value", int: "a number", float: "a number", list: "a list", tuple: "a tuple"}
 
 
 def no_record(given: Any) -> RecordError | None:
@@ -25,7 +24,7 @@ def no_record(given: Any) -> RecordError | None:
             "change the record and give None: use the transform pythonexp for them, or write dict(item, field=value)"
         )
     return RecordError(
-        f"the transform gave {kind_of(given)} in place of the record; it has to give an object: {{'field': value}}"
+        f"the transform gave {described(given)} in place of the record; it has to give an object: {{'field': value}}"
     )
 
 
@@ -34,15 +33,15 @@ def no_value(given: Any) -> RecordError | None:
     return no_record(given) if given is None else None
 
 
-def kind_of(value: Any) -> str:
+def described(value: Any) -> str:
     """What a value is, for a message: with itself, where it is short.
 
-    >>> kind_of([1, 2]), kind_of("x"), kind_of({1})
-    ('a list, [1, 2]', "a text, 'x'", 'a set')
+    >>> described([1, 2]), described("x"), described({1})
+    ('a list, [1, 2]', "a string, 'x'", 'a set')
     """
-    kind = _KINDS.get(type(value))
-    if kind is None:
-        return f"a {type(value).__name__}"
+    kind = kind_of(value)
+    if type(value) not in (str, bool, int, float, list, tuple):
+        return kind
     members = value if isinstance(value, (list, tuple)) else (value,)
     plain = len(members) < 20 and all(isinstance(each, (int, float, str, type(None))) for each in members)
     return f"{kind}, {value!r:.100}" if plain else kind
@@ -51,7 +50,7 @@ def kind_of(value: Any) -> str:
 def records_of(given: Any) -> list[Any]:
     """The records that a transform gives for one. Raises RecordError where it gives anything else."""
     if isinstance(given, (Mapping, str, bytes)) or not isinstance(given, Iterable):
-        raise RecordError(f"the transform gave {kind_of(given)} in place of a list of records")
+        raise RecordError(f"the transform gave {described(given)} in place of a list of records")
     found = list(given)
     if not {*map(type, found)} <= DICTIONARIES:
         for each in found:
@@ -88,11 +87,11 @@ _DISPLAYS: dict[type, str] = {
     **dict.fromkeys((ast.List, ast.ListComp), "a list"),
     **dict.fromkeys((ast.Set, ast.SetComp), "a set"),
     ast.Tuple: "a tuple",
-    ast.JoinedStr: "a text",
-    ast.Compare: "a truth value",
+    ast.JoinedStr: "a string",
+    ast.Compare: "a boolean",
 }
 
-_CALLS = {"len": "a number", "int": "a number", "float": "a number", "str": "a text", "list": "a list",
+_CALLS = {"len": "a number", "int": "a number", "float": "a number", "str": "a string", "list": "a list",
           "sorted": "a list", "tuple": "a tuple", "set": "a set"}  # fmt: skip
 
 
@@ -110,7 +109,7 @@ def surely_gives(expression: str) -> str:
 
 def _gives(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
-        return "None" if node.value is None else kind_of(node.value)
+        return "None" if node.value is None else described(node.value)
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name):
             return _CALLS.get(node.func.id, "")
@@ -123,5 +122,5 @@ def _gives(node: ast.expr) -> str:
             return first if first == "None" else ""
         return last if all(map(_gives, node.values)) else ""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return "a truth value"
+        return "a boolean"
     return _DISPLAYS.get(type(node), "")

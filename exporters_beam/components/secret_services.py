@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from exporters_beam.components.words import shortened
+from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, MissingExtra
 
 KEPT_SECONDS = 300.0
@@ -70,7 +70,7 @@ def _member(text: str, member: str, reference: str) -> str:
         raise ConfigError(f"{reference}: the secret is not a JSON object; leave #{member} out to have all of it")
     value = found.get(member)
     if value is None or isinstance(value, (Mapping, list)):
-        what = "is not a text" if member in found else "does not exist"
+        what = "is not a string" if member in found else "does not exist"
         raise ConfigError(f"{reference}: the member {member!r} of the secret {what}")
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -120,7 +120,7 @@ def _of_aws(name: str, reference: str) -> str:
 
 
 def _refused(reference: str, service: str, said: Any) -> ConfigError:
-    text = shortened(" ".join(str(said).split()).rstrip("."), 300) or type(said).__name__
+    text = one_line(str(said), 300) or type(said).__name__
     return ConfigError(f"{reference}: {service} does not give it where the export runs: {text}")
 
 

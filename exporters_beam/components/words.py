@@ -1,6 +1,10 @@
-"""Sentences about values: what was probably meant, what was expected."""
+"""Sentences about values: what was probably meant, what was expected, what was found, and as much of it as can be read."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def did_you_mean(given: str, known: tuple[str, ...] | list[str]) -> str:
@@ -50,3 +54,38 @@ def shortened(text: str, most: int) -> str:
     ('a long…', 'short')
     """
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def one_line(text: str, most: int) -> str:
+    """The text on one line, as part of a sentence.
+
+    >>> one_line("it is\\n  refused.", 100)
+    'it is refused'
+    """
+    return shortened(" ".join(text.split()).rstrip("."), most)
+
+
+def in_json(value: Any, most: int, default: Callable[[Any], Any] = str) -> str:
+    """The value as JSON, or the beginning of that.
+
+    >>> in_json(["ö", None], 100)
+    '["ö", null]'
+    """
+    return shortened(json.dumps(value, ensure_ascii=False, default=default), most)
+
+
+_KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", type(None): "null"}
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, as people say it.
+
+    >>> [kind_of(value) for value in ({}, [], "x", True, 7, None, (), {1}, 1j)]
+    ['a mapping', 'a list', 'a string', 'a boolean', 'a number', 'null', 'a tuple', 'a set', 'a complex']
+    """
+    if isinstance(value, Mapping):
+        return "a mapping"
+    for type_ in type(value).__mro__:
+        if type_ in _KINDS:
+            return _KINDS[type_]
+    return f"a {type(value).__name__}"

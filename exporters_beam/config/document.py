@@ -24,6 +24,7 @@ from json.decoder import JSONDecodeError
 from typing import Any
 
 from exporters_beam.components.plain import Plain
+from exporters_beam.components.words import kind_of
 from exporters_beam.errors import ConfigError, Problem
 
 Path = tuple["str | int", ...]
@@ -49,10 +50,10 @@ class Odd:
     def warning(self) -> str:
         """What to tell where a text may be meant."""
         if not isinstance(self.read, Plain):
-            what = "null" if self.read is None else _shown(self.read)
+            what = "null" if self.read is None else _as_told(self.read)
             return f"{self.text} is read as {what}; put it in quotes if the text is meant, or write {json.dumps(self.read)}"
         if isinstance(self.read.meant, (bool, int, float)):
-            other, write = _shown(self.read.meant), f", or write {json.dumps(self.read.meant)}"
+            other, write = _as_told(self.read.meant), f", or write {json.dumps(self.read.meant)}"
         else:
             other, write = "a date", ""
         return f'{self.text} is read as the text "{self.text}", and YAML elsewhere may read {other}; put it in quotes{write}'
@@ -61,11 +62,11 @@ class Odd:
     def number_warning(self) -> str:
         """What to tell where a number is meant; "" where it is clear which one."""
         if isinstance(self.read, Plain) and self.read.two_numbers:
-            return f"{self.text} is read as {_shown(self.read.number)}; write {self.read.number}"
+            return f"{self.text} is read as {_as_told(self.read.number)}; write {self.read.number}"
         return ""
 
 
-def _shown(value: Any) -> str:
+def _as_told(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else f"the number {value}"
 
 
@@ -172,11 +173,10 @@ _TOO_DEEP = f"values are nested more than {NESTING} deep; a config has no need o
 def _checked(document: Document) -> Document:
     value = document.value
     if not isinstance(value, Mapping):
-        found = {"NoneType": "null", "str": "text"}.get(type(value).__name__, f"a {type(value).__name__}")
         if value is None and document.syntax == "yaml":
             message = "the file is empty; an export needs a reader and a writer"
         else:
-            message = f"a config is a mapping of sections (reader, writer, …); found {found}"
+            message = f"a config is a mapping of sections (reader, writer, …); found {kind_of(value)}"
         raise ConfigError(Problem((), message, file=document.file))
     waiting: list[Iterator[Any]] = [iter(value.values())]
     while waiting:

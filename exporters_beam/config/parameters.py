@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporters_beam.components.plain import Plain
-from exporters_beam.components.words import did_you_mean
+from exporters_beam.components.words import did_you_mean, shortened
 from exporters_beam.config.document import Path
 
 TYPES = (
@@ -146,20 +146,20 @@ def check(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[Fo
 
 def _value_problem(parameter: Parameter, value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    shown = text if len(text) <= 200 else f"{text[:200]}…"
+    told = shortened(text, 200)
     if parameter.enum and text not in [as_text(member) for member in parameter.enum]:
-        return f"{shown!r} is none of: {', '.join(as_text(member) for member in parameter.enum)}"
+        return f"{told!r} is none of: {', '.join(as_text(member) for member in parameter.enum)}"
     for regex in parameter.regexes:
         if not re.fullmatch(regex, text):
-            return f"{shown!r} does not match {regex}"
+            return f"{told!r} does not match {regex}"
     if isinstance(value, Plain):
         value = value.meant
     if parameter.type == "boolean" and not isinstance(value, bool):
-        return f"{shown!r} is neither true nor false"
+        return f"{told!r} is neither true nor false"
     if parameter.type == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        return f"{shown!r} is no number"
+        return f"{told!r} is no number"
     if parameter.type.startswith("gcs_") and not text.startswith("gs://"):
-        return f"{shown!r} is no address in Cloud Storage; it begins with gs://"
+        return f"{told!r} is no address in Cloud Storage; it begins with gs://"
     return ""
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
 from exporters_beam.components.secret import Secret
-from exporters_beam.components.words import expected
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
 from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
@@ -38,7 +37,7 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
         value = given.get(o.name)
         if o.type == "number" and isinstance(value, bool):
             told.add((o.name,))
-            yield (o.name,), f"wrong type: found {_found(value, o)}, expected {expected(o.type)}"
+            yield (o.name,), f"wrong type: found {_found(value, o)}, expected {words.expected(o.type)}"
     for error in _validator()(schema_of(component)).iter_errors(dict(given)):
         path = tuple(error.absolute_path)
         if path and path not in told:  # without a path: missing and unknown ones, which are told above
@@ -65,9 +64,9 @@ def _validator() -> Any:
 def _sentence(error: Any, option: Option, path: Path) -> str:
     value = error.instance
     if error.validator == "minimum":
-        return f"{_shown(value, option)} is too small; the least is {error.validator_value}"
+        return f"{_value(value, option)} is too small; the least is {error.validator_value}"
     if error.validator == "maximum":
-        return f"{_shown(value, option)} is too large; the most is {error.validator_value}"
+        return f"{_value(value, option)} is too large; the most is {error.validator_value}"
     if error.validator == "enum":
         choices = [str(choice) for choice in option.choices or ()]
         hint = words.did_you_mean(value, choices) if isinstance(value, str) else f"; known: {', '.join(choices)}"
@@ -80,25 +79,23 @@ def _sentence(error: Any, option: Option, path: Path) -> str:
         }
         wanted = " or ".join(members[kind] for kind in option.type.split("|") if kind in members)
     else:
-        wanted = expected(option.type)
+        wanted = words.expected(option.type)
     return f"wrong type: found {_found(value, option)}, expected {wanted}{_remedy(value, option)}"
 
 
 def _found(value: Any, option: Option) -> str:
     if value is None or isinstance(value, bool):
-        return _shown(value, option)
+        return _value(value, option)
     if isinstance(value, Secret):
         return f"the secret {value}"
-    kinds = ((str, "string"), ((int, float), "number"), (Mapping, "mapping"), ((list, tuple), "list"))
-    kind = next((word for type_, word in kinds if isinstance(value, type_)), type(value).__name__)
-    return f"a {kind}" if option.secret else f"the {kind} {_shown(value, option)}"
+    kind = words.kind_of(value)
+    return kind if option.secret else f"the {kind.removeprefix('a ')} {_value(value, option)}"
 
 
-def _shown(value: Any, option: Option) -> str:
+def _value(value: Any, option: Option) -> str:
     if option.secret and value is not None:
         return "the value"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return words.in_json(value, 200)
 
 
 def _remedy(value: Any, option: Option) -> str:

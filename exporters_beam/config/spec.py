@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import json
 import math
 import os
 import re
@@ -239,7 +238,7 @@ class _Loading:
         if isinstance(given, str):
             return self.component(kind, given, {}, path, path, path)
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with name and options")
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options")
             return None
         fails = path[-1] in (DESERIALIZER, GROUPER, FORMATTER, *OWN_STEPS, *STEP_KINDS)
         action = given.get("on_error") if fails else None
@@ -263,7 +262,7 @@ class _Loading:
                     (name,), "there is a list of `steps`; write this section as one of them, or do without the list"
                 )
         if not isinstance(given, (list, tuple)):
-            self.add(path, f"wrong type: found {_kind(given)}, expected a list of steps")
+            self.add(path, f"wrong type: found {_found(given)}, expected a list of steps")
             return []
         found: dict[str, Section] = {}
         known: dict[str, str] = {}
@@ -285,7 +284,7 @@ class _Loading:
         if path in self.failed:
             return None
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping with `filter` or `transform`")
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with `filter` or `transform`")
             return None
         self.refuse_unknown(given, path, (*STEP_KINDS, "as", "on_error"), "key")
         kinds = [kind for kind in STEP_KINDS if kind in given]
@@ -314,9 +313,9 @@ class _Loading:
             kind = next((kind for kind in STEP_KINDS if kind in given), "")
             return f"{kind}_{int(path[-1]) + 1}" if kind else ""
         if not isinstance(name, str) or isinstance(name, Secret):
-            self.add((*path, "as"), f"wrong type: found {_kind(name)}, expected the name of the step")
+            self.add((*path, "as"), f"wrong type: found {_found(name)}, expected the name of the step")
         elif not re.fullmatch(STEP_NAME, name):
-            self.add((*path, "as"), f"{_kind(name)} is not a name for a step: it begins with a small letter, and has small "
+            self.add((*path, "as"), f"{_found(name)} is not a name for a step: it begins with a small letter, and has small "
                      "letters, digits and _ only, 60 at the most")  # fmt: skip
         elif name in RESERVED:
             self.add((*path, "as"), f"{name} is the name of another part of the export; take another one")
@@ -333,7 +332,7 @@ class _Loading:
             self.add(path, f"the name is missing; name one of: {', '.join(registry.names(kind))}")
             return None
         if not isinstance(name, str) or isinstance(name, Secret):
-            self.add(name_path, f"wrong type: found {_kind(name)}, expected the name of a {kind}")
+            self.add(name_path, f"wrong type: found {_found(name)}, expected the name of a {kind}")
             return None
         try:
             found = section_of(kind, name)
@@ -358,7 +357,7 @@ class _Loading:
         if options is None:
             options = {}
         if not isinstance(options, Mapping):
-            self.add(options_path, f"wrong type: found {_kind(options)}, expected a mapping of options")
+            self.add(options_path, f"wrong type: found {_found(options)}, expected a mapping of options")
             return None
         self.secrets += [(*options_path, o.name) for o in options_of(component) if o.secret]
         for o in options_of(component):
@@ -410,7 +409,7 @@ class _Loading:
         if given is None or path in self.failed:
             given = {}
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_kind(given)}, expected a mapping")
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping")
             return Settings(), None, []
         known = [o.name for o in options_of(Settings)]
         self.refuse_unknown(given, path, (*known, "formatter", "notifications"), "option")
@@ -426,7 +425,9 @@ class _Loading:
         if (*path, "notifications") in self.failed:
             notifications = None
         if notifications is not None and not isinstance(notifications, (list, tuple)):
-            self.add((*path, "notifications"), f"wrong type: found {_kind(notifications)}, expected a list of sections")
+            self.add(
+                (*path, "notifications"), f"wrong type: found {_found(notifications)}, expected a list of sections"
+            )
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
         return settings, formatter, [member for member in members if member is not None]
@@ -441,7 +442,7 @@ class _Loading:
             self.check_action(path, given)
             return OnErrorOptions(action=given)
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_kind(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
+            self.add(path, f"wrong type: found {_found(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
             return OnErrorOptions()
         found = self.build(OnErrorOptions, given, path, path) or OnErrorOptions()
         if found.max_rate is not None and found.max_rate > 1:
@@ -455,14 +456,14 @@ class _Loading:
             return NO_FILE
         if not isinstance(given, str) or given not in EMPTY:
             hint = words.did_you_mean(given, EMPTY) if isinstance(given, str) else f"; known: {', '.join(EMPTY)}"
-            self.add(("empty",), f"{_kind(given)} is none of the choices{hint}")
+            self.add(("empty",), f"{_found(given)} is none of the choices{hint}")
             return NO_FILE
         return str(given)
 
     def check_action(self, path: Path, action: Any) -> None:
         if not isinstance(action, str) or action not in ACTIONS:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
-            self.add(path, f"{_kind(action)} is none of the choices{hint}")
+            self.add(path, f"{_found(action)} is none of the choices{hint}")
 
     def notification(self, path: Path, given: Any) -> Section | None:
         if given is None:
@@ -492,7 +493,7 @@ class _Loading:
             and (not isinstance(value, type) or isinstance(value, Secret))
             and not self.at_fault((name,))
         ):
-            self.add((name,), f"wrong type: found {_kind(value)}, expected {wanted}")
+            self.add((name,), f"wrong type: found {_found(value)}, expected {wanted}")
         return value
 
     def refuse_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
@@ -559,13 +560,12 @@ def _name(section: Any) -> str:
     return str(section.get("name") if isinstance(section, Mapping) else section)
 
 
-def _kind(value: Any) -> str:
+def _found(value: Any) -> str:
     if isinstance(value, Secret):
         return f"the secret {value}"
     if isinstance(value, (Mapping, list, tuple)):
-        return "a mapping" if isinstance(value, Mapping) else "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+        return words.kind_of(value)
+    return words.in_json(value, 200)
 
 
 def _endless(value: float) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from exporters_beam.components.secret import _REFERENCE, Secret
 from exporters_beam.components.secret_services import wrong_name
-from exporters_beam.components.words import did_you_mean
+from exporters_beam.components.words import did_you_mean, kind_of
 from exporters_beam.config.document import Path
 
 BUDGET = 1_000_000
@@ -65,7 +65,7 @@ def fill(
     declared = document.get("vars")
     if declared is not None and not isinstance(declared, Mapping):
         filled.problems.append(
-            (("vars",), f"wrong type: found {_kind(declared)}, expected a mapping of names to values")
+            (("vars",), f"wrong type: found {kind_of(declared)}, expected a mapping of names to values")
         )
         declared = {}
     allowed = document.get("env")
@@ -107,17 +107,14 @@ def _overridden(declared: dict[str, Any], overrides: Mapping[str, Any], filled: 
         for part in outer:
             inner = within.get(part, {})
             if not isinstance(inner, Mapping):
-                filled.problems.append((("vars", name), f"cannot be set: vars.{part} is {_kind(inner)}, not a mapping"))
+                filled.problems.append(
+                    (("vars", name), f"cannot be set: vars.{part} is {kind_of(inner)}, not a mapping")
+                )
                 break
             within[part] = within = dict(inner)
         else:
             within[last] = value
     return declared
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), f"the value {value!s:.100}")
 
 
 def _near(given: str, known: list[str]) -> str:
@@ -210,7 +207,7 @@ class _Filler:
             return value
         if isinstance(value, (bool, int, float)):
             return json.dumps(value)
-        raise _Fault(f"${{{reference}}} is {_kind(value)}, which cannot stand inside a longer text")
+        raise _Fault(f"${{{reference}}} is {kind_of(value)}, which cannot stand inside a longer text")
 
     def reference(self, reference: str, path: Path) -> tuple[bool, Any]:
         """(whether it is one of ours, its value)."""

@@ -13,6 +13,7 @@ from itertools import pairwise, repeat
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import shortened
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import avro_depth
@@ -121,7 +122,9 @@ class AvroDeserializer:
             try:
                 records = fastavro.schemaless_reader(array, schema, wanted)
             except fastavro.read.SchemaResolutionError as error:
-                raise SourceError(f"reader_schema does not fit the file's schema: {str(error)[:200]}") from error
+                raise SourceError(
+                    f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}"
+                ) from error
             if len(records) != count or array.read(1):
                 raise SourceError("a block does not hold what it claims")  # Each by itself says which.
             found += records
@@ -142,7 +145,7 @@ class AvroDeserializer:
                 try:
                     raw = fastavro.schemaless_reader(body, plain, None)
                 except Exception as error:
-                    what = str(error)[:200] or f"it ends before its {count:,} records do"
+                    what = shortened(str(error), 200) or f"it ends before its {count:,} records do"
                     raise SourceError(f"{where}: the block is damaged: {what}") from error
                 if body.tell() - start > self.max_record_bytes:
                     raise SourceError(f"{where}: {too_long('record', 'bytes', self.max_record_bytes)}")
@@ -150,9 +153,11 @@ class AvroDeserializer:
                 try:
                     yield number, fastavro.schemaless_reader(own, full, self._wanted()), None
                 except fastavro.read.SchemaResolutionError as error:
-                    raise SourceError(f"reader_schema does not fit the file's schema: {str(error)[:200]}") from error
+                    raise SourceError(
+                        f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}"
+                    ) from error
                 except Exception as error:
-                    yield number, RecordError(f"a value cannot be read: {str(error)[:200]}"), raw
+                    yield number, RecordError(f"a value cannot be read: {shortened(str(error), 200)}"), raw
             if body.tell() != len(packed):
                 raise SourceError(f"record {first + before + count + 1}: the file is damaged: its block claims to have "
                                   f"{count:,} records, and {len(packed) - body.tell():,} bytes stand behind them")  # fmt: skip
@@ -259,7 +264,7 @@ def _check_schema(schema: bytes) -> None:
     try:
         fastavro.parse_schema(json.loads(schema))
     except Exception as error:
-        raise SourceError(f"the file's schema cannot be read: {str(error)[:200]}") from error
+        raise SourceError(f"the file's schema cannot be read: {shortened(str(error), 200)}") from error
 
 
 def _without(schema: Any, logical: tuple[str, ...]) -> Any:
@@ -393,7 +398,9 @@ def _unpacked(codec: str, data: bytes, number: int, schema: bytes, records: int)
         avro_depth.check(schema, body, records)
         return body
     except Exception as error:
-        raise SourceError(f"record {number + 1}: the block is damaged ({codec}): {str(error)[:200]}") from error
+        raise SourceError(
+            f"record {number + 1}: the block is damaged ({codec}): {shortened(str(error), 200)}"
+        ) from error
 
 
 # Writing

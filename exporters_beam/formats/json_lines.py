@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ClassVar, Literal, TypedDict, cast
 import msgspec
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, after_mark, cut, too_long
 from exporters_beam.formats.lines import Split, split
@@ -244,7 +245,7 @@ def parse(text: bytes) -> Record:
         value = _parse_exactly(text)
     if type(value) is not dict:
         kind = _NotOneALine if type(value) is list else RecordError
-        raise kind(f"not a JSON object but {_kind(value)}: {cut(text)}")
+        raise kind(f"not a JSON object but {kind_of(value)}: {cut(text)}")
     return value
 
 
@@ -266,8 +267,3 @@ def _parse_exactly(text: bytes) -> Any:
         raise RecordError(f"not readable: an integer has more than {limit} digits: {cut(text)}") from None
     except RecursionError:
         raise RecordError(f"not readable: values are nested too deep: {cut(text)}") from None
-
-
-def _kind(value: Any) -> str:
-    kinds = {list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
-    return kinds.get(type(value), f"a {type(value).__name__}")

@@ -26,7 +26,7 @@ def after_mark(stream: BinaryIO, size: int) -> tuple[bytes, int]:
 
 
 def cut(value: Any) -> str:
-    """A value as messages show it: at most about 200 characters in one line, bytes as text.
+    """A value of the input as messages show it: at most about 200 characters in one line, bytes as text, and how long it is.
 
     >>> cut(b"x" * 300)[195:]
     'xxxxx… (300 long)'

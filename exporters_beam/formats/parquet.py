@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import one_line, shortened
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import parquet_footer
@@ -148,7 +149,9 @@ class ParquetDeserializer:
                     (record[name],) = arrow.values(value, self.nanoseconds == "cut")
                 except Exception as error:
                     hint = '; set nanoseconds: "cut" to lose them' if "would lose data" in str(error) else ""
-                    problem = problem or RecordError(f"column {name} cannot be read: {str(error)[:200]}{hint}")
+                    problem = problem or RecordError(
+                        f"column {name} cannot be read: {shortened(str(error), 200)}{hint}"
+                    )
             told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
             yield number, problem or record, told
 
@@ -189,7 +192,7 @@ class ParquetDeserializer:
             ]
             if not matching:
                 names = ", ".join(file.schema_arrow.names)
-                raise SourceError(f"there is no column {column!r}; the file has {names[:200]}")
+                raise SourceError(f"there is no column {column!r}; the file has {shortened(names, 200)}")
             found += matching
         return found
 
@@ -403,7 +406,7 @@ def _source_errors(what: Any) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{what() if callable(what) else what}: {' '.join(str(error).split())[:200]}") from error
+        raise SourceError(f"{what() if callable(what) else what}: {one_line(str(error), 200)}") from error
 
 
 def _one(column: Any, number: int) -> Any:

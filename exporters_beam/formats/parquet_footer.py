@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import SourceError
 from exporters_beam.formats import thrift
 
@@ -116,7 +117,7 @@ def _parsed(data: bytes) -> tuple[int, tuple[RowGroup, ...], bool, int]:
     try:
         return _file(data)
     except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
-        known = {IndexError: "it ends too early", ValueError: str(error)[:200]}
+        known = {IndexError: "it ends too early", ValueError: shortened(str(error), 200)}
         what = known.get(type(error), "what stands there is something else")
         raise SourceError(f"the file is truncated or damaged: its footer cannot be read: {what}") from None
 

@@ -17,6 +17,7 @@ from uuid import UUID
 from xml.parsers import expat
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
@@ -471,9 +472,7 @@ class XmlFormat:
         for key, value in mapping.items():
             text = key if isinstance(key, str) else _key(key)
             if text is not key and text in mapping:
-                raise RecordError(
-                    f"two fields would both be called {text}: a text and a {type(key).__name__}; rename one"
-                )
+                raise RecordError(f"two fields would both be called {text}: a string and {kind_of(key)}; rename one")
             name, attribute, called = _named(text)
             self._element(name, attribute, value, out)
             if called:

@@ -8,6 +8,7 @@ from typing import Any
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
 from exporters_beam.planning.plan import Plan
@@ -179,8 +180,7 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = without_credentials(repr(value))
-    return text if len(text) <= 80 else text[:77] + "…"
+    return shortened(without_credentials(repr(value)), 80)
 
 
 def _html(text: str) -> str:

@@ -435,18 +435,18 @@ def _without_secrets(section: Section) -> dict[str, Any]:
         if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
     }  # Options from environment variables say where an export reads and delivers, too.
     return elsewhere | {
-        name: _shown(value) if name not in secret or isinstance(value, Secret) or value is None else "***"
+        name: _without_credentials(value) if name not in secret or isinstance(value, Secret) or value is None else "***"
         for name, value in section.options.items()
         if name in told
     }
 
 
-def _shown(value: Any) -> Any:
+def _without_credentials(value: Any) -> Any:
     """An option's value without passwords and tokens of URLs."""
     if isinstance(value, dict):
-        return {key: _shown(member) for key, member in value.items()}
+        return {key: _without_credentials(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(map(_shown, value))
+        return type(value)(map(_without_credentials, value))
     return without_credentials(value) if type(value) is str else value
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import SourceError
 from exporters_beam.records import Failure, Unit
 from exporters_beam.staging.letters import child, identity, read_letter
@@ -110,7 +111,7 @@ def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[
             try:
                 letter, record = read_letter(line)
             except (ValueError, RecursionError) as error:
-                raise SourceError(f"{path}:{number}: this is no dead letter: {str(error)[:200]}") from None
+                raise SourceError(f"{path}:{number}: this is no dead letter: {shortened(str(error), 200)}") from None
             if steps is not None and letter["step"] not in steps:
                 raise SourceError(f"{path}:{number}: {letter['step']!r} is no step; there are {', '.join(steps)}")
             yield letter, record

@@ -26,7 +26,7 @@ class Names:
 
     shown_as: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def shown(self, name: str) -> str:
+    def without_secrets(self, name: str) -> str:
         """The name without secrets."""
         return _replaced(name, self.shown_as)
 
@@ -65,7 +65,7 @@ def listed(reader: Any, names: Names) -> Iterator[Unit | Warned]:
         for found in reader.units():
             yield _without(names, found)
     except (ConfigError, SourceError) as error:
-        raise type(error)(names.shown(hide(str(error)))) from None
+        raise type(error)(names.without_secrets(hide(str(error)))) from None
 
 
 def units_of(reader: Any) -> Iterator[Unit]:
@@ -76,8 +76,8 @@ def units_of(reader: Any) -> Iterator[Unit]:
 
 def _without(names: Names, found: Unit | Warned) -> Unit | Warned:
     if isinstance(found, Warned):
-        return Warned(names.shown(found.text))
-    return found._replace(name=names.shown(found.name))
+        return Warned(names.without_secrets(found.text))
+    return found._replace(name=names.without_secrets(found.name))
 
 
 def _replaced(text: str, instead: Mapping[str, str]) -> str:

@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 from exporters_beam.components.options import option
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.secret import Secret, reveal
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.web import Refused, ask, wrong_address
 
@@ -133,7 +134,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP status {error.code}"
     reason = getattr(error, "reason", None) or error
-    return str(getattr(reason, "strerror", None) or reason)[:200]
+    return shortened(str(getattr(reason, "strerror", None) or reason), 200)
 
 
 def _post(address: str, body: bytes) -> None:

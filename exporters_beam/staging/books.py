@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.staging.listing import UNITS
@@ -136,7 +137,7 @@ def foreign(books: Books) -> list[str]:
                 (books.scratch, [name for name in os.listdir(books.scratch) if not _is_half_built(books, name)])
             )
     return [
-        f"{folder} holds {', '.join(sorted(names))[:200]}, which no run of this export wrote; "
+        f"{folder} holds {shortened(', '.join(sorted(names)), 200)}, which no run of this export wrote; "
         "it is left there: move or remove it by hand"
         for folder, names in found
         if names

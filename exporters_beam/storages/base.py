@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.schemes import SCHEMES
 from exporters_beam.components.secret import hide
-from exporters_beam.components.words import shortened
+from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, MissingExtra, shown
 from exporters_beam.records import Warned
 
@@ -167,7 +167,7 @@ def patiently(act: Callable[[], T], attempts: int) -> T:
 
 def answer(text: str) -> str:
     """What a server said as part of a sentence: one line, and not a long one."""
-    return shortened(" ".join(text.split()).rstrip("."), 300)
+    return one_line(text, 300)
 
 
 def each_page(

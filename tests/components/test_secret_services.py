@@ -116,7 +116,7 @@ def test_a_member_of_a_secret_that_is_json(aws):
     assert Secret("${secret:aws:prod/db#user}:${secret:aws:prod/db#password}:${secret:aws:prod/db#port}").resolve() == (
         f"me:{CANARY}:5432"
     )
-    for member, why in (("nope", "does not exist"), ("more", "is not a text")):
+    for member, why in (("nope", "does not exist"), ("more", "is not a string")):
         with pytest.raises(
             ConfigError, match=rf"^\$\{{secret:aws:prod/db#{member}\}}: the member '{member}' .* {why}$"
         ):

@@ -163,7 +163,9 @@ def test_an_empty_file(tmp_path, text):
         read(path)
 
 
-@pytest.mark.parametrize(("text", "found"), [("[1]", "a list"), ("null", "null"), ("hello", "text"), ("3", "a int")])
+@pytest.mark.parametrize(
+    ("text", "found"), [("[1]", "a list"), ("null", "null"), ("hello", "a string"), ("3", "a number")]
+)
 def test_what_is_no_mapping(text, found):
     assert problems(text)[0].endswith(f"a config is a mapping of sections (reader, writer, …); found {found}")
 

@@ -201,7 +201,7 @@ def test_one_bad_line_leaves_the_others() -> None:
     ("text", "kind"),
     [
         (b"[]", "a list"),
-        (b'"x"', "a text"),
+        (b'"x"', "a string"),
         (b"1", "a number"),
         (b"1.5", "a number"),
         (b"true", "a boolean"),
@@ -398,7 +398,7 @@ def test_faults_in_an_array_leave_the_other_records(monkeypatch: pytest.MonkeyPa
         (
             b'[{"a": 1}, 5, {"a": 2}, "x"]',
             2,
-            ["not a JSON object but a number: 5", 'not a JSON object but a text: "x"'],
+            ["not a JSON object but a number: 5", 'not a JSON object but a string: "x"'],
         ),
         (b'[{"a": 1}, [1], {"a": NaN}]', 2, ["not a JSON object but a list: [1]"]),
         (b'[{"a": 1}, {"a": tru}, {"a": 2}]', 2, ["not valid JSON: Expecting value at character 7"]),

@@ -190,7 +190,7 @@ def test_what_xml_cannot_hold_fails_the_record() -> None:
         ({"a": "\uffff"}, r"U\+FFFF"),
         ({"a": {1, 2}}, r"XML cannot hold the set \{1, 2\}; convert it first"),
         ({"a": 10**5000}, "the record cannot be written"),
-        ({1: "a", "1": "b"}, "two fields would both be called 1: a text and a int; rename one"),
+        ({1: "a", "1": "b"}, "two fields would both be called 1: a string and a number; rename one"),
         ({"a": {None: 1, "null": 2}}, "two fields would both be called null"),
         ([1], r"XML records are mappings, not \[1\]"),
     ):

@@ -54,7 +54,7 @@ def source(tmp_path: Path) -> Callable[..., str]:
     ("given", "told"),
     [("none", "the transform gave None in place of the record; it has to give an object. Methods such as item.update"),
      ("list", r"the transform gave a list, \[1\] in place of the record; it has to give an object: \{'field': value\}"),
-     ("text", "gave a text, 'x' in place of the record"), ("number", "gave a number, 7 in place of the record")],
+     ("text", "gave a string, 'x' in place of the record"), ("number", "gave a number, 7 in place of the record")],
 )  # fmt: skip
 def test_what_is_no_object_is_an_error_of_its_record(
     given: str, told: str, source: Callable[..., str], export: Callable[..., Report]
@@ -109,9 +109,9 @@ def test_an_expression_that_surely_gives_none_is_refused(source: str, export: Ca
 
 @pytest.mark.parametrize(
     ("source", "kind"),
-    [("[item]", "a list"), ("'x'", "a text, 'x'"), ("{1, 2}", "a set"), ("item['a'] > 1", "a truth value"),
-     ("7", "a number, 7"), ("f'{item}'", "a text"), ("sorted(item)", "a list"), ("[1] if item else len(item)", "a number"),
-     ("not item", "a truth value")],
+    [("[item]", "a list"), ("'x'", "a string, 'x'"), ("{1, 2}", "a set"), ("item['a'] > 1", "a boolean"),
+     ("7", "a number, 7"), ("f'{item}'", "a string"), ("sorted(item)", "a list"), ("[1] if item else len(item)", "a number"),
+     ("not item", "a boolean")],
 )  # fmt: skip
 def test_files_cannot_hold_values_that_are_no_objects(source: str, kind: str, export: Callable[..., Report]) -> None:
     assert surely_gives(source) == kind

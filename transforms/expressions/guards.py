@@ -132,7 +132,7 @@ def _text_size(value: Any) -> int:
     return 60 * weigh(value) + 100
 
 
-def shown(function: Callable[..., Any]) -> Callable[..., Any]:
+def bounded_text(function: Callable[..., Any]) -> Callable[..., Any]:
     """`str`, `repr` or `ascii`, for a value that might have a very long text."""
 
     def show(*args: Any, **kwargs: Any) -> Any:
@@ -152,7 +152,7 @@ def _is_printable(value: Any) -> bool:
     return value.isascii() and (value.isprintable() if isinstance(value, str) else value.decode("ascii").isprintable())
 
 
-limited_str, limited_repr, limited_ascii = shown(str), shown(repr), shown(ascii)
+limited_str, limited_repr, limited_ascii = bounded_text(str), bounded_text(repr), bounded_text(ascii)
 
 
 def joined(parts: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ import ast
 import re
 from typing import Any, NoReturn
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, RecordError
 
 
@@ -107,5 +108,4 @@ def failure(source: str, error: Exception) -> RecordError:
 
 
 def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return shortened(" ".join(text.split()), 200)

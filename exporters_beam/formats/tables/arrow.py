@@ -12,6 +12,7 @@ from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.formats.tables import kept
 from exporters_beam.formats.tables.conform import fitted
@@ -158,7 +159,7 @@ def _record_errors(records: Sequence[Record]) -> Iterator[None]:
         path = next((path for path, leaf in leaves(records) if leaf == error.object), "")
         raise RecordError(f"field {path} holds {error.object[:80]!a}: UTF-8 cannot hold a lone surrogate") from None
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise RecordError(f"a table cannot hold this: {str(error)[:200]}") from error
+        raise RecordError(f"a table cannot hold this: {shortened(str(error), 200)}") from error
 
 
 def found_in(records: Sequence[Record], source: kept.Columns) -> kept.Columns:

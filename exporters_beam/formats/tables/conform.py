@@ -24,10 +24,10 @@ from exporters_beam.formats.tables.types import (
     Struct,
     Type,
     below,
+    brief,
     check_key,
     check_mappings,
     family_of,
-    shown,
 )
 from exporters_beam.records import Record
 
@@ -134,7 +134,7 @@ def _branch(value: Any, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:
         except RecordError:
             continue
         return {"branch": i, f"option{i}": fitted}
-    raise RecordError(f"field {path}: {shown(value)} is of none of the types that the schema gives")
+    raise RecordError(f"field {path}: {brief(value)} is of none of the types that the schema gives")
 
 
 def _families_of(type_: Type) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequenc
 
 
 def _misfit(value: Any, words: str, path: str, why: str = "") -> NoReturn:
-    raise RecordError(f"field {path}: {shown(value)} is not {words}, as the schema says{f' ({why})' if why else ''}")
+    raise RecordError(f"field {path}: {brief(value)} is not {words}, as the schema says{f' ({why})' if why else ''}")
 
 
 def _refuse(value: Any, type_: Scalar) -> Any:

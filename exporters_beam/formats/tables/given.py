@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from exporters_beam.components.words import did_you_mean
+from exporters_beam.components.words import did_you_mean, in_json
 from exporters_beam.errors import ConfigError, Problem, RecordError
 from exporters_beam.formats.tables.conform import conform
 from exporters_beam.formats.tables.types import (
@@ -27,8 +26,8 @@ from exporters_beam.formats.tables.types import (
     Slot,
     Struct,
     Type,
+    brief,
     check_key,
-    shown,
 )
 
 Path = tuple["str | int", ...]
@@ -80,8 +79,7 @@ def _refuse(path: Path, message: str) -> NoReturn:
 
 
 def _told(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    return in_json(value, 80, default=repr)
 
 
 def _known(kind: Any, known: list[str]) -> str:
@@ -214,7 +212,7 @@ class _JsonSchema:
         except RecordError as error:
             _refuse(path, str(error).replace("the record has the key", "it has the name"))
         if self.form == "avro" and not is_avro_name(name, dots=False):
-            _refuse(path, f"{shown(name)} cannot be a name in Avro, which has letters, digits and _ only")
+            _refuse(path, f"{brief(name)} cannot be a name in Avro, which has letters, digits and _ only")
 
     def _arrow(self, hint: Any, path: Path) -> Scalar:
         name = _ARROW_NAMES.get(str(hint), str(hint))
@@ -458,7 +456,7 @@ def avro_schema(struct: Struct, name: str) -> dict[str, Any]:
     for f in struct.fields:
         if not _AVRO_NAME.fullmatch(f.name):
             raise RecordError(
-                f"field {shown(f.name)} cannot be a name in Avro, which has letters, digits and _ only; "
+                f"field {brief(f.name)} cannot be a name in Avro, which has letters, digits and _ only; "
                 "rename it with a transform, or give a schema that makes its object a map"
             )
         inner = _avro_slot(f.slot, f"{name}.{f.name}")

@@ -16,6 +16,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NoReturn
 
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import RecordError
 from exporters_beam.records import Record
 
@@ -129,9 +130,9 @@ NUMBERS = Scalar("numbers")
 """Floating point numbers and integers that are exactly such."""
 
 
-def shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+def brief(value: Any) -> str:
+    """The value as Python writes it, or the beginning of that."""
+    return shortened(repr(value), 80)
 
 
 def below(path: str, key: str) -> str:
@@ -175,7 +176,7 @@ def check_mappings(records: Sequence[Any]) -> None:
     for kind in set(map(type, records)):
         if not issubclass(kind, dict):
             found = next(r for r in records if type(r) is kind)
-            raise RecordError(f"a table holds objects, and this record is {shown(found)}")
+            raise RecordError(f"a table holds objects, and this record is {brief(found)}")
 
 
 def _infer_struct(values: Sequence[Any], path: str, depth: int, like: Type | None = None) -> Struct:
@@ -191,7 +192,7 @@ def _infer_struct(values: Sequence[Any], path: str, depth: int, like: Type | Non
 def check_key(key: Any, path: str) -> None:
     where = f"field {path}" if path else "the record"
     if not isinstance(key, str):
-        raise RecordError(f"{where} has the key {shown(key)}, which is not text")
+        raise RecordError(f"{where} has the key {brief(key)}, which is not text")
     if not key.isascii():
         try:
             key.encode()
@@ -218,7 +219,7 @@ def infer_column(values: Sequence[Any], path: str, depth: int, like: Type | None
     if family in _SIMPLE:
         return _SIMPLE[family]
     if depth >= DEEPEST:
-        raise RecordError(f"field {path[:200]}… is nested deeper than {DEEPEST} levels")
+        raise RecordError(f"field {shortened(path, 200)} is nested deeper than {DEEPEST} levels")
     if family == "struct" and isinstance(like, MapOf):
         keys = infer_column(list(chain.from_iterable(values)), path, depth + 1)
         members = list(chain.from_iterable(v.values() for v in values))
@@ -241,7 +242,7 @@ def family_of(kind: type) -> str:
 def _refuse_kind(values: Sequence[Any], path: str) -> NoReturn:
     value = next(v for v in values if not family_of(type(v)))
     raise RecordError(
-        f"field {path} holds {shown(value)}, of Python's type {type(value).__name__}, which a table cannot hold; "
+        f"field {path} holds {brief(value)}, of Python's type {type(value).__name__}, which a table cannot hold; "
         "convert it with a transform"
     )
 
@@ -250,7 +251,7 @@ def _refuse_mixture(values: Sequence[Any], path: str) -> NoReturn:
     examples: dict[str, Any] = {}
     for value in values:
         examples.setdefault(family_of(type(value)), value)
-    parts = " and ".join(f"{WORDS[name]} ({shown(value)})" for name, value in examples.items())
+    parts = " and ".join(f"{WORDS[name]} ({brief(value)})" for name, value in examples.items())
     raise RecordError(f"field {path} holds {parts}; a column has one type: {REMEDY}")
 
 
@@ -273,7 +274,7 @@ def _integers(values: Sequence[Any], path: str) -> Scalar:
         return Scalar("int64")
     value = high if high > most else low
     raise RecordError(
-        f"field {path} holds {shown(value)}, an integer beyond 64 bits; give the formatter a schema "
+        f"field {path} holds {brief(value)}, an integer beyond 64 bits; give the formatter a schema "
         '({"arrow": "decimal128(38, 0)"} holds 38 digits) or convert it to text with a transform'
     )
 
@@ -378,7 +379,7 @@ def merge(a: Type, b: Type, path: str = "") -> Type:
             return Scalar("int64")
         if kinds <= {"int", "float64", "numbers"}:
             return NUMBERS
-    have, fresh = _kind(a), _kind(b)
+    have, fresh = _shape(a), _shape(b)
     if not {have, fresh} <= _NUMERIC:  # Which numbers came before depends on where blocks begin.
         have, fresh = ("numbers" if kind in _NUMERIC else kind for kind in (have, fresh))
     raise RecordError(
@@ -397,7 +398,7 @@ def _merge_structs(a: Struct, b: Struct, path: str) -> Struct:
     return Struct(tuple(fields.values()))
 
 
-def _kind(type_: Type) -> str:
+def _shape(type_: Type) -> str:
     if isinstance(type_, Scalar):
         return type_.kind
     return "list" if isinstance(type_, ListOf) else "map" if isinstance(type_, MapOf) else "struct"
