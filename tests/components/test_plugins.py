@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ ENTRY_POINTS = """\
 reader.countdown = exporters_beam_sample:CountdownReader
 filter.even = exporters_beam_sample:EvenFilter
 formatter.tsv = exporters_beam_sample:TsvFormat
+reader.shelf = exporters_beam_sample.shelf:ShelfReader
+writer.shelf = exporters_beam_sample.shelf:ShelfWriter
 """
 
 
@@ -69,6 +72,44 @@ def test_components_are_found_by_the_short_names_of_entry_points(
     report = exporters_beam.run(config(tmp_path))
     assert (report.read, report.written) == (205, 102)
     assert (tmp_path / "out" / "part-0000.tsv").read_bytes() == EVEN
+
+
+def test_a_storage_of_ones_own_delivers_and_reads(
+    sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    writer = {
+        "name": "shelf",
+        "options": {"file": "shop.sqlite", "filebase": "dumps/{groups[0]}/part-", "generate_md5": True},
+    }
+    grouper = {"name": "python_exp", "options": {"python_expressions": ["item['number'] % 3"]}}
+    given = {**config(tmp_path), "grouper": grouper, "formatter": "json", "writer": writer, "staging": "staging"}
+    report = exporters_beam.run(given)
+    assert report.written == 102 and [file["records"] for file in report.files] == [34, 34, 34]
+    assert report.files[0]["name"] == f"shelf://{tmp_path}/shop.sqlite/dumps/0/part-0000.jl.gz"
+    again = exporters_beam.run(given)
+    assert again.files == report.files
+
+    reader = {"name": "shelf", "options": {"file": "shop.sqlite", "prefix": ["dumps/1", "dumps/2"]}}
+    back = {"reader": reader, "filter": {"name": "even", "options": {"field": "number"}}}
+    read = exporters_beam.run(
+        {**back, "writer": {"name": "memory", "options": {"filebase": "p-", "compression": "none"}}}
+    )
+    assert (read.read, read.written) == (68, 68)
+    assert [unit["name"].partition("dumps/")[2] for unit in read.units] == [f"{n}/part-0000.jl.gz" for n in (1, 2)]
+    back["reader"]["options"]["prefix"] = "dumps/"
+    with pytest.raises(exporters_beam.ConfigError, match=r"shelf:///.* are among those that the reader reads"):
+        exporters_beam.run({**back, "grouper": grouper, "writer": writer, "staging": "staging"})
+
+
+def test_the_sample_imports_what_is_listed_for_packages_alone() -> None:
+    listed = (SOURCE.parent.parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("exporters_beam"):
+                assert f"`{node.module}`" in listed, (path, node.module)
+                assert not any(name.name.startswith("_") for name in node.names)
 
 
 def test_short_names_are_unknown_while_nothing_is_installed(sample: None, tmp_path: Path) -> None:
