@@ -7,7 +7,6 @@ own), which is taken where the fast one refuses a value or would change it.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ class JsonLinesDeserializer:
             parts = decode(found.text)
             if not found.holds(len(parts)):
                 raise RecordError("a line does not hold one JSON object")
-            if found.longest > _MOST_DIGITS and _TOO_MANY_DIGITS(found.text):
+            if found.longest > _MOST_DIGITS and digits_follow(found.text, _MOST_DIGITS):
                 raise RecordError("an integer has too many digits")
             return parts, found.lines, records_of
 
@@ -157,7 +156,21 @@ class JsonLinesDeserializer:
 _MOST_DIGITS = 640
 """Python reads integers of that many digits whatever its limit, `sys.get_int_max_str_digits()`, is set to."""
 
-_TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS).search
+_DIGIT = bytes(49 if byte in b"0123456789" else 48 for byte in range(256))
+"""Makes 1 of each digit, 0 of all others."""
+
+_STEP = 8
+
+
+def digits_follow(text: bytes, count: int) -> bool:
+    """Whether so many digits follow each other.
+
+    Where they do, every eighth byte of them is one as well: mostly that there are not enough of these says enough. Translating
+    and finding takes a twentieth of the time of a regular expression.
+    """
+    if b"1" * (count // _STEP) not in text[::_STEP].translate(_DIGIT):
+        return False
+    return b"1" * count in text.translate(_DIGIT)
 
 
 def _decoder_of(fields: frozenset[str]) -> Callable[[bytes], list[Record]]:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pickle
+import re
 import uuid
 from collections import OrderedDict, namedtuple
 from datetime import date, datetime, time, timedelta, timezone
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from exporters_beam.errors import RecordError, SourceError
 from exporters_beam.formats.json import JsonDeserializer
-from exporters_beam.formats.json_lines import JsonLinesDeserializer, parse
+from exporters_beam.formats.json_lines import JsonLinesDeserializer, digits_follow, parse
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.lines import split
 from exporters_beam.records import MISSING
@@ -114,6 +115,18 @@ def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
     assert found.lines() == found.lines([1] * len(lines)) == lines
     assert found.lines(flags) == [line for line, flag in zip(lines, flags, strict=True) if flag]
     assert (len(found.ends), found.longest) == (len(lines), max(map(len, lines), default=0))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"7", b"0", b"9", b"/", b":", b"-", b"\xb2", b"1.5", b""]), st.integers(0, 90)),
+        max_size=9,
+    ),
+    st.integers(1, 90),
+)
+def test_where_many_digits_follow_each_other(parts: list[tuple[bytes, int]], count: int) -> None:
+    text = b"".join(part * times for part, times in parts)
+    assert digits_follow(text, count) == bool(re.search(rb"[0-9]{%d}" % count, text))
 
 
 odd = values | st.floats() | st.decimals(allow_nan=False, allow_infinity=False) | st.binary(max_size=3) | st.dates()
