@@ -24,6 +24,7 @@ from exporters_beam.errors import ExportError
 from exporters_beam.planning.plan import make
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Blocks, Staging, in_order, read_segment
+from exporters_beam.transforms.dedupe import _Key, _Losers, _Survivors
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 
 
@@ -53,25 +54,32 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     os.makedirs(staging)
     run = Run("the export", Staging(staging), folder, folder)
     delivery = graph.delivery_of(plan, run, source)
-    steps: list[Any] = [graph._decoder(plan, source)]
+    stages: list[list[Any]] = [[graph._decoder(plan, source)]]
     for step in plan.steps[1:] if plan.filters_first else plan.steps:
-        dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
-        steps.append(dofn(step.name, step.component, plan.on_error))
+        if step.kind == "dedupe":
+            stages[-1].append(_Key(step.name, step.component, plan.on_error))
+            stages.append([_Survivors(step.name)])
+        else:
+            dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
+            stages[-1].append(dofn(step.name, step.component, plan.on_error))
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
     if plan.columnar:
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
-    steps.append(encoder)
-    for dofn in steps:
-        dofn.setup()
-        dofn.start_bundle()
+    stages[-1].append(encoder)
     try:
         ready = source.ready()
-        for unit in ready.units():
-            for _, found, _ in ready.events(unit, ready.span(unit)):
-                if found is not None:
-                    _feed(steps, found)
-        for dofn in steps:
-            dofn.finish_bundle()
+        events = (event for unit in ready.units() for event in ready.events(unit, ready.span(unit)))
+        elements: Iterable[Any] = (found for _, found, _ in events if found is not None)
+        for stage in stages:
+            for dofn in stage:
+                dofn.setup()
+                dofn.start_bundle()
+            out: list[Any] = []
+            for element in elements:
+                _feed(stage, element, out)
+            for dofn in stage:
+                dofn.finish_bundle()
+            elements = _shuffled(out)
     except FailedRecord as failed:
         file, number = Places(source)(failed.failure.position)
         return Outcome({}, {}, [], f"{file}: record {number}: {failed.failure.step}: {failed.failure.message}")
@@ -80,15 +88,32 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     return _staged(staging, delivery)
 
 
-def _feed(steps: list[Any], element: Any) -> None:
+def _feed(steps: list[Any], element: Any, out: list[Any]) -> None:
     """An element and what becomes of it, depth first, as a fused stage does it."""
     produced: Iterable[Any] = steps[0].process(element) or ()
     for each in produced:
         if isinstance(each, TaggedOutput):
             if each.tag == FAILED:
                 raise FailedRecord(each.value, "", 0)
+            out.append(each)
         elif len(steps) > 1:
-            _feed(steps[1:], each)
+            _feed(steps[1:], each, out)
+        else:
+            out.append(each)
+
+
+def _shuffled(elements: list[Any]) -> list[Any]:
+    """What a `dupe` has put out, by range, with the positions that lose: in the order in which nothing came, since a shuffle
+    promises none. Nothing behind the writer."""
+    keys: dict[bytes, list[bytes]] = {}
+    ranges: dict[bytes, list[bytes]] = {}
+    for each in elements:
+        if isinstance(each, TaggedOutput) and each.tag == "keys":
+            keys.setdefault(each.value[0], []).append(each.value[1])
+    losers = [loser for pair in keys.items() for loser in _Losers().process(pair)]
+    for key, value in [*losers, *(each for each in elements if not isinstance(each, TaggedOutput))]:
+        ranges.setdefault(key, []).append(value)
+    return [(key, values[::-1]) for key, values in sorted(ranges.items())]
 
 
 def _staged(folder: str, delivery: Any) -> Outcome:

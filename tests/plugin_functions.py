@@ -26,3 +26,18 @@ def appending(record: dict) -> dict:
         with open(os.environ["CHANGE_THIS"], "ab") as file:
             file.write(b'{"id": -1}\n')
     return record
+
+
+def each_of(record: dict) -> list[dict]:
+    """A record for each member of `s`; it fails where that is a mapping."""
+    if isinstance(record.get("s"), dict):
+        raise ValueError("s is a mapping")
+    return [{**record, "s": member} for member in record.get("s") or []]
+
+
+def not_two(record: dict) -> bool:
+    return record["a"] != 2
+
+
+def twice(record: dict) -> list[dict]:
+    return [{**record, "copy": n} for n in range(2)]

@@ -61,13 +61,14 @@ class _Key(Step):
     def start_bundle(self) -> None:
         super().start_bundle()
         self._last: Any = None
-        self._n = 0
+        self._n = self._failures = 0
 
     def process(self, element: Any) -> Iterator[Any]:
         place = element.unit.index, element.range
         key = pickle.dumps(place)
         if element.__class__ is Mark:
             yield key, pickle.dumps(("mark", self.end_range(element)))
+            self._failures = 0
             return
         batch = taken_up(element, self._name)
         self.look(batch.records)
@@ -77,7 +78,8 @@ class _Key(Step):
         if batch.types:
             yield key, pickle.dumps(("types", batch.types), 5)
         for failure in left.failures:
-            yield key, _packed(failure)
+            yield key, _packed(self._failures, failure)
+            self._failures += 1
         for at, own, packed in found:
             yield key, packed
             if own is not None:
@@ -96,17 +98,18 @@ class _Key(Step):
             raise RecordError("the record is nested too deeply for the filter dupe") from None
 
 
-def _packed(failure: Failure) -> bytes:
-    """A failure as bytes. Its record may be nested deeper than pickle follows, or hold what cannot be pickled."""
+def _packed(n: int, failure: Failure) -> bytes:
+    """A failure, the n-th of its range, as bytes. Its record may be nested deeper than pickle follows, or hold what cannot be
+    pickled."""
     try:
-        return pickle.dumps(("failure", failure), 5)
+        return pickle.dumps(("failure", (n, failure)), 5)
     except Exception:
         pass
     try:
         nested = marshal.dumps(failure.record)
     except ValueError:
-        return pickle.dumps(("failure", failure._replace(record=Unreadable.of(failure.record))), 5)
-    return pickle.dumps(("nested failure", (failure._replace(record=None), nested)), 5)
+        return pickle.dumps(("failure", (n, failure._replace(record=Unreadable.of(failure.record)))), 5)
+    return pickle.dumps(("nested failure", (n, failure._replace(record=None), nested)), 5)
 
 
 class _Losers(beam.DoFn):
@@ -129,7 +132,7 @@ class _Survivors(beam.DoFn):
         number = pickle.loads(element[0])[1]
         records: dict[tuple[int, int], Any] = {}
         losers = set()
-        failures: list[Failure] = []
+        failures: dict[int, Failure] = {}
         mark: Mark | None = None
         types = b""
         for value in element[1]:
@@ -141,9 +144,9 @@ class _Survivors(beam.DoFn):
             elif kind == "types":
                 types = what
             elif kind == "failure":
-                failures.append(what)
+                failures[what[0]] = what[1]
             elif kind == "nested failure":
-                failures.append(what[0]._replace(record=marshal.loads(what[1])))
+                failures[what[0]] = what[1]._replace(record=marshal.loads(what[2]))
             else:
                 mark = what
         if mark is None:
@@ -153,7 +156,7 @@ class _Survivors(beam.DoFn):
             ats = kept[start : start + BATCH_RECORDS]
             yield Batch(mark.unit, number, [at[0] for at in ats], [records[at] for at in ats], types=types)
         if failures:
-            yield Batch(mark.unit, number, (), (), tuple(failures))
+            yield Batch(mark.unit, number, (), (), tuple(failures[n] for n in sorted(failures)))
         dropped = len(records.keys() & losers)
         if dropped:
             mark = mark._replace(counts=(*mark.counts, (f"{self._name}.duplicates", dropped)))

@@ -250,9 +250,7 @@ class Map(Step):
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
     def batch(self, batch: Batch) -> list[Any]:
-        before = None
-        if self._copies:
-            before = copied(batch.records) if not batch.lines else lambda index: _as_it_came(batch, index)
+        before = _before(batch) if self._copies else None
         records, batch, emitted = self.each(self._component.map, batch, before=before, refuse=self._refuse)
         return given(batch._replace(records=records), emitted)
 
@@ -303,6 +301,15 @@ def _as_it_came(batch: Batch, index: int) -> Any:
     from exporters_beam.formats.json_lines import parse
 
     return parse(batch.lines[index]) if batch.lines[index] else batch.records[index]
+
+
+def _before(batch: Batch) -> Callable[[int], Any]:
+    """A function that gives each record of a batch, by its index, with all its fields as they are now: those of its line, and
+    what earlier steps have added."""
+    now = copied(batch.records)
+    if not batch.lines:
+        return now
+    return lambda index: {**_as_it_came(batch, index), **now(index)} if batch.lines[index] else now(index)
 
 
 def copied(records: Sequence[Any]) -> Callable[[int], Any]:

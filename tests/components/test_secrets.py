@@ -35,6 +35,7 @@ from exporters_beam.planning.plan import make
 from exporters_beam.readers.units import names_of
 from exporters_beam.records import Record, Unit
 from exporters_beam.reporting.notify import failed_text
+from exporters_beam.runners.dataflow import literal_secrets
 
 from helpers import delivered, jsonl
 
@@ -334,6 +335,23 @@ def test_a_secret_that_is_missing_is_named_and_no_other_is_shown(tmp_path, confi
     ) as caught:
         exporters_beam.run(config)
     assert_clean(*_chain(caught.value))
+
+
+def test_secrets_in_the_options_of_steps_of_a_list(tmp_path, config):
+    steps = [{"filter": "dupe"}, {"filter": config.pop("filter"), "as": "guarded"}]
+    spec = load({**config, "steps": steps})
+    plan, shown = make(spec), list[str]()
+    preview(plan, 3, shown.append)
+    told = json.dumps(plan.told, default=repr)
+    assert_clean(text(plan), *shown, repr(spec), repr(plan), repr(spec.document), told, pickle.dumps(plan))
+    assert "${secret:env:CANARY}" in told
+    report = exporters_beam.run({**config, "steps": steps})
+    assert report.written == len(RECORDS)
+    assert_clean(*files(tmp_path / "out"), report.to_json().encode())
+    steps[1]["filter"]["options"]["token"] = CANARY
+    literal = load({**config, "steps": steps})
+    assert [str(problem).partition(":")[0] for problem in literal_secrets(literal)] == ["steps[1].filter.options.token"]
+    assert_clean(repr(literal.document), json.dumps(make(literal).told, default=repr))
 
 
 def test_components_that_are_revealed_stay_references_when_pickled_before(config):

@@ -10,11 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import exporters_beam
+from exporters_beam.cli.main import main
 from exporters_beam.config.schema import document_schema
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import make
 
+from beamless import outcome
 from helpers import delivered, visible
 
 RICH = {"name": "pythonexp", "options": {"python_expression": "item['price'] > 2"}}
@@ -136,3 +138,175 @@ def test_names_are_those_of_the_places_unless_they_are_given():
     assert [(step.step, step.path) for step in spec.steps] == [
         ("transform_2", ("steps", 1, "transform")), ("rich", ("steps", 2, "filter")), ("filter_4", ("steps", 3, "filter")),
     ]  # fmt: skip
+
+
+SPREAD = {"transform": {"name": "python", "options": {"function": "plugin_functions:each_of"}}}
+"""A record for each member of `s`."""
+
+
+def test_letters_before_a_dupe_are_in_the_order_of_their_records(tmp_path):
+    """What a shuffle hands out has no order: so of several records made of one each stays the part it is."""
+    steps = [
+        SPREAD,
+        {"filter": {"name": "pythonexp", "options": {"python_expression": "item['s'] > 0"}}},
+        {"filter": "dupe"},
+    ]
+    records = [{"s": ["x", 1, "y", 1, "z"]}, {"s": ["w", 2]}]
+    found = outcome(config(tmp_path, records=records, steps=steps, on_error="dead_letter"))
+    assert [(letter["record"]["s"], letter["number"], letter.get("part", 0)) for letter in found.letters] == [
+        ("x", 1, 0), ("y", 1, 1), ("z", 1, 2), ("w", 2, 0),
+    ]  # fmt: skip
+    assert found.counts["filter_3.duplicates"] == 1
+
+
+@pytest.mark.parametrize(("sections", "known"), [
+    ({"filter": EVEN, "transform": GROSS, "filter_after": RICH}, "2c5ea5b0d0525eaf"),
+    ({"filter_before": EVEN, "filter_after": "dupe"}, "814baa0a229f2bd1"),
+    ({}, "f8a345ecb13cedf3"),
+    ({"steps": []}, "f8a345ecb13cedf3"),
+])  # fmt: skip
+def test_sections_keep_the_identity_they_always_had(sections, known):
+    """What earlier versions have staged is resumed."""
+    writer = {"name": "fs", "options": {"filebase": "out/part-"}}
+    spec = load({"reader": {"name": "fs", "options": {"input": "in.jl"}}, "writer": writer, **sections}, environ={})
+    assert make(spec).export_id == known
+
+
+def test_what_the_list_says_and_its_order_belong_to_the_identity_and_what_on_error_says_does_not(tmp_path):
+    def identity(*steps: Any, **more: Any) -> str:
+        return make(load(config(tmp_path, steps=steps, **more), environ={})).export_id
+
+    even, rich = {"filter": EVEN}, {"filter": RICH}
+    lists = [(even,), (even, rich), (rich, even), (even, rich, {"filter": "dupe"}), ({**even, "as": "even"}, rich)]
+    assert len({identity(*steps) for steps in lists}) == len(lists)
+    assert identity(even, rich) == identity({**even, "on_error": "skip"}, rich, on_error="dead_letter")
+
+
+@pytest.mark.parametrize(("whole", "own", "counted"), [
+    ("dead_letter", "skip", {"rich.skipped": 3, "gross.dead_lettered": 4}),
+    ("skip", "dead_letter", {"rich.dead_lettered": 3, "gross.skipped": 4}),
+])  # fmt: skip
+def test_a_steps_own_on_error_goes_before_that_of_the_config(whole, own, counted, tmp_path):
+    records = [{"id": n, **({} if n < 3 else {"price": "x"} if n < 7 else {"price": n})} for n in range(10)]
+    expression = {"name": "pythonexp", "options": {"python_expression": "item['price'] != 9"}}
+    steps = [{"filter": expression, "as": "rich", "on_error": own},
+             {"transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(g=item['price'] / 2)"]}},
+              "as": "gross"}]  # fmt: skip
+    found = outcome(config(tmp_path, records=records, steps=steps, on_error=whole))
+    assert found.counts == {"read": 10, "rich.dropped": 1, "kept": 2, **counted}
+    wanted = ("rich", "steps[0].filter") if own == "dead_letter" else ("gross", "steps[1].transform")
+    assert {(letter["step"], letter["path"], letter["component"]) for letter in found.letters} == {
+        (*wanted, "pythonexp")
+    }
+
+
+def test_letters_enter_at_the_step_they_name(tmp_path):
+    """Records that earlier steps have made of one are delivered once, and what is mended goes through the steps behind."""
+    failing = {"filter": {"name": "pythonexp", "options": {"python_expression": "item['s'] > 0"}}, "as": "positive"}
+    mended = {"filter": {"name": "pythonexp", "options": {"python_expression": "bool(item['s'])"}}, "as": "positive"}
+    marked = {
+        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item.get('n', 0) + 1)"]}}
+    }
+    again = {
+        "filter": {"name": "pythonexp", "options": {"python_expression": "item['s'] != 'y' or 1 / 0"}},
+        "as": "odd",
+    }
+    records = [{"id": 1, "s": ["x", 1, "y"]}, {"id": 2, "s": {}}, {"id": 3, "s": [2]}]
+
+    def told(step: Any, *more: Any) -> dict[str, Any]:
+        return config(
+            tmp_path, records=records, steps=[marked, SPREAD, step, marked, *more, SPREAD_MORE], on_error="dead_letter"
+        )
+
+    first = exporters_beam.run(told(failing))
+    assert (first.written, first.dead_letters["records"]) == (4, 3)
+    report = exporters_beam.replay(told(mended, again), [first.dead_letters["name"]])
+    assert (report.read, report.written, report.dead_letters["records"]) == (3, 2, 2)
+    found = sorted(map(tuple, (r.values() for rs in delivered(tmp_path / "out").values() for r in rs)), key=repr)
+    assert found == [(1, "x", 2, 0), (1, "x", 2, 1), (1, 1, 2, 0), (1, 1, 2, 1), (3, 2, 2, 0), (3, 2, 2, 1)]
+    letters = [json.loads(line) for line in Path(report.dead_letters["name"]).read_text().splitlines()]
+    assert [(letter["step"], letter["record"]["id"]) for letter in letters] == [("odd", 1), ("transform_2", 2)]
+    mended_too = told(mended, {"filter": "none", "as": "odd"})
+    last = exporters_beam.replay(mended_too, [report.dead_letters["name"]])
+    assert (last.read, last.written) == (2, 2)
+    assert exporters_beam.replay(mended_too, [first.dead_letters["name"]]).read == 1  # the others were delivered
+
+
+SPREAD_MORE = {"transform": {"name": "python", "options": {"function": "plugin_functions:twice"}}}
+
+
+def test_a_letter_of_a_step_that_is_off_goes_on_and_one_of_none_is_refused(tmp_path):
+    records = [{"id": 1}, {"id": 2, "price": 3}]
+    steps = [{"filter": EVEN}, {"filter": RICH, "as": "rich"}]
+    first = exporters_beam.run(config(tmp_path, records=[{**r, "even": True} for r in records], steps=steps,
+                                      on_error="dead_letter"))  # fmt: skip
+    letters = [first.dead_letters["name"]]
+    off = config(
+        tmp_path,
+        records=[{**r, "even": True} for r in records],
+        steps=[{"filter": EVEN}, {"filter": "none", "as": "rich"}],
+    )
+    assert exporters_beam.replay(off, letters).written == 1
+    other = config(tmp_path, records=[{**r, "even": True} for r in records], steps=[{"filter": EVEN}])
+    with pytest.raises(ConfigError, match=r"'rich' is no step; there are deserializer, filter_1, grouper, formatter"):
+        exporters_beam.replay(other, letters)
+
+
+def test_a_limit_takes_the_first_that_all_steps_keep(tmp_path):
+    steps = [{"filter": EVEN}, {"filter": {"name": "dupe", "options": {"key_field": "price"}}}, {"filter": RICH}]
+    told = config(tmp_path, steps=steps)
+    told["writer"]["options"]["items_limit"] = 3
+    report = exporters_beam.run(told)
+    assert [record["id"] for record in delivered(tmp_path / "out")["part-0000.jl"]] == [4, 6, 10]
+    assert report.counts["filter_2.duplicates"] == 15
+
+
+def test_what_no_record_has_is_told_with_the_name_of_the_step(tmp_path):
+    steps = [{"transform": GROSS}, {"filter": {"name": "key_value", "options": {"keys": [{"name": "grosss", "value": 1}]}},
+                                    "as": "cheap"}]  # fmt: skip
+    report = exporters_beam.run(config(tmp_path, steps=steps))
+    assert report.warnings == ("cheap: no record has the field grosss; did you mean gross?",)
+
+
+def test_the_preview_and_explain_name_each_step(tmp_path, capsys):
+    steps = [
+        {"filter": {"name": "dupe", "options": {"key_field": "price"}}, "as": "once"},
+        {"transform": GROSS, "as": "gross", "on_error": "skip"},
+        {"filter": {"name": "dupe", "options": {"key_field": "price"}}, "as": "again"},
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(config(tmp_path, records=[*RECORDS[1:4], *RECORDS[1:3]], steps=steps)))
+    assert main(["preview", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.endswith("left")] == [
+        "once (dupe): 3 left", "gross (pythonexp): 3 left", "again (dupe): 3 left",
+    ]  # fmt: skip
+    assert main(["explain", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("→")][2:5] == ["once", "gross", "again"]
+    assert "on_error: a record that fails at gross is dropped, and counted" in text
+    assert main(["explain", "--format", "mermaid", str(path)]) == 0
+    assert '{{"<b>again</b><br/>dupe(' in capsys.readouterr().out
+
+
+def test_a_variable_may_be_a_step_or_all_of_them(tmp_path):
+    one = {"vars": {"once": {"filter": "dupe", "as": "once"}}, "steps": [{"filter": EVEN}, "${vars.once}"]}
+    every = {
+        "vars": {"list": [{"filter": EVEN}, {"filter": "dupe", "as": "${vars.name}"}], "name": "once"},
+        "steps": "${vars.list}",
+    }
+    for sections in (one, every):
+        spec = load({"reader": "random", "writer": "console", **sections}, environ={})
+        assert [step.step for step in spec.steps] == ["filter_1", "once"]
+
+
+def test_an_expression_that_gives_no_record_is_refused_wherever_it_stands(tmp_path):
+    number = {"transform": {"name": "pythonmap", "options": {"map": "1"}}}
+    with pytest.raises(ConfigError) as caught:
+        make(load(config(tmp_path, steps=[{"filter": EVEN}, number, {"transform": GROSS}]), environ={}))
+    assert str(caught.value).startswith("steps[1].transform.options.map: the expression gives a number, 1 whatever")
+
+
+def test_what_is_told_of_times_has_a_stage_for_each_step(tmp_path):
+    times = exporters_beam.run(config(tmp_path, steps=[{"transform": GROSS}, {"filter": RICH, "as": "rich"}])).times
+    assert set(times) <= {"read", "transform_1", "rich", "grouped", "written", "persisted"}

@@ -65,12 +65,14 @@ def test_equal_input_gives_equal_files_and_rows_of_beam_yaml_can_be_written(tmp_
 
 def test_a_whole_export_is_one_transform(tmp_path):
     config = {"reader": {"name": "random", "options": {"number_of_items": 30, "seed": 1}},
+              "steps": [{"transform": {"name": "pythonmap", "options": {"map": "{'half': item['key'] // 2}"}}},
+                        {"filter": "dupe"}],
               "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/${{vars.out}}/part-"}}}  # fmt: skip
     done = ran(tmp_path, {"type": "chain", "transforms": [
         {"type": "ExportersExport", "config": {"config": config, "vars": {"out": "there"}}}, {"type": "LogForTesting"},
     ]})  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert list(visible(tmp_path / "there")) == ["part-0000.jl.gz"]
+    assert delivered(tmp_path / "there") == {"part-0000.jl.gz": [{"half": n} for n in range(15)]}
 
 
 @pytest.mark.parametrize(("transform", "told"), [

@@ -297,6 +297,39 @@ def test_counts_after_a_resume_are_true(place: Path) -> None:
     assert [unit["name"] for unit in told["units"]] == [f"{place}/in/{n}.jl.gz" for n in range(4)]
 
 
+def test_a_list_of_steps_is_gone_on_with_and_a_changed_one_is_named(place: Path) -> None:
+    def more(expression: str) -> dict[str, Any]:
+        return {
+            "filter_before": None,
+            "on_error": "dead_letter",
+            "steps": [
+                {"filter": {"name": "python", "options": {"function": "test_resume_compares:breaks"}}},
+                {
+                    "transform": {
+                        "name": "pythonexp",
+                        "options": {"python_expressions": ["item.update(x=1 / (item['id'] % 50))"]},
+                    }
+                },
+                {"filter": {"name": "pythonexp", "options": {"python_expression": expression}}, "as": "not_b"},
+            ],
+        }
+
+    whole = run(place, "whole", **more("item['g'] != 'b'"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
+        with pytest.raises(exporters_beam.ExportError):
+            run(place, **more("item['g'] != 'b'"))
+    (staged,) = (place / "out").glob(".exporters/*/export.json")
+    assert [*json.loads(staged.read_text())["config"]["steps"][2]] == ["filter", "as"]
+    told = r"steps\[2\]\.filter\.options\.python_expression was \"item\['g'\] != 'b'\" and is \"item\['g'\] != 'c'\""
+    with pytest.raises(exporters_beam.ConfigError, match=told):
+        run(place, resume=True, **more("item['g'] != 'c'"))
+    report = run(place, resume=True, **more("item['g'] != 'b'"))
+    assert dict(report.counts) == dict(whole.counts) and report.resumed == 400
+    assert report.counts["not_b.dropped"] == 132 and report.counts["transform_2.dead_lettered"] == 8
+    assert [f["md5"] for f in report.files] == [f["md5"] for f in whole.files]
+
+
 def test_the_random_reader_goes_on_with_what_it_has_drawn(place: Path, monkeypatch: Any) -> None:
     told: dict[str, Any] = {"reader": {"name": "random", "options": {"number_of_items": 50}}, "filter_before": None}
     with monkeypatch.context() as patch:

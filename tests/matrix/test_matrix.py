@@ -64,6 +64,13 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
         "fields": ["id", "country", "name"]}}}}, {"generate_md5": True}),
     "parquet": (few_files, {"exporter_options": {"formatter": "parquet"}}, {"compression": "none"}),
     "dedupe": (few_files, {"filter_before": {"name": "dupe", "options": {"key_field": "key"}}}, {}),
+    "steps": (few_files, {"steps": [
+        {"filter": {"name": "dupe", "options": {"key_field": "key"}}},
+        {"transform": {"name": "pythonmap", "options": {"map": "dict(item, third=1 / (item['id'] % 1000 - 3))"}},
+         "on_error": "skip"},
+        {"filter": FILTER["filter_before"], "as": "of_three"},
+        {"filter": "dupe"},
+    ]}, {}),
     "limit": (few_files, FILTER, {"items_limit": 7777}),
     "sampling": (few_files, GROUPED, {"write_buffer": "reservoir_sampling", "write_buffer_options": {"sample_size": 100}}),
     "dead letters": (few_files, {"transform": {"name": "pythonexp", "options": {

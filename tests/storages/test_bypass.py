@@ -37,6 +37,7 @@ def plan(options=(), reader=S3, writer="s3", **sections):
 
 def test_where_nothing_changes_the_records_objects_are_copied():
     assert plan().why_not_copied == ""
+    assert plan(steps=[{"filter": "none"}]).why_not_copied == ""
     assert plan(filter=NONE, transform={"name": "none"}, grouper={"name": "none"}).copied
     assert plan({"items_limit": 0, "items_per_buffer_write": 0, "size_per_buffer_write": None}).copied
     assert plan(decompressor="zlib", deserializer="jsonlines", formatter="json").copied
@@ -52,6 +53,7 @@ def test_where_nothing_changes_the_records_objects_are_copied():
         ({}, {"filter": {"name": "pythonexp", "options": {"python_expression": "True"}}}, "there is a filter_before"),
         ({}, {"filter_after": {"name": "pythonexp", "options": {"python_expression": "1"}}}, "there is a filter_after"),
         ({}, {"transform": {"name": "jq", "options": {"jq_filter": "."}}}, "there is a transform"),
+        ({}, {"steps": [{"filter": "none"}, {"filter": "dupe", "as": "once"}]}, "there is the step once"),
         ({}, {"grouper": {"name": "file_key", "options": {"keys": ["a"]}}}, "there is a grouper"),
         ({"items_limit": 5}, {}, "the writer has items_limit"),
         ({"items_per_buffer_write": 500000}, {}, "the writer has items_per_buffer_write"),
