@@ -3,6 +3,9 @@
 Addresses of metadata services of clouds (link-local ones and a few more) are never asked, however they are spelled: where
 a connection leads is looked at once it stands and before anything is sent, redirects included. Redirects lead to http and
 https only, never from https to http, and take headers of the config along to the same origin only.
+
+On the standard library and not on `httpx`, which tells its log whole addresses with the keys in them, refuses names that web
+servers have (IDNA 2008), and lets nobody look at where a connection leads.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
+from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan
@@ -445,7 +446,7 @@ def _job_server(options: Options) -> None:
         server.local_jar(server.path_to_jar())
     except Exception as error:
         raise DestinationError("Beam's job server for Flink is not here and cannot be downloaded "
-                               f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); give "
+                               f"({shortened((str(error) or type(error).__name__).splitlines()[0], 200)}); give "
                                "--flink_job_server_jar=FILE, or --job_endpoint of one that runs") from None  # fmt: skip
 
 
@@ -496,12 +497,12 @@ def _workers(address: str, books: Books, folder: str, modules: list[str], packag
                                    "python -m build --sdist --no-isolation")  # fmt: skip
         if "Error starting worker: " in (lines or [""])[-1]:
             raise DestinationError(
-                f"the pool at {address}: {lines[-1].partition('Error starting worker: ')[2].strip()[:400]}"
+                f"the pool at {address}: {shortened(lines[-1].partition('Error starting worker: ')[2].strip(), 400)}"
             )
         if "No module named 'exporters_beam" in done.stderr:
             raise DestinationError(f"the workers of the pool at {address} have no package exporters_beam; {advice}")
         raise DestinationError(
-            f"the workers of the pool at {address} fail: {' '.join(lines[-1:]).strip()[:300]}; {advice}"
+            f"the workers of the pool at {address} fail: {shortened(' '.join(lines[-1:]).strip(), 300)}; {advice}"
         )
     found = json.loads(done.stdout.splitlines()[-1])
     if found["version"] != found["ours"]:
@@ -545,7 +546,7 @@ def _docker(options: Options) -> None:
         except subprocess.TimeoutExpired:
             return 1, "it did not answer for 10 s"
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return done.returncode, lines[-1][:300] if lines else ""
+        return done.returncode, shortened(lines[-1], 300) if lines else ""
 
     failed, why = said("version", "--format", "{{.Server.Version}}")
     if failed:

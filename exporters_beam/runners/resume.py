@@ -16,6 +16,7 @@ from typing import Any
 
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
+from exporters_beam.components.words import in_json
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_at, code_of, place_of, told_before
 from exporters_beam.planning.plan import Plan, make
@@ -122,7 +123,7 @@ def _refuse_changed_config(plan: Plan, place: str) -> None:
         changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
         if changed and has_segments(Books(os.path.join(place, about["export"]), "", True)):
             key = changed[0]
-            was, now = (json.dumps(side.get(key), ensure_ascii=False)[:80] for side in (before, told))
+            was, now = (in_json(side.get(key), 80) for side in (before, told))
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise ConfigError(f"--resume: the config has changed since the run that left its work in {place}: "
                               f"{key} was {was} and is {now}{more}; put it back, or run without --resume")  # fmt: skip

@@ -131,7 +131,7 @@ class GoogleDriveStorage(ClientStorage):
         )  # fmt: skip
 
     def _do(self, request: Any, name: str = "", putting: bool = False) -> Any:
-        """Send a request, again where the server has too much to do or the connection breaks."""
+        """Send a request, again where the server has too much to do or the connection breaks, which its client does not see."""
         for attempt in range(1, self.attempts + 1):
             try:
                 with self._answers(name, putting):

@@ -19,7 +19,8 @@ BUFFER = 1 << 20
 class Ranged(io.RawIOBase):
     """A remote file that can be entered at any byte: `fetch(start)` gives a stream from there on.
 
-    A stream that breaks off (raises one of `broken`, or ends early) is fetched again from where it broke.
+    A stream that breaks off (raises one of `broken`, or ends early) is fetched again from where it broke, with `attempts`
+    for each piece: a retry around the whole would begin anew.
     """
 
     def __init__(
