@@ -26,6 +26,15 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("splits_on_lines", "row_groups"), ("chunks",)),
     **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
     "encode_columns": ("encode",),
+    "sought": ("keep", "map", "key", "format", "encode"),
+    "labels": ("key",),
+    "gives": ("map",),
+    "empty": ("header", "footer"),
+    "chunks_of": ("chunks", "decode", "decode_each"),
+    **dict.fromkeys(("splittable", "choose", "detect", "each"), ("open",)),
+    "ranges": ("read",),
+    "stored": ("open",),
+    "takes_copies": ("publish",),
 }
 """What components may offer beside their methods, so that less has to be done, and the methods that each has to agree with."""
 

@@ -164,6 +164,9 @@ class GrouperTraits(StepTraits):
 class DecompressorTraits(_Traits):
     """What a decompressor may tell beside `open`."""
 
+    splittable: bool = trait(False)
+    """Whether its files are plain bytes, which can be entered anywhere."""
+
     choose: Callable[[BinaryIO], tuple[Decompressor, BinaryIO]] | None = trait(how=METHOD)
     """The decompressor for a file, and the file as it was before, where the content decides."""
 

@@ -77,7 +77,7 @@ def opened(decompressor: Any, raw: BinaryIO) -> BinaryIO | Archive:
     chosen, raw = (decompressor, raw) if told.choose is None else told.choose(raw)
     each = DecompressorTraits.of(chosen).each
     if each is not None:
-        return Archive(lambda: _chosen(each(raw), told.members))
+        return members_of(each(raw), told.members)
     source = chosen.open(raw)
     first, source = _begin(source)
     named = name.lower().endswith(_TAR_NAMES) and told.choose is not None
@@ -89,11 +89,16 @@ def opened(decompressor: Any, raw: BinaryIO) -> BinaryIO | Archive:
     return source
 
 
+def members_of(found: Iterator[Any], wanted: str | None) -> Archive:
+    """The archive with those of the members found that are wanted, by a pattern."""
+    return Archive(lambda: _chosen(found, wanted))
+
+
 def splits(decompressor: Any, raw: BinaryIO) -> bool:
     """Whether a file holds plain bytes that can be entered anywhere, and is no archive."""
     detect = DecompressorTraits.of(decompressor).detect
     chosen = decompressor if detect is None else detect(raw)
-    return bool(chosen.splittable) and not is_tar(peeked(raw, BLOCK))
+    return DecompressorTraits.of(chosen).splittable and not is_tar(peeked(raw, BLOCK))
 
 
 def is_tar(first: bytes) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Writable
-from exporters_beam.compressions.archives import Archive, Budget, Member, opened
+from exporters_beam.compressions.archives import Budget, Member, members_of
 from exporters_beam.compressions.streams import (
     OUTPUT,
     check_members,
@@ -56,7 +56,7 @@ class Zip:
 
     def open(self, raw: BinaryIO) -> BinaryIO:
         """What is in the members, one behind the other."""
-        archive = cast(Archive, opened(self, raw))
+        archive = members_of(self.each(raw), self.members)
         streams = (part.stream for part in archive.members() if isinstance(part, Member))
         return stream((data for part in streams for data in iter(partial(part.read, OUTPUT), b"")), raw)
 

@@ -106,7 +106,8 @@ class Source:
         """Whether the unit is plain lines, which can be entered at any byte."""
         if not self.decoder.splits_on_lines or unit.size <= self.range_bytes:
             return False  # One range or of unknown size: nothing is gained, and a look into it may be a request.
-        if not (self.decompressor.splittable or DecompressorTraits.of(self.decompressor).detect):
+        told = DecompressorTraits.of(self.decompressor)
+        if not (told.splittable or told.detect):
             return False
         with self.opened(unit) as raw:
             return splits(self.decompressor, raw)

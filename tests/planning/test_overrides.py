@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import exporters_beam
 from exporters_beam.components import registry
 from exporters_beam.components.protocols import DESCRIBES
+from exporters_beam.compressions.auto import Auto
+from exporters_beam.compressions.none import Plain
+from exporters_beam.compressions.zip import Zip
+from exporters_beam.config.spec import load
+from exporters_beam.engine.source import Source
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.csv import CsvDeserializer, CsvFormat
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat
+from exporters_beam.planning.plan import make
+from exporters_beam.readers.fs import FsReader
+from exporters_beam.records import Chunk
+from exporters_beam.storages.s3 import S3Reader, S3Writer
 from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
 from exporters_beam.transforms.mappers import NoTransform, PythonexpTransform
@@ -236,6 +247,99 @@ def test_what_a_subclass_does_is_done_with_and_without_pushdown(case: str, tmp_p
         assert found[0].groups[()].startswith(b'{"A":1,"B":"x"}')
     if case == "key_value":
         assert found[0].groups[()] == b'{"a": 1, "b": "x"}\n{"a": 1, "b": "y", "n": 5}'.replace(b" ", b"")
+
+
+class Loud(io.BytesIO):
+    """The text of a stream, which stays open, in capital letters."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream.read().upper())
+        self.stream = stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upper(Plain):
+    """Upper."""
+
+    def open(self, raw: Any) -> Any:
+        return Loud(super().open(raw))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess(Auto):
+    """Guess."""
+
+    def open(self, raw: Any) -> Any:
+        return Loud(super().open(raw))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Members(Zip):
+    """Members."""
+
+    def open(self, raw: Any) -> Any:
+        return Loud(super().open(raw))
+
+
+@pytest.mark.parametrize("kind", [Upper, Guess, Members])
+def test_what_a_decompressor_opens_is_read_however_large_the_file(kind: type, tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    text = b"".join(b'{"a": "x%d"}\n' % n for n in range(100))
+    path.write_bytes(text)
+    if kind is Members:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.jl", text)
+    source = Source(FsReader(input=str(path)), kind(), JsonLinesDeserializer(), range_bytes=100)
+    (unit,) = source.units()
+    found = [record for _, chunk, _ in source.events(unit, source.span(unit))
+             if isinstance(chunk, Chunk) for record in source.records(chunk)]  # fmt: skip
+    assert found == [{"A": f"X{n}"} for n in range(100)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening(S3Reader):
+    """Opening."""
+
+    def open(self, unit: Any) -> Any:
+        return io.BytesIO(super().open(unit).read().upper())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealing(S3Writer):
+    """Sealing."""
+
+    def publish(self, file: Any, fill: Any, scratch: str) -> Any:
+        return super().publish(file, lambda out: out.write(b"sealed"), scratch)
+
+
+@pytest.mark.parametrize(("reader", "writer", "copied"), [
+    ("s3", "s3", True), (f"{__name__}:Opening", "s3", False), ("s3", f"{__name__}:Sealing", False),
+])  # fmt: skip
+def test_objects_are_not_copied_past_what_opens_or_publishes_otherwise(reader: str, writer: str, copied: bool) -> None:
+    at = {"bucket": "b", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
+    options = {**at, "filebase": "out/", "compression": "gz"}
+    spec = load(
+        {"reader": {"name": reader, "options": {**at, "prefix": "in/"}}, "writer": {"name": writer, "options": options}}
+    )
+    assert make(spec).copied is copied
+
+
+@dataclass(frozen=True, kw_only=True)
+class Titled(CsvFormat):
+    """Titled."""
+
+    @property
+    def header(self) -> bytes:
+        return b"# titled\n" + super().header
+
+
+def test_a_file_without_records_has_the_header_of_the_subclass(tmp_path: Path) -> None:
+    config = {
+        "reader": {"name": "memory", "options": {"records": []}}, "empty": "file", "formatter": own(Titled, fields=["a"]),
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/p-", "compression": "none"}},
+    }  # fmt: skip
+    (file,) = exporters_beam.run(config).files
+    assert Path(file["name"]).read_bytes().startswith(b'# titled\n"a"\n')
 
 
 def test_every_component_of_ours_offers_what_it_declares() -> None:
