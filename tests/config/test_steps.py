@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 import exporters_beam
@@ -310,3 +311,14 @@ def test_an_expression_that_gives_no_record_is_refused_wherever_it_stands(tmp_pa
 def test_what_is_told_of_times_has_a_stage_for_each_step(tmp_path):
     times = exporters_beam.run(config(tmp_path, steps=[{"transform": GROSS}, {"filter": RICH, "as": "rich"}])).times
     assert set(times) <= {"read", "transform_1", "rich", "grouped", "written", "persisted"}
+
+
+@pytest.mark.parametrize(("page", "names"), [
+    ("README.md", ["filter_1", "value", "filter_3", "filter_4"]), ("docs/failures.md", ["filter_1", "gross"]),
+])  # fmt: skip
+def test_the_examples_of_the_pages_are_valid(page, names, validator):
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    (example,) = [block for block in text.split("```yaml\n")[1:] if block.startswith("steps:")]
+    document = {"reader": "random", "writer": "console", **yaml.safe_load(example.partition("```")[0])}
+    assert [step.step for step in load(document, environ={}).steps] == names
+    assert validator.is_valid(document)
