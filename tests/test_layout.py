@@ -38,6 +38,7 @@ LAYERS = (
     ("formats",),
     ("compressions",),
     ("staging",),
+    ("handover",),
     ("config",),
     ("components",),
     ("files",),

@@ -12,6 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.config.on_error import OnError
 from exporters_beam.errors import RecordError
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark
 from exporters_beam.staging.letters import Unreadable
 from exporters_beam.transforms.dupe import DupeFilter
@@ -112,7 +113,7 @@ def _packed(n: int, failure: Failure) -> bytes:
     return pickle.dumps(("nested failure", (n, failure._replace(record=None), nested)), 5)
 
 
-class _Losers(beam.DoFn):
+class _Losers(HandsOver, beam.DoFn):
     """Of the positions of one key all but the smallest, by range."""
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
@@ -122,7 +123,7 @@ class _Losers(beam.DoFn):
             yield pickle.dumps((unit, number)), pickle.dumps(("loser", tuple(at)))
 
 
-class _Survivors(beam.DoFn):
+class _Survivors(HandsOver, beam.DoFn):
     """The records of a range that lost nothing, in order, then the range's mark."""
 
     def __init__(self, name: str) -> None:

@@ -24,6 +24,7 @@ from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ComponentTraits, StepTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, counted
 from exporters_beam.errors import ExportError
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark, Position
 from exporters_beam.transforms.chance import placed
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
@@ -39,7 +40,7 @@ NAMESPACE = "exporters"
 """The namespace of the metrics of an export."""
 
 
-class Step(beam.DoFn):
+class Step(HandsOver, beam.DoFn):
     """What steps share: tallies of the current range, which go into its mark, and metrics of the bundle."""
 
     _told = StepTraits()

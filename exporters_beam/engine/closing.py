@@ -15,6 +15,7 @@ from exporters_beam.engine.delivery import Delivery, total_of
 from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Warned
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
@@ -34,7 +35,7 @@ def some_of(warnings: list[str]) -> list[str]:
     return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
 
 
-class WriteManifest(beam.DoFn):
+class WriteManifest(HandsOver, beam.DoFn):
     """The last step: checks that every record is accounted for, then writes the manifest and sweeps what was staged, where
     the launcher does not.
 

@@ -23,6 +23,7 @@ from exporters_beam.engine.delivery import TALLIES
 from exporters_beam.engine.source import Source, naming
 from exporters_beam.errors import DestinationError, SourceError, shown
 from exporters_beam.files import Measured, destination
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Blocks, Segment, read_segment
@@ -39,7 +40,7 @@ MAGIC = {"gz": b"\x1f\x8b", "none": b""}
 """How objects begin that are copied as they are."""
 
 
-class CopyObjects(beam.DoFn):
+class CopyObjects(HandsOver, beam.DoFn):
     """Units to delivered files and marks. Inside the service where both ends are in it, else through this machine."""
 
     def __init__(self, source: Source, writer: Any, codec: Codec, names: FileNames, run: Run) -> None:
@@ -154,7 +155,7 @@ class CopyObjects(beam.DoFn):
                 yield b"\n"
 
 
-class ReadCopied(beam.DoFn):
+class ReadCopied(HandsOver, beam.DoFn):
     """What an earlier run has copied, and the marks of it, from a committed segment."""
 
     def process(self, path: str) -> Iterator[Any]:

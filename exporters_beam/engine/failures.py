@@ -8,10 +8,11 @@ import apache_beam as beam
 
 from exporters_beam.engine.source import Places
 from exporters_beam.errors import ExportError, shown
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import Failure
 
 
-class FailTheExport(beam.DoFn):
+class FailTheExport(HandsOver, beam.DoFn):
     """`on_error: fail`: the first record that fails ends the export, with its file and number."""
 
     def __init__(self, place: Places) -> None:

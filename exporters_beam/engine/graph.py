@@ -30,6 +30,7 @@ from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
+from exporters_beam.handover import HandsOver
 from exporters_beam.planning.plan import Plan
 from exporters_beam.records import Typed
 from exporters_beam.staging.letters import FILE
@@ -277,7 +278,7 @@ def _with_earlier(
     )
 
 
-class ReadFooter(beam.DoFn):
+class ReadFooter(HandsOver, beam.DoFn):
     """A committed segment's blocks, as the encoder emits them, its marks, and the types of its ranges."""
 
     def __init__(self, typed: bool) -> None:

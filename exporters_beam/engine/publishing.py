@@ -15,6 +15,7 @@ import apache_beam as beam
 from exporters_beam.compressions import Codec
 from exporters_beam.engine.delivery import Delivery, staged_lines
 from exporters_beam.errors import DestinationError, RecordError
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice
 from exporters_beam.staging.letters import GROUP, NAME
 from exporters_beam.staging.run import Progress, Run, enter
@@ -22,7 +23,7 @@ from exporters_beam.staging.segments import Blocks, in_order
 from exporters_beam.transforms.steps import ready
 
 
-class PlanFiles(beam.DoFn):
+class PlanFiles(HandsOver, beam.DoFn):
     """A group's blocks to the files that are made of them: (name, PlannedFile), pickled."""
 
     def __init__(self, delivery: Delivery) -> None:
@@ -123,7 +124,7 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
     return [Slice(refs[b], 0, refs[b].total, tuple(sorted(chosen[b]))) for b in sorted(chosen)]
 
 
-class CheckNames(beam.DoFn):
+class CheckNames(HandsOver, beam.DoFn):
     """All planned files, in one element, once no two groups have files of one name: before anything is delivered."""
 
     def __init__(self, delivery: Delivery) -> None:
@@ -151,7 +152,7 @@ class CheckNames(beam.DoFn):
         return name.casefold() if self._without_case else name
 
 
-class PublishFile(beam.DoFn):
+class PublishFile(HandsOver, beam.DoFn):
     """Builds a planned file and has the writer put it in place."""
 
     def __init__(self, delivery: Delivery, run: Run) -> None:

@@ -19,6 +19,7 @@ from apache_beam.transforms.core import RestrictionProvider
 
 from exporters_beam.engine.source import Event, Source, Span
 from exporters_beam.errors import SourceError
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import Chunk, Mark, Unit, Warned
 from exporters_beam.staging.listing import Listing, differences, listed_before
 from exporters_beam.staging.run import Run
@@ -76,7 +77,7 @@ class SpanTracker(RestrictionTracker):
         return True
 
 
-class ListUnits(beam.DoFn):
+class ListUnits(HandsOver, beam.DoFn):
     """Lists the reader's units, on a worker, as they are found."""
 
     def __init__(self, source: Source, run: Run | None = None) -> None:
@@ -114,7 +115,7 @@ class ListUnits(beam.DoFn):
                               "where the workers are, and give absolute paths")  # fmt: skip
 
 
-class ReadChunks(beam.DoFn, RestrictionProvider):
+class ReadChunks(HandsOver, beam.DoFn, RestrictionProvider):
     """The splittable source: claims ranges, emits chunks and, after the last chunk of a range, its mark.
 
     After `bundle_seconds` it hands the rest back at the end of a range, so that what has been read is committed; with
@@ -198,7 +199,7 @@ class ReadChunks(beam.DoFn, RestrictionProvider):
         return {**self.__dict__, "_suspended": None, "_revealed": None}
 
 
-class ListPieces(beam.DoFn):
+class ListPieces(HandsOver, beam.DoFn):
     """Cuts listed units into pieces, (unit, span), so that workers share large units where a runner does not split.
 
     What cannot be entered in the middle stays in one piece.

@@ -27,6 +27,7 @@ from exporters_beam.errors import RecordError
 from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import kept as types
 from exporters_beam.formats.tables.types import NULL
+from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, Failure, Mark, Recount, Replaced, Schema, Typed, Unit
 from exporters_beam.staging.letters import GROUP, staged
 from exporters_beam.staging.run import Run, enter
@@ -179,7 +180,7 @@ def _folded(rows: Rows, found: Settled, source: types.Columns, unit: Unit) -> It
         yield rows, None
 
 
-class Settle(beam.DoFn):
+class Settle(HandsOver, beam.DoFn):
     """Settles the types of an export from what its ranges say of theirs, and tells every group."""
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
@@ -201,7 +202,7 @@ class Settle(beam.DoFn):
             yield TaggedOutput(TALLIES, Recount(tuple(settled.counts.items())))
 
 
-class Admit(beam.DoFn):
+class Admit(HandsOver, beam.DoFn):
     """What of all that was staged is delivered: nothing where more records failed than `on_error` allows; with
     `items_limit` the first N records in input order, whatever their groups; else everything. Types of columns are settled
     of these alone.
