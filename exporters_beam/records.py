@@ -146,6 +146,23 @@ Element = Batch | Lines | Mark
 """What steps receive and emit: in the order of the range, its mark last."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How many records an export delivers, in input order, and at how many records and bytes a file is closed; 0: no limit."""
+
+    items: int = 0
+    items_per_file: int = 0
+    bytes_per_file: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many records of each group a sample has, 0 for all, and what chooses them."""
+
+    size: int = 0
+    seed: int = 0
+
+
 class BlockRef(NamedTuple):
     """Where the records of one group in one range, or a fixed part of them, are staged.
 
@@ -170,6 +187,24 @@ class BlockRef(NamedTuple):
     ordinals: tuple[int, ...] = ()
     draws: tuple[int, ...] = ()
     crc: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        length: int,
+        records: int,
+        first: Position,
+        number: int,
+        raw: int | None = None,
+        compressed: bool = False,
+        schema: bytes = b"",
+        ordinals: tuple[int, ...] = (),
+        draws: tuple[int, ...] = (),
+    ) -> BlockRef:
+        """A block that stands nowhere yet: the segment to which it is added says where, and its checksum."""
+        size = length if raw is None else raw
+        return cls("", 0, length, size, records, records, compressed, first, number, schema, ordinals, draws)
 
 
 class Typed(NamedTuple):

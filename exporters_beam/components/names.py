@@ -158,6 +158,16 @@ class FileNames:
         return "".join(out)
 
 
+@dataclass(frozen=True)
+class Naming:
+    """How delivered files are called, None where the writer delivers none, and which stand beside those with records: a list
+    of `checksums`, and one where the export is `empty`."""
+
+    names: FileNames | None = None
+    checksums: bool = False
+    empty: bool = False
+
+
 def expand_dates(filebase: str, now: datetime) -> str:
     """The template with its % directives replaced, once, by the local time at which the export starts."""
     return now.strftime(filebase.encode("unicode_escape").decode("ascii")).encode("ascii").decode("unicode_escape")

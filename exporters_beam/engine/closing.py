@@ -78,24 +78,27 @@ class WriteManifest(HandsOver, beam.DoFn):
         del units, counts
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
-        if not files and self._delivery.empty:
+        if not files and self._delivery.naming.empty:
             files = [self._empty_file()]
-        if not self._delivery.limit:
+        if not self._delivery.limits.items:
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
-        before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.names, self._run.export_id)
+        before, unread = former(
+            self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id
+        )
         left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
         manifest = self._manifest(tallies, late, files, letters, list(warned), left)
         self._check(manifest["counts"], files, letters)
-        if self._delivery.md5 and files:
+        if self._delivery.naming.checksums and files:
             self._checksums(files)
         path = self._run.manifest
         text = manifest_text(manifest)
-        if self._delivery.to.finish is not None and self._delivery.names:
-            self._delivery.to.finish(text, self._delivery.names, self._run.export_id)
+        to, names = self._delivery.to, self._delivery.naming.names
+        if to.finish is not None and names:
+            to.finish(text, names, self._run.export_id)
         with destination("cannot write the manifest", path):
             os.makedirs(self._run.books, exist_ok=True)
             with open(path + ".part", "wb") as out:
@@ -104,8 +107,8 @@ class WriteManifest(HandsOver, beam.DoFn):
                 os.fsync(out.fileno())
             os.replace(path + ".part", path)
         remove(self._delivery.writer, left)
-        if "letters" in manifest and self._delivery.to.note_letters is not None and self._delivery.names:
-            self._delivery.to.note_letters(manifest["letters"], self._delivery.names, manifest["origin"])
+        if "letters" in manifest and to.note_letters is not None and names:
+            to.note_letters(manifest["letters"], names, manifest["origin"])
         if letters is None and os.path.exists(os.path.join(self._run.books, FILE)):
             os.remove(os.path.join(self._run.books, FILE))  # of an earlier run
         if self._run.sweeps:
@@ -121,7 +124,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         warned: list[str],
         left: list[Entry],
     ) -> dict[str, Any]:
-        counts = total_of(tallies)
+        counts, names = total_of(tallies), self._delivery.naming.names
         for name, n in late.items():
             counts[name] = counts.get(name, 0) + n
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
@@ -131,9 +134,9 @@ class WriteManifest(HandsOver, beam.DoFn):
             "export": self._run.export_id,
             **dict(self._run.about),
             "format": dict(self._delivery.told),
-            **({"filebase": self._delivery.names.filebase} if self._delivery.names else {}),
-            "limit": self._delivery.limit,
-            "sample": self._delivery.sample,
+            **({"filebase": names.filebase} if names else {}),
+            "limit": self._delivery.limits.items,
+            "sample": self._delivery.sampling.size,
             "counts": counts,
             "warnings": some_of(warned),
             "units": [],
@@ -172,7 +175,9 @@ class WriteManifest(HandsOver, beam.DoFn):
         }
 
     def _check(self, counts: dict[str, int], files: list[DeliveredFile], letters: DeliveredFile | None) -> None:
-        difference = unbalanced(counts, self._delivery.limit, self._delivery.sample, letters.records if letters else 0)
+        difference = unbalanced(
+            counts, self._delivery.limits.items, self._delivery.sampling.size, letters.records if letters else 0
+        )
         if difference:
             raise DestinationError(f"{difference}; nothing may be missing, so the export has failed")
         check = self._delivery.to.check
@@ -183,5 +188,6 @@ class WriteManifest(HandsOver, beam.DoFn):
     def _checksums(self, files: list[DeliveredFile]) -> None:
         listed_as = self._delivery.to.listed_as
         text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
-        name = self._delivery.names.checksums if self._delivery.names else "md5checksum.md5"
+        names = self._delivery.naming.names
+        name = names.checksums if names else "md5checksum.md5"
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)

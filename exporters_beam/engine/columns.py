@@ -130,10 +130,9 @@ class EncodeColumns(EncodeBlocks):
         import numpy as np
 
         count = columns.batch.num_rows
-        size = len(payload)
         unit, number, first, _ = columns.chunk
         position = (unit, number, first + int(columns.numbers[0]))
-        ref = BlockRef("", 0, size, size, count, count, False, position, self._number, schema)
+        ref = BlockRef.of(length=len(payload), records=count, first=position, number=self._number, schema=schema)
         numbers = np.asarray(columns.numbers, np.uint32) + np.uint32(first)
         ref = self._segment.add((), payload, array("I", numbers.tobytes()), ref)
         self._number += 1

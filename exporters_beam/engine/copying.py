@@ -65,7 +65,7 @@ class CopyObjects(HandsOver, beam.DoFn):
         counts = (("read", file.records), ("kept", file.records), *(() if counted else (("not_counted", 1),)))
         mark = Mark(unit, 0, counts, True, warnings=tuple(f"{shown(unit.name)}: {text}" for text in self._warned))
         told = json.dumps([file.name, file.records, file.size, file.md5]).encode()
-        ref = BlockRef("", 0, len(told), len(told), 1, 1, False, (unit, 0, 0), 0)
+        ref = BlockRef.of(length=len(told), records=1, first=(unit, 0, 0), number=0)
         self._segment.add(COPIED, told, [len(told)], ref)
         self._marks.append(mark)
         if time.monotonic() - self._begun >= COMMIT_SECONDS:

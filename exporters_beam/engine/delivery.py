@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from exporters_beam.components.names import FileNames
+from exporters_beam.components.names import Naming
 from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.config.on_error import OnError
 from exporters_beam.engine.dead_letters import Letters
-from exporters_beam.records import BlockRef, Mark, Typed
+from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed
 from exporters_beam.staging.segments import Blocks
 
 BLOCK_BYTES = 1 << 20
@@ -27,25 +27,20 @@ TYPED = "types"
 """The output of EncodeBlocks that says of each range which types its blocks have, where these are found in the records."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Delivery:
     """How an export's records become files. Frozen and picklable: every step of the delivery gets it."""
 
     writer: Any
     format: Any
     codec: Codec
-    names: FileNames | None
-    items_per_file: int
-    bytes_per_file: int
+    naming: Naming
     letters: Letters
-    limit: int = 0
-    sample: int = 0
-    seed: int = 0
-    md5: bool = False
+    limits: Limits = field(default_factory=Limits)
+    sampling: Sampling = field(default_factory=Sampling)
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
     added: tuple[str, ...] = ()
-    empty: bool = False
 
     @cached_property
     def shape(self) -> FormatTraits:
@@ -73,22 +68,24 @@ class Delivery:
     @property
     def chooses(self) -> bool:
         """Whether a limit or a sample decides after staging which records are delivered."""
-        return bool(self.limit or self.sample)
+        return bool(self.limits.items or self.sampling.size)
 
     @property
     def block_bytes(self) -> int:
-        return max(4096, min(BLOCK_BYTES, self.bytes_per_file // 8)) if self.bytes_per_file else BLOCK_BYTES
+        size = self.limits.bytes_per_file
+        return max(4096, min(BLOCK_BYTES, size // 8)) if size else BLOCK_BYTES
 
     @property
     def ambiguous(self) -> bool:
         """Whether two groups might have files of one name."""
-        if self.names is None or not self.names.groups:
+        names = self.naming.names
+        if names is None or not names.groups:
             return False
-        several = bool(self.items_per_file or self.bytes_per_file) and not self.sample
-        return bool(self.to.without_case) or self.names.ambiguous(several)
+        several = bool(self.limits.items_per_file or self.limits.bytes_per_file) and not self.sampling.size
+        return bool(self.to.without_case) or names.ambiguous(several)
 
     def name(self, group: tuple[str, ...], number: int) -> str:
-        return self.names.name(group, number) if self.names else "<result>"
+        return self.naming.names.name(group, number) if self.naming.names else "<result>"
 
 
 def staged_block(group: tuple[str, ...] | None, ref: BlockRef) -> tuple[bytes, bytes]:

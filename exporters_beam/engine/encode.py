@@ -220,7 +220,7 @@ class EncodeBlocks(Step):
     def _add_records(self, batch: Batch, groups: list[tuple[str, ...]] | None, parts: Sequence[Any]) -> list[Any]:
         """Rows of tables, and whatever a limit or a sample chooses from: what `_add_each` does, with more to remember."""
         staged: list[Any] = []
-        limit, sample, table = self._delivery.limit, self._delivery.sample, self._delivery.table
+        limit, sample, table = self._delivery.limits.items, self._delivery.sampling.size, self._delivery.table
         for number, group, part in zip(batch.numbers, repeat(()) if groups is None else groups, parts):  # noqa: B905
             if limit and self._kept >= limit:
                 self.count("over_limit")
@@ -233,7 +233,9 @@ class EncodeBlocks(Step):
             if limit:
                 block.ordinals.append(self._kept)
             if sample:
-                block.draws.append(_draw(self._delivery.seed, (batch.unit, batch.range, number), len(block.parts)))
+                block.draws.append(
+                    _draw(self._delivery.sampling.seed, (batch.unit, batch.range, number), len(block.parts))
+                )
             self._kept += 1
             block.size += 1 if table else len(part) + self._gap
             if block.size >= self._limit and not sample:
@@ -257,7 +259,9 @@ class EncodeBlocks(Step):
         self._aside = []
         if not lines:
             return []
-        ref = BlockRef("", 0, sum(map(len, lines)), 0, len(lines), len(lines), False, (mark.unit, mark.range, 0), 0)
+        ref = BlockRef.of(
+            length=sum(map(len, lines)), records=len(lines), first=(mark.unit, mark.range, 0), number=0, raw=0
+        )
         return [staged_block(None, self._segment.add(None, b"".join(lines), list(map(len, lines)), ref))]
 
     def _end(self, mark: Mark) -> list[Any]:
@@ -273,7 +277,7 @@ class EncodeBlocks(Step):
         first = [line for _, line in sorted(self._aside, key=itemgetter(0))[:1]]
         found.extend(self._stage_letters(mark))
         self.count("kept", self._kept)
-        if self._delivery.limit:
+        if self._delivery.limits.items:
             self._run.staging.mark_kept(mark.unit.index, mark.range, self._kept, mark.last)
         mark = mark._replace(sought=(*mark.sought, *self._noted()))
         self._kept = self._number = 0
@@ -343,8 +347,17 @@ class EncodeBlocks(Step):
         compressed: bool = False,
         schema: bytes = b"",
     ) -> tuple[bytes, bytes]:
-        ref = BlockRef("", 0, len(payload), raw, len(sizes), len(sizes), compressed, block.first, self._number, schema,
-                       tuple(block.ordinals), tuple(block.draws))  # fmt: skip
+        ref = BlockRef.of(
+            length=len(payload),
+            records=len(sizes),
+            first=block.first,
+            number=self._number,
+            raw=raw,
+            compressed=compressed,
+            schema=schema,
+            ordinals=tuple(block.ordinals),
+            draws=tuple(block.draws),
+        )
         ref = self._segment.add(group, payload, sizes, ref)
         self._number += 1
         return self._staged(group, ref)
@@ -358,8 +371,14 @@ class EncodeBlocks(Step):
 
     def _sample(self, block: _Block) -> None:
         """Of a sample no more than the smallest draws of a block can be chosen."""
-        if self._delivery.sample and not self._delivery.limit and len(block.parts) > self._delivery.sample:
-            smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sample])
+        if (
+            self._delivery.sampling.size
+            and not self._delivery.limits.items
+            and len(block.parts) > self._delivery.sampling.size
+        ):
+            smallest = sorted(
+                sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sampling.size]
+            )
             block.parts = [block.parts[i] for i in smallest]
             block.draws = [block.draws[i] for i in smallest]
             block.numbers = [block.numbers[i] for i in smallest]

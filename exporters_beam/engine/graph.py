@@ -17,6 +17,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components.names import Naming
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.closing import WriteManifest
 from exporters_beam.engine.columns import EncodeColumns, SiftColumns
@@ -32,7 +33,7 @@ from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.plan import Plan
-from exporters_beam.records import Typed
+from exporters_beam.records import Limits, Sampling, Typed
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
@@ -92,9 +93,18 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source),
                       LettersReplayed(plan.reader) if plan.replays else None)  # fmt: skip
-    return Delivery(plan.writer, plan.format, plan.codec, plan.names, plan.items_per_file, plan.bytes_per_file, letters,
-                    plan.limit, plan.sample, plan.seed, plan.md5, _told(plan), plan.on_error,
-                    plan.pushdown.added or (), plan.empty)  # fmt: skip
+    return Delivery(
+        writer=plan.writer,
+        format=plan.format,
+        codec=plan.codec,
+        naming=Naming(plan.names, plan.md5, plan.empty),
+        letters=letters,
+        limits=Limits(plan.limit, plan.items_per_file, plan.bytes_per_file),
+        sampling=Sampling(plan.sample, plan.seed),
+        told=_told(plan),
+        on_error=plan.on_error,
+        added=plan.pushdown.added or (),
+    )
 
 
 @dataclass(frozen=True)

@@ -61,27 +61,27 @@ def settled(told: Iterable[BlockRef | Schema | Replaced]) -> tuple[list[BlockRef
 
 def plan_files(delivery: Delivery, group: tuple[str, ...], refs: Sequence[BlockRef]) -> Iterator[PlannedFile]:
     """Pack blocks in order into files of at most so many records and about so many bytes."""
-    number = delivery.names.start if delivery.names else 0
-    if delivery.sample:
-        slices = _sampled(refs, delivery.sample)
+    number = delivery.naming.names.start if delivery.naming.names else 0
+    if delivery.sampling.size:
+        slices = _sampled(refs, delivery.sampling.size)
         if slices:
             records = sum(len(part.chosen or ()) for part in slices)
             yield PlannedFile(delivery.name(group, number), group, number, records, tuple(slices))
         return
-    size_of = _sizes(delivery, refs)
+    size_of, limits = _sizes(delivery, refs), delivery.limits
     packed: list[Slice] = []
     records, size = 0, 0.0
     for ref in refs:
         start = 0
         while start < ref.records:
-            room = delivery.items_per_file - records if delivery.items_per_file else ref.records
+            room = limits.items_per_file - records if limits.items_per_file else ref.records
             stop = min(ref.records, start + room)
             packed.append(Slice(ref, start, stop))
             records += stop - start
             size += size_of(ref) * (stop - start) / max(1, ref.total)
             start = stop
-            if (delivery.items_per_file and records >= delivery.items_per_file) or (
-                delivery.bytes_per_file and size >= delivery.bytes_per_file
+            if (limits.items_per_file and records >= limits.items_per_file) or (
+                limits.bytes_per_file and size >= limits.bytes_per_file
             ):
                 yield PlannedFile(delivery.name(group, number), group, number, records, tuple(packed))
                 packed, records, size, number = [], 0, 0.0, number + 1
@@ -91,7 +91,8 @@ def plan_files(delivery: Delivery, group: tuple[str, ...], refs: Sequence[BlockR
 
 def _sizes(delivery: Delivery, refs: Sequence[BlockRef]) -> Callable[[BlockRef], float]:
     """How many bytes a block adds to its file: exact for compressed blocks, measured for the others where it matters."""
-    if not delivery.bytes_per_file or delivery.table or sum(ref.raw for ref in refs) < delivery.bytes_per_file:
+    most = delivery.limits.bytes_per_file
+    if not most or delivery.table or sum(ref.raw for ref in refs) < most:
         return lambda ref: ref.length
     light = [ref for ref in refs if not ref.compressed]
     ratio = 1.0
@@ -177,7 +178,7 @@ class PublishFile(HandsOver, beam.DoFn):
 
     def publish_empty(self) -> DeliveredFile:
         """The file of an export without records, where one is wanted: the first, of a group of empty values."""
-        names = self._delivery.names
+        names = self._delivery.naming.names
         group = ("",) * names.groups if names else ()
         name = self._delivery.name(group, names.start if names else 0)
         return self._publish(PlannedFile(name, group, names.start if names else 0, 0, ()))

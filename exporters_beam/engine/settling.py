@@ -131,15 +131,21 @@ def _sift(each: Range, found: Settled, delivery: Delivery, staging: Staging) -> 
         for at in range(0, len(own), BLOCK_RECORDS):
             numbers, records, draws = zip(*own[at : at + BLOCK_RECORDS], strict=True)
             payload, schema = arrow.stage_found(records, source)
-            count, size = len(records), len(payload)
-            ref = BlockRef("", 0, size, size, count, count, False, (each.unit, each.number, numbers[0]),
-                           len(blocks[group]), schema, (), draws if delivery.sample else ())  # fmt: skip
+            ref = BlockRef.of(
+                length=len(payload),
+                records=len(records),
+                first=(each.unit, each.number, numbers[0]),
+                number=len(blocks[group]),
+                schema=schema,
+                draws=draws if delivery.sampling.size else (),
+            )
             blocks[group].append(segment.add(group, payload, numbers, ref))
     action = delivery.on_error.action(FORMATTER)
     if action == DEAD_LETTER:
         lines = [staged(failure) for failure in lost]
-        size = sum(map(len, lines))
-        ref = BlockRef("", 0, size, 0, len(lines), len(lines), False, (each.unit, each.number, 0), LATE)
+        ref = BlockRef.of(
+            length=sum(map(len, lines)), records=len(lines), first=(each.unit, each.number, 0), number=LATE, raw=0
+        )
         found.letters.append(segment.add(None, b"".join(lines), list(map(len, lines)), ref))
     segment.close()
     found.replaced[each.unit.index, each.number] = blocks
@@ -211,7 +217,7 @@ class Admit(HandsOver, beam.DoFn):
     """
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
-        self._delivery, self._limit, self._run = delivery, delivery.limit, run
+        self._delivery, self._limit, self._run = delivery, delivery.limits.items, run
 
     def setup(self) -> None:
         enter(self._run.folder)
