@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of
 from exporters_beam.errors import RecordError
 from exporters_beam.records import MISSING, Key
 
@@ -47,7 +48,7 @@ class DupeFilter:
     def key(self, record: Any) -> bytes | None:
         """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is no mapping."""
         if not isinstance(record, Mapping):
-            raise RecordError(f"the record is no object but a {type(record).__name__}; dupe needs fields")
+            raise RecordError(f"the record is not a mapping but {kind_of(record)}; dupe needs fields")
         value = record.get(self.key_field or "_key", MISSING)
         if value is MISSING and self.key_field is None:
             value = record

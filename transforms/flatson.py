@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
-from exporters_beam.components.words import did_you_mean
+from exporters_beam.components.words import did_you_mean, kind_of
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Record, lookup
@@ -58,7 +58,7 @@ class FlatsonTransform:
 
     def map(self, record: Record) -> Record:
         if not isinstance(record, Mapping):
-            raise RecordError(f"the record is no mapping but a {type(record).__name__}; flatson needs fields")
+            raise RecordError(f"the record is not a mapping but {kind_of(record)}; flatson needs fields")
         return {name: serialize(lookup(record, path)) for name, path, serialize in self._leaves}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from uuid import UUID
 import orjson
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of
 from exporters_beam.decimals import plain, text_of
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.limits import cut
@@ -280,7 +281,7 @@ def _refuse_twice(record: Any) -> None:
                 text = _key(key, path)
                 if not isinstance(key, str) and text in value:
                     raise RecordError(
-                        f"two fields would both be called {text}{_at(path)}: a text and a {type(key).__name__}; rename one"
+                        f"two fields would both be called {text}{_at(path)}: a string and {kind_of(key)}; rename one"
                     )
                 left.append((member, (*path, text)))
         elif isinstance(value, (list, tuple)):

@@ -755,7 +755,7 @@ def test_values_json_cannot_hold_are_named_with_their_place() -> None:
     with pytest.raises(RecordError, match=r"JSON cannot have the tuple .* as a key"):
         written({"a": {(1, 2): 3}})
     for keys, called in (({1: 0, "1": 0}, "1"), ({None: 0, "null": 0}, "null"), ({"true": 0, True: 0}, "true")):
-        with pytest.raises(RecordError, match=f'^two fields would both be called {called} at "a.1": a text and'):
+        with pytest.raises(RecordError, match=f'^two fields would both be called {called} at "a.1": a string and'):
             written({"a": [0, keys]})
     assert written({"a": {1: {"1": 0}, 2: 0}}) == '{"a":{"1":{"1":0},"2":0}}'
     circle: dict[str, Any] = {}

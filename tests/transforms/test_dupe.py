@@ -60,7 +60,7 @@ def test_without_a_field_the_record_itself_is_its_key_unless_it_has_one() -> Non
 
 
 def test_what_is_no_object_is_an_error() -> None:
-    with pytest.raises(RecordError, match=r"^the record is no object but a list; dupe needs fields$"):
+    with pytest.raises(RecordError, match=r"^the record is not a mapping but a list; dupe needs fields$"):
         DupeFilter().key([1])
 
 

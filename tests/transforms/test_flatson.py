@@ -117,7 +117,7 @@ def test_schemas_that_are_wrong_are_told(schema: Any, message: str) -> None:
 def test_records_that_cannot_be_flattened_fail() -> None:
     with pytest.raises(RecordError, match="extract_key_values wants mappings in the array, not 'x'"):
         flat(array("extract_key_values"), {"l": ["x"]})
-    with pytest.raises(RecordError, match="the record is no mapping but a list; flatson needs fields"):
+    with pytest.raises(RecordError, match="the record is not a mapping but a list; flatson needs fields"):
         flat(SHOP, [1])
 
 
