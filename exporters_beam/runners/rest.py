@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.words import shortened
@@ -84,9 +85,17 @@ def _answer(
     trusted: Any = ssl.create_default_context() if url.startswith("https:") else False  # the system's certificates
     try:
         return httpx.request(method, url, json=body, headers={"Accept": "application/json", **headers}, timeout=seconds,
-                             follow_redirects=method == "GET", verify=trusted)  # fmt: skip
+                             follow_redirects=method == "GET", verify=trusted, proxy=_proxy(url),
+                             trust_env=False)  # fmt: skip
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(f"{service} at {_place(url)} does not answer: {error}; is it there?", _why(error)) from None
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for this scheme, as urllib finds it: httpx would fail at `ALL_PROXY=socks5://…`."""
+    parts = urlsplit(url)
+    found = None if proxy_bypass(parts.netloc.rpartition("@")[2]) else getproxies().get(parts.scheme)
+    return found if found is None or "://" in found else f"http://{found}"
 
 
 def _refused(service: str, url: str, thing: str, status: int, said: str) -> Refused:

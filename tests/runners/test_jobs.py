@@ -235,3 +235,18 @@ def test_a_request_that_changes_something_is_not_redirected(service):
     service.says("PATCH", f"/jobs/{FLINK}", (302, {}))
     with pytest.raises(ExportError, match="refused: 302"):
         jobs.cancel(jobs.Job("flink", FLINK, endpoint=service.url))
+
+
+def test_proxies_are_those_of_the_scheme_and_others_are_no_trouble(service, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://nowhere.example:1080")
+    service.says("GET", f"/jobs/{FLINK}", {"name": "direct", "state": "RUNNING"})
+    assert jobs.status(jobs.Job("flink", FLINK, endpoint=service.url)).name == "direct"
+    service.says("GET", f"http://flink.example:8081/jobs/{FLINK}", {"name": "by proxy", "state": "RUNNING"})
+    far = jobs.Job("flink", FLINK, endpoint="http://flink.example:8081")
+    for proxy in (service.url, service.url.removeprefix("http://")):
+        monkeypatch.setenv("http_proxy", proxy)
+        assert jobs.status(far).name == "by proxy"
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert jobs.status(jobs.Job("flink", FLINK, endpoint=service.url)).name == "direct"
