@@ -54,8 +54,8 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     os.makedirs(staging)
     run = Run("the export", Staging(staging), folder, folder)
     delivery = graph.delivery_of(plan, run, source)
-    stages: list[list[Any]] = [[graph._decoder(plan, source)]]
-    for step in plan.steps[1:] if plan.filters_first else plan.steps:
+    stages: list[list[Any]] = [[graph.decoder_of(plan, source)]]
+    for step in plan.logical.others:
         if step.kind == "dedupe":
             stages[-1].append(_Key(step.name, step.component, plan.on_error))
             stages.append([_Survivors(step.name)])
@@ -63,7 +63,7 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
             stages[-1].append(dofn(step.name, step.component, plan.on_error))
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
-    if plan.columnar:
+    if plan.physical.decoding.representation == "columns":
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
     stages[-1].append(encoder)
     try:

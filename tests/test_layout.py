@@ -43,7 +43,7 @@ LAYERS = (
     ("components",),
     ("files",),
     ("decimals",),
-    ("errors", "interruption", "records", "web"),
+    ("errors", "interruption", "records", "stages", "web"),
 )
 """Folders, and the modules that stand beside them, from the top down. A module imports what stands in its own folder or below,
 never what is above or beside it.

@@ -36,9 +36,14 @@ def _run(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     if args.resume:
         spec = replace(spec, settings=replace(spec.settings, resume=True))
-    if args.no_pushdown:
-        spec = replace(spec, settings=replace(spec.settings, pushdown=False))
+    spec = _ruled(spec, args)
     return _export(spec, args)
+
+
+def _ruled(spec: ExportSpec, args: argparse.Namespace) -> ExportSpec:
+    """The export without the planner's rules that the command leaves out."""
+    pushdown, without = spec.settings.pushdown and not args.no_pushdown, (*spec.settings.without, *args.without)
+    return replace(spec, settings=replace(spec.settings, pushdown=pushdown, without=without))
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -220,7 +225,7 @@ def _explain(args: argparse.Namespace) -> int:
     from exporters_beam.planning.plan import make
     from exporters_beam.runners.support import settled
 
-    spec = _load(args.config, args.var)
+    spec = _ruled(_load(args.config, args.var), args)
     warn(spec.warnings)
     plan = make(spec)
     decisions = settled(plan, _beam_args(spec, args))[1]

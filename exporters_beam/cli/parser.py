@@ -95,6 +95,14 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
 
+    def add_rules(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--no-pushdown", action="store_true", help="leave out all rules of the planner: decode every record whole"
+        )
+        command.add_argument(
+            "--without", action="append", default=[], metavar="RULE", help="leave out this one; explain shows their names"
+        )
+
     run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
     run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
     add_runner(run)
@@ -102,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there; - "
                      "prints it")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
-    run.add_argument("--no-pushdown", action="store_true", help="decode every record whole before the first filter")
+    add_rules(run)
     run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
                      "core for large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
@@ -168,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("config", metavar="CONFIG")
     add_runner(explain)
     explain.add_argument("--format", choices=("text", "mermaid"), default="text")
+    add_rules(explain)
     add_variables(explain)
 
     preview = add("preview", _preview, "show the first records as they pass every step; nothing is delivered")

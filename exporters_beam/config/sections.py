@@ -49,8 +49,10 @@ class Settings:
     threaded: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
     thread_queue_size: int = option("accepted for old configs; it changes nothing", type="int", default=100)
     forced_reads: bool = option("accepted for old configs; it changes nothing", type="bool", default=False)
-    pushdown: bool = option("judge the first filter on partly decoded records where that is provably the same",
+    pushdown: bool = option("have the planner's rules make the export faster; false leaves out all of them",
                             type="bool", default=True)  # fmt: skip
+    without: tuple[str, ...] = option("rules of the planner to leave out, by the names that `explain` shows",
+                                      type="str_list", default=())  # fmt: skip
     resume: bool = option("go on with what an earlier run of this export left", type="bool", default=False)
     persistence_state_id: str | int | None = option(
         "accepted for old configs; the export is known by its config", type="str|int", default=None

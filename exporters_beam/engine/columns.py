@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from exporters_beam.components.protocols import declared
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
@@ -33,10 +32,9 @@ class Columns(NamedTuple):
 class SiftColumns(Decode):
     """Decode, for columns: only what the filter reads becomes Python values."""
 
-    def __init__(self, source: Any, first: Any, on_error: Any, typed: bool = False) -> None:
-        name, component = (first.name, first.component) if first else ("", None)
-        super().__init__(source, name, component, on_error, typed=typed)
-        self._reads = first.component.reads if first else frozenset()
+    def setup(self) -> None:
+        super().setup()
+        self._reads = self._traits.reads or frozenset()
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if isinstance(element, Mark) or isinstance(element.data, Skipped):
@@ -78,7 +76,7 @@ class SiftColumns(Decode):
         cut = self._source.deserializer.nanoseconds == "cut"
         names = [name for name in batch.schema.names if name in self._reads]
         columns = [batch.column(name) for name in names]
-        texts = _as_dictionary(columns[0]) if len(names) == 1 and declared(self._component, "steady", False) else None
+        texts = _as_dictionary(columns[0]) if len(names) == 1 and self._traits.steady else None
         if texts is not None:
             flags = [bool(keep({names[0]: text})) for text in arrow.values(texts.dictionary)]
             found = pc.take(pa.array(flags, pa.bool_()), texts.indices)

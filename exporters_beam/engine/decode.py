@@ -10,84 +10,40 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam.components.protocols import declared
+from exporters_beam.components.traits import DecoderTraits, FilterTraits, GrouperTraits
 from exporters_beam.config.on_error import OnError
 from exporters_beam.engine.source import Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Skipped
+from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Project, Sift, Transcribe
 from exporters_beam.transforms.steps import Step, given, ready, sifted, taken_up
 
 DESERIALIZER = "deserializer"
 
+NO_ERRORS = OnError()
+
 
 class Decode(Step):
-    """Chunks into batches of records and, where the export begins with a filter, only of those it keeps.
+    """Chunks into batches of records and, where the export begins with a filter, only of those it keeps: `Whole`.
 
-    What a filter drops need not be decoded whole, nor become part of a batch. Counts and failures are the filter's all
-    the same.
+    Those that do less for a record (below) do the same for it. Where anything at all is wrong in a chunk they leave it to
+    `_each`, which goes from record to record, so that counts, failures and what is delivered are the same.
     """
 
     def __init__(
-        self,
-        source: Source,
-        filter_name: str = "",
-        component: Any = None,
-        on_error: OnError = OnError(),  # noqa: B008
-        fields: frozenset[str] | None = None,
-        lines: bool = False,
-        grouper: Any = None,
-        complete: bool = False,
-        added: tuple[str, ...] | None = None,
-        later: frozenset[str] | None = None,
-        typed: bool = False,
+        self, source: Source, first: Any = None, on_error: OnError = NO_ERRORS, grouper: Any = None, typed: bool = False
     ) -> None:
-        super().__init__(filter_name, component, on_error)
-        self._source, self._fields, self._lines, self._grouper = source, fields, lines, grouper
-        self._complete, self._added, self._later, self._typed = complete, added, later, typed
+        super().__init__(first.name if first else "", first.component if first else None, on_error)
+        self._source, self._grouper, self._typed = source, grouper, typed
 
     def setup(self) -> None:
         self._source = self._source.ready()
-        self._verdicts: Answers | None = None
-        self._seen_as: Callable[[Any], Any] | None = None
-        self._groups: Answers | None = None
+        self._decoder = DecoderTraits.of(self._source.deserializer)
         if self._component is not None:
             super().setup()
+        self._traits = FilterTraits.of(self._component)
         self._keep = None if self._component is None else self._component.keep
-        self._types_of: Any = declared(self._source.deserializer, "types_of") if self._typed else None
-        self._judge = None if self._component is None else declared(self._component, "judge", self._keep)
-        self._glance = None
-        self._whole_lines = declared(self._source.deserializer, "json_lines") if self._lines else None
-        judged = self._fields is not None and (self._judge is not None or self._complete)
-        if (self._whole_lines is None and self._lines) or judged or self._added is not None:
-            self._glance = self._source.deserializer.glance(self._fields)
-        self._some: Any = None
-        self._partly = self._later is not None
-        if self._judge is not None and self._later is not None:
-            self._some = self._source.deserializer.decoder_of(self._later)
-        self._key: Any = None
-        if self._lines and self._grouper is not None:
-            self._key = ready(self._grouper).key
-        self._look_at_values()
-
-    def _look_at_values(self) -> None:
-        """Where filter and grouper look at one field each, these fields' values are all that is made of a record."""
-        deserializer = self._source.deserializer
-        if self._glance is None or self._complete or not self._fields or declared(deserializer, "glance_at") is None:
-            return
-        fields = sorted(self._fields)
-        asked = [each for each in (self._component, self._grouper if self._key else None) if each is not None]
-        if any(len(each.reads) != 1 for each in asked) or not asked:
-            return
-        self._glance = deserializer.glance_at(fields)
-        self._seen_as = partial(_seen_as, fields)
-        answers: list[Any] = [self._judge if each is self._component else self._key for each in asked]
-        for each, answer in zip(asked, answers, strict=True):
-            (field,) = each.reads
-            value_of = attrgetter(f"f{fields.index(field)}")  # of what `glance_at` gives
-            found = Answers(value_of, field, answer, declared(each, "steady", False))
-            if each is self._component:
-                self._verdicts = found
-            else:
-                self._groups = found
+        self._judge = self._traits.judge or self._keep
+        self._types_of: Any = self._decoder.types_of if self._typed else None
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -104,19 +60,19 @@ class Decode(Step):
             self._read += element.data.records
             self._dropped += element.data.records
             return []
-        try:
-            if self._whole_lines is not None:
-                return self._rewritten(element)
-            if self._glance is not None:
-                return self._sifted(element)
-            records = self._source.records(element)
-        except Exception:
-            return self._each(element)
         if self._source.letters:
             return self._again(element)
+        try:
+            return self.decoded(element)
+        except Exception:
+            return self._each(element)
+
+    def decoded(self, chunk: Chunk) -> list[Any]:
+        """What becomes of a chunk. Raises anything where a record is at fault."""
+        records = self._source.records(chunk)
         self._read += len(records)
-        unit, number, first, _ = element
-        types = b"" if self._types_of is None else self._types_of(element.data)
+        unit, number, first, data = chunk
+        types = b"" if self._types_of is None else self._types_of(data)
         batch = Batch(unit, number, range(first, first + len(records)), records, types=types)
         return given(batch, []) if self._keep is None else self.batch(batch)
 
@@ -126,66 +82,6 @@ class Decode(Step):
         kept, dropped, emitted = sifted(self, self._keep, batch)
         self._dropped += dropped
         return given(kept, emitted)
-
-    def _rewritten(self, chunk: Chunk) -> list[Any]:
-        """All records, as lines that the deserializer makes of them. Raises anything where one is at fault."""
-        text = self._whole_lines(chunk.data)  # type: ignore[misc]
-        *sizes, _ = map(len, text.split(b"\n"))
-        self._read += len(sizes)
-        return [Lines(chunk.unit, chunk.range, range(chunk.first, chunk.first + len(sizes)), text, sizes)]
-
-    def _sifted(self, chunk: Chunk) -> list[Any]:
-        """The records that the filter keeps, judged before they are decoded whole. Raises anything where one is at fault."""
-        unit, number, first, data = chunk
-        parts, lines_of, records_of = self._glance(data)  # type: ignore[misc]
-        numbers: Sequence[int] = range(first, first + len(parts))
-        flags, chosen = None, parts
-        if self._sightings is not None and self._sightings.left:
-            self.look(
-                parts if self._seen_as is None else list(map(self._seen_as, parts)), lambda: self._source.records(chunk)
-            )
-        if self._judge is not None:
-            flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
-            numbers = list(compress(numbers, flags))
-            if self._key is not None or self._complete or (self._added is not None and self._some is None):
-                chosen = list(compress(parts, flags))
-        texts: list[Any] = [] if self._complete else lines_of(flags)
-        found: list[Any]
-        if self._added is not None:
-            records = chosen if self._some is None else self._some(texts)
-            found = given(self._with_lines(Batch(unit, number, numbers, records), texts, records_of), [])
-        elif self._lines:
-            keys = None if self._key is None else self._keys(chosen)
-            found = handed_on(chunk, numbers, list(map(bytes.strip, texts)), keys)
-        else:
-            records = chosen if self._complete else records_of(texts)
-            if len(records) != len(numbers):
-                raise ValueError("a line that was judged is not the line that was decoded")
-            found = given(Batch(unit, number, numbers, records), [])
-        self._read += len(parts)
-        self._dropped += len(parts) - len(numbers)
-        return found
-
-    def _with_lines(self, batch: Batch, texts: list[bytes], records_of: Callable[[list[bytes]], list[Any]]) -> Batch:
-        """The batch with its lines, but for records that have a field of those that steps add: these are decoded whole."""
-        if len(batch.records) != len(texts):
-            raise ValueError("a line that was judged is not the line that was decoded")
-        lines, added = list(map(bytes.strip, texts)), frozenset(self._added or ())
-        if not any(any(map(contains, batch.records, repeat(name))) for name in added):
-            return batch._replace(lines=lines)
-        records = records_of(texts) if self._partly else batch.records
-        if self._some is not None:
-            self._some = records_of
-        elif self._partly:
-            self._glance = self._source.deserializer.glance(None)
-        self._partly = False  # Where one record has such a field, others will have it, too.
-        for index, record in enumerate(records):
-            if not added.isdisjoint(record):
-                lines[index] = b""
-        return batch._replace(records=records, lines=lines if any(lines) else ())
-
-    def _keys(self, parts: list[Any]) -> list[tuple[str, ...]]:
-        return list(map(self._key, parts)) if self._groups is None else self._groups.on(parts)
 
     def _again(self, chunk: Chunk) -> list[Any]:
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
@@ -202,8 +98,6 @@ class Decode(Step):
 
     def _each(self, chunk: Chunk) -> list[Any]:
         """One record after the other: a chunk in which some are at fault."""
-        from exporters_beam.formats.json_lines import is_sound
-
         found: list[Any] = []
         for (unit, number, n), record, raw in self._source.decode_each(chunk):
             self._read += 1
@@ -211,34 +105,228 @@ class Decode(Step):
                 kept = [Batch(unit, number, (), (), (each,)) if each.__class__ is Failure else each
                         for each in self.give(record)]  # fmt: skip
             else:
-                alone = Batch(unit, number, (n,), (record,))
-                if self._added is not None and is_sound(raw) and record.keys().isdisjoint(self._added):
-                    alone = alone._replace(lines=(raw.strip(),))
+                alone = self.alone(Batch(unit, number, (n,), (record,)), raw)
                 kept = [alone] if self._keep is None else self.batch(alone)
-                if (
-                    self._lines
-                    and self._whole_lines is None
-                    and kept
-                    and kept[0].__class__ is Batch
-                    and kept[0].records
-                ):
-                    kept = self._line(alone, raw)
+                if kept and kept[0].__class__ is Batch and kept[0].records:
+                    kept = self.passed(alone, raw, kept)
             found += kept
             if kept and kept[-1].__class__ is TaggedOutput:
                 break  # It ends the export.
         return found
 
-    def _line(self, alone: Batch, raw: bytes) -> list[Any]:
+    def alone(self, batch: Batch, raw: Any) -> Batch:
+        """A batch of one record, whose undecoded text is `raw`, as the filter is to get it."""
+        return batch
+
+    def passed(self, alone: Batch, raw: Any, kept: list[Any]) -> list[Any]:
+        """What goes on of one record that the filter keeps."""
+        return kept
+
+
+class Transcribing(Decode):
+    """`Transcribe`: all records, as lines that the deserializer makes of them."""
+
+    def decoded(self, chunk: Chunk) -> list[Any]:
+        assert self._decoder.json_lines is not None
+        text = self._decoder.json_lines(chunk.data)
+        *sizes, _ = map(len, text.split(b"\n"))
+        self._read += len(sizes)
+        return [Lines(chunk.unit, chunk.range, range(chunk.first, chunk.first + len(sizes)), text, sizes)]
+
+
+class Glancing(Decode):
+    """What looks at some fields of records first, None for all, and goes on with what the filter keeps of them."""
+
+    seen_of_kept = False
+    """Whether what was seen of the records that the filter keeps goes on."""
+
+    at_values = True
+    """Whether the values alone may be made where filter, and grouper, look at one field each."""
+
+    def __init__(self, source: Source, fields: Fields | None, *args: Any) -> None:
+        super().__init__(source, *args)
+        self._fields = fields
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._decoder.glance is not None
+        self._glance = self._decoder.glance(self._fields)
+        self._verdicts: Answers | None = None
+        self._seen_as: Callable[[Any], Any] | None = None
+        self.look_at_values([(self._component, self._traits, self._judge)] if self._component is not None else [])
+
+    def look_at_values(self, asked: list[tuple[Any, FilterTraits | GrouperTraits, Any]]) -> list[Answers]:
+        """Where those that are asked look at one field each, these fields' values are all that is made of a record; gives what
+        they answer by it, in order."""
+        if not (self.at_values and self._fields and asked and self._decoder.glance_at is not None):
+            return []
+        if any(traits.reads is None or len(traits.reads) != 1 for _, traits, _ in asked):
+            return []
+        fields = sorted(self._fields)
+        self._glance = self._decoder.glance_at(fields)
+        self._seen_as = partial(_seen_as, fields)
+        found = []
+        for component, traits, answer in asked:
+            (field,) = traits.reads or ()
+            value_of = attrgetter(f"f{fields.index(field)}")  # of what `glance_at` gives
+            found.append(Answers(value_of, field, answer, traits.steady))
+            if component is self._component:
+                self._verdicts = found[-1]
+        return found
+
+    def decoded(self, chunk: Chunk) -> list[Any]:
+        """The records that the filter keeps, judged before they are decoded whole."""
+        parts, lines_of, records_of = self._glance(chunk.data)
+        numbers: Sequence[int] = range(chunk.first, chunk.first + len(parts))
+        flags, kept = None, parts
+        if self._sightings is not None and self._sightings.left:
+            seen = parts if self._seen_as is None else list(map(self._seen_as, parts))
+            self.look(seen, lambda: self._source.records(chunk))
+        if self._judge is not None:
+            flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
+            numbers = list(compress(numbers, flags))
+            if self.seen_of_kept:
+                kept = list(compress(parts, flags))
+        found = self.kept(Batch(chunk.unit, chunk.range, numbers, kept), partial(lines_of, flags), records_of)
+        self._read += len(parts)
+        self._dropped += len(parts) - len(numbers)
+        return found
+
+    def kept(
+        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        """What goes on of the records that the filter keeps: `seen` of them, their lines, and what makes records of lines."""
+        raise NotImplementedError
+
+
+class Sifting(Glancing):
+    """`Sift`: what the filter keeps is decoded whole."""
+
+    def kept(
+        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        return given(seen._replace(records=_as_many(records_of(lines()), seen)), [])
+
+
+class Projecting(Glancing):
+    """`Project`: what was seen is all there is to a record."""
+
+    seen_of_kept, at_values = True, False
+
+    def kept(
+        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        return given(seen, [])
+
+
+class HandingOn(Glancing):
+    """`HandOn`: what the filter keeps goes on as lines, with the group of each where there is a grouper."""
+
+    def setup(self) -> None:
+        self._groups: Answers | None = None
+        self._key: Callable[[Any], tuple[str, ...]] | None = None
+        if self._grouper is not None:
+            self._grouper = ready(self._grouper)
+            self._key, self.seen_of_kept = self._grouper.key, True
+        super().setup()
+
+    def look_at_values(self, asked: list[tuple[Any, FilterTraits | GrouperTraits, Any]]) -> list[Answers]:
+        if self._key is not None:
+            asked = [*asked, (self._grouper, GrouperTraits.of(self._grouper), self._key)]
+        found = super().look_at_values(asked)
+        if found and self._key is not None:
+            self._groups = found[-1]
+        return found
+
+    def kept(
+        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        keys = None
+        texts = lines()
+        if self._key is not None:
+            keys = list(map(self._key, seen.records)) if self._groups is None else self._groups.on(seen.records)
+        return handed_on(seen, list(map(bytes.strip, texts)), keys)
+
+    def passed(self, alone: Batch, raw: Any, kept: list[Any]) -> list[Any]:
         """A kept record as its line, where that is sound; else as it is."""
         from exporters_beam.formats.json_lines import is_sound
 
         if not is_sound(raw):
-            return [alone]
+            return kept
         try:
             keys = None if self._key is None else [self._key(alone.records[0])]
         except Exception:
-            return [alone]  # the encoder meets the same error, and deals with it
-        return handed_on(alone, alone.numbers, [raw.strip()], keys)
+            return kept  # the encoder meets the same error, and deals with it
+        return handed_on(alone, [raw.strip()], keys)
+
+
+class Extending(Glancing):
+    """`Extend`: records with their lines, but for those that have a field of those that steps add: these are decoded whole."""
+
+    def __init__(self, source: Source, extend: Extend, *args: Any) -> None:
+        super().__init__(source, extend.fields, *args)
+        self._added, self._later = frozenset(extend.added), extend.later
+
+    def setup(self) -> None:
+        super().setup()
+        self._partly = self._later is not None
+        self._some: Callable[[list[Any]], list[Any]] | None = None
+        if self._component is not None and self._later is not None:
+            assert self._decoder.decoder_of is not None
+            self._some = self._decoder.decoder_of(self._later)
+        self.seen_of_kept = self._some is None
+
+    def kept(
+        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
+    ) -> list[Any]:
+        texts = lines()
+        records = seen.records if self._some is None else self._some(texts)
+        batch = seen._replace(records=records)
+        if len(records) != len(texts):
+            raise ValueError(_OTHER_LINE)
+        stripped = list(map(bytes.strip, texts))
+        if not any(any(map(contains, records, repeat(name))) for name in self._added):
+            return given(batch._replace(lines=stripped), [])
+        if self._partly:
+            records = records_of(texts)
+            if self._some is not None:
+                self._some = records_of
+            else:
+                assert self._decoder.glance is not None
+                self._glance = self._decoder.glance(None)
+            self._partly = False  # Where one record has such a field, others will have it, too.
+        for index, record in enumerate(records):
+            if not self._added.isdisjoint(record):
+                stripped[index] = b""
+        return given(batch._replace(records=records, lines=stripped if any(stripped) else ()), [])
+
+    def alone(self, batch: Batch, raw: Any) -> Batch:
+        from exporters_beam.formats.json_lines import is_sound
+
+        with_line = is_sound(raw) and batch.records[0].keys().isdisjoint(self._added)
+        return batch._replace(lines=(raw.strip(),)) if with_line else batch
+
+
+_OTHER_LINE = "a line that was judged is not the line that was decoded"
+
+
+def _as_many(records: list[Any], seen: Batch) -> list[Any]:
+    if len(records) != len(seen.numbers):
+        raise ValueError(_OTHER_LINE)
+    return records
+
+
+def decoder(decoding: Decoding, source: Source, *args: Any) -> Decode:
+    """The ParDo for what a plan decodes; `args` are those of `Decode`."""
+    if isinstance(decoding, Sift):
+        return Sifting(source, decoding.fields, *args)
+    if isinstance(decoding, Project):
+        return Projecting(source, decoding.fields, *args)
+    if isinstance(decoding, HandOn):
+        return HandingOn(source, decoding.fields, *args)
+    if isinstance(decoding, Extend):
+        return Extending(source, decoding, *args)
+    return Transcribing(source, *args) if isinstance(decoding, Transcribe) else Decode(source, *args)
 
 
 class Answers(dict[Any, Any]):
@@ -287,12 +375,10 @@ def _seen_as(fields: Sequence[str], seen: Any) -> dict[str, Any]:
     return {field: value for field, value in values if value is not MISSING}
 
 
-def handed_on(
-    place: Chunk | Batch, numbers: Sequence[int], lines: list[bytes], keys: list[tuple[str, ...]] | None
-) -> list[Any]:
+def handed_on(seen: Batch, lines: list[bytes], keys: list[tuple[str, ...]] | None) -> list[Any]:
     """Lines that nothing changes, as what the encoder takes."""
     if not lines:
         return []
     if keys is None:
-        return [Lines(place.unit, place.range, numbers, b"\n".join((*lines, b"")), list(map(len, lines)))]
-    return [Batch(place.unit, place.range, numbers, lines, lines=lines, groups=keys)]
+        return [Lines(seen.unit, seen.range, seen.numbers, b"\n".join((*lines, b"")), list(map(len, lines)))]
+    return [Batch(seen.unit, seen.range, seen.numbers, lines, lines=lines, groups=keys)]

@@ -23,7 +23,7 @@ from exporters_beam.engine.closing import WriteManifest
 from exporters_beam.engine.columns import EncodeColumns, SiftColumns
 from exporters_beam.engine.copying import CopyObjects, ReadCopied
 from exporters_beam.engine.dead_letters import Letters
-from exporters_beam.engine.decode import Decode
+from exporters_beam.engine.decode import Decode, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
@@ -37,6 +37,7 @@ from exporters_beam.records import Limits, Sampling, Typed
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
+from exporters_beam.stages import Columns, Extend
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 
@@ -80,12 +81,11 @@ class Outputs:
 
 
 def source_of(plan: Plan) -> Source:
-    deserializer = plan.deserializer
-    if plan.columnar:
-        judged = frozenset[str]().union(*(step.component.reads for step in plan.steps))
-        deserializer = deserializer.in_columns(plan.columns, judged)
-    if plan.skips:
-        deserializer = deserializer.skipping(plan.steps[0].component.may_keep)
+    deserializer, decoding = plan.deserializer, plan.physical.decoding
+    if isinstance(decoding, Columns):
+        deserializer = deserializer.in_columns(decoding.read, decoding.judged)
+    if plan.physical.skips and plan.logical.first is not None:
+        deserializer = deserializer.skipping(plan.logical.first.component.may_keep)
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 
@@ -93,6 +93,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source),
                       LettersReplayed(plan.reader) if plan.replays else None)  # fmt: skip
+    decoding = plan.physical.decoding
     return Delivery(
         writer=plan.writer,
         format=plan.format,
@@ -103,7 +104,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         sampling=Sampling(plan.sample, plan.seed),
         told=_told(plan),
         on_error=plan.on_error,
-        added=plan.pushdown.added or (),
+        added=decoding.added if isinstance(decoding, Extend) else (),
     )
 
 
@@ -137,7 +138,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
-    for step in plan.steps[1:] if plan.filters_first else plan.steps:
+    for step in plan.logical.others:
         if step.kind == "dedupe":
             records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
         else:
@@ -151,7 +152,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         failed[step.name] = failures
         flows += [records, failures]
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
-    if plan.columnar:
+    if isinstance(plan.physical.decoding, Columns):
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
     encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
     failed["writer"] = encoded[FAILED]
@@ -268,7 +269,7 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
         reader = ReadPieces(source, run.bundle_seconds, enough, pieces, run.resumed, run=again)
     chunks = units | "reader" >> beam.ParDo(reader)
     chunks.element_type = Flowing
-    decoded = chunks | "deserializer" >> beam.ParDo(_decoder(plan, source)).with_outputs(FAILED, main="records")
+    decoded = chunks | "deserializer" >> beam.ParDo(decoder_of(plan, source)).with_outputs(FAILED, main="records")
     return decoded["records"], decoded[FAILED]
 
 
@@ -315,14 +316,11 @@ def _types_of(segment: Committed) -> Iterator[Typed]:
             yield typed_range(mark, segment.path, refs)
 
 
-def _decoder(plan: Plan, source: Source) -> Decode:
-    first = plan.steps[0] if plan.filters_first else None
-    if plan.columnar:
-        return SiftColumns(source, first, plan.on_error, getattr(plan.format, "finds_types", False))
-    pushed = plan.pushdown
-    return Decode(source, first.name if first else "", first.component if first else None, plan.on_error, pushed.fields,
-                  pushed.lines, plan.grouper, pushed.complete, pushed.added, pushed.later,
-                  getattr(plan.format, "finds_types", False))  # fmt: skip
+def decoder_of(plan: Plan, source: Source) -> Decode:
+    """The ParDo for what the plan decodes; it has the filter that the steps begin with in it."""
+    decoding = plan.physical.decoding
+    args = source, plan.logical.first, plan.on_error, plan.grouper, plan.logical.format.finds_types
+    return SiftColumns(*args) if isinstance(decoding, Columns) else decoder(decoding, *args)
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:

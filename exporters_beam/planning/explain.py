@@ -12,6 +12,7 @@ from exporters_beam.components.words import shortened
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
 from exporters_beam.planning.plan import Plan
+from exporters_beam.stages import Extend, HandOn
 from exporters_beam.transforms.expressions.shape import asks_the_clock
 
 
@@ -23,6 +24,9 @@ def text(plan: Plan) -> str:
     for n, (name, what, _) in enumerate(stages):
         lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
     lines += ["", *(f"- {decision}" for decision in _decisions(plan))]
+    trace = plan.physical.trace
+    width = max((len(applied.rule) for applied in trace), default=0)
+    lines += [f"{'✓' if done else '·'} {rule:<{width}}  {'' if done else 'no: '}{why}" for rule, done, why in trace]
     return "\n".join(map(printable, lines)) + "\n"
 
 
@@ -104,28 +108,14 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a file is closed at {' or '.join(limits)}"
     if plan.empty:
         yield "empty: where there are no records, one file without any is delivered"
-    if plan.filters_first:
-        yield f"{plan.steps[0].name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
-    pushed = plan.pushdown
-    if pushed.complete and pushed.fields is not None:
-        yield f"pushdown: of a record {_named(pushed.fields)} decoded, since nothing else is looked at"
-    elif pushed.fields is not None and plan.filters_first:
-        then = f", and then {_named(pushed.later)} decoded" if pushed.later is not None else ""
-        yield f"pushdown: of a record {_named(pushed.fields)} decoded before the filter decides{then}"
-    elif pushed.later is not None:
-        yield f"pushdown: of a record {_named(pushed.later)} decoded, since nothing else is looked at"
-    elif plan.columnar:
-        read = "" if plan.columns is None else f", and {_named(plan.columns)} read"
-        yield f"columns: records stay columns on their way, but for what the filter looks at{read}"
-    elif plan.filters_first:
-        yield f"no pushdown: {pushed.why}"
-    if plan.skips:
-        yield "row groups are not read where their statistics say that the filter drops all they hold"
-    if pushed.lines:
+    if plan.logical.first is not None:
+        yield f"{plan.logical.first.name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
+    decoding = plan.physical.decoding
+    if isinstance(decoding, HandOn):
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"
-    if pushed.added is not None:
-        names = ", ".join(pushed.added)
-        what = f"{names} {'is' if len(pushed.added) == 1 else 'are'} added behind it" if names else "nothing is added"
+    if isinstance(decoding, Extend):
+        names = ", ".join(decoding.added)
+        what = f"{names} {'is' if len(decoding.added) == 1 else 'are'} added behind it" if names else "nothing is added"
         yield f"lines keep what stands in them: {what} (formatter option reencode: true writes them anew)"
     for step in plan.steps:
         if step.kind == "dedupe":
@@ -149,12 +139,6 @@ def _decisions(plan: Plan) -> Iterator[str]:
             if not any(step.kind == "dedupe" for step in plan.steps)
             else "after the duplicates are gone only references to staged blocks cross a shuffle"
         )
-
-
-def _named(fields: frozenset[str]) -> str:
-    if not fields:
-        return "nothing is"
-    return f"only {', '.join(sorted(fields))} {'is' if len(fields) == 1 else 'are'}"
 
 
 def _expressions(component: Any) -> Iterator[str]:

@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam.components.names import FileNames, expand_dates
 from exporters_beam.components.options import options_of, value_of
-from exporters_beam.components.protocols import declared
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import (
     ComponentTraits,
@@ -25,44 +25,19 @@ from exporters_beam.components.traits import (
     WriterTraits,
     method_of,
 )
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import ConfigError, Problem, dotted
+from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
+from exporters_beam.planning.logical import Logical, Read, StepPlan, Write
+from exporters_beam.planning.physical import Physical
+from exporters_beam.stages import Copy
 
 if TYPE_CHECKING:
     from exporters_beam.config.spec import ExportSpec, Section
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is what the config calls it."""
-
-    kind: str
-    name: str
-    component: Any
-    component_name: str
-
-
-@dataclass(frozen=True)
-class Pushdown:
-    """What the first filter and the decoding share.
-
-    `fields` are what is decoded of a record before the filter decides, None where it is everything. With `lines` the
-    records that pass are handed on as the lines they are; with `complete` nothing else is ever looked at, so that nothing
-    else is decoded. `why` says what stands against it.
-
-    `added`, where it is not None, are the fields that steps add, in order, while no step changes any other: records keep
-    their lines, and of those that pass the first filter `later` fields are decoded, None for all.
-    """
-
-    fields: frozenset[str] | None = None
-    lines: bool = False
-    why: str = ""
-    complete: bool = False
-    added: tuple[str, ...] | None = None
-    later: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,122 +75,28 @@ class Plan:
         """Whether dead letters are sent in again, in the place of the source."""
         return ReaderTraits.of(self.reader).letters
 
-    @property
-    def filters_first(self) -> bool:
-        """Whether the export begins with a filter, which then runs in the deserializer's loop."""
-        return bool(self.steps) and self.steps[0].kind == "keep" and not self.replays
-
-    @property
-    def pushdown(self) -> Pushdown:
-        """Which fields are decoded before the first filter decides, and whether lines are handed on undecoded."""
-        glances = declared(self.deserializer, "glance") is not None  # A replay has no deserializer.
-        if declared(self.deserializer, "json_lines") is not None and not (self.steps or self.grouper is not None):
-            if not self.spec.settings.pushdown:
-                return Pushdown(why="it is turned off")
-            if self._hands_on_lines:
-                return Pushdown(lines=True)
-        if glances and self.needed is not None:
-            return Pushdown(self.needed, complete=True)
-        if self._added is not None:
-            return self._keeping_lines(self._added)
-        filters = [self.steps[0].component] if self.filters_first else []
-        lines = declared(self.deserializer, "gives_lines", False) and self._hands_on_lines
-        judges = [*filters, *([self.grouper] if lines and self.grouper is not None else [])]
-        fields, unproved = _reads(judges)
-        lines = lines and not unproved
-        if not filters and not lines:
-            why = "there is no filter before the first transform"
-        elif not self.spec.settings.pushdown:
-            why = "it is turned off"
-        elif not glances:
-            why = "only JSON lines and CSV can be decoded in part"
-        else:
-            why = unproved
-        return Pushdown(None if why else fields, lines, why)
-
-    @property
-    def needed(self) -> frozenset[str] | None:
-        """The top-level fields that the steps and the format look at; None for all, or where that cannot be proved. Dead
-        letters show whole records."""
-        fields: frozenset[str] | None = declared(self.format, "needs")
-        if fields is None or not self.spec.settings.pushdown or self.on_error.writes or self.replays:
-            return None
-        if any(step.kind != "keep" and _adds(step) is None for step in self.steps):
-            return None
-        read, unproved = _reads(self._readers)
-        return None if unproved else fields | read
-
-    @property
-    def skips(self) -> bool:
-        """Whether parts of a table are not read where its statistics say that the first filter drops all their records.
-        What could not be read of them is not noticed; where failed records become dead letters, it is."""
-        return (
-            self.spec.settings.pushdown
-            and not self.on_error.writes
-            and declared(self.deserializer, "skipping") is not None
-            and self.filters_first
-            and declared(self.steps[0].component, "may_keep") is not None
+    @cached_property
+    def logical(self) -> Logical:
+        """What is done with records, in order."""
+        chooses = bool(self.limit or self.sample)
+        return Logical(
+            Read(self.reader, self.decompressor, self.deserializer, self.replays),
+            self.steps,
+            self.grouper,
+            Write(self.format, chooses, self.on_error.writes),
         )
 
-    @property
-    def columnar(self) -> bool:
-        """Whether columns of a table stay columns on their way to a table, since no step but a filter looks at records."""
-        filters = [self.steps[0].component] if self.filters_first else []
-        return (
-            self.spec.settings.pushdown
-            and declared(self.deserializer, "in_columns") is not None
-            and declared(self.format, "encode_columns") is not None
-            and len(self.steps) == len(filters)
-            and all(declared(judge, "reads") is not None for judge in filters)
-            and not (self.grouper or self.limit or self.sample)
-        )
+    @cached_property
+    def physical(self) -> Physical:
+        """How it is done, after the planner's rules; where objects are copied nothing is decoded."""
+        if self.copied:
+            return Physical(Copy())
+        return rules.physical(self.logical, self.without)
 
     @property
-    def columns(self) -> frozenset[str] | None:
-        """Which columns a columnar export reads, None for all. Dead letters would show that others are missing."""
-        needed: frozenset[str] | None = self.format.needs
-        if needed is None or self.on_error.writes:
-            return None
-        return needed.union(*(step.component.reads for step in self.steps))
-
-    @property
-    def _hands_on_lines(self) -> bool:
-        """Whether no step but the first, a filter, touches records, and the format takes them as lines."""
-        return (
-            len(self.steps) <= int(self.filters_first)
-            and bool(declared(self.format, "takes_lines", False))
-            and not (self.limit or self.sample)
-        )
-
-    @property
-    def _readers(self) -> list[Any]:
-        """What looks at records between decoding and writing."""
-        return [*(step.component for step in self.steps), *([self.grouper] if self.grouper is not None else [])]
-
-    @property
-    def _added(self) -> tuple[str, ...] | None:
-        """The fields that steps add, where records can keep the lines of JSON that they came as; None where they cannot, or
-        where no step adds anything."""
-        adding = [_adds(step) for step in self.steps if step.kind != "keep"]
-        if (
-            not adding
-            or None in adding
-            or _reads(self._readers)[1]
-            or not declared(self.deserializer, "gives_lines", False)
-            or not declared(self.format, "takes_lines", False)
-            or (self.limit or self.sample)
-        ):
-            return None
-        return tuple(dict.fromkeys(name for names in adding for name in names or ()))
-
-    def _keeping_lines(self, added: tuple[str, ...]) -> Pushdown:
-        if not self.spec.settings.pushdown:
-            return Pushdown(why="it is turned off", added=added)
-        first, others = self._readers[:1], self._readers[1:]
-        if not self.filters_first:
-            first, others = [], self._readers
-        later = _reads(others)[0].union(added)
-        return Pushdown(_reads(first)[0] if first else later, added=added, later=later)
+    def without(self) -> tuple[str, ...]:
+        """The rules of the planner that are left out."""
+        return self.spec.settings.without if self.spec.settings.pushdown else rules.NAMES
 
     @property
     def told(self) -> dict[str, Any]:
@@ -289,6 +170,10 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         problems.append(
             spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
         )
+    for name in spec.settings.without:
+        if name not in rules.NAMES:
+            problems.append(spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"
+                                         f"{did_you_mean(name, rules.NAMES)}"))  # fmt: skip
     if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
         problems.append(spec.problem(("empty",), why))
     if problems:
@@ -318,20 +203,6 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
-
-
-def _adds(step: StepPlan) -> tuple[str, ...] | None:
-    """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
-    adds: tuple[str, ...] | None = declared(step.component, "adds") if step.kind == "map" else None
-    return adds
-
-
-def _reads(judges: list[Any]) -> tuple[frozenset[str], str]:
-    """The top-level fields that these filters and groupers look at, and which of them cannot be proved to look at no others."""
-    known = [declared(judge, "reads") for judge in judges]
-    unproved = next((judge.kind for judge, reads in zip(judges, known, strict=True) if reads is None), "")
-    fields = frozenset[str]().union(*(reads for reads in known if reads is not None))
-    return fields, f"what the {unproved} reads of a record cannot be proved" if unproved else ""
 
 
 def _on_error(spec: ExportSpec, now: datetime) -> OnError:

@@ -1,0 +1,103 @@
+"""The logical plan: what is done with records, in order, without a word on how: Read → Step* → Group → Write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from exporters_beam.components.traits import DecoderTraits, FilterTraits, FormatTraits, GrouperTraits, MapTraits
+from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
+
+
+@dataclass(frozen=True)
+class Read:
+    """Where records come from. `letters`: dead letters are sent in again, in the place of the source."""
+
+    reader: Any
+    decompressor: Any
+    deserializer: Any
+    letters: bool = False
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is the step's name in the config."""
+
+    kind: str
+    name: str
+    component: Any
+    component_name: str
+
+
+@dataclass(frozen=True)
+class Write:
+    """Where they go. `chooses`: a limit or a sample decides after staging; `letters`: failed records are written, whole."""
+
+    format: Any
+    chooses: bool = False
+    letters: bool = False
+
+
+@dataclass(frozen=True)
+class Logical:
+    """Read → Step* → Group → Write."""
+
+    read: Read
+    steps: tuple[StepPlan, ...]
+    grouper: Any
+    write: Write
+
+    @cached_property
+    def decoder(self) -> DecoderTraits:
+        return DecoderTraits.of(self.read.deserializer)
+
+    @cached_property
+    def format(self) -> FormatTraits:
+        return FormatTraits.of(self.write.format)
+
+    @cached_property
+    def first(self) -> StepPlan | None:
+        """The filter that the steps begin with, if they do: it runs in the decoder's loop."""
+        return self.steps[0] if self.steps and self.steps[0].kind == "keep" and not self.read.letters else None
+
+    @cached_property
+    def others(self) -> tuple[StepPlan, ...]:
+        """The steps behind it."""
+        return self.steps[1:] if self.first is not None else self.steps
+
+    def reads(self, *steps: StepPlan, grouper: bool = False) -> tuple[Fields, str]:
+        """The top-level fields that these steps, and the grouper, look at, and of which of them that cannot be proved."""
+        known = [(step.component.kind, _reads(step)) for step in steps]
+        if grouper and self.grouper is not None:
+            known.append((self.grouper.kind, GrouperTraits.of(self.grouper).reads))
+        unproved = next((kind for kind, reads in known if reads is None), "")
+        fields = frozenset[str]().union(*(reads for _, reads in known if reads is not None))
+        return fields, f"what the {unproved} reads of a record cannot be proved" if unproved else ""
+
+    @cached_property
+    def added(self) -> tuple[str, ...] | None:
+        """The fields that steps add in order, None where some step does something else to records."""
+        adding = [adds(step) for step in self.steps if step.kind != "keep"]
+        return None if None in adding else tuple(dict.fromkeys(name for names in adding for name in names or ()))
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """How records stand where no rule is applied: every one decoded whole, and beside that its line where the line, with
+        what steps add behind it, is what files hold. That decides the bytes of files, so no rule may change it."""
+        if not (self.decoder.gives_lines and self.format.takes_lines) or self.write.chooses or self.added is None:
+            return Whole()
+        if any(step.kind != "keep" for step in self.steps):
+            return Whole() if self.reads(*self.steps, grouper=True)[1] else Extend(self.added)
+        if self.others or self.reads(*self.steps, grouper=True)[1]:
+            return Whole()
+        return HandOn()
+
+
+def adds(step: StepPlan) -> tuple[str, ...] | None:
+    """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
+    return MapTraits.of(step.component).adds if step.kind == "map" else None
+
+
+def _reads(step: StepPlan) -> Fields | None:
+    return MapTraits.of(step.component).reads if step.kind == "map" else FilterTraits.of(step.component).reads

@@ -1,0 +1,35 @@
+"""Columns of a table stay columns on their way to a table, where no step but a filter looks at records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from exporters_beam.planning.logical import Logical
+from exporters_beam.planning.physical import Declined, Physical, Rewritten, named
+from exporters_beam.stages import Columns, Whole
+
+
+@dataclass(frozen=True)
+class ColumnsKept:
+    name: str = "columns-kept"
+
+    def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined:
+        if not isinstance(plan.decoding, Whole):
+            return Declined("the source is no table")
+        if logical.decoder.in_columns is None:
+            return Declined("the deserializer gives no columns")
+        if logical.format.encode_columns is None:
+            return Declined("the format takes no columns")
+        if logical.others:
+            return Declined(f"{logical.others[0].name} looks at records")
+        if logical.grouper is not None or logical.write.chooses:
+            return Declined("the grouper, a limit or a sample looks at records")
+        judged, unproved = logical.reads(*logical.steps)
+        if unproved:
+            return Declined(unproved)
+        needed = None if logical.write.letters else logical.format.needs  # Dead letters would show that others are missing.
+        read = None if needed is None else needed | judged
+        why = "records stay columns on their way, but for what the filter looks at"
+        return Rewritten(
+            replace(plan, decoding=Columns(read, judged)), why if read is None else f"{why}, and {named(read)} read"
+        )

@@ -1,0 +1,34 @@
+"""Only the fields that steps, grouper and format look at are decoded, where a format has a list of fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from exporters_beam.planning.logical import Logical
+from exporters_beam.planning.physical import Declined, Physical, Rewritten, named
+from exporters_beam.stages import Project, Whole
+
+
+@dataclass(frozen=True)
+class FieldsProjected:
+    name: str = "fields-projected"
+
+    def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined:
+        if not isinstance(plan.decoding, Whole):
+            return Declined("lines go on, and not records")
+        needed = logical.format.needs
+        if needed is None:
+            return Declined("the format writes every field")
+        if logical.decoder.glance is None:
+            return Declined("only JSON lines and CSV can be decoded in part")
+        if logical.write.letters:
+            return Declined("dead letters show whole records")
+        if logical.added is None:
+            return Declined("a step may look at any field")
+        read, unproved = logical.reads(*logical.steps, grouper=True)
+        if unproved:
+            return Declined(unproved)
+        fields = needed | read
+        return Rewritten(
+            replace(plan, decoding=Project(fields)), f"of a record {named(fields)} decoded, since nothing else is looked at"
+        )
