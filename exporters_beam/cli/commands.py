@@ -229,9 +229,7 @@ def _explain(args: argparse.Namespace) -> int:
     warn(spec.warnings)
     plan = make(spec)
     decisions = settled(plan, _beam_args(spec, args))[1]
-    print((mermaid if args.format == "mermaid" else text)(plan), end="")
-    if args.format == "text":
-        print(*(f"- {decision}\n" for decision in decisions), sep="", end="")
+    print(mermaid(plan) if args.format == "mermaid" else text(plan, [str(each) for each in decisions]), end="")
     return DONE
 
 

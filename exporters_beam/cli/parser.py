@@ -100,7 +100,11 @@ def _parser() -> argparse.ArgumentParser:
             "--no-pushdown", action="store_true", help="leave out all rules of the planner: decode every record whole"
         )
         command.add_argument(
-            "--without", action="append", default=[], metavar="RULE", help="leave out this one; explain shows their names"
+            "--without",
+            action="append",
+            default=[],
+            metavar="RULE",
+            help="leave out this one; explain shows their names",
         )
 
     run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")

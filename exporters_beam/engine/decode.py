@@ -167,7 +167,7 @@ class Glancing(Decode):
         self._seen_as = partial(_seen_as, fields)
         found = []
         for component, traits, answer in asked:
-            (field,) = traits.reads or ()
+            field = next(iter(traits.reads or ()))
             value_of = attrgetter(f"f{fields.index(field)}")  # of what `glance_at` gives
             found.append(Answers(value_of, field, answer, traits.steady))
             if component is self._component:

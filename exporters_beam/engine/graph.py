@@ -34,10 +34,10 @@ from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.plan import Plan
 from exporters_beam.records import Limits, Sampling, Typed
+from exporters_beam.stages import Columns, Extend
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
-from exporters_beam.stages import Columns, Extend
 from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
+from exporters_beam.components.traits import StepTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -16,16 +17,18 @@ from exporters_beam.stages import Extend, HandOn
 from exporters_beam.transforms.expressions.shape import asks_the_clock
 
 
-def text(plan: Plan) -> str:
-    """The graph, one stage a line, with the options that are not at their defaults, and the decisions behind it."""
+def text(plan: Plan, decisions: Sequence[str] = ()) -> str:
+    """The graph, one stage a line, with the options that are not at their defaults, the decisions behind it, with others that
+    are given, and what became of each rule of the planner."""
     lines = []
     stages = list(_stages(plan))
     width = max(len(name) for name, _, _ in stages)
     for n, (name, what, _) in enumerate(stages):
         lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
-    lines += ["", *(f"- {decision}" for decision in _decisions(plan))]
+    lines += ["", *(f"- {decision}" for decision in (*_decisions(plan), *decisions))]
     trace = plan.physical.trace
     width = max((len(applied.rule) for applied in trace), default=0)
+    lines += ["", "rules of the planner (--without RULE leaves one out):"] if trace else []
     lines += [f"{'✓' if done else '·'} {rule:<{width}}  {'' if done else 'no: '}{why}" for rule, done, why in trace]
     return "\n".join(map(printable, lines)) + "\n"
 
@@ -121,7 +124,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
         if step.kind == "dedupe":
             yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
     for name, component in [*((step.name, step.component) for step in plan.steps), ("grouper", plan.grouper)]:
-        if getattr(component, "chances", ()):
+        if StepTraits.of(component).chances:
             yield f"{name}: random draws by each record's place in the input, the same in every run"
         if any(map(asks_the_clock, _expressions(component))):
             yield f"{name}: asks the clock, and so may give something else in every run and for every record"

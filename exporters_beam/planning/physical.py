@@ -38,7 +38,8 @@ class Declined(NamedTuple):
 class Rule(Protocol):
     """A rule makes an export faster and changes nothing that is delivered, counted or told."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined: ...
 

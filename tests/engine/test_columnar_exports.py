@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import exporters_beam
+from exporters_beam import stages
 from exporters_beam.config import spec
 from exporters_beam.engine.columns import Columns, SiftColumns
 from exporters_beam.engine.graph import source_of
@@ -70,7 +71,7 @@ def told(source: Path, out: Path, pushdown: bool, **sections: Any) -> tuple[Any,
     """What an export delivered, counted, set aside and said."""
     settings = config(source, out, pushdown, **sections)
     plan = make(spec.load(settings))
-    assert plan.columnar is pushdown
+    assert isinstance(plan.physical.decoding, stages.Columns) is pushdown
     try:
         report = exporters_beam.run(settings)
     except ExportError as error:
@@ -187,10 +188,10 @@ def test_columns_stay_columns(tmp_path: Path) -> None:
 def test_only_needed_columns_are_read_and_explain_says_so(tmp_path: Path) -> None:
     settings = config(tmp_path, tmp_path / "out", True, **CASES["given schema"])
     plan = make(spec.load(settings))
-    assert plan.columns == {"id", "at", "tags", "town"}
+    assert plan.physical.decoding.read == {"id", "at", "tags", "town"}
     assert "only at, id, tags, town are read" in explain.text(plan)
     letters = make(spec.load({**settings, "on_error": {"action": "dead_letter"}}))
-    assert letters.columns is None
+    assert letters.physical.decoding.read is None
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,9 @@ def test_only_needed_columns_are_read_and_explain_says_so(tmp_path: Path) -> Non
 )
 def test_where_records_are_looked_at_they_are_records(sections: dict[str, Any], tmp_path: Path) -> None:
     out = "{groups[0]}" if "grouper" in sections else "out"
-    assert not make(spec.load(config(tmp_path, tmp_path / out, True, **sections))).columnar
+    assert (
+        make(spec.load(config(tmp_path, tmp_path / out, True, **sections))).physical.decoding.representation == "rows"
+    )
 
 
 @pytest.mark.parametrize("formatter", ["parquet", "json"])

@@ -16,10 +16,12 @@ import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.config import spec
 from exporters_beam.config.on_error import OnError
-from exporters_beam.engine.decode import Decode
+from exporters_beam.engine.decode import decoder
 from exporters_beam.engine.source import Source
+from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import make
 from exporters_beam.records import Batch, Chunk, Mark, Unit
+from exporters_beam.stages import Decoding, Extend, HandOn, Project, Sift, Whole
 from exporters_beam.transforms.expressions.reads import fields_added, fields_read
 from exporters_beam.transforms.filters import JsonSchemaFilter, KeyValueFilter, KeyValueRegexFilter, PythonexpFilter
 from exporters_beam.transforms.groupers import FileKeyGrouper, PythonExpGrouper
@@ -76,15 +78,16 @@ def sifted(
     from exporters_beam.readers.fs import FsReader
 
     source = Source(FsReader(input="x"), Plain(), JsonLinesDeserializer())
-    fields: frozenset[str] | None = None
-    if pushdown:
-        judges = [judge for judge in (component, grouper if lines else None) if judge is not None]
-        fields = frozenset().union(*(judge.reads for judge in judges))
-    later: frozenset[str] | None = None
+    judges = [judge for judge in (component, grouper if lines else None) if judge is not None]
+    fields = frozenset[str]().union(*(judge.reads for judge in judges)) if pushdown else None
+    decoding: Decoding = HandOn(fields) if lines else Whole() if component is None or fields is None else Sift(fields)
     if added is not None and pushdown:
         later = grouper.reads.union(added) if grouper is not None else frozenset(added)
-        fields = component.reads if component is not None else later
-    decode = Decode(source, "filter_before", component, on_error, fields, lines, grouper, False, added, later)
+        decoding = Extend(added, component.reads if component is not None else later, later)
+    elif added is not None:
+        decoding = Extend(added)
+    first = None if component is None else StepPlan("keep", "filter_before", component, "")
+    decode = decoder(decoding, source, first, on_error, grouper)
     decode.setup()
     decode.start_bundle()
     found = [*decode.process(Chunk(UNIT, 0, 0, data))]
@@ -474,9 +477,12 @@ def test_what_is_pushed_down_and_why_not(sections, fields, lines, why):
         "reader": {"name": "fs", "options": {"input": "x"}},
         "writer": {"name": "fs", "options": {"filebase": "o/"}},
     }
-    pushed = make(spec.load({**config, **sections})).pushdown
-    assert (pushed.fields, pushed.lines) == (None if fields is None else frozenset(fields), lines)
-    assert pushed.why.startswith(why)
+    plan = make(spec.load({**config, **sections})).physical
+    assert getattr(plan.decoding, "fields", None) == (None if fields is None else frozenset(fields))
+    assert (plan.decoding.representation == "lines") is lines
+    if why:
+        (told,) = (applied for applied in plan.trace if applied.rule == "fields-pushed")
+        assert not told.rewritten and told.why.startswith(why)
 
 
 @pytest.mark.parametrize(
@@ -499,9 +505,9 @@ def test_what_is_decoded_where_fields_are_added(sections, fields, later):
         "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['a'])"]}},
         "writer": {"name": "fs", "options": {"filebase": "o/"}},
     }
-    pushed = make(spec.load({**config, **sections})).pushdown
-    assert pushed.added == (None if "formatter" in sections else ("n",))
-    assert (pushed.fields, pushed.later) == tuple(None if each is None else frozenset(each) for each in (fields, later))
+    decoding = make(spec.load({**config, **sections})).physical.decoding
+    fields, later = (None if each is None else frozenset(each) for each in (fields, later))
+    assert decoding == (Project(fields) if "formatter" in sections else Extend(("n",), fields, later))
 
 
 @pytest.mark.parametrize(
@@ -522,7 +528,7 @@ def test_where_lines_are_not_kept(sections):
         "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item['a'])"]}},
         "writer": {"name": "fs", "options": {"filebase": "o/"}},
     }
-    assert make(spec.load({**config, **sections})).pushdown.added is None
+    assert not isinstance(make(spec.load({**config, **sections})).physical.decoding, Extend)
 
 
 def test_explain_tells_it(tmp_path, capsys):
@@ -535,7 +541,8 @@ def test_explain_tells_it(tmp_path, capsys):
     path.write_text(json.dumps(config))
     assert main(["explain", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "pushdown: of a record only city is decoded before the filter decides" in out
+    assert "✓ fields-pushed       of a record only city is decoded before the filter decides\n" in out
+    assert "· columns-kept        no: the source is no table\n" in out
     assert "lines are handed on as they are" in out
     expressions = {"python_expressions": ["item.update(double=item['n'] * 2, source='x')"]}
     path.write_text(json.dumps({**config, "transform": {"name": "pythonexp", "options": expressions}}))

@@ -2,8 +2,8 @@
 
 A rule gets the logical plan and the physical plan so far, and gives another physical plan with a reason, or declines with
 one. Nothing else decides how an export is made fast, so `explain` prints what became of each rule. Any of them can be left out
-(`--without RULE`, `exporter_options.without`), and a property test compares exports with all rules, with none, and without each:
-files, counts, dead letters and messages are the same.
+(`--without RULE`, `exporter_options.without`), and a property test compares exports with all rules, with none, and without
+each: files, counts, dead letters and messages are the same.
 """
 
 from __future__ import annotations

@@ -30,5 +30,6 @@ class FieldsProjected:
             return Declined(unproved)
         fields = needed | read
         return Rewritten(
-            replace(plan, decoding=Project(fields)), f"of a record {named(fields)} decoded, since nothing else is looked at"
+            replace(plan, decoding=Project(fields)),
+            f"of a record {named(fields)} decoded, since nothing else is looked at",
         )

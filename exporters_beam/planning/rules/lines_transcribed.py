@@ -23,5 +23,6 @@ class LinesTranscribed:
         if not logical.format.takes_lines or logical.write.chooses:
             return Declined("the format, a limit or a sample needs records")
         return Rewritten(
-            replace(plan, decoding=Transcribe()), "rows become lines of JSON at once, and no records: nothing looks at them"
+            replace(plan, decoding=Transcribe()),
+            "rows become lines of JSON at once, and no records: nothing looks at them",
         )

@@ -26,5 +26,6 @@ class RowGroupsSkipped:
         if logical.write.letters:
             return Declined("failed records become dead letters")
         return Rewritten(
-            replace(plan, skips=True), "row groups are not read where their statistics say that the filter drops all they hold"
+            replace(plan, skips=True),
+            "row groups are not read where their statistics say that the filter drops all they hold",
         )
