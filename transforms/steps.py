@@ -14,12 +14,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components.protocols import Filter, FlatTransform, Transform
 from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ComponentTraits, StepTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, counted
@@ -29,6 +30,8 @@ from exporters_beam.records import Batch, Failure, Mark, Position
 from exporters_beam.transforms.chance import placed
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.transforms.sightings import Sightings, names_in
+
+T = TypeVar("T")
 
 BATCH_RECORDS = 1000
 """So many records at least end a batch where one record can become many."""
@@ -189,7 +192,7 @@ def given(batch: Batch, emitted: list[Any]) -> list[Any]:
     return [*([batch] if batch.records or batch.failures else []), *emitted[:1]]
 
 
-def ready(component: Any) -> Any:
+def ready(component: T) -> T:
     """A component as workers use it: its secrets resolved and, where it has a `setup`, that done."""
     component = reveal(component)
     setup = ComponentTraits.of(component).setup
@@ -226,6 +229,8 @@ def sifted(step: Step, keep: Any, batch: Batch) -> tuple[Batch, int, list[Any]]:
 class Keep(Step):
     """A filter: the records for which `keep` says yes."""
 
+    _component: Filter
+
     def batch(self, batch: Batch) -> list[Any]:
         self.look(batch.records)
         kept, dropped, emitted = sifted(self, self._component.keep, batch)
@@ -241,6 +246,8 @@ class Map(Step):
     be as they came, or a replay would change them twice: so they are copied before, which takes a fraction of what
     decoding them took. With `values` anything but None may take the place of a record: no file has to hold it.
     """
+
+    _component: Transform
 
     def __init__(self, name: str, component: Any, on_error: OnError = OnError(), values: bool = False) -> None:  # noqa: B008
         super().__init__(name, component, on_error)
@@ -258,6 +265,8 @@ class Map(Step):
 
 class FlatMap(Step):
     """A transform with `flat_map`: any number of records out. All carry the number of the one they came from."""
+
+    _component: FlatTransform
 
     def setup(self) -> None:
         super().setup()

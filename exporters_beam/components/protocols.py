@@ -159,8 +159,9 @@ class FlatTransform(Component, Protocol):
 
 
 class Grouper(Component, Protocol):
-    size: int
-    """How many values `key` gives: the length of `{groups}`."""
+    @property
+    def size(self) -> int:
+        """How many values `key` gives: the length of `{groups}`."""
 
     def key(self, record: Record) -> tuple[str, ...]:
         """The group's values as text, of always the same length. Raises RecordError."""
@@ -169,10 +170,18 @@ class Grouper(Component, Protocol):
 class TextFormat(Component, Protocol):
     """A format whose files are header + records joined by separator + footer, all bytes."""
 
-    extension: str
-    header: bytes
-    separator: bytes
-    footer: bytes
+    @property
+    def extension(self) -> str:
+        """What names of files end in."""
+
+    @property
+    def header(self) -> bytes: ...
+
+    @property
+    def separator(self) -> bytes: ...
+
+    @property
+    def footer(self) -> bytes: ...
 
     def format(self, record: Record) -> bytes:
         """One record as text, without separator. Raises RecordError where the format cannot hold it."""
@@ -181,7 +190,9 @@ class TextFormat(Component, Protocol):
 class TableFormat(Component, Protocol):
     """A format that holds many records together (Parquet, Avro) and compresses them itself."""
 
-    extension: str
+    @property
+    def extension(self) -> str:
+        """What names of files end in."""
 
     def encode(self, records: Sequence[Record]) -> tuple[bytes, bytes]:
         """(payload, schema) of one block: payload for `assemble`, schema as bytes where it was inferred, else b"".
@@ -202,6 +213,10 @@ class TableFormat(Component, Protocol):
 
 class Writer(Component, Protocol):
     """Puts planned files in place. `writers.options.WriterOptions` holds the options that all writers share."""
+
+    @property
+    def check_consistency(self) -> bool:
+        """Whether every delivered file is looked at again at the end."""
 
     def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
         """Deliver a file whole under its final name, or not at all; doing it twice changes nothing.

@@ -26,7 +26,15 @@ from functools import lru_cache, partial
 from typing import Any, BinaryIO, Literal, Protocol, TypeVar
 
 from exporters_beam.components.names import FileNames
-from exporters_beam.components.protocols import Decompressor, Deserializer, Reader, StreamReader, TextFormat, overridden
+from exporters_beam.components.protocols import (
+    Decompressor,
+    Deserializer,
+    Reader,
+    StreamReader,
+    TextFormat,
+    Writer,
+    overridden,
+)
 from exporters_beam.records import DeliveredFile, Key, Known, Record, Unit
 
 T = TypeVar("T", bound="_Traits")
@@ -275,7 +283,7 @@ class ReaderTraits(_Traits):
     unchanged: Callable[[Unit, BinaryIO], object] | None = trait(how=METHOD)
     """Raises where what was opened may no longer be what was listed."""
 
-    finds: Callable[[str, Any, bool], bool] | None = trait(how=METHOD)
+    finds: Callable[[str, Writer, bool], bool] | None = trait(how=METHOD)
     """Whether it would read a file that the export's own writer delivers under a name."""
 
     check: Callable[[], Iterator[str] | Sequence[str]] | None = trait(how=METHOD)
@@ -298,6 +306,9 @@ class ReaderTraits(_Traits):
 
     storage: Callable[[], Any] | None = trait(how=LATE)
     """The storage that it reads from, made when it is asked for."""
+
+    folder: Callable[[], str] | None = trait(how=METHOD)
+    """The folder there, with a slash at its end, below which the names of all units are distinct."""
 
     letters: bool = trait(False)
     """Whether it sends in dead letters again."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from exporters_beam.components.protocols import Decompressor
 from exporters_beam.components.traits import DecompressorTraits
 from exporters_beam.compressions.streams import (
     HEAD,
@@ -70,7 +71,7 @@ class Budget:
             yield data
 
 
-def opened(decompressor: Any, raw: BinaryIO) -> BinaryIO | Archive:
+def opened(decompressor: Decompressor, raw: BinaryIO) -> BinaryIO | Archive:
     """The decompressed bytes of a file, or the archive that it is. Raises SourceError."""
     name = str(getattr(raw, "name", ""))
     told = DecompressorTraits.of(decompressor)
@@ -94,7 +95,7 @@ def members_of(found: Iterator[Any], wanted: str | None) -> Archive:
     return Archive(lambda: _chosen(found, wanted))
 
 
-def splits(decompressor: Any, raw: BinaryIO) -> bool:
+def splits(decompressor: Decompressor, raw: BinaryIO) -> bool:
     """Whether a file holds plain bytes that can be entered anywhere, and is no archive."""
     detect = DecompressorTraits.of(decompressor).detect
     chosen = decompressor if detect is None else detect(raw)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 
@@ -190,4 +190,8 @@ class WriteManifest(HandsOver, beam.DoFn):
         text = "".join(f"{file.md5} {listed_as(file.name)}\n" for file in files).encode()
         names = self._delivery.naming.names
         name = names.checksums if names else "md5checksum.md5"
-        self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), lambda out: out.write(text), self._run.scratch)
+
+        def fill(out: BinaryIO) -> None:
+            out.write(text)
+
+        self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), fill, self._run.scratch)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks
@@ -120,7 +120,7 @@ class EncodeColumns(EncodeBlocks):
             found += self._stage((), waiting)
         try:
             types = self._types_of(columns.chunk.data) if self._delivery.finds_types else b""
-            payload, schema = self._delivery.format.encode_columns(columns.batch, types)
+            payload, schema = cast(Any, self._delivery.format).encode_columns(columns.batch, types)
         except Exception:
             for batch in self._batches(columns):
                 found += super().process(batch)

@@ -11,12 +11,14 @@ import os
 import posixpath
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import FileNames
+from exporters_beam.components.protocols import Decompressor, Writer
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.compressions.archives import Archive, Member, opened
 from exporters_beam.engine.delivery import TALLIES
@@ -27,7 +29,7 @@ from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, Unit, Warned
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Blocks, Segment, read_segment
-from exporters_beam.storages.base import Stored, changed
+from exporters_beam.storages.base import Storage, Stored, changed
 from exporters_beam.transforms.steps import ready
 
 COMMIT_SECONDS = 10.0
@@ -43,11 +45,12 @@ MAGIC = {"gz": b"\x1f\x8b", "none": b""}
 class CopyObjects(HandsOver, beam.DoFn):
     """Units to delivered files and marks. Inside the service where both ends are in it, else through this machine."""
 
-    def __init__(self, source: Source, writer: Any, codec: Codec, names: FileNames, run: Run) -> None:
+    def __init__(self, source: Source, writer: Writer, codec: Codec, names: FileNames, run: Run) -> None:
         self._source, self._writer, self._codec, self._names, self._run = source, writer, codec, names, run
 
     def setup(self) -> None:
         self._source, self._writer = self._source.ready(), ready(self._writer)
+        self._to = WriterTraits.of(self._writer)
         self._progress = Progress(self._run)
         self._root: str | None = None
 
@@ -84,9 +87,10 @@ class CopyObjects(HandsOver, beam.DoFn):
 
     def _copy(self, unit: Unit) -> tuple[DeliveredFile, bool]:
         """The copy, and whether its records are known: only what an export has delivered tells how many it holds."""
-        reader, to = self._source.reader, self._writer.storage
-        listed = reader.stored(self._source.names.real(unit))
-        found = reader.storage.stat(listed.name)
+        stored, to = self._source.given.stored, self._to.storage
+        assert stored is not None and to is not None
+        listed = stored(self._source.names.real(unit))
+        found = self._from.stat(listed.name)
         if found.etag != listed.etag:
             raise changed(unit.name)
         total = found.metadata.get("total", "")
@@ -94,22 +98,31 @@ class CopyObjects(HandsOver, beam.DoFn):
         name = self._names.filebase + self._relative(found.name)
         as_it_is = self._is_wanted(found)
         if as_it_is:
-            key = self._writer.key(name)
-            with destination("cannot deliver", to.url(key)):
-                there = to.copy(reader.storage, found, key)
+            key, storage = self._to.key(name), to()
+            with destination("cannot deliver", storage.url(key)):
+                there = storage.copy(self._from, found, key)
             if there is not None:
                 md5 = there.md5 or found.md5
-                return DeliveredFile(to.url(key), (), max(0, records), there.size, md5), records >= 0
+                return DeliveredFile(storage.url(key), (), max(0, records), there.size, md5), records >= 0
         if not as_it_is and not name.endswith(self._codec.suffix):
             name += self._codec.suffix
         planned = PlannedFile(name, (), 0, records, ())
         file = self._writer.publish(planned, lambda out: self._fill(found, out, as_it_is), self._run.scratch)
         return DeliveredFile(file.name, (), max(0, records), file.size, file.md5), records >= 0
 
+    @property
+    def _from(self) -> Storage:
+        """The storage that the objects are in."""
+        storage = self._source.given.storage
+        assert storage is not None
+        found: Storage = storage()
+        return found
+
     def _relative(self, name: str) -> str:
         """The name below the folder that all prefixes of the reader share: distinct objects get distinct names."""
         if self._root is None:
-            self._root = self._source.reader.folder()
+            folder = self._source.given.folder
+            self._root = "" if folder is None else folder()
         return name[len(self._root) :] if name.startswith(self._root) else posixpath.basename(name)
 
     def _is_wanted(self, found: Stored) -> bool:
@@ -120,29 +133,29 @@ class CopyObjects(HandsOver, beam.DoFn):
                               "exporter_options.prevent_bypass: true")  # fmt: skip
         if not magic or found.name.endswith(self._codec.suffix) or not found.size:
             return True
-        with self._source.reader.storage.open(found) as stream:
+        with self._from.open(found) as stream:
             return bool(stream.read(len(magic)) == magic)
 
     def _fill(self, found: Stored, out: BinaryIO, as_it_is: bool) -> None:
         """The object's bytes; compressed as the writer wants it where they are not."""
-        with self._source.reader.storage.open(found) as raw:
+        with self._from.open(found) as raw:
             if as_it_is:
                 read = Measured(out)
                 while data := raw.read(1 << 20):
                     read.write(data)
                 if read.size != found.size or (found.md5 and read.md5() != found.md5):
                     raise SourceError("what was read is not what the storage says it has: size or MD5 differ")
-                self._source.reader.storage.unchanged(found)
+                self._from.unchanged(found)
                 return
             packer = self._codec.compressor()
             for data in self._lines(raw):
                 out.write(packer.compress(data))
             out.write(packer.flush())
-            self._source.reader.storage.unchanged(found)
+            self._from.unchanged(found)
 
     def _lines(self, raw: BinaryIO) -> Iterator[bytes]:
         """The decompressed bytes; of the members of an archive one behind the other, each with its last line whole."""
-        found = opened(self._source.decompressor, raw)
+        found = opened(cast(Decompressor, self._source.decompressor), raw)
         for part in found.members() if isinstance(found, Archive) else (Member("", found),):
             if isinstance(part, Warned):
                 self._warned.append(part.text)

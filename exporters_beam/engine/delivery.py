@@ -7,9 +7,10 @@ import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from exporters_beam.components.names import Naming
+from exporters_beam.components.protocols import TableFormat, TextFormat, Writer
 from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.config.on_error import OnError
@@ -31,8 +32,8 @@ TYPED = "types"
 class Delivery:
     """How an export's records become files. Frozen and picklable: every step of the delivery gets it."""
 
-    writer: Any
-    format: Any
+    writer: Writer
+    format: TextFormat | TableFormat
     codec: Codec
     naming: Naming
     letters: Letters
@@ -54,6 +55,16 @@ class Delivery:
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: self.__dict__[each.name] for each in fields(self)}
+
+    @property
+    def text_format(self) -> TextFormat:
+        """The format of an export to text."""
+        return cast(TextFormat, self.format)
+
+    @property
+    def table_format(self) -> TableFormat:
+        """The format of an export to tables."""
+        return cast(TableFormat, self.format)
 
     @property
     def table(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components.protocols import Grouper
 from exporters_beam.components.traits import GrouperTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, counted, set_aside
 from exporters_beam.engine.dead_letters import TooManyFailed
@@ -65,7 +66,7 @@ class EncodeBlocks(Step):
     earlier steps passed on, and its own, are staged beside them.
     """
 
-    def __init__(self, name: str, delivery: Delivery, run: Run, grouper: Any) -> None:
+    def __init__(self, name: str, delivery: Delivery, run: Run, grouper: Grouper | None) -> None:
         super().__init__(name, grouper, delivery.on_error)
         self._delivery, self._run, self._grouper = delivery, run, grouper
 
@@ -75,15 +76,15 @@ class EncodeBlocks(Step):
         self._key = self._grouper.key if self._grouper is not None else None
         self._groups: Answers | None = None
         self._told = grouper = GrouperTraits.of(self._grouper)
-        if grouper.reads is not None and len(grouper.reads) == 1 and grouper.steady:
+        if self._key is not None and grouper.reads is not None and len(grouper.reads) == 1 and grouper.steady:
             (name,) = grouper.reads
-            self._groups = Answers(methodcaller("get", name, MISSING), name, self._grouper.key, steady=True)
+            self._groups = Answers(methodcaller("get", name, MISSING), name, self._key, steady=True)
         self._limit = BLOCK_RECORDS if self._delivery.table else self._delivery.block_bytes
         shape = self._delivery.shape
         self._texts: Any = shape.format_all
         self._extended: Any = shape.extend_all
         self._labels, self._sought = grouper.labels, shape.sought
-        self._separator = b"" if self._delivery.table else self._delivery.format.separator
+        self._separator = b"" if self._delivery.table else self._delivery.text_format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
         self._failing: dict[tuple[int, int], Mark] = {}
@@ -161,7 +162,7 @@ class EncodeBlocks(Step):
                 return self._texts(batch.records), groups, batch, []
         except Exception:  # Some record is at fault: one after the other.
             pass
-        write = self._delivery.format.format
+        write = self._delivery.text_format.format
         if groups is None and not batch.lines:
             texts, batch, emitted = self.each(write, batch, FORMATTER)
             return texts, None, batch, emitted
@@ -405,7 +406,7 @@ class EncodeBlocks(Step):
         return self._add_block(group, block, payload, block.numbers, len(payload), schema=schema)
 
     def _encode(self, records: Sequence[Any], types: bytes) -> tuple[bytes, bytes]:
-        encode = self._delivery.format.encode
+        encode: Any = self._delivery.table_format.encode
         encoded: tuple[bytes, bytes] = encode(records, types) if types else encode(records)
         return encoded
 

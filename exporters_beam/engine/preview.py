@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from exporters_beam.components.protocols import FlatTransform, Transform
 from exporters_beam.components.traits import FormatTraits, StepTraits
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.decimals import text_of
@@ -128,11 +129,11 @@ def _applied(
                 seen.add(key)
 
 
-def _all_of(component: Any, record: Any) -> list[Any]:
+def _all_of(component: FlatTransform, record: Any) -> list[Any]:
     return records_of(component.flat_map(record))
 
 
-def _one_of(component: Any, record: Any, refuse: Callable[[Any], Exception | None]) -> Any:
+def _one_of(component: Transform, record: Any, refuse: Callable[[Any], Exception | None]) -> Any:
     result = component.map(record)
     problem = refuse(result)
     if problem is not None:

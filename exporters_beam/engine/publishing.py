@@ -197,7 +197,7 @@ class PublishFile(HandsOver, beam.DoFn):
         """Write the whole file to `out`."""
         if self._delivery.table:
             blocks = ((self._blocks.payload(part.ref), _indices(part)) for part in file.slices)
-            self._delivery.format.assemble(blocks, file.schemas, out)
+            self._delivery.table_format.assemble(blocks, file.schemas, out)
         elif self._delivery.codec.joins:
             members = Members(out, self._delivery.codec)
             self._text(file, members.text, members.member)
@@ -208,7 +208,7 @@ class PublishFile(HandsOver, beam.DoFn):
                 self._text(file, archive.write, None)
 
     def _text(self, file: PlannedFile, text: Callable[[bytes], Any], member: Callable[[bytes], Any] | None) -> None:
-        form = self._delivery.format
+        form = self._delivery.text_format
         if not file.slices:
             empty = self._delivery.shape.empty
             text(form.header + form.footer if empty is None else empty)
@@ -229,12 +229,12 @@ class PublishFile(HandsOver, beam.DoFn):
             payload = self._delivery.codec.decompress(payload)
         if part.whole:
             return payload
-        gap = len(self._delivery.format.separator)
+        gap = len(self._delivery.text_format.separator)
         sizes = self._blocks.sizes(part.ref)
         starts = [0, *accumulate(size + gap for size in sizes)]
         if part.chosen is not None:
             parts = [payload[starts[i] : starts[i] + sizes[i]] for i in part.chosen]
-            return bytes(self._delivery.format.separator.join(parts))
+            return bytes(self._delivery.text_format.separator.join(parts))
         return payload[starts[part.start] : starts[part.stop] - gap]
 
     def teardown(self) -> None:

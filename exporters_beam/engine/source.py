@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from exporters_beam.components.protocols import Decompressor, Reader, StreamReader
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import DecoderTraits, DecompressorTraits, ReaderTraits
 from exporters_beam.compressions.archives import Archive, Member, opened, splits, spooled
@@ -36,8 +37,8 @@ Covered = frozenset[tuple[int, int]]
 class Source:
     """A reader with the decompressor and deserializer that decode its streams (None for readers of records)."""
 
-    reader: Any
-    decompressor: Any = None
+    reader: Reader | StreamReader
+    decompressor: Decompressor | None = None
     deserializer: Any = None
     range_bytes: int = RANGE_BYTES
     folder: str = ""
@@ -86,7 +87,7 @@ class Source:
 
     def opened(self, unit: Unit) -> BinaryIO:
         """The bytes of a unit, as they are stored."""
-        return self.reader.open(self.names.real(unit))
+        return cast(StreamReader, self.reader).open(self.names.real(unit))
 
     def span(self, unit: Unit) -> Span:
         """The ranges of a unit: their number is known where the unit can be entered in the middle."""
@@ -110,7 +111,7 @@ class Source:
         if not (told.splittable or told.detect):
             return False
         with self.opened(unit) as raw:
-            return splits(self.decompressor, raw)
+            return splits(cast(Decompressor, self.decompressor), raw)
 
     def events(self, unit: Unit, span: Span, covered: Covered = frozenset()) -> Iterator[Event]:
         """(range, chunk, records or lines in it) in order, and after the last chunk of a range (range, mark, all of it).
@@ -136,7 +137,7 @@ class Source:
         """The unit's decompressed bytes, or the archive that it is, and what looks whether it is still the one that was
         listed, before a mark."""
         with self.opened(unit) as raw:
-            found = opened(self.decompressor, raw)
+            found = opened(cast(Decompressor, self.decompressor), raw)
             with nullcontext(found) if isinstance(found, Archive) else found, self._as_listed(unit, raw) as unchanged:
                 yield found, unchanged
 
@@ -265,7 +266,7 @@ class Source:
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
-        for number, batch in self.reader.read(self.names.real(unit), start):
+        for number, batch in cast(Reader, self.reader).read(self.names.real(unit), start):
             while number > current:
                 yield current, None if (unit.index, current) in covered else Mark(unit, current), records
                 current, records = current + 1, 0
@@ -344,7 +345,8 @@ class Places:
         nearest = max((r for index, r in self._before if index == unit.index and r < number), default=0)
         before = self._before.get((unit.index, nearest), 0)
         if not source.streams:
-            return before + sum(len(b) for r, b in source.reader.read(source.names.real(unit), nearest) if r < number)
+            read = cast(Reader, source.reader).read(source.names.real(unit), nearest)
+            return before + sum(len(batch) for r, batch in read if r < number)
         if source.decoder.row_groups is not None or source.in_lines(unit):
             events = source.events(unit, (nearest, number))
             return before + sum(n for _, found, n in events if isinstance(found, Mark))

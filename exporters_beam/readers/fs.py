@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
 
 from exporters_beam.components.options import option
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError, shown
 from exporters_beam.files import BOOKS, Hidden, is_hidden
@@ -169,7 +170,7 @@ class FsReader:
                               "may be so")  # fmt: skip
         yield Warned(f"input: there is nothing to read at {where}{also}")
 
-    def finds(self, name: str, writer: Any, copied: bool) -> bool:
+    def finds(self, name: str, writer: Writer, copied: bool) -> bool:
         """Whether a file of this name, which a writer of this machine delivers, is read, or would be if it were there."""
         if WriterTraits.of(writer).remote:
             return False

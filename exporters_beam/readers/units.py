@@ -11,10 +11,10 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
 
 from exporters_beam.components.options import value_of
+from exporters_beam.components.protocols import Reader, StreamReader
 from exporters_beam.components.secret import Secret, credentials, hide, references, reveal
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.records import Unit, Warned
@@ -41,7 +41,7 @@ NAMES = Names()
 """Those of a reader without secrets: shown as they are."""
 
 
-def names_of(reader: Any) -> Names:
+def names_of(reader: object) -> Names:
     """The names of a reader, from its options, whose references are not resolved yet. Raises ConfigError where a secret
     cannot be had here."""
     found: dict[str, str] = {}
@@ -56,7 +56,7 @@ def names_of(reader: Any) -> Names:
     return Names(found)
 
 
-def listed(reader: Any, names: Names) -> Iterator[Unit | Warned]:
+def listed(reader: Reader | StreamReader, names: Names) -> Iterator[Unit | Warned]:
     """What a reader whose secrets are resolved lists, without them in it, nor in an error."""
     if not names.shown_as:
         yield from reader.units()
@@ -68,7 +68,7 @@ def listed(reader: Any, names: Names) -> Iterator[Unit | Warned]:
         raise type(error)(names.without_secrets(hide(str(error)))) from None
 
 
-def units_of(reader: Any) -> Iterator[Unit]:
+def units_of(reader: Reader | StreamReader) -> Iterator[Unit]:
     """The units of a reader whose secrets are not resolved, without what it warns of."""
     found = listed(reveal(reader), names_of(reader))
     return (unit for unit in found if not isinstance(unit, Warned))
@@ -88,7 +88,7 @@ def _replaced(text: str, instead: Mapping[str, str]) -> str:
     return re.sub(wanted, lambda match: instead[match.group()], text)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

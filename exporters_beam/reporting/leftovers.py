@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from exporters_beam.components.names import FileNames
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.records import Warned
 from exporters_beam.reporting.manifest import manifest_checksum
@@ -29,7 +31,7 @@ Entry = Mapping[str, Any]
 """A delivered file as it stands in a manifest."""
 
 
-def former(writer: Any, path: str, names: Any, export_id: str) -> tuple[list[Entry], str]:
+def former(writer: Writer, path: str, names: FileNames | None, export_id: str) -> tuple[list[Entry], str]:
     """What the manifest of the run before says was delivered, or was left already; and a warning, "" where there is none.
 
     It stands in the books; where they are new, as on another machine, perhaps in the storage that was delivered to.
@@ -52,7 +54,7 @@ def former(writer: Any, path: str, names: Any, export_id: str) -> tuple[list[Ent
         return [], f"the manifest of the run before cannot be read ({why}); whether it left files behind is not known"
 
 
-def left_behind(writer: Any, before: Iterable[Entry], now: Iterable[str]) -> tuple[list[Entry], list[str]]:
+def left_behind(writer: Writer, before: Iterable[Entry], now: Iterable[str]) -> tuple[list[Entry], list[str]]:
     """What of the files of runs before is no part of this one and is still there; and what is to be told of it."""
     to = WriterTraits.of(writer)
     if to.left is None:
@@ -78,7 +80,7 @@ def left_behind(writer: Any, before: Iterable[Entry], now: Iterable[str]) -> tup
     return there, warnings
 
 
-def remove(writer: Any, left: Iterable[Entry]) -> None:
+def remove(writer: Writer, left: Iterable[Entry]) -> None:
     """`replace`: remove what is as it was delivered. May be done again. Raises DestinationError."""
     to = WriterTraits.of(writer)
     if to.replace and to.left is not None and to.remove is not None:

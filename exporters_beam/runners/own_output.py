@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
 
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.errors import ConfigError, shown
@@ -38,7 +38,7 @@ def refuse_own_output(plan: Plan) -> None:
             )))  # fmt: skip
 
 
-def _names(plan: Plan, writer: Any) -> Iterator[tuple[str, str]]:
+def _names(plan: Plan, writer: Writer) -> Iterator[tuple[str, str]]:
     """Names of files as the reader would find them, and the option that they come from."""
     names = plan.names
     if names is None:

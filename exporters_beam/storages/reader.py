@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.files import Hidden, is_hidden
@@ -87,10 +88,11 @@ class RemoteReader(Connected):
             raise SourceError(f"option {name}: {text}; give allow_empty: true if that may be so")
         yield Warned(f"{name}: {text}; nothing is read")
 
-    def finds(self, name: str, writer: Any, copied: bool) -> bool:
+    def finds(self, name: str, writer: Writer, copied: bool) -> bool:
         """Whether an object of this name (a URL), which a writer delivers, is read, or would be if it were there. A copy has a
         name that the pattern fits."""
-        if not WriterTraits.of(writer).remote or not _same_place(self.storage, writer.storage):
+        to = WriterTraits.of(writer)
+        if not to.remote or to.storage is None or not _same_place(self.storage, to.storage()):
             return False
         found = self.storage.name(name)
         if found is None or is_bookkeeping(found):
