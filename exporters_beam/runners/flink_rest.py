@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError
+from exporters_beam.handover import received
 from exporters_beam.runners import rest
 
 OVER = ("FAILED", "CANCELED", "FINISHED")
@@ -86,7 +87,10 @@ def page_of(address: str, job: str) -> str:
 
 
 def innermost(trace: str) -> str:
-    """The innermost cause in a Java stack trace."""
+    """The innermost cause in a Java stack trace; the sentence of our own error where it holds one."""
+    failed = received(trace)
+    if failed is not None:
+        return failed.message
     lines = [
         line.strip() for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))
     ]

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from exporters_beam.components.retry import persistently
 from exporters_beam.errors import ConfigError, ExportError, MissingExtra
+from exporters_beam.handover import received
 from exporters_beam.runners import rest
 from exporters_beam.runners.flink_rest import OVER, Cluster, address_of, page_of
 
@@ -149,9 +150,10 @@ def _dataflow_status(job: Job) -> Status:
         answer = _ask_dataflow(job, "GET", f"{path}/messages?{urlencode(query)}")
         for message in answer.get("jobMessages", ()):
             kind = str(message.get("messageImportance", "")).rpartition("_")[2].lower()
-            messages.append(
-                f"{message.get('time', '')} {kind}: {rest.last_line(str(message.get('messageText', '')))}".strip()
-            )
+            text = str(message.get("messageText", ""))
+            failed = received(text)
+            text = failed.message if failed is not None else rest.last_line(text)
+            messages.append(f"{message.get('time', '')} {kind}: {text}".strip())
         page = str(answer.get("nextPageToken") or "")
         if not page:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from exporters_beam.cli.main import main
-from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.errors import ConfigError, ExportError, SourceError
+from exporters_beam.handover import handed_over
 from exporters_beam.runners import jobs
 
 FLINK = "0123456789abcdef0123456789abcdef"
@@ -114,6 +116,22 @@ def test_the_states_of_flink(service, state, over, good):
     found = jobs.status(jobs.Job("flink", FLINK, endpoint=service.url))
     assert (found.name, found.state, found.over, found.good) == ("products", state.lower(), over, good)
     assert found.messages == (("java.io.IOException: no space",) if state == "FAILED" else ())
+
+
+def test_an_error_of_ours_is_told_in_its_own_words(service):
+    try:
+        raise handed_over(SourceError("in.jl: it is cut off"))
+    except SourceError:
+        trace = f"Error received from SDK harness for instruction 3: {traceback.format_exc()}"
+    service.says("GET", PATH, {"name": "products-1", "currentState": "JOB_STATE_FAILED"})
+    service.says("GET", f"{PATH}/messages",
+                 {"jobMessages": [{"time": "t", "messageImportance": "JOB_MESSAGE_ERROR", "messageText": trace}]})  # fmt: skip
+    found = jobs.status(jobs.Job("dataflow", DATAFLOW, "p", "r", service.url, True))
+    assert found.messages == ("t error: in.jl: it is cut off",)
+    trace = f"org.apache.flink.JobException: outer\n\tat a.b(C.java:1)\nCaused by: java.lang.RuntimeException: {trace}\n\tat d"
+    service.says("GET", f"/jobs/{FLINK}", {"jid": FLINK, "name": "products", "state": "FAILED"})
+    service.says("GET", f"/jobs/{FLINK}/exceptions", {"exceptionHistory": {"entries": [{"stacktrace": trace}]}})
+    assert jobs.status(jobs.Job("flink", FLINK, endpoint=service.url)).messages == ("in.jl: it is cut off",)
 
 
 def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys):
