@@ -66,6 +66,7 @@ LATE = {
     "runners.dataflow",
     "runners.flex_template",
     "runners.flink",
+    "runners.flink_checks",
     "runners.launch",
     "runners.local",
     "runners.local_worker_process",
@@ -104,7 +105,6 @@ ASKED = {
         "storages.http": {"reason"},
     },
     "Beam's own objects, and what runs in its workers": {
-        "runners.dataflow": {"cloud"},
         "runners.local_worker_process": {"self._stream"},
         "runners.support": {"result"},
         "yaml_provider": {"element"},

@@ -9,7 +9,9 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +24,7 @@ from exporters_beam.planning.place import destination_of, place_of
 from exporters_beam.planning.plan import Plan
 from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.options import Decision, Options, job_name, missing_packages
-from exporters_beam.runners.support import Crew, GoesOn, Start, begin
+from exporters_beam.runners.support import Crew, GoesOn, Refusal, Start, begin, refused
 from exporters_beam.staging.books import Books
 
 OUR_PACKAGE = re.compile(r"exporters[-_]beam", re.IGNORECASE)
@@ -64,40 +66,67 @@ class Dataflow(GoesOn):
         return Job("dataflow", result.job_id(), cloud.project, cloud.region, cloud.dataflow_endpoint, cloud.no_auth)
 
 
+@dataclass(frozen=True)
+class Given:
+    """Beam's options by their groups, and what was made of them."""
+
+    cloud: Any
+    setup: Any
+    worker: Any
+    streaming: bool
+    job_file: str
+
+    @staticmethod
+    def of(beams: Any) -> Given:
+        from apache_beam.options import pipeline_options as options
+
+        cloud, setup, worker = map(
+            beams.view_as, (options.GoogleCloudOptions, options.SetupOptions, options.WorkerOptions)
+        )
+        streaming = bool(beams.view_as(options.StandardOptions).streaming)
+        return Given(cloud, setup, worker, streaming, beams.view_as(options.DebugOptions).dataflow_job_file or "")
+
+    @cached_property
+    def endpoint(self) -> str:
+        return self.cloud.dataflow_endpoint or ""
+
+    @cached_property
+    def local(self) -> bool:
+        return _is_localhost(self.endpoint)
+
+    @cached_property
+    def region(self) -> str | None:
+        return self.cloud.region or _region(self.local)
+
+
 def _settle(plan: Plan, options: Options) -> Iterator[Decision]:
     if not _installed("google.cloud.dataflow", "google.cloud.storage"):
         raise MissingExtra("--runner=DataflowRunner", "dataflow")
-    from apache_beam.options.pipeline_options import (
-        DebugOptions,
-        GoogleCloudOptions,
-        PipelineOptions,
-        SetupOptions,
-        StandardOptions,
-        WorkerOptions,
-    )
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    beam = PipelineOptions(options.given)
-    cloud, setup, worker = (beam.view_as(kind) for kind in (GoogleCloudOptions, SetupOptions, WorkerOptions))
-    streaming = beam.view_as(StandardOptions).streaming
-    local = _is_localhost(cloud.dataflow_endpoint)
-    region = cloud.region or _region(local)
-    problems: list[Problem | str] = [*_cloud(cloud, local, region), *_package(setup, worker)]
-    if cloud.flexrs_goal and streaming:
-        problems.append("--flexrs_goal: it is for batch jobs only; leave it or --streaming out")
-    if cloud.update and not (streaming and cloud.job_name):
-        problems.append("--update: only a streaming job can be updated, and it is found by its name; "
-                        "add --streaming and --job_name=NAME")  # fmt: skip
-    if cloud.template_location and beam.view_as(DebugOptions).dataflow_job_file:
-        problems.append("--dataflow_job_file and --template_location: give one of them")
-    if worker.num_workers and worker.max_num_workers and worker.num_workers > worker.max_num_workers:
-        problems.append(f"--num_workers: {worker.num_workers} cannot exceed max_num_workers, {worker.max_num_workers}")
-    problems += _by_beam(beam)
-    problems += _paths(plan)
+    beams = PipelineOptions(options.given)
+    given = Given.of(beams)
     secrets = list(literal_secrets(plan.spec))
-    if cloud.template_location:
-        problems += secrets
+    problems: list[Problem | str] = [
+        *refused(PLACES, given),
+        *_package(given.setup, given.worker),
+        *refused(TOGETHER, given),
+        *_by_beam(beams),
+        *_paths(plan),
+        *(secrets if given.cloud.template_location else ()),
+    ]
     if problems:
         raise ConfigError(*problems)
+    yield from _chosen(plan, given)
+    for problem in secrets:
+        yield Decision("", str(problem), warning=True)
+    for text in _warnings(plan, given):
+        yield Decision("", text, warning=True)
+
+
+def _chosen(plan: Plan, given: Given) -> Iterator[Decision]:
+    """The options that are added to those given."""
+    cloud, setup = given.cloud, given.setup
     labels = {label.partition("=")[0] for label in cloud.labels or ()}
     for name, value, why in (("exporters-beam", _version(), "which version made the job"),
                              ("export", plan.export_id, "which export it is")):  # fmt: skip
@@ -107,15 +136,11 @@ def _settle(plan: Plan, options: Options) -> Iterator[Decision]:
         yield Decision(f"--job_name={job_name(plan)}", "Dataflow refuses a second job of this name while the first one runs, "
                                                        "so an export does not run twice at a time")  # fmt: skip
     if not cloud.region:
-        yield Decision(f"--region={region}", "what CLOUDSDK_COMPUTE_REGION or gcloud say")
+        yield Decision(f"--region={given.region}", "what CLOUDSDK_COMPUTE_REGION or gcloud say")
     if not cloud.temp_location:
         yield Decision(f"--temp_location={cloud.staging_location}", "where --staging_location is")
     if setup.setup_file and not os.path.isabs(setup.setup_file):
         yield Decision(f"--setup_file={os.path.abspath(setup.setup_file)}", "Beam goes to its folder")
-    for problem in secrets:
-        yield Decision("", str(problem), warning=True)
-    for text in _warnings(plan, setup, worker, cloud, local, streaming):
-        yield Decision("", text, warning=True)
 
 
 def _make_folders(options: Any) -> None:
@@ -171,31 +196,106 @@ def _region(local: bool) -> str | None:
     return found
 
 
-def _cloud(cloud: Any, local: bool, region: str | None) -> Iterator[str]:
-    """What is wrong with where the job goes and what it is called."""
-    project, endpoint = cloud.project, cloud.dataflow_endpoint or ""
-    if not project:
-        yield "--project: Dataflow needs the project that the job belongs to; add --project=PROJECT"
-    elif project.isdigit() or not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", project):
-        yield f"--project: {project!r} is no project ID; give the ID, which is neither its number nor its description"
-    if not region:
-        yield "--region: Dataflow needs the region that the job runs in; add --region=REGION, e.g. europe-west1"
-    if not (cloud.temp_location or cloud.staging_location):
-        yield "--temp_location: Dataflow needs a folder to stage in; add --temp_location=gs://BUCKET/tmp"
-    for name in ("temp_location", "staging_location", "template_location"):
-        value = getattr(cloud, name)
-        if value and not local and not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/", value):
-            yield f"--{name}: {value!r} is no folder of a bucket; write gs://BUCKET/FOLDER"
-    if cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", cloud.job_name):
-        yield (f"--job_name: {cloud.job_name!r} is no name for a job; use small letters, digits and hyphens, a letter "
-               "first and no hyphen last")  # fmt: skip
-    if not endpoint.startswith(("http://", "https://")):
-        yield f"--dataflow_endpoint: {endpoint!r} is no address; write http://localhost:PORT, or leave it out"
-    elif re.match(r"https?://(127\.|\[::1\])", endpoint):
-        yield (f"--dataflow_endpoint: write localhost instead of {urlsplit(endpoint).hostname}: Beam talks REST to that "
-               "name only")  # fmt: skip
-    elif cloud.no_auth and not local:
-        yield "--no_auth: Dataflow itself refuses who does not say who he is; it is for --dataflow_endpoint=http://localhost:PORT"
+FOLDERS: dict[str, Callable[[Any], str | None]] = {
+    "temp_location": lambda cloud: cloud.temp_location,
+    "staging_location": lambda cloud: cloud.staging_location,
+    "template_location": lambda cloud: cloud.template_location,
+}
+
+
+def _is_no_folder(given: Given, name: str) -> bool:
+    value = FOLDERS[name](given.cloud)
+    return bool(value and not given.local and not re.match(r"gs://[a-z0-9][-_.a-z0-9]+[a-z0-9]/", value))
+
+
+def _no_folder(name: str, given: Given) -> str:
+    return f"--{name}: {FOLDERS[name](given.cloud)!r} is no folder of a bucket; write gs://BUCKET/FOLDER"
+
+
+def _is_a_number(endpoint: str) -> bool:
+    return re.match(r"https?://(127\.|\[::1\])", endpoint) is not None
+
+
+def _is_no_address(endpoint: str) -> bool:
+    return not endpoint.startswith(("http://", "https://"))
+
+
+PLACES: tuple[Refusal[Given], ...] = (
+    Refusal(
+        lambda given: not given.cloud.project,
+        "--project: Dataflow needs the project that the job belongs to; add --project=PROJECT",
+    ),
+    Refusal(
+        lambda given: (
+            given.cloud.project
+            and (given.cloud.project.isdigit() or not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", given.cloud.project))
+        ),
+        lambda given: (
+            f"--project: {given.cloud.project!r} is no project ID; give the ID, which is neither its number nor its "
+            "description"
+        ),
+    ),
+    Refusal(
+        lambda given: not given.region,
+        "--region: Dataflow needs the region that the job runs in; add --region=REGION, e.g. europe-west1",
+    ),
+    Refusal(
+        lambda given: not (given.cloud.temp_location or given.cloud.staging_location),
+        "--temp_location: Dataflow needs a folder to stage in; add --temp_location=gs://BUCKET/tmp",
+    ),
+    *(Refusal(partial(_is_no_folder, name=name), partial(_no_folder, name)) for name in FOLDERS),
+    Refusal(
+        lambda given: (
+            given.cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", given.cloud.job_name)
+        ),
+        lambda given: (
+            f"--job_name: {given.cloud.job_name!r} is no name for a job; use small letters, digits and hyphens, a letter "
+            "first and no hyphen last"
+        ),
+    ),
+    Refusal(
+        lambda given: _is_no_address(given.endpoint),
+        lambda given: (
+            f"--dataflow_endpoint: {given.endpoint!r} is no address; write http://localhost:PORT, or leave it out"
+        ),
+    ),
+    Refusal(
+        lambda given: _is_a_number(given.endpoint),
+        lambda given: (
+            f"--dataflow_endpoint: write localhost instead of {urlsplit(given.endpoint).hostname}: Beam talks REST to that "
+            "name only"
+        ),
+    ),
+    Refusal(
+        lambda given: (
+            given.cloud.no_auth and not (given.local or _is_no_address(given.endpoint) or _is_a_number(given.endpoint))
+        ),
+        "--no_auth: Dataflow itself refuses who does not say who he is; it is for --dataflow_endpoint=http://localhost:PORT",
+    ),
+)
+"""What is wrong with where the job goes and what it is called."""
+
+TOGETHER: tuple[Refusal[Given], ...] = (
+    Refusal(
+        lambda given: given.cloud.flexrs_goal and given.streaming,
+        "--flexrs_goal: it is for batch jobs only; leave it or --streaming out",
+    ),
+    Refusal(
+        lambda given: given.cloud.update and not (given.streaming and given.cloud.job_name),
+        "--update: only a streaming job can be updated, and it is found by its name; add --streaming and --job_name=NAME",
+    ),
+    Refusal(
+        lambda given: given.cloud.template_location and given.job_file,
+        "--dataflow_job_file and --template_location: give one of them",
+    ),
+    Refusal(
+        lambda given: given.worker.max_num_workers and (given.worker.num_workers or 0) > given.worker.max_num_workers,
+        lambda given: (
+            f"--num_workers: {given.worker.num_workers} cannot exceed max_num_workers, {given.worker.max_num_workers}"
+        ),
+    ),
+)
+"""Options that do not go together."""
 
 
 def _package(setup: Any, worker: Any) -> Iterator[str]:
@@ -275,16 +375,17 @@ def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield (*spec.reader.path, "options", "input"), str(value)
 
 
-def _warnings(plan: Plan, setup: Any, worker: Any, cloud: Any, local: bool, streaming: bool) -> Iterator[str]:
-    if streaming and not plan.on_error.actions:
+def _warnings(plan: Plan, given: Given) -> Iterator[str]:
+    setup, cloud = given.setup, given.cloud
+    if given.streaming and not plan.on_error.actions:
         yield STREAMING
     installs = setup.setup_file or setup.extra_packages or setup.requirements_file
-    if worker.use_public_ips is False and installs:
+    if given.worker.use_public_ips is False and installs:
         yield ("--no_use_public_ips: workers without a public address install packages only through Cloud NAT or a mirror "
                "of their own; an image (--sdk_container_image) needs neither")  # fmt: skip
     if cloud.template_location and plan.names is not None and "%" in plan.names.template:
         yield ("--template_location: the dates in filebase are those of today, whenever the template is launched; "
                "use a Flex Template for dates of the launch")  # fmt: skip
     shared = destination_of(plan) or (plan.spec.reader.entry.name == "fs")
-    if shared and not local:
+    if shared and not given.local:
         yield "files of `fs` have to be on a file system that every worker mounts at the same path"

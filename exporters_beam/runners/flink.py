@@ -1,33 +1,28 @@
-"""What an export on Flink needs: settings that keep data, a look at the cluster before anything starts, and checkpoints.
+"""What an export on Flink needs: settings that keep data, and checkpoints.
 
 What Flink was seen to do with which settings stands in docs/flink.md.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
-from exporters_beam.components.words import shortened
-from exporters_beam.errors import ConfigError, DestinationError, ExportError
+from exporters_beam.components.traits import PersistenceTraits, ReaderTraits
+from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.units import units_of
-from exporters_beam.runners import jobs, rest
+from exporters_beam.runners import jobs
 from exporters_beam.runners.failures import told
-from exporters_beam.runners.flink_rest import OVER, Cluster, address_of, page_of
-from exporters_beam.runners.options import Decision, Options, job_name, missing_packages, parsed, relative_paths
+from exporters_beam.runners.flink_checks import HERE, checked, is_here, of_packages, split_address
+from exporters_beam.runners.flink_rest import address_of
+from exporters_beam.runners.options import Decision, Options, job_name, missing_packages
 from exporters_beam.runners.support import Crew, GoesOn, Refusal, Start, begin, refuse
 from exporters_beam.staging.books import Books
 from exporters_beam.staging.segments import Resumed
@@ -38,11 +33,6 @@ CHECKPOINT_SECONDS = 10
 RETRIES = 4
 RETRY_SECONDS = 10
 """Between tries. Many a cluster fails a try at once where a slot is missing: four tries in four seconds are no help."""
-
-START = "python templates/flink/cluster.py start"
-HERE = ("", "[local]", "[auto]")
-"""Masters that mean: no cluster, Flink inside the job server."""
-
 
 PIECES = 4
 """Ranges in a piece: 64 MiB."""
@@ -59,7 +49,7 @@ class Flink(GoesOn):
 
     def prepare(self, plan: Plan, options: Options, books: Books, crew: Crew) -> Start:
         """Look at the cluster and, with `--resume`, for the newest checkpoint. Raises DestinationError, ConfigError."""
-        options = Options(prepare(plan, options.given, books))
+        options = Options(checked(plan, options.given, books))
         checkpoint = _checkpoint(plan, options, books)
         if checkpoint:
             options = Options([*options.given, f"--savepoint_path=file://{os.path.abspath(checkpoint)}"])
@@ -117,7 +107,7 @@ def _settle(plan: Plan, options: Options) -> Iterator[Decision]:
     yield Decision("no deferring", "Flink loses what a reader hands back, so each piece is read in one go")
     yield Decision("pieces", f"large files that can be entered in the middle are cut into pieces of {PIECES * 16} MiB, "
                              "which go to all workers")  # fmt: skip
-    if not options.text("environment_type") and _is_here(options):
+    if not options.text("environment_type") and is_here(options):
         yield Decision("--environment_type=LOOPBACK", "the cluster is on this machine, and so are the workers")
     chosen = {**(_checkpointed(plan, options) if streaming else {}), **RETRYING}
     for name, (value, why) in chosen.items():
@@ -193,7 +183,7 @@ def _refuse(options: Options) -> None:
     for name in NUMBERS:
         options.number(name, 0)
     refuse(REFUSALS, options)
-    problems = list(missing_packages(PipelineOptions(_of_packages(options)).view_as(SetupOptions)))
+    problems = list(missing_packages(PipelineOptions(of_packages(options)).view_as(SetupOptions)))
     if problems:
         raise ConfigError(*problems)
     refuse(MASTERS, options)
@@ -269,7 +259,7 @@ REFUSALS: tuple[Refusal[Options], ...] = (
         for kind, what in (("EXTERNAL", "HOST:PORT of a pool of workers"), ("PROCESS", "the JSON of what to start"))
     ),
     Refusal(
-        lambda o: _kind(o) == "LOOPBACK" and not _is_here(o),
+        lambda o: _kind(o) == "LOOPBACK" and not is_here(o),
         lambda o: (
             f"--environment_type=LOOPBACK: the workers would be here, where {o.text('flink_master')} does not reach them; "
             "use EXTERNAL, or DOCKER"
@@ -280,7 +270,7 @@ REFUSALS: tuple[Refusal[Options], ...] = (
 
 MASTERS: tuple[Refusal[Options], ...] = (
     Refusal(
-        lambda o: o.text("flink_master") not in HERE and not _address(o.text("flink_master"))[1],
+        lambda o: o.text("flink_master") not in HERE and not split_address(o.text("flink_master"))[1],
         lambda o: f"--flink_master: {o.text('flink_master')!r} has no port; give HOST:PORT of Flink's REST interface",
     ),
 )
@@ -293,24 +283,6 @@ NOT_SUBMITTED: tuple[Refusal[Options], ...] = (
     ),
 )
 """What needs the process that starts the job: workers in it. A cluster in it `jobs.flink_address` refuses."""
-
-
-PACKAGES = ("extra_package", "extra_packages", "setup_file", "requirements_file", "requirements_cache")
-
-
-def _of_packages(options: Options) -> list[str]:
-    """Those of the options that bring packages to the workers."""
-    given = parsed(options.given)
-    return [f"--{name}={value}" for name in PACKAGES for value in given.get(name, ()) if value]
-
-
-def _modules(plan: Plan) -> list[str]:
-    """Modules outside of this package that the config's components come from."""
-    found = set()
-    for section in plan.spec.working:
-        found.add(type(section.component).__module__)
-        found.add(str(ComponentTraits.of(section.component).function or "").partition(":")[0])
-    return sorted(name for name in found if name and name.partition(".")[0] != "exporters_beam")
 
 
 def _interval(plan: Plan) -> int:
@@ -327,237 +299,6 @@ def books_of_plan(plan: Plan) -> Books:
     if not books.lasting:  # A folder was made for them that nobody needs.
         shutil.rmtree(books.folder, ignore_errors=True)
     return books
-
-
-def _address(master: str) -> tuple[str, int]:
-    host, _, port = master.strip().removeprefix("http://").removeprefix("https://").rstrip("/").rpartition(":")
-    return (host, int(port)) if port.isdecimal() and host else (master, 0)
-
-
-def _of_localhost(address: str) -> bool:
-    """Whether it is the machine of whoever asks: where the cluster is elsewhere, not this one."""
-    return _address(address)[0] in ("localhost", "127.0.0.1", "::1")
-
-
-def _is_here(options: Options) -> bool:
-    """Whether Flink runs on this machine."""
-    master = options.text("flink_master")
-    if master in HERE:
-        return True
-    host = _address(master)[0]
-    try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
-        ours = {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        return host in ("localhost", "127.0.0.1", "::1")
-    return any(address.startswith("127.") or address == "::1" or address in ours for address in found)
-
-
-# Before anything starts
-
-
-def prepare(plan: Plan, given: list[str], books: Books) -> list[str]:
-    """The options with what only the cluster can say. Raises DestinationError where something is missing there."""
-    options = Options(given)
-    more: list[str] = []
-    master = options.text("flink_master")
-    if master not in HERE:
-        more += _of_the_cluster(options, master)
-    if options.text("job_endpoint"):
-        _listening(options.text("job_endpoint"), "no job server of Beam", "--job_endpoint",
-                   f"start one, e.g. with {START}, or leave the option out and give --flink_job_server_jar")  # fmt: skip
-    else:
-        _job_server(Options(given + more))
-    pool = options.text("environment_config")
-    if (
-        options.text("environment_type").upper() == "EXTERNAL"
-        and pool
-        and (_is_here(options) or not _of_localhost(pool))
-    ):
-        folder = os.getcwd() if relative_paths(plan) else ""
-        _workers(pool, books, folder, _modules(plan), _of_packages(options))
-    elif options.text("environment_type").upper() == "DOCKER" and _is_here(options):
-        _docker(options)
-    return [*given, *more]
-
-
-def _of_the_cluster(options: Options, master: str) -> Iterator[str]:
-    cluster = Cluster((master if "://" in master else f"http://{master}").rstrip("/"), seconds=10)
-    try:
-        overview, config, running = cluster.overview(), cluster.config(), cluster.jobs(options.text("job_name"))
-    except rest.Refused as error:
-        raise DestinationError(f"no Flink cluster answers at {master} ({error.reason}); start one, e.g. with {START}, or "
-                               "correct --flink_master") from None  # fmt: skip
-    for job, state in running.items():
-        if state not in OVER:
-            page = page_of(f"http://{master.rpartition('/')[2]}", job)
-            raise DestinationError(f"this export runs on the Flink cluster at {master} already ({state.lower()}); wait "
-                                   f"for its end, or stop it with: exporters-beam cancel '{page}'")  # fmt: skip
-    slots, version = int(overview.get("slots-total", 0)), str(config.get("flink-version", ""))
-    if not slots:
-        raise DestinationError(f"the Flink cluster at {master} has no TaskManager; start one and run again")
-    wanted = options.number("parallelism", slots)
-    if wanted > slots:
-        raise DestinationError(f"--parallelism={wanted}: the Flink cluster at {master} has {slots} slots; give at most "
-                               "that, or start more TaskManagers")  # fmt: skip
-    if "parallelism" not in options:
-        yield f"--parallelism={slots}"
-    if options.text("job_endpoint"):
-        return
-    release = ".".join(version.split(".")[:2])
-    if "flink_version" not in options:
-        from apache_beam.options.pipeline_options import FlinkRunnerOptions
-
-        known = FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
-        if release not in known:
-            raise DestinationError(f"the cluster at {master} is Flink {version}; this Beam runs on {', '.join(known)}")
-        yield f"--flink_version={release}"
-    elif options.text("flink_version") != release:
-        raise DestinationError(f"the cluster at {master} is Flink {version}, and --flink_version="
-                               f"{options.text('flink_version')} was given; give --flink_version={release}")  # fmt: skip
-
-
-def _listening(address: str, what: str, option: str, remedy: str) -> None:
-    host, port = _address(address)
-    try:
-        socket.create_connection((host, port), timeout=10).close()
-    except OSError as error:
-        raise DestinationError(f"{what} listens at {option}={address} ({error.strerror or error}); {remedy}") from None
-
-
-def _job_server(options: Options) -> None:
-    """Beam starts its job server for each export: Java and a jar."""
-    if shutil.which("java") is None:
-        raise DestinationError("there is no java, which Beam's job server for Flink needs; install a Java runtime (11 or "
-                               "17), or give --job_endpoint of a job server that runs")  # fmt: skip
-    jar = options.text("flink_job_server_jar")
-    if jar and "://" not in jar and not os.path.isfile(jar):
-        raise DestinationError(f"--flink_job_server_jar: there is no file {jar}; {START.replace('start', 'install')} makes "
-                               "one and tells its name")  # fmt: skip
-    if jar:
-        return
-    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
-
-    from exporters_beam.runners.beam_internals import FlinkJarJobServer
-
-    beam = PipelineOptions([arg for arg in options.given if arg.startswith("--flink_version")])
-    try:
-        server = FlinkJarJobServer(beam.view_as(FlinkRunnerOptions))
-        server.local_jar(server.path_to_jar())
-    except Exception as error:
-        raise DestinationError("Beam's job server for Flink is not here and cannot be downloaded "
-                               f"({shortened((str(error) or type(error).__name__).splitlines()[0], 200)}); give "
-                               "--flink_job_server_jar=FILE, or --job_endpoint of one that runs") from None  # fmt: skip
-
-
-POOL = "python -m exporters_beam.worker_pool"
-PROBE_SECONDS = 20
-INSTALL_SECONDS = 300
-"""So long pip may take to install packages that come with the job."""
-
-
-def _workers(address: str, books: Books, folder: str, modules: list[str], packages: list[str]) -> None:
-    """Have the pool start a worker, with the job's packages, and ask it what it has and what it sees.
-
-    A pool elsewhere is not asked.
-    """
-    port = _address(address)[1]
-    if not port:
-        raise DestinationError(f"--environment_config: {address!r} has no port; give HOST:PORT of a pool of workers")
-    _listening(address, "no pool of workers", "--environment_config",
-               f"start one with: {POOL} --port {port}, in the environment of the export")  # fmt: skip
-    token = os.path.join(os.path.abspath(books.folder), f"probe-{uuid.uuid4().hex}")
-    os.makedirs(books.folder, exist_ok=True)
-    with open(token, "w", encoding="utf-8"):
-        pass
-    advice = f"start the pool with: {POOL} --port {port}, in an environment where exporters-beam is installed"
-    try:
-        asks = [
-            sys.executable,
-            "-m",
-            "exporters_beam.runners.flink_pool_probe",
-            address,
-            token,
-            folder,
-            ",".join(modules),
-            *packages,
-        ]
-        seconds = PROBE_SECONDS + INSTALL_SECONDS * bool(packages)
-        done = subprocess.run(asks, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise DestinationError(f"the workers of the pool at {address} do not start: its `python` is likely to lack "
-                               f"apache_beam; {advice}") from None  # fmt: skip
-    finally:
-        if os.path.exists(token):
-            os.remove(token)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "Error" in line] or done.stderr.splitlines()[-1:]
-        if "Failed to build package" in done.stderr:
-            raise DestinationError("--setup_file: Beam cannot make a package of its project; to see why, run in its folder: "
-                                   "python -m build --sdist --no-isolation")  # fmt: skip
-        if "Error starting worker: " in (lines or [""])[-1]:
-            raise DestinationError(
-                f"the pool at {address}: {shortened(lines[-1].partition('Error starting worker: ')[2].strip(), 400)}"
-            )
-        if "No module named 'exporters_beam" in done.stderr:
-            raise DestinationError(f"the workers of the pool at {address} have no package exporters_beam; {advice}")
-        raise DestinationError(
-            f"the workers of the pool at {address} fail: {shortened(' '.join(lines[-1:]).strip(), 300)}; {advice}"
-        )
-    found = json.loads(done.stdout.splitlines()[-1])
-    if found["version"] != found["ours"]:
-        raise DestinationError(f"the workers of the pool at {address} have exporters-beam {found['version']}, and this is "
-                               f"{found['ours']}; {advice}")  # fmt: skip
-    if found["python"] != list(sys.version_info[:2]):
-        theirs = ".".join(map(str, found["python"]))
-        raise DestinationError(f"the workers of the pool at {address} run Python {theirs}, and this is "
-                               f"{sys.version_info[0]}.{sys.version_info[1]}; {advice}")  # fmt: skip
-    if found["missing"]:
-        remedy = "; the pool is one that does not install what comes with a job: " + advice
-        if not packages:
-            remedy = "; install it there, or bring it with --extra_package=FILE.tar.gz or --setup_file=FOLDER/setup.py"
-        raise DestinationError(f"the workers of the pool at {address} do not have the module {found['missing'][0]}, which the "
-                               f"config uses{remedy}")  # fmt: skip
-    if not found["sees"]:
-        raise DestinationError(f"the workers of the pool at {address} do not see the staging folder {books.folder}; give a "
-                               "folder that is mounted there too, as `staging`")  # fmt: skip
-
-
-def _docker(options: Options) -> None:
-    """Flink is told to start workers as containers on this machine: look whether it can."""
-    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, WorkerOptions
-    from apache_beam.transforms.environments import DockerEnvironment
-
-    names = ("environment_type", "environment_config", "environment_options", "sdk_container_image",
-             "worker_harness_container_image")  # fmt: skip
-    given = parsed(options.given)
-    beam = PipelineOptions([f"--{name}={value}" for name in names for value in given.get(name, ()) if value])
-    image = beam.view_as(PortableOptions).environment_config or beam.view_as(WorkerOptions).sdk_container_image
-    image = image or DockerEnvironment.default_docker_image()
-    other = "or use --environment_type=EXTERNAL, or LOOPBACK"
-    if shutil.which("docker") is None:
-        raise DestinationError(f"--environment_type=DOCKER: there is no docker on this machine; install it, {other}")
-
-    def said(*command: str) -> tuple[int, str]:
-        try:
-            done = subprocess.run(
-                ["docker", *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
-            )
-        except subprocess.TimeoutExpired:
-            return 1, "it did not answer for 10 s"
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return done.returncode, shortened(lines[-1], 300) if lines else ""
-
-    failed, why = said("version", "--format", "{{.Server.Version}}")
-    if failed:
-        raise DestinationError(
-            f"--environment_type=DOCKER: docker does not work here ({why}); start its daemon, {other}"
-        )
-    if said("image", "inspect", image)[0]:
-        failed, why = said("manifest", "inspect", image)
-        if failed:
-            raise DestinationError(f"--environment_type=DOCKER: there is no image {image} here, and it cannot be fetched "
-                                   f"({why}); make one with templates/dataflow/Dockerfile, {other}")  # fmt: skip
 
 
 # Checkpoints

@@ -3,8 +3,8 @@
 `python -m exporters_beam.runners.flink_pool_probe HOST:PORT FILE FOLDER MODULES [OPTIONS]`.
 
 It runs a pipeline of one element on a worker that the pool starts, as a real export would, with the packages that the
-options bring. What the worker says is printed as JSON; what goes wrong is on standard error. It is a process of its own
-so that it can be ended.
+options bring. What the worker says, or what goes wrong, is printed as JSON. It is a process of its own so that it can be
+ended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import importlib
 import json
 import os
 import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
 
 
 def look(asked: tuple[str, str, str]) -> None:
@@ -43,6 +46,32 @@ def _there(module: str) -> bool:
 
 
 def main(address: str, path: str, folder: str, modules: str, *packages: str) -> None:
+    try:
+        said = asked(address, path, folder, modules, packages)
+    except Exception:
+        said = failure(traceback.format_exc())
+    print(json.dumps(said), flush=True)
+    os._exit(0)  # Beam leaves threads behind that wait for the worker.
+
+
+def failure(trace: str) -> dict[str, str]:
+    """What went wrong: `package` where Beam makes none of a --setup_file, `start` where the pool refuses to start a worker,
+    `import` where the worker lacks exporters_beam, else `other`; and why. Beam hands on texts, so that is what is looked at."""
+    lines = [line for line in trace.splitlines() if "Error" in line] or trace.splitlines()[-1:]
+    why = lines[-1].strip()
+    if "Failed to build package" in trace:
+        return {"failed": "package", "why": why}
+    if REFUSED in why:
+        return {"failed": "start", "why": why.partition(REFUSED)[2].strip()}
+    return {"failed": "import" if "No module named 'exporters_beam" in trace else "other", "why": why}
+
+
+REFUSED = "Error starting worker: "
+"""What Beam puts before the reason that a pool gives."""
+
+
+def asked(address: str, path: str, folder: str, modules: str, packages: Sequence[str]) -> dict[str, Any]:
+    """What a worker of the pool says."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -62,8 +91,7 @@ def main(address: str, path: str, folder: str, modules: str, *packages: str) -> 
     pipeline | beam.Create([(path, folder, modules)], reshuffle=False) | beam.Map(probe.look)
     found = pipeline.run().metrics().query()["string_sets"]
     told = {key: value for metric in found for text in metric.result for key, value in json.loads(text).items()}
-    print(json.dumps({**told, "ours": __version__}), flush=True)
-    os._exit(0)  # Beam leaves threads behind that wait for the worker.
+    return {**told, "ours": __version__}
 
 
 if __name__ == "__main__":

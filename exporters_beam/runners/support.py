@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from exporters_beam.errors import ConfigError, DestinationError
+from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.options import (
@@ -49,11 +49,11 @@ def refused(table: Iterable[Refusal[T]], given: T) -> list[str]:
     return [refusal.told(given) for refusal in table if refusal.test(given)]
 
 
-def refuse(table: Iterable[Refusal[T]], given: T) -> None:
-    """Raises ConfigError for the first that is refused; those behind it may rely on it."""
+def refuse(table: Iterable[Refusal[T]], given: T, kind: type[ExportError] = ConfigError) -> None:
+    """Raises the kind of error for the first that is refused; those behind it may rely on it."""
     for refusal in table:
         if refusal.test(given):
-            raise ConfigError(refusal.told(given))
+            raise kind(refusal.told(given))
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ def test_workers_without_the_package(port, tmp_path, capsys):
 
 
 def test_our_pool_starts_workers_and_ends_them(tmp_path):
-    from exporters_beam.runners.flink import _workers
+    from exporters_beam.runners.flink_checks import ask_pool
     from exporters_beam.staging.books import Books
 
     process = subprocess.Popen([sys.executable, "-m", "exporters_beam.worker_pool", "--port=0"], stdout=subprocess.PIPE,
@@ -297,7 +297,7 @@ def test_our_pool_starts_workers_and_ends_them(tmp_path):
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split()[4]
-        _workers(address, Books(str(tmp_path / "books"), "", True), "", ["json"], [])
+        ask_pool(address, Books(str(tmp_path / "books"), "", True), "", ["json"], [])
     finally:
         process.terminate()
         assert process.wait(30) == 0
