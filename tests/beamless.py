@@ -16,7 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.config import spec
 from exporters_beam.engine import graph
 from exporters_beam.engine.columns import EncodeColumns
-from exporters_beam.engine.delivery import staged_lines, total_of
+from exporters_beam.engine.delivery import TALLIES, staged_lines, total_of
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.engine.source import Places
@@ -25,16 +25,19 @@ from exporters_beam.planning.plan import make
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Blocks, Staging, in_order, read_segment
 from exporters_beam.transforms.dedupe import _Key, _Losers, _Survivors
+from exporters_beam.transforms.sightings import warnings
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 
 
 class Outcome(NamedTuple):
-    """What an export delivers, counts, sets aside and says: texts by group, counts, letters, and what ended it."""
+    """What an export delivers, counts, sets aside and says: texts by group, counts, letters, what ended it, and of which
+    fields it warns."""
 
     groups: dict[tuple[str, ...], bytes]
     counts: dict[str, int]
     letters: list[dict[str, Any]]
     error: str
+    warnings: tuple[str, ...] = ()
 
 
 def outcome(config: dict[str, Any]) -> Outcome:
@@ -66,6 +69,7 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     if plan.physical.decoding.representation == "columns":
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
     stages[-1].append(encoder)
+    out: list[Any] = []
     try:
         ready = source.ready()
         events = (event for unit in ready.units() for event in ready.events(unit, ready.span(unit)))
@@ -74,7 +78,7 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
             for dofn in stage:
                 dofn.setup()
                 dofn.start_bundle()
-            out: list[Any] = []
+            out = []
             for element in elements:
                 _feed(stage, element, out)
             for dofn in stage:
@@ -85,7 +89,8 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
         return Outcome({}, {}, [], f"{file}: record {number}: {failed.failure.step}: {failed.failure.message}")
     except ExportError as error:
         return Outcome({}, {}, [], str(error))
-    return _staged(staging, delivery)
+    marks = [each.value for each in out if isinstance(each, TaggedOutput) and each.tag == TALLIES]
+    return _staged(staging, delivery)._replace(warnings=tuple(warnings(each for mark in marks for each in mark.sought)))
 
 
 def _feed(steps: list[Any], element: Any, out: list[Any]) -> None:

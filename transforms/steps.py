@@ -232,7 +232,7 @@ class Keep(Step):
     _component: Filter
 
     def batch(self, batch: Batch) -> list[Any]:
-        self.look(batch.records)
+        self.look(batch.records, lambda: map(whole(batch), range(len(batch.records))))
         kept, dropped, emitted = sifted(self, self._component.keep, batch)
         if dropped:
             self.count(f"{self._name}.dropped", dropped)

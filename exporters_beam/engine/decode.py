@@ -11,13 +11,11 @@ from typing import Any
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, GrouperTraits
-from exporters_beam.config.on_error import OnError
+from exporters_beam.config.on_error import DESERIALIZER, OnError
 from exporters_beam.engine.source import Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Skipped
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Project, Sift, Transcribe
 from exporters_beam.transforms.steps import Step, given, ready, sifted, taken_up
-
-DESERIALIZER = "deserializer"
 
 NO_ERRORS = OnError()
 

@@ -19,7 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.protocols import Grouper
 from exporters_beam.components.traits import GrouperTraits
-from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, counted, set_aside
+from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, GROUPER, SKIP, counted, set_aside
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.decode import Answers
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, total_of, typed_range
@@ -40,9 +40,6 @@ SEGMENT_SECONDS = 10.0
 
 COMPRESS_BYTES = 256 << 10
 """Smaller blocks are staged as they are and compressed together when the file is published: small members compress badly."""
-
-GROUPER, FORMATTER = "grouper", "formatter"
-"""What the encoder calls itself where it groups, and where it formats."""
 
 
 class _Block:

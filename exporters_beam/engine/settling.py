@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from exporters_beam.config.on_error import DEAD_LETTER, FAIL, counted
+from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, counted
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import TALLIES, Delivery, key_of, staged_lines, total_of
-from exporters_beam.engine.encode import BLOCK_RECORDS, FORMATTER
+from exporters_beam.engine.encode import BLOCK_RECORDS
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.tables import arrow
