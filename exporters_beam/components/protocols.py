@@ -14,59 +14,6 @@ from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from exporters_beam.records import DeliveredFile, PlannedFile, Record, Unit
 
-DESCRIBES: dict[str, tuple[str, ...]] = {
-    "reads": ("keep", "key", "map"),
-    "steady": ("keep", "key"),
-    **dict.fromkeys(("judge", "may_keep"), ("keep",)),
-    "adds": ("map",),
-    **dict.fromkeys(
-        ("glance", "glance_at", "decoder_of", "json_lines", "gives_lines", "in_columns", "skipping", "types_of"),
-        ("chunks", "decode", "decode_each"),
-    ),
-    **dict.fromkeys(("splits_on_lines", "row_groups"), ("chunks",)),
-    **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
-    "encode_columns": ("encode",),
-    "sought": ("keep", "map", "key", "format", "encode"),
-    "labels": ("key",),
-    "gives": ("map",),
-    "empty": ("header", "footer"),
-    "chunks_of": ("chunks", "decode", "decode_each"),
-    **dict.fromkeys(("splittable", "choose", "detect", "each"), ("open",)),
-    "ranges": ("read",),
-    "stored": ("open",),
-    "takes_copies": ("publish",),
-}
-"""What components may offer beside their methods, so that less has to be done, and the methods that each has to agree with."""
-
-
-def declared(component: Any, name: str, default: Any = None) -> Any:
-    """What a component offers under one of these names, the default where it offers nothing.
-
-    Where a class overrides a method and inherits what describes it, that may be wrong and counts as not offered: what is
-    inherited was declared for another method.
-
-    >>> class Small:
-    ...     reads = frozenset("a")
-    ...     def keep(self, record): return record["a"] < 5
-    >>> class Smaller(Small):
-    ...     def keep(self, record): return super().keep(record) and record["b"]
-    >>> declared(Small(), "reads"), declared(Smaller(), "reads")
-    (frozenset({'a'}), None)
-    """
-    return default if overridden(type(component), name) else getattr(component, name, default)
-
-
-def overridden(kind: type, name: str) -> bool:
-    """Whether a class inherits this and overrides a method that it describes."""
-    classes = kind.__mro__
-    offers = _first(classes, name)
-    return offers < len(classes) and any(_first(classes, method) < offers for method in DESCRIBES.get(name, ()))
-
-
-def _first(classes: tuple[type, ...], name: str) -> int:
-    """Which of these classes, the most derived one first, is the first with an attribute; their number where none has it."""
-    return next((n for n, kind in enumerate(classes) if name in vars(kind)), len(classes))
-
 
 class Component(Protocol):
     kind: ClassVar[str]

@@ -33,7 +33,6 @@ from exporters_beam.components.protocols import (
     StreamReader,
     TextFormat,
     Writer,
-    overridden,
 )
 from exporters_beam.records import DeliveredFile, Key, Known, Record, Unit
 
@@ -43,6 +42,30 @@ ABSENT: Any = object()
 
 VALUE, METHOD, PRESENT, LATE = "value", "method", "present", "late"
 """How a trait is read: as it is; as a function, and not at all where it is none; only whether it is there; when it is asked."""
+
+DESCRIBES: dict[str, tuple[str, ...]] = {
+    "reads": ("keep", "key", "map"),
+    "steady": ("keep", "key"),
+    **dict.fromkeys(("judge", "may_keep"), ("keep",)),
+    "adds": ("map",),
+    **dict.fromkeys(
+        ("glance", "glance_at", "decoder_of", "json_lines", "gives_lines", "in_columns", "skipping", "types_of"),
+        ("chunks", "decode", "decode_each"),
+    ),
+    **dict.fromkeys(("splits_on_lines", "row_groups"), ("chunks",)),
+    **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
+    "encode_columns": ("encode",),
+    "sought": ("keep", "map", "key", "format", "encode"),
+    "labels": ("key",),
+    "gives": ("map",),
+    "empty": ("header", "footer"),
+    "chunks_of": ("chunks", "decode", "decode_each"),
+    **dict.fromkeys(("splittable", "choose", "detect", "each"), ("open",)),
+    "ranges": ("read",),
+    "stored": ("open",),
+    "takes_copies": ("publish",),
+}
+"""Traits by their names in components, and the methods that each has to agree with."""
 
 StepMethod = Literal["keep", "map", "flat_map", "key"]
 
@@ -78,7 +101,19 @@ class _Traits:
 def _trusted(traits: type[_Traits], kind: type) -> tuple[tuple[str, str, str], ...]:
     """The traits that components of this class may tell: (field, attribute, how it is read)."""
     known = ((each.name, each.metadata["name"] or each.name, each.metadata["how"]) for each in fields(traits))
-    return tuple((field, name, how) for field, name, how in known if not overridden(kind, name))
+    return tuple((field, name, how) for field, name, how in known if not _overridden(kind, name))
+
+
+def _overridden(kind: type, name: str) -> bool:
+    """Whether a class inherits this and overrides a method that it describes."""
+    classes = kind.__mro__
+    offers = _first(classes, name)
+    return offers < len(classes) and any(_first(classes, method) < offers for method in DESCRIBES.get(name, ()))
+
+
+def _first(classes: tuple[type, ...], name: str) -> int:
+    """Which of these classes, the most derived one first, is the first with an attribute; their number where none has it."""
+    return next((n for n, kind in enumerate(classes) if name in vars(kind)), len(classes))
 
 
 def _read(component: object, name: str, how: str) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from exporters_beam.components.options import options_of
+from exporters_beam.components.options import options_of, value_of
 from exporters_beam.components.secret import without_credentials
-from exporters_beam.components.traits import StepTraits
+from exporters_beam.components.traits import StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -68,7 +68,7 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
         yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
     form = spec.formatter.entry.name if spec.formatter else "json"
     encode = f"{_component(form, plan.format)}, staged as blocks"
-    yield "formatter", encode if not hasattr(plan.writer, "staged_as") else "records, staged as blocks", "step"
+    yield "formatter", encode if WriterTraits.of(plan.writer).staged_as is None else "records, staged as blocks", "step"
     if plan.limit:
         yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
     yield (
@@ -83,7 +83,7 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
 def _component(name: str, component: Any) -> str:
     options = []
     for o in options_of(type(component)):
-        value = getattr(component, o.attribute)
+        value = value_of(component, o.attribute)
         if value != o.default and not (isinstance(value, tuple) and list(value) == o.default):
             options.append(f"{o.name}={'***' if o.secret else _short(value)}")
     return f"{name}({', '.join(options)})" if options else name
@@ -92,7 +92,7 @@ def _component(name: str, component: Any) -> str:
 def _decisions(plan: Plan) -> Iterator[str]:
     if plan.copied:
         assert plan.names is not None
-        inside = hasattr(plan.writer.storage, "copy") and plan.writer.storage.beside(plan.reader.storage)
+        inside = plan.writer.storage.beside(plan.reader.storage)
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
@@ -147,9 +147,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
 def _expressions(component: Any) -> Iterator[str]:
     """The expressions that a component evaluates."""
     for option in ("python_expression", "map_expression"):
-        if isinstance(found := getattr(component, option, None), str):
+        if isinstance(found := value_of(component, option), str):
             yield found
-    yield from getattr(component, "python_expressions", ())
+    yield from value_of(component, "python_expressions") or ()
 
 
 def _has(plan: Plan, step: str) -> bool:
@@ -163,7 +163,8 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
     from urllib.parse import unquote
 
     name = unquote(plan.names.name(group, plan.names.start))
-    return plan.writer.storage.url(plan.writer.key(name)) if hasattr(plan.writer, "storage") else name
+    to = WriterTraits.of(plan.writer)
+    return name if to.storage is None else to.storage().url(to.key(name))
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 import exporters_beam
 from exporters_beam.components import registry
-from exporters_beam.components.protocols import DESCRIBES
+from exporters_beam.components.traits import DESCRIBES
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.compressions.none import Plain
 from exporters_beam.compressions.zip import Zip
