@@ -3,11 +3,12 @@
     python benchmarks/engines.py SYSTEM JOB INPUT OUTPUT     SYSTEM: chdb, polars, duckdb, dlt; JOB: plain, grouped, lines
 
 Each is written as its documentation suggests, for this one job. What stands in `READS` they read with the same types as
-the loop `parquet` of loops.py. dlt only does `plain`.
+the loop `parquet` of loops.py. dlt only does `plain`; polars and DuckDB do jobs of sales.py as well, in one thread.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,11 +51,42 @@ def chdb(job: str, source: Path, target: Path) -> None:
     session.close()
 
 
-def polars(job: str, source: Path, target: Path) -> None:
+def polars_sales(job: str, source: Path, target: Path) -> None:
+    import os
+
+    os.environ["POLARS_MAX_THREADS"] = "1"
     import polars as pl
     from isal import igzip
 
+    if job == "typed":
+        pl.scan_csv(source / "*.gz").sink_parquet(target / "part.parquet", compression="zstd")
+        return
+    column = pl.col
+    prices = column("bids").list.eval(pl.element().struct.field("price"))
+    rows = pl.scan_parquet(source / "*") if job == "nested" else pl.scan_ndjson(source / "*", infer_schema_length=None)
+    found = {
+        "wide": lambda: rows.filter(column("left") > 25).select(
+            "id", "shop", column("vendor").struct.field("name").alias("vendor"),
+            column("bids").list.len().alias("count"), prices.list.min().alias("lowest")),
+        "changed": lambda: rows.drop("remark").rename({"shop": "place"}).with_columns(
+            worth=column("price") * column("left")).filter(column("worth") > 10),
+        "nested": lambda: rows.filter(column("left") < 20),
+        "tiny": lambda: rows.filter(column("shop").is_in(["Kyoto", "Perth"])),
+        "dedupe": lambda: rows.unique("article", keep="first", maintain_order=True),
+    }[job]()  # fmt: skip
+    text = io.BytesIO()
+    found.collect(engine="streaming").write_ndjson(text)
+    (target / "part.jl.gz").write_bytes(igzip.compress(text.getvalue(), 2))
+
+
+def polars(job: str, source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
+    if job in SALES:
+        polars_sales(job, source, target)
+        return
+    import polars as pl
+    from isal import igzip
+
     parts: dict[str, list[bytes]] = {}
     for path in sorted(source.iterdir()):
         data = igzip.decompress(path.read_bytes())
@@ -79,10 +111,41 @@ def polars(job: str, source: Path, target: Path) -> None:
         (target / group / "part.jl.gz").write_bytes(igzip.compress(b"".join(texts), 2))
 
 
+SALES = {
+    "wide": "SELECT id, shop, vendor.name AS vendor, len(bids) AS count, list_min([bid.price FOR bid IN bids]) AS lowest "
+    'FROM rows WHERE "left" > 25',
+    "changed": 'SELECT * EXCLUDE (remark, shop), shop AS place, price * "left" AS worth FROM rows WHERE worth > 10',
+    "typed": "SELECT * FROM rows",
+    "nested": 'SELECT * FROM rows WHERE "left" < 20',
+    "tiny": "SELECT * FROM rows WHERE shop IN ('Kyoto', 'Perth')",
+    "dedupe": "SELECT * FROM rows QUALIFY row_number() OVER (PARTITION BY article) = 1",
+    "groups": "SELECT *, vendor.name AS part FROM rows",
+}
+"""Jobs of sales.py, for DuckDB."""
+
+
+def duckdb_sales(job: str, source: Path, target: Path) -> None:
+    import duckdb as engine
+
+    read = {"typed": "read_csv", "nested": "read_parquet"}.get(job, "read_json_auto")
+    to, how = {
+        "typed": ("/part.parquet", "FORMAT parquet, COMPRESSION zstd"),
+        "groups": (
+            "",
+            "FORMAT json, COMPRESSION gzip, PARTITION_BY (part), FILE_EXTENSION 'jl.gz', OVERWRITE_OR_IGNORE",
+        ),
+    }.get(job, ("/part.jl.gz", "FORMAT json, COMPRESSION gzip"))
+    engine.execute("SET threads = 1")
+    engine.execute(f"COPY (WITH rows AS (FROM {read}('{source}/*')) {SALES[job]}) TO '{target}{to}' ({how})")
+
+
 def duckdb(job: str, source: Path, target: Path) -> None:
     import duckdb as engine
 
     target.mkdir(parents=True, exist_ok=True)
+    if job in SALES:
+        duckdb_sales(job, source, target)
+        return
     ratio = (f"SELECT *, revenue / 1000 AS ratio FROM read_json('{source}/*.gz', format = 'newline_delimited') "
              f"WHERE regexp_matches(country, '{KEPT}')")  # fmt: skip
     lines = (f"SELECT json AS line, json->>'group' AS part FROM read_ndjson_objects('{source}/*.gz') "

@@ -78,6 +78,17 @@ def legacy(work: Path) -> Other:
     return Other(command, env={**os.environ, "PYTHONPATH": str(folder)})
 
 
+SALES = ("wide", "changed", "typed", "nested", "tiny", "dedupe")
+"""Jobs of sales.py that more than one engine can do."""
+
+JOBS_OF = {
+    "chdb": ("plain", "grouped", "lines"),
+    "polars": ("plain", "grouped", "lines", *SALES),
+    "duckdb": ("plain", "grouped", "lines", *SALES, "groups"),
+    "dlt": ("plain",),
+}
+
+
 def engine(name: str) -> Callable[[Path], Other]:
     """One of engines.py, the newest release, in `work`/engines."""
 
@@ -88,8 +99,7 @@ def engine(name: str) -> Callable[[Path], Other]:
         install([str(python), "-m", "pip", "install", "-q", name, "orjson", "isal"])
         program = str(Path(__file__).with_name("engines.py"))
         return Other(lambda job, source, target: [str(python), program, name, job, str(source), str(target)],
-                     same_records=False, jobs=("plain",) if name == "dlt" else ("plain", "grouped", "lines"),
-                     fast=name != "dlt")  # fmt: skip
+                     same_records=False, jobs=JOBS_OF[name], fast=name != "dlt")  # fmt: skip
 
     return ready
 

@@ -52,15 +52,24 @@ class WrongResult(Exception):
 
 
 class Job(NamedTuple):
-    """A config in configs/ and the loop of the same name in loops.py. `loose`: how check.py compares them. `times`: how
-    often the input holds each of its files, where records are so fast that start-up would drown them."""
+    """A config in configs/ and the loop of the same name in loops.py or sales.py. `loose`: how check.py compares them.
+    `times`: how often the input holds each of its files, where records are so fast that start-up would drown them.
+    `share`: of the usual number of records, where they are slow."""
 
     text: str
     input: str = "jl"
     loose: bool = False
     limit: float | None = None
     times: int = 1
+    share: float = 1
 
+    @property
+    def loop(self) -> str:
+        return "sales.py" if self.input in SALES else "loops.py"
+
+
+SALES = ("sales", "wide", "small", "flat", "structs")
+"""Kinds of input that make_sales.py makes."""
 
 JOBS = {
     "plain": Job("gz → regex → expression → JSON lines gz", limit=0.95),
@@ -69,6 +78,13 @@ JOBS = {
     "parquet": Job("plain, to Parquet zstd", loose=True, limit=1.0),
     "csv": Job("CSV gz → JSON lines gz", input="csv", limit=1.0),
     "columns": Job("Parquet → filter, 5 of 20 columns → Parquet", input="parquet", loose=True, limit=1.2, times=5),
+    "wide": Job("3 KB: filter, new records of nested fields", input="wide", limit=6, share=0.04),
+    "changed": Job("pop, rename, compute; filter after", input="sales", limit=6, share=0.13),
+    "typed": Job("CSV gz → Parquet with types", input="flat", loose=True, limit=6, share=0.2),
+    "nested": Job("Parquet with a struct → filter → JSON lines gz", input="structs", limit=6, share=0.2),
+    "tiny": Job("files of 25 records → filter → one file", input="small", limit=6, share=0.03),
+    "dedupe": Job("the first of each key, most are distinct", input="sales", limit=6, share=0.13),
+    "groups": Job("5,000 groups by a nested field", input="sales", limit=6, share=0.13),
 }
 
 
@@ -103,7 +119,7 @@ class Bench:
     work: Path
 
     def input(self, kind: str, records: int, times: int = 1) -> Path:
-        """A folder with that input, made at first use; its name changes when make_input.py does. With `times` it holds copies
+        """A folder with that input, made at first use; its name changes when what makes it does. With `times` it holds copies
         of each file of a smaller one, so often."""
         if times > 1:
             once = self.input(kind, records // times)
@@ -114,7 +130,7 @@ class Bench:
                     for n in range(times):
                         shutil.copy(path, folder / f"{n}-{path.name}")  # A link would be the same file: read once.
             return folder
-        maker = BENCHMARKS / "make_input.py"
+        maker = BENCHMARKS / ("make_sales.py" if kind in SALES else "make_input.py")
         folder = self.work / f"{kind}-{records}-{zlib.crc32(maker.read_bytes()):08x}"
         if not folder.exists():
             say(f"making input: {records:,} records, {kind}")
@@ -138,7 +154,7 @@ class Bench:
 
     def sizes_of(self, job: str) -> tuple[int, int]:
         small, large = self.sizes
-        return small * JOBS[job].times, large * JOBS[job].times
+        return int(small * JOBS[job].times * JOBS[job].share), int(large * JOBS[job].times * JOBS[job].share)
 
     def export(self, job: str, records: int, key: str = "group") -> Figures:
         source, target = self.source(job, records), self.output()
@@ -148,7 +164,7 @@ class Bench:
 
     def loop(self, job: str, records: int) -> Figures:
         source, target = self.source(job, records), self.output()
-        return self.run([sys.executable, str(BENCHMARKS / "loops.py"), job, str(source), str(target)])
+        return self.run([sys.executable, str(BENCHMARKS / JOBS[job].loop), job, str(source), str(target)])
 
     def delivered(self, *options: str) -> Any:
         """What check.py says of the last output. It runs apart, to keep this process small (see measure.run)."""
@@ -269,8 +285,8 @@ def against_others(bench: Bench) -> Iterator[Row]:
         except others.NotHere as why:
             yield Row("others", name, note=f"not run: {why}")
             continue
-        sizes = bench.sizes if other.fast else SIZES_FOR_OTHERS
         for job in other.jobs:
+            sizes = bench.sizes_of(job) if other.fast else SIZES_FOR_OTHERS
             export = median(bench.slopes(job, "export"))
             slopes = []
             for number in range(bench.rounds):
@@ -283,7 +299,8 @@ def against_others(bench: Bench) -> Iterator[Row]:
 
 def measure_other(bench: Bench, name: str, other: others.Other, job: str, records: int) -> Figures:
     """Raises WrongResult unless the system delivers what the loop does."""
-    source, target = bench.input(other.input, records), bench.output()
+    kind = JOBS[job].input
+    source, target = bench.input(kind if kind in SALES else other.input, records), bench.output()
     figures = bench.run(other.command(job, source, target), other.env)
     found, expected = total(bench.delivered("--loose")), total(bench.expected(job, records, "--loose"))
     if found[0] != expected[0] or (other.same_records and found != expected):
