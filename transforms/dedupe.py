@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import marshal
 import pickle
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
+from zlib import crc32
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -20,12 +22,18 @@ from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_u
 
 KeyedBytes = tuple[bytes, bytes]
 
+BUCKETS = 1024
+"""Keys are shuffled in so many lots: what a shuffle costs is for each element."""
+
+TOGETHER = 1 << 16
+"""So many keys wait at most until those of a lot go together."""
+
 
 class Dedupe(beam.PTransform):
     """Batches and marks → the same without the duplicates, in whole ranges, each followed by its mark.
 
-    First only keys and positions are shuffled, to find the positions that lose; then the records and the losers meet
-    by range. What comes out of a range is in order.
+    First only keys and positions are shuffled, in lots, to find the positions that lose; then the records, a batch
+    together, and the losers meet by range. What comes out of a range is in order.
     """
 
     def __init__(self, name: str, component: DupeFilter, on_error: OnError = OnError()) -> None:  # noqa: B008
@@ -63,11 +71,22 @@ class _Key(Step):
         super().start_bundle()
         self._last: Any = None
         self._n = self._failures = 0
+        self._begin_lots()
+
+    def _begin_lots(self) -> None:
+        self._lots: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        self._waiting = 0
+
+    def _lots_told(self) -> Iterator[Any]:
+        for bucket, keys in self._lots.items():
+            yield TaggedOutput("keys", (b"%d" % bucket, pickle.dumps(keys, 5)))
+        self._begin_lots()
 
     def process(self, element: Any) -> Iterator[Any]:
         place = element.unit.index, element.range
         key = pickle.dumps(place)
-        if element.__class__ is Mark:
+        if element.__class__ is Mark:  # Bundles have whole ranges, so that none ends with keys that wait.
+            yield from self._lots_told()
             yield key, pickle.dumps(("mark", self.end_range(element)))
             self._failures = 0
             return
@@ -81,10 +100,19 @@ class _Key(Step):
         for failure in left.failures:
             yield key, _packed(self._failures, failure)
             self._failures += 1
-        for at, own, packed in found:
-            yield key, packed
+        if found:
+            yield key, pickle.dumps(("records", [(at, packed) for at, _, packed in found]), 5)
+        for at, own, _ in found:
             if own is not None:
-                yield TaggedOutput("keys", (own, pickle.dumps((*place, *at))))
+                self._lots[crc32(own) % BUCKETS].append((own, (*place, *at)))
+                self._waiting += 1
+        if self._waiting >= TOGETHER:
+            yield from self._lots_told()
+
+    def finish_bundle(self) -> None:
+        if self._waiting:
+            raise RuntimeError("a bundle ended in the middle of a range")
+        super().finish_bundle()
 
     def _places(self, unit: int, number: int, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         for n in numbers:
@@ -94,7 +122,7 @@ class _Key(Step):
 
     def _keyed(self, pair: tuple[tuple[int, int], Any]) -> tuple[tuple[int, int], Any, bytes]:
         try:
-            return pair[0], self._component.key(pair[1]), pickle.dumps(("record", pair), 5)
+            return pair[0], self._component.key(pair[1]), pickle.dumps(pair[1], 5)
         except RecursionError:
             raise RecordError("the record is nested too deeply for the filter dupe") from None
 
@@ -114,13 +142,19 @@ def _packed(n: int, failure: Failure) -> bytes:
 
 
 class _Losers(HandsOver, beam.DoFn):
-    """Of the positions of one key all but the smallest, by range."""
+    """Of the positions of each key all but the smallest, by range. A bundle that ran twice has told of some twice."""
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
-        positions = {pickle.loads(value) for value in element[1]}
-        winner = min(positions)
-        for unit, number, *at in positions - {winner}:
-            yield pickle.dumps((unit, number)), pickle.dumps(("loser", tuple(at)))
+        first: dict[bytes, tuple[int, ...]] = {}
+        losers: defaultdict[tuple[int, int], set[tuple[int, ...]]] = defaultdict(set)
+        for value in element[1]:
+            for key, position in pickle.loads(value):
+                other = first.setdefault(key, position)
+                if position != other:
+                    first[key], (unit, number, *at) = min(position, other), max(position, other)
+                    losers[unit, number].add(tuple(at))
+        for place, ats in losers.items():
+            yield pickle.dumps(place), pickle.dumps(("losers", ats))
 
 
 class _Survivors(HandsOver, beam.DoFn):
@@ -131,17 +165,17 @@ class _Survivors(HandsOver, beam.DoFn):
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[Any]:
         number = pickle.loads(element[0])[1]
-        records: dict[tuple[int, int], Any] = {}
-        losers = set()
+        records: dict[tuple[int, int], bytes] = {}
+        losers: set[tuple[int, int]] = set()
         failures: dict[int, Failure] = {}
         mark: Mark | None = None
         types = b""
         for value in element[1]:
             kind, what = pickle.loads(value)
-            if kind == "record":
-                records[what[0]] = what[1]
-            elif kind == "loser":
-                losers.add(what)
+            if kind == "records":
+                records.update(what)
+            elif kind == "losers":
+                losers |= what
             elif kind == "types":
                 types = what
             elif kind == "failure":
@@ -155,7 +189,8 @@ class _Survivors(HandsOver, beam.DoFn):
         kept = sorted(records.keys() - losers)
         for start in range(0, len(kept), BATCH_RECORDS):
             ats = kept[start : start + BATCH_RECORDS]
-            yield Batch(mark.unit, number, [at[0] for at in ats], [records[at] for at in ats], types=types)
+            found = [pickle.loads(records[at]) for at in ats]
+            yield Batch(mark.unit, number, [at[0] for at in ats], found, types=types)
         if failures:
             yield Batch(mark.unit, number, (), (), tuple(failures[n] for n in sorted(failures)))
         dropped = len(records.keys() & losers)

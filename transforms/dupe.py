@@ -47,7 +47,7 @@ class DupeFilter:
 
     def key(self, record: Any) -> bytes | None:
         """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is no mapping."""
-        if not isinstance(record, Mapping):
+        if type(record) is not dict and not isinstance(record, Mapping):
             raise RecordError(f"the record is not a mapping but {kind_of(record)}; dupe needs fields")
         value = record.get(self.key_field or "_key", MISSING)
         if value is MISSING and self.key_field is None:

@@ -60,7 +60,7 @@ class Step(HandsOver, beam.DoFn):
         self._totals: dict[str, int] = {}
         self._sightings = Sightings(self._name, self._told.sought) if self._told.sought else None
 
-    def look(self, records: Sequence[Any], whole: Callable[[], Iterable[Any]] | None = None) -> None:
+    def look(self, records: Iterable[Any], whole: Callable[[], Iterable[Any]] | None = None) -> None:
         """Note which of the fields that the component looks for these records have, `whole` ones where these are parts."""
         if self._sightings is not None and self._sightings.left and self._sightings.look(records):
             self._sightings.compare(names_in(records if whole is None else whole()))

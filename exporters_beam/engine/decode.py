@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import compress, repeat
 from operator import attrgetter, contains
@@ -178,7 +178,7 @@ class Glancing(Decode):
         numbers: Sequence[int] = range(chunk.first, chunk.first + len(parts))
         flags, kept = None, parts
         if self._sightings is not None and self._sightings.left:
-            seen = parts if self._seen_as is None else list(map(self._seen_as, parts))
+            seen = parts if self._seen_as is None else Each(self._seen_as, parts)
             self.look(seen, lambda: self._source.records(chunk))
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
@@ -365,6 +365,16 @@ class Answers(dict[Any, Any]):
         if value.__class__ is str:
             self[value] = answer
         return answer
+
+
+class Each:
+    """What a function makes of each of these, made while one looks: mostly the first is enough."""
+
+    def __init__(self, make: Callable[[Any], Any], of: Sequence[Any]) -> None:
+        self._make, self._of = make, of
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._make, self._of)
 
 
 def _seen_as(fields: Sequence[str], seen: Any) -> dict[str, Any]:

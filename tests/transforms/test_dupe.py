@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporters_beam.errors import RecordError
 from exporters_beam.reporting.report import Report
+from exporters_beam.transforms import dedupe
 from exporters_beam.transforms.dupe import DupeFilter
 
 from helpers import delivered
@@ -129,3 +133,34 @@ def test_what_cannot_be_pickled_becomes_a_dead_letter(tmp_path: Path, export: Ca
     assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"k": 2}]}
     (letter,) = map(json.loads, Path(report.dead_letters["name"]).read_text().splitlines())
     assert (letter["number"], letter["unreadable"]) == (1, "dict: TypeError")
+
+
+places = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3), st.integers(0, 1))
+
+
+@given(st.dictionaries(places, st.sampled_from([b"a", b"b", b"c"])), st.data())
+def test_all_records_of_a_key_lose_but_the_first(keys: dict[Any, bytes], data: Any) -> None:
+    told = [(key, place) for place, key in keys.items()]
+    told += data.draw(st.lists(st.sampled_from(told), max_size=9)) if told else []  # Bundles may run twice.
+    told = data.draw(st.permutations(told))
+    cut = data.draw(st.integers(0, len(told)))
+    values = [pickle.dumps(part) for part in (told[:cut], told[cut:])]
+    found = [
+        (*pickle.loads(place), *at)
+        for place, value in dedupe._Losers().process((b"7", values))
+        for at in pickle.loads(value)[1]
+    ]
+    first = {key: min(place for place, other in keys.items() if other == key) for key in keys.values()}
+    assert sorted(found) == sorted(keys.keys() - first.values())
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_keys_that_go_in_several_lots_meet(
+    tmp_path: Path, export: Callable[..., Report], monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(dedupe, "TOGETHER", together)
+    records = [{"n": n, "k": f"key {n % 4}"} for n in range(1, 30)]
+    (tmp_path / "a.jl").write_text("".join(json.dumps(record) + "\n" for record in [*records, *records]))
+    report = export(str(tmp_path / "a.jl"), filter_before={"name": "dupe", "options": {"key_field": "k"}})
+    assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [*records[:4]]}
+    assert report.counts["filter_before.duplicates"] == 54
