@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from exporters_beam.errors import ConfigError
 
@@ -117,8 +118,8 @@ class FileNames:
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         """The path of the group's file with this number (counted from `start`)."""
-        used = {_group_index(field) for part in (self._folder, self._name) for field, _ in _placeholders(part)}
         in_name = [field for field, _ in _placeholders(self._name)]
+        used = {_group_index(field) for field in (*in_name, *(field for field, _ in _placeholders(self._folder)))}
         safe = [safe_part(value) for value in group]
         stem = self._fill(self._name, safe, number)
         if not in_name:
@@ -150,7 +151,7 @@ class FileNames:
     @staticmethod
     def _fill(template: str, safe: list[str], number: int) -> str:
         out = []
-        for text, field, spec, _ in string.Formatter().parse(template):
+        for text, field, spec in _parsed(template):
             out.append(text)
             if field is not None:
                 index = _group_index(field)
@@ -173,16 +174,23 @@ def expand_dates(filebase: str, now: datetime) -> str:
     return now.strftime(filebase.encode("unicode_escape").decode("ascii")).encode("ascii").decode("unicode_escape")
 
 
+@lru_cache(maxsize=64)
+def _parsed(template: str) -> tuple[tuple[str, str | None, str | None], ...]:
+    """The template's texts, each with the placeholder behind it. Every file asks for them."""
+    return tuple((text, field, spec) for text, field, spec, _ in string.Formatter().parse(template))
+
+
 def _placeholders(template: str) -> Iterator[tuple[str, str]]:
     try:
-        parsed = list(string.Formatter().parse(template))
+        parsed = _parsed(template)
     except ValueError as error:
         raise ConfigError(f"filebase: {template!r} is not a template: {error}; write {{{{ for a brace") from None
-    for _, field, spec, _ in parsed:
+    for _, field, spec in parsed:
         if field is not None:
             yield field, spec or ""
 
 
+@lru_cache(maxsize=64)
 def _group_index(field: str) -> int | None:
     found = re.fullmatch(r"groups\[(\d+)\]", field)
     return int(found[1]) if found else None

@@ -158,7 +158,9 @@ class WriteManifest(HandsOver, beam.DoFn):
         publisher = PublishFile(self._delivery, self._run)
         publisher.setup()
         publisher.start_bundle()
-        return publisher.publish_empty()
+        file = publisher.publish_empty()
+        publisher.finish_bundle()
+        return file
 
     def _failed_again(self) -> set[str]:
         """What the letters are known by that a replay has sent in and has left again."""

@@ -80,10 +80,12 @@ class CopyObjects(HandsOver, beam.DoFn):
 
     def finish_bundle(self) -> None:
         self._segment.commit(self._marks)
+        self._progress.close()
 
     def teardown(self) -> None:
         if hasattr(self, "_segment"):
             self._segment.abandon()
+            self._progress.close()
 
     def _copy(self, unit: Unit) -> tuple[DeliveredFile, bool]:
         """The copy, and whether its records are known: only what an export has delivered tells how many it holds."""

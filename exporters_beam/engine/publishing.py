@@ -240,9 +240,12 @@ class PublishFile(HandsOver, beam.DoFn):
     def teardown(self) -> None:
         if hasattr(self, "_blocks"):
             self._blocks.close()
+        if hasattr(self, "_progress"):
+            self._progress.close()
 
     def finish_bundle(self) -> None:
         self._blocks.close()
+        self._progress.close()
 
 
 def _indices(part: Slice) -> Sequence[int] | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from exporters_beam.errors import DestinationError
 from exporters_beam.records import DeliveredFile
@@ -64,11 +66,20 @@ class Progress:
         self._run, self._who = run, uuid.uuid4().hex
         self._numbers: dict[str, int] = {}
         self._told = 0.0
+        self._notes: BinaryIO | None = None
 
     def delivered(self, file: DeliveredFile) -> None:
-        """A file stands at the destination."""
-        self._run.staging.note_delivered(self._who, file.as_dict())
+        """A file stands at the destination. The caller ends with `close`."""
+        self._notes = self._notes or self._run.staging.notes(self._who)
+        if self._notes is not None:
+            with suppress(OSError):
+                self._notes.write(json.dumps(file.as_dict()).encode() + b"\n")
         self.add(files=1, bytes=file.size)
+
+    def close(self) -> None:
+        notes, self._notes = self._notes, None
+        if notes is not None:
+            notes.close()
 
     def add(self, **numbers: int) -> None:
         if not self._run.progress:

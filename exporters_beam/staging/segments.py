@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from isal.isal_zlib import crc32
 
@@ -90,12 +90,13 @@ class Staging:
         except OSError:
             pass
 
-    def note_delivered(self, who: str, file: Mapping[str, Any]) -> None:
-        """Leave word of a delivered file, for the report of a run that ends before its manifest; nothing depends on it."""
+    def notes(self, who: str) -> BinaryIO | None:
+        """Where a worker leaves word of delivered files, a line each, for the report of a run that ends before its manifest;
+        nothing depends on it."""
         with suppress(OSError):
             os.makedirs(self.folder, exist_ok=True)
-            with open(os.path.join(self.folder, f"delivered-{who}"), "a", encoding="utf-8") as out:
-                out.write(json.dumps(file) + "\n")
+            return cast(BinaryIO, open(os.path.join(self.folder, f"delivered-{who}"), "ab", buffering=0))
+        return None
 
     def delivered(self) -> list[dict[str, Any]]:
         """The delivered files of which workers left word, by name."""

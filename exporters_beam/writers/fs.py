@@ -36,8 +36,9 @@ class FsWriter(FileWriterOptions):
         folder = os.path.dirname(file.name)
         half_built = os.path.join(scratch, uuid.uuid4().hex)
         with destination("cannot deliver", file.name):
-            os.makedirs(scratch, exist_ok=True)
-            os.makedirs(folder or ".", exist_ok=True)
+            for needed in (scratch, folder or "."):
+                if not os.path.isdir(needed):
+                    os.makedirs(needed, exist_ok=True)
             with open(half_built, "xb", buffering=1 << 20) as out:
                 measured = Measured(out)
                 fill(cast(BinaryIO, measured))
