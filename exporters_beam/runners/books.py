@@ -24,20 +24,20 @@ from exporters_beam.staging.books import (
     HALF_BUILT,
     STAGED,
     Books,
-    _above,
-    _of,
-    _remove_empty,
-    _sweep_half_built,
+    folders_above,
     foreign,
     forget_input,
     has_segments,
     locked,
     refuse_what_is_in_the_way,
+    remove_empty,
+    segments_in,
     sweep,
+    sweep_half_built,
     unfinished,
 )
 from exporters_beam.staging.listing import differences, listed_before
-from exporters_beam.staging.segments import SUFFIX, Committed, Resumed, read_segment
+from exporters_beam.staging.segments import Committed, Resumed, read_segment
 from exporters_beam.storages.base import NotThere
 
 
@@ -51,7 +51,9 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     """
     books = books_of(plan)
     refuse_what_is_in_the_way(books)
-    made = [folder for folder in _above(books.folder) + _above(books.scratch) if not os.path.exists(folder)]
+    made = [
+        folder for folder in folders_above(books.folder) + folders_above(books.scratch) if not os.path.exists(folder)
+    ]
     try:
         with locked(books.folder):
             for text in foreign(books):
@@ -68,12 +70,12 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
                     sweep(books)
                 raise
             finally:
-                _sweep_half_built(books)
+                sweep_half_built(books)
     finally:
         if not books.lasting:
             shutil.rmtree(books.folder, ignore_errors=True)
         for folder in (books.folder, os.path.dirname(books.scratch)):
-            _remove_empty(folder)
+            remove_empty(folder)
         for folder in made:  # A run that failed leaves no empty folder behind that it made for its books.
             with suppress(OSError):
                 os.rmdir(folder)
@@ -117,7 +119,7 @@ def begun(plan: Plan, resume: bool = False) -> Books:
 
 def resumed_from(plan: Plan, books: Books) -> Resumed:
     """What earlier runs of this very export have committed. Raises ConfigError where the input has changed."""
-    paths = [os.path.join(books.staging.folder, name) for name in sorted(_of(books)) if name.endswith(SUFFIX)]
+    paths = [os.path.join(books.staging.folder, name) for name in sorted(segments_in(books))]
     segments = {path: read_segment(path) for path in paths}
     for path, found in segments.items():
         if found is None:
@@ -199,6 +201,6 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
         with locked(folder):
             left = foreign(books)
             freed = sweep(books)
-            _sweep_half_built(books)
-        _remove_empty(folder)
+            sweep_half_built(books)
+        remove_empty(folder)
         yield folder, freed, left

@@ -49,7 +49,7 @@ class Books:
         return os.path.join(self.folder, MANIFEST)
 
 
-def _above(path: str) -> list[str]:
+def folders_above(path: str) -> list[str]:
     """The folders above a path, the nearest first."""
     found = []
     while path not in ("", os.sep):
@@ -105,7 +105,7 @@ def unfinished(place: str) -> list[dict[str, Any]]:
 
 def segments_in(books: Books) -> list[str]:
     """The names of what has been committed."""
-    return [name for name in _of(books) if name.endswith(SUFFIX)]
+    return [name for name in staged_by_runs(books) if name.endswith(SUFFIX)]
 
 
 def has_segments(books: Books) -> bool:
@@ -113,7 +113,7 @@ def has_segments(books: Books) -> bool:
     return bool(segments_in(books))
 
 
-def _of(books: Books) -> dict[str, bool]:
+def staged_by_runs(books: Books) -> dict[str, bool]:
     """What stands in the staging folder: those that runs wrote."""
     return {name: True for name, ours in _staged(books).items() if ours}
 
@@ -146,7 +146,7 @@ def foreign(books: Books) -> list[str]:
 
 def refuse_what_is_in_the_way(books: Books) -> None:
     """Raises DestinationError where a file stands in the place of a folder of the books, or a folder in that of a file."""
-    for path in (*reversed(_above(books.staging.folder)), books.staging.folder, books.scratch):
+    for path in (*reversed(folders_above(books.staging.folder)), books.staging.folder, books.scratch):
         if os.path.lexists(path) and not os.path.isdir(path):
             raise DestinationError(
                 f"cannot use the staging folder {path}: it is not a folder; move it away, or give another folder as staging"
@@ -159,7 +159,7 @@ def refuse_what_is_in_the_way(books: Books) -> None:
             )
 
 
-def _sweep_half_built(books: Books) -> None:
+def sweep_half_built(books: Books) -> None:
     """Remove half-built files. What cannot be removed stays: it has no final name and harms nothing."""
     with suppress(OSError):
         for name in os.listdir(books.scratch):
@@ -183,7 +183,7 @@ def forget_input(books: Books) -> None:
 def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
-    paths = [os.path.join(books.staging.folder, name) for name in _of(books)]
+    paths = [os.path.join(books.staging.folder, name) for name in staged_by_runs(books)]
     paths += [os.path.join(books.folder, name) for name in (ABOUT, ABOUT + ".part", UNITS, MANIFEST + ".part")]
     for path in paths:
         with destination("cannot sweep the staging folder", path):
@@ -216,7 +216,7 @@ def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def _remove_empty(folder: str) -> None:
+def remove_empty(folder: str) -> None:
     """Remove the folder of an export's books and the one above, where nothing is in them."""
     for path in (folder, os.path.dirname(folder)):
         if FOLDER in path.split(os.sep)[-2:]:
