@@ -306,6 +306,10 @@ class PythonexpFilter:
         object.__setattr__(self, "_expression", compile_option("python_expression", self.python_expression, modules))
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        return (self.python_expression,)
+
+    @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expression looks at; None for all. What `imports` do with them, nobody knows."""
         return None if self.imports or self.chances else fields_read(self.python_expression)

@@ -151,6 +151,10 @@ class PythonExpGrouper:
         return self.python_expressions
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        return self.python_expressions
+
+    @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expressions look at; None for all."""
         return None if self.chances else fields_read(*self.python_expressions)

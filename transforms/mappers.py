@@ -66,6 +66,10 @@ class PythonexpTransform:
         return self._chances
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        return self.python_expressions
+
+    @property
     def reads(self) -> frozenset[str] | None:
         """The fields that are looked at, where nothing else is done than to add some; else None."""
         found = None if self.chances else fields_added(*self.python_expressions)
@@ -121,6 +125,10 @@ class PythonMapTransform:
     def gives(self) -> str:
         """What it gives in the place of every record, where that is proved to be no object."""
         return surely_gives(self.map_expression)
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        return (self.map_expression,)
 
     @property
     def chances(self) -> tuple[Chance, ...]:

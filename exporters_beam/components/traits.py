@@ -153,6 +153,9 @@ class StepTraits(_Traits):
     chances: tuple[Draw, ...] = trait(())
     """What it draws from: steps tell it each record's position."""
 
+    expressions: tuple[str, ...] = trait(())
+    """The expressions that it evaluates, for what `explain` says of them."""
+
     sought: tuple[tuple[str, Key], ...] = trait(())
     """The fields that it looks for, by what the config calls them: one that no record has is warned of."""
 

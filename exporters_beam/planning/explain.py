@@ -126,7 +126,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
     for name, component in [*((step.name, step.component) for step in plan.steps), ("grouper", plan.grouper)]:
         if StepTraits.of(component).chances:
             yield f"{name}: random draws by each record's place in the input, the same in every run"
-        if any(map(asks_the_clock, _expressions(component))):
+        if any(map(asks_the_clock, StepTraits.of(component).expressions)):
             yield f"{name}: asks the clock, and so may give something else in every run and for every record"
     for action, what in (("skip", "is dropped, and counted"), ("dead_letter", "becomes a dead letter")):
         failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
@@ -144,14 +144,6 @@ def _decisions(plan: Plan) -> Iterator[str]:
         )
 
 
-def _expressions(component: Any) -> Iterator[str]:
-    """The expressions that a component evaluates."""
-    for option in ("python_expression", "map_expression"):
-        if isinstance(found := value_of(component, option), str):
-            yield found
-    yield from value_of(component, "python_expressions") or ()
-
-
 def _has(plan: Plan, step: str) -> bool:
     """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
     present = {"deserializer": plan.deserializer, "formatter": plan.format}
@@ -163,8 +155,8 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
     from urllib.parse import unquote
 
     name = unquote(plan.names.name(group, plan.names.start))
-    to = WriterTraits.of(plan.writer)
-    return name if to.storage is None else to.storage().url(to.key(name))
+    writer = WriterTraits.of(plan.writer)
+    return writer.storage().url(writer.key(name)) if writer.storage is not None else name
 
 
 def _short(value: Any) -> str:
