@@ -11,8 +11,6 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import regex  # type: ignore[import-untyped]
-
 from exporters_beam.errors import RecordError
 from exporters_beam.transforms.expressions.values import TooMuch
 
@@ -171,6 +169,8 @@ _FLAGS = ("ASCII", "IGNORECASE", "LOCALE", "MULTILINE", "DOTALL", "UNICODE", "VE
 
 @lru_cache(maxsize=512)
 def _with_limit(pattern: Any) -> Any:
+    import regex  # type: ignore[import-untyped]  # hardly any pattern needs it
+
     flags = sum(getattr(regex, name) for name in _FLAGS if pattern.flags & getattr(re, name))
     try:
         return regex.compile(pattern.pattern, flags | regex.VERSION0)
