@@ -71,7 +71,7 @@ def replay(
 ) -> Report:
     """Send dead letters through the rest of an export, each from the step it failed at, and wait for the end.
 
-    `config` is the export's, mended where that was needed. What is delivered stands beside the files of the export, under
+    `config` is the export's, fixed where that was needed. What is delivered stands beside the files of the export, under
     names of its own; the same letters again deliver nothing. Raises ConfigError for files that hold no dead letters, or
     those of another export, and another ExportError when the replay failed.
     """

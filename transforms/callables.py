@@ -15,7 +15,7 @@ _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[:.][A-Za-z_]\w*\Z")
 def check_name(option: str, name: str) -> None:
     """Raises ConfigError where `name` is not of the form package.module:function."""
     if not _FORM.match(name):
-        raise ConfigError(f"{option}: {name!r} is no name of a function; write package.module:function")
+        raise ConfigError(f"{option}: {name!r} is not the name of a function; write package.module:function")
 
 
 def find_function(option: str, name: str) -> Callable[..., Any]:
@@ -30,7 +30,7 @@ def find_function(option: str, name: str) -> Callable[..., Any]:
     except AttributeError:
         raise ConfigError(f"{option}: the module {module} has no function {attribute!r}") from None
     if not callable(found):
-        raise ConfigError(f"{option}: {name} is no function but {type(found).__name__}")
+        raise ConfigError(f"{option}: {name} is not a function but {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
 

@@ -46,7 +46,7 @@ class DupeFilter:
         return ((self.key_field, Key.of(self.key_field, "")),) if self.key_field else ()
 
     def key(self, record: Any) -> bytes | None:
-        """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is no mapping."""
+        """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is not a mapping."""
         if type(record) is not dict and not isinstance(record, Mapping):
             raise RecordError(f"the record is not a mapping but {kind_of(record)}; dupe needs fields")
         value = record.get(self.key_field or "_key", MISSING)

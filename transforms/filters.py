@@ -52,7 +52,7 @@ def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) 
     """The conditions of the option `keys`. Raises ConfigError with the place of what is wrong."""
     for n, key in enumerate(keys):
         if not isinstance(key, Mapping):
-            raise ConfigError(f"keys[{n}]: {key!r:.200} is no mapping with name and value")
+            raise ConfigError(f"keys[{n}]: {key!r:.200} is not a mapping with name and value")
         for needed in ("name", "value"):
             if needed not in key:
                 raise ConfigError(f"keys[{n}]: {needed} is missing; write {{name: field, value: what it has to be}}")
@@ -62,7 +62,7 @@ def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) 
                 raise ConfigError(f"keys[{n}].{given}: unknown key{hint}")
         name, operator = key["name"], key.get("operator")
         if not isinstance(name, str) or not name:
-            raise ConfigError(f"keys[{n}].name: {name!r:.200} is no name of a field")
+            raise ConfigError(f"keys[{n}].name: {name!r:.200} is not the name of a field")
         if operator is not None and operator not in OPERATORS:
             raise ConfigError(f"keys[{n}].operator: there is no operator {operator!r}; known: {', '.join(OPERATORS)}")
         yield Key.of(name, separator), _check("re_match" if regex else operator or "==", key["value"], n)
@@ -97,11 +97,11 @@ def _holds(container: Any, member: Any) -> bool:
 def _expression(expected: Any, n: int) -> Callable[[str], Any]:
     """The `match` of a regular expression. Raises ConfigError."""
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
-        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression; write a text")
+        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a regular expression; write a text")
     try:
         compiled = re.compile(str(expected))
     except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is no regular expression: {error}") from None
+        raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a valid regular expression: {error}") from None
     longest = patterns.longest(compiled, "match")
     if longest == float("inf"):
         return compiled.match
@@ -366,7 +366,7 @@ class JsonSchemaFilter:
         try:
             validator_for(self.schema, default=Draft202012Validator).check_schema(self.schema)
         except SchemaError as error:
-            raise ConfigError(f"schema: it is no JSON Schema: {error.json_path}: {error.message:.200}") from None
+            raise ConfigError(f"schema: it is not a JSON Schema: {error.json_path}: {error.message:.200}") from None
         for reference in _dangling(self.schema):
             raise ConfigError(f"schema: the $ref {reference!r:.200} names nothing in it; put what it needs under $defs")
 

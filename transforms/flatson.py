@@ -23,11 +23,11 @@ class FlatsonTransform:
     """Flatten records by a JSON Schema: its leaf properties, nested ones joined with dots, in alphabetical order.
 
     Fields that the schema does not declare are dropped, and so are objects without `properties`. What is missing, or
-    lies behind something that is no mapping, is null. An array becomes compact JSON text with sorted keys and ASCII only,
+    lies behind something that is not a mapping, is null. An array becomes compact JSON text with sorted keys and ASCII only,
     or what `flatson_serialize` in its schema says: {method: join_values, separator: ","} joins the members as text,
     {method: extract_first} takes the first one, {method: extract_key_values, separators: [";", ",", ":"]} joins members
     that are mappings, the separators standing between members, between fields and before values. A value that is no
-    list counts as a list of one. A record that is no mapping is an error.
+    list counts as a list of one. A record that is not a mapping is an error.
 
     Example:
         transform:
@@ -84,12 +84,12 @@ def _is(schema: Mapping[str, Any], kind: str) -> bool:
 def _leaves(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Leaf]:
     properties = schema.get("properties") or {}
     if not isinstance(properties, Mapping):
-        raise ConfigError(f"flatson_schema: properties of {'.'.join(path) or 'the schema'} is no mapping")
+        raise ConfigError(f"flatson_schema: properties of {'.'.join(path) or 'the schema'} is not a mapping")
     for key, inner in properties.items():
         way = (*path, str(key))
         name = ".".join(way)
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"flatson_schema: the property {name} is no mapping")
+            raise ConfigError(f"flatson_schema: the property {name} is not a mapping")
         if _is(inner, "object"):
             yield from _leaves(inner, way)
         else:
@@ -107,7 +107,7 @@ def _array(schema: Mapping[str, Any], name: str) -> Serialize:
     if method == "join_values":
         separator = how.get("separator", ",")
         if not isinstance(separator, str):
-            raise ConfigError(f"{place}: the separator {separator!r:.200} is no text")
+            raise ConfigError(f"{place}: the separator {separator!r:.200} is not a text")
         return lambda value: None if value is None else separator.join(map(_text, _members(value)))
     if method == "extract_first":
         return lambda value: next(iter(_members(value)), None)

@@ -58,7 +58,7 @@ class JqTransform:
         try:
             jq.compile(self.jq_filter)  # by itself first, for the message and because it has to be a whole program
         except ValueError as error:
-            raise ConfigError(f"jq_filter: it is no jq program: {_line(error)}") from None
+            raise ConfigError(f"jq_filter: it is not a jq program: {_line(error)}") from None
         try:
             object.__setattr__(self, "_program", jq.compile(f"{_BEFORE}{self.jq_filter}{_AFTER}"))
         except ValueError:

@@ -99,7 +99,7 @@ class PythonMapTransform:
     """Replace each record by the value of a Python expression over `item`.
 
     What an expression may do is described in docs/expressions.md. One that cannot be evaluated for a record is an error
-    of that record, and so is a value that is no object: `item.update(…)`, say, gives None. Writers that make no files
+    of that record, and so is a value that is not an object: `item.update(…)`, say, gives None. Writers that make no files
     (`console`, `reduce`) take any value but None.
 
     Example:

@@ -342,7 +342,7 @@ def _variables(given: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             parsed = value
         if isinstance(parsed, float) and not math.isfinite(parsed):
-            raise ConfigError(f"--var {text}: {value} is no finite number")
+            raise ConfigError(f"--var {text}: {value} is not a finite number")
         found[name] = value if isinstance(parsed, str) else parsed
     return found
 

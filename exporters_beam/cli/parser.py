@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
                      "core for large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
-    replay = add("replay", _replay, "send dead letters through the rest of an export, after a mend",
+    replay = add("replay", _replay, "send dead letters through the rest of an export, once the cause is fixed",
                  epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
     replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
     replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
@@ -225,5 +225,5 @@ class _Once(argparse._StoreAction):
 
 def _positive(text: str) -> int:
     if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on" if len(text) < 10 else "it is too large")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on" if len(text) < 10 else "it is too large")
     return int(text)

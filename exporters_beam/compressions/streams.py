@@ -175,7 +175,7 @@ def member_option() -> Any:
 
 
 def check_members(pattern: str | None) -> None:
-    """Raises ConfigError where the option is no regular expression."""
+    """Raises ConfigError where the option is not a valid regular expression."""
     try:
         re.compile(pattern or "")
     except re.error as error:

@@ -89,7 +89,7 @@ def _meant(value: Any) -> Any:
 
 def _problems(name: str, given: Any) -> Found:
     if not NAME.match(name):
-        return [((), f"{name!r} is no name for a parameter; use letters, digits and _, no digit first")]
+        return [((), f"{name!r} is not a valid name for a parameter; use letters, digits and _, no digit first")]
     if given is not None and not isinstance(given, Mapping):
         return [((), "wrong type: expected a mapping of " + ", ".join(KEYS))]
     wrong = Found()
@@ -119,7 +119,7 @@ def _regex_problems(value: Any) -> Found:
         try:
             re.compile(regex)
         except re.error as error:
-            wrong.append((("regexes", at), f"{regex!r} is no regular expression: {error}"))
+            wrong.append((("regexes", at), f"{regex!r} is not a valid regular expression: {error}"))
     return wrong
 
 
@@ -157,9 +157,9 @@ def _value_problem(parameter: Parameter, value: Any) -> str:
     if parameter.type == "boolean" and not isinstance(value, bool):
         return f"{told!r} is neither true nor false"
     if parameter.type == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        return f"{told!r} is no number"
+        return f"{told!r} is not a number"
     if parameter.type.startswith("gcs_") and not text.startswith("gs://"):
-        return f"{told!r} is no address in Cloud Storage; it begins with gs://"
+        return f"{told!r} is not an address in Cloud Storage; it begins with gs://"
     return ""
 
 

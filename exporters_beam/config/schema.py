@@ -47,7 +47,7 @@ def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]
 
 @lru_cache(maxsize=1)
 def _validator() -> Any:
-    """jsonschema's validator with types as they were: 10.0 is no integer, and booleans are 0 and 1."""
+    """jsonschema's validator with types as they were: 10.0 is not an integer, and booleans are 0 and 1."""
     from jsonschema import validators
 
     extend: Any = validators.extend

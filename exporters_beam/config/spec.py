@@ -569,7 +569,7 @@ def _found(value: Any) -> str:
 
 
 def _endless(value: float) -> str:
-    return "NaN is no number" if math.isnan(value) else f"{value} is no finite number"
+    return "NaN is not a number" if math.isnan(value) else f"{value} is not a finite number"
 
 
 _OPTION = re.compile(r"([A-Za-z_]\w*)((?:\.\w+|\[\d+\])*): (.*)\Z", re.DOTALL)

@@ -13,14 +13,16 @@ from exporters_beam.errors import ConfigError
 
 
 def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
-    """The name of the component and the options that a URL stands for; None where it is no URL of a storage.
+    """The name of the component and the options that a URL stands for; None where it is not a URL of a storage.
 
     Raises ConfigError where it says too little, or what belongs elsewhere.
     """
     if kind not in ("reader", "writer") or "://" not in url:
         return None
     if not is_url(url):
-        raise ConfigError(f"name: {url} is no URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ConfigError(
+            f"name: {url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}"
+        )
     scheme = url.partition("://")[0]
     where = {"reader": "prefix", "writer": "filebase"}[kind]
     if scheme in ("http", "https"):
@@ -53,7 +55,7 @@ def _server(kind: str, scheme: str, url: str) -> tuple[str, dict[str, Any]]:
         parts = urlsplit(url.replace("?", "%3F").replace("#", "%23"))
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"name: this is no URL: {error}") from None
+        raise ConfigError(f"name: this is not a URL: {error}") from None
     if parts.password is not None:
         raise ConfigError("name: the URL has a password in it; give it as an option, e.g. ${secret:env:PASSWORD}")
     name = "ftp" if scheme == "ftps" else scheme

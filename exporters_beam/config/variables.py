@@ -296,7 +296,7 @@ def _check_secret(reference: str) -> None:
         hint = did_you_mean(store, _STORES)
         raise _Fault(f"${{{reference}}}: there is no store of secrets called {store!r}{hint}")
     if store == "env" and not _NAME.match(name):
-        raise _Fault(f"${{{reference}}}: {name!r} is no name of an environment variable")
+        raise _Fault(f"${{{reference}}}: {name!r} is not a valid name of an environment variable")
     if store == "file" and not name.startswith("/"):
         raise _Fault(f"${{{reference}}}: give the whole path, from / on; workers run in other folders")
     if not name:

@@ -456,7 +456,9 @@ class AvroFormat:
 
     def __post_init__(self) -> None:
         if not is_avro_name(self.name):
-            raise ConfigError(f"name: {self.name!r} is no name for Avro; names have letters, digits and _, and dots")
+            raise ConfigError(
+                f"name: {self.name!r} is not a valid name for Avro; names have letters, digits and _, and dots"
+            )
         if self.schema is None:
             return
         struct = given(self.schema, "avro")

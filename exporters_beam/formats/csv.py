@@ -483,7 +483,7 @@ _SURPLUS = "null"
 _TOO_MANY = (
     f"quote values that hold delimiters, or set ragged: keep, which keeps what is too much in the field {_SURPLUS}"
 )
-_TOO_FEW = "mend the row, or set ragged: null for null in the columns that it lacks"
+_TOO_FEW = "fix the row, or set ragged: null for null in the columns that it lacks"
 
 
 def _values_of(row: list[Any]) -> str:

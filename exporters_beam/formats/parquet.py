@@ -552,7 +552,7 @@ class ParquetFormat:
         most = {"zstd": 22, "gzip": 9}.get(self.codec, 0)
         if self.codec_level is not None and not 1 <= self.codec_level <= most:
             fits = f"levels are 1 to {most}" if most else "it has no levels"
-            raise ConfigError(f"codec_level: {self.codec_level} is no level of {self.codec}; {fits}")
+            raise ConfigError(f"codec_level: {self.codec_level} is not a level of {self.codec}; {fits}")
         if self.schema is not None:
             object.__setattr__(self, "_given", given(self.schema, "parquet"))
 

@@ -3,7 +3,7 @@
 Each record enters at the step it failed, and goes through the rest of the export as the config describes it now. The
 files it ends up in are marked, so that they stand beside those that were delivered before and replace none of them.
 
-A letter is known by its export, file, number and step, wherever it stands and however it was mended. The manifest of a replay
+A letter is known by its export, file, number and step, wherever it stands and however it was fixed. The manifest of a replay
 lists the letters that it has delivered: one rename commits both. A replay sends in what no manifest lists; those of one
 export run one after the other, and what a killed one has published is removed first.
 """

@@ -111,7 +111,7 @@ def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[
             try:
                 letter, record = read_letter(line)
             except (ValueError, RecursionError) as error:
-                raise SourceError(f"{path}:{number}: this is no dead letter: {shortened(str(error), 200)}") from None
+                raise SourceError(f"{path}:{number}: this is not a dead letter: {shortened(str(error), 200)}") from None
             if steps is not None and letter["step"] not in steps:
-                raise SourceError(f"{path}:{number}: {letter['step']!r} is no step; there are {', '.join(steps)}")
+                raise SourceError(f"{path}:{number}: {letter['step']!r} is not a step; there are {', '.join(steps)}")
             yield letter, record

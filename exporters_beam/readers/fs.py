@@ -90,7 +90,7 @@ class FsReader:
                 re.compile(place.get("pattern") or "")
             except (re.error, TypeError) as error:
                 raise ConfigError(
-                    f"input: pattern {place.get('pattern')!r} is no regular expression: {error}"
+                    f"input: pattern {place.get('pattern')!r} is not a valid regular expression: {error}"
                 ) from None
 
     def _places(self) -> tuple[Any, ...]:
@@ -194,7 +194,7 @@ class FsReader:
         return is_hidden(name)
 
     def _walk(self, place: Mapping[str, Any], hidden: Hidden, warnings: list[Warned]) -> Iterator[str]:
-        """The paths of all that is below a folder and is no folder. Raises SourceError for what cannot be looked into."""
+        """The paths of all that is below a folder and is not a folder. Raises SourceError for what cannot be looked into."""
         wanted = re.compile(place.get("pattern") or "").search
         root = self._folder(place)
         if not os.path.exists(root) and not os.path.islink(root):

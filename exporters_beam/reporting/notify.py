@@ -181,7 +181,7 @@ class SesMailNotifier:
         for name in ("client_mails", "team_mails"):
             for at, address in enumerate(getattr(self, name)):
                 if not isinstance(address, Secret) and not _MAIL.fullmatch(address):
-                    raise ConfigError(f"{name}[{at}]: {address!r:.200} is no mail address")
+                    raise ConfigError(f"{name}[{at}]: {address!r:.200} is not a mail address")
 
     def check(self) -> None:
         """Raises MissingExtra without boto3 where there is somebody to mail."""

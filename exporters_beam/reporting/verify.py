@@ -21,7 +21,7 @@ LETTERS = {"name": "json", "options": {}, "compression": "none"}
 
 
 def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], dict[str, Any]]:
-    """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is no manifest.
+    """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is not a manifest.
 
     Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
     from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`. Those of a
@@ -102,14 +102,16 @@ def _read(path: str, opened: Callable[[str], BinaryIO]) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(Problem((), f"the manifest cannot be read: {error.strerror}", file=path)) from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(Problem((), f"this is no manifest: {error}", file=path)) from None
+        raise ConfigError(Problem((), f"this is not a manifest: {error}", file=path)) from None
     if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
-        raise ConfigError(Problem((), "this is no manifest: it has no export, counts, files and checksum", file=path))
+        raise ConfigError(
+            Problem((), "this is not a manifest: it has no export, counts, files and checksum", file=path)
+        )
     if told["checksum"] != manifest_checksum(told):
         raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
     if not _has_its_shape(told):
         raise ConfigError(
-            Problem((), "this is no manifest: its counts or its files are not what a run writes", file=path)
+            Problem((), "this is not a manifest: its counts or its files are not what a run writes", file=path)
         )
     return told
 

@@ -209,7 +209,7 @@ def _is_no_folder(given: Given, name: str) -> bool:
 
 
 def _no_folder(name: str, given: Given) -> str:
-    return f"--{name}: {FOLDERS[name](given.cloud)!r} is no folder of a bucket; write gs://BUCKET/FOLDER"
+    return f"--{name}: {FOLDERS[name](given.cloud)!r} is not a folder of a bucket; write gs://BUCKET/FOLDER"
 
 
 def _is_a_number(endpoint: str) -> bool:
@@ -231,7 +231,7 @@ PLACES: tuple[Refusal[Given], ...] = (
             and (given.cloud.project.isdigit() or not re.fullmatch(r"[a-z][-a-z0-9:.]+[a-z0-9]", given.cloud.project))
         ),
         lambda given: (
-            f"--project: {given.cloud.project!r} is no project ID; give the ID, which is neither its number nor its "
+            f"--project: {given.cloud.project!r} is not a project ID; give the ID, which is neither its number nor its "
             "description"
         ),
     ),
@@ -249,14 +249,14 @@ PLACES: tuple[Refusal[Given], ...] = (
             given.cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", given.cloud.job_name)
         ),
         lambda given: (
-            f"--job_name: {given.cloud.job_name!r} is no name for a job; use small letters, digits and hyphens, a letter "
-            "first and no hyphen last"
+            f"--job_name: {given.cloud.job_name!r} is not a valid name for a job; use small letters, digits and hyphens, a "
+            "letter first and no hyphen last"
         ),
     ),
     Refusal(
         lambda given: _is_no_address(given.endpoint),
         lambda given: (
-            f"--dataflow_endpoint: {given.endpoint!r} is no address; write http://localhost:PORT, or leave it out"
+            f"--dataflow_endpoint: {given.endpoint!r} is not an address; write http://localhost:PORT, or leave it out"
         ),
     ),
     Refusal(
@@ -305,7 +305,7 @@ def _package(setup: Any, worker: Any) -> Iterator[str]:
     if worker.sdk_container_image and worker.worker_harness_container_image not in (None, worker.sdk_container_image):
         yield "--worker_harness_container_image: it is the old name of --sdk_container_image; give that one alone"
     if image and not re.fullmatch(r"[^\s:/]+([./:][^\s]*)*", image):
-        yield f"--sdk_container_image: {image!r} is no image; write REGISTRY/NAME:TAG"
+        yield f"--sdk_container_image: {image!r} is not an image; write REGISTRY/NAME:TAG"
     location = setup.sdk_location
     if image and location not in ("default", "container") and "://" not in location and not os.path.exists(location):
         yield f"--sdk_location: there is no file {location!r}; with --sdk_container_image write --sdk_location=container"

@@ -214,7 +214,7 @@ def split(config: str, args: Sequence[str]) -> tuple[list[str], list[str]]:
 def _taken(name: str) -> str:
     """Why a parameter cannot have a name; empty where it can."""
     if not parameters.NAME.match(name):
-        return f"{name!r} is no name for a template's parameter; use letters, digits and _, no digit first"
+        return f"{name!r} is not a valid name for a template's parameter; use letters, digits and _, no digit first"
     from apache_beam.options.pipeline_options import PipelineOptions
 
     if name in PipelineOptions([]).get_all_options() or name in ("var", "debug", "resume", "label", "extra_package"):

@@ -77,7 +77,7 @@ def address_of(master: str) -> str:
             f"--flink_master: {master} is a cluster inside this process; give HOST:PORT of one that stays"
         )
     if not re.fullmatch(r"(https?://)?[^\s/:]+(:\d+)?/?", master):
-        raise ConfigError(f"--flink_master: {master!r} is no address; write HOST:PORT")
+        raise ConfigError(f"--flink_master: {master!r} is not an address; write HOST:PORT")
     return (master if "://" in master else f"http://{master}").rstrip("/")
 
 

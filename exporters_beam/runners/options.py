@@ -101,7 +101,7 @@ class Options:
         try:
             return int(text)
         except ValueError:
-            raise ConfigError(f"--{name}: {text!r} is no whole number") from None
+            raise ConfigError(f"--{name}: {text!r} is not a whole number") from None
 
     @property
     def runner(self) -> str:
@@ -225,7 +225,7 @@ def refuse_unknown(given: Sequence[str], ours: Sequence[str] = ()) -> list[str]:
     parser.error = _no_option
     for name, value in vars(parser.parse_known_args(options.given)[0]).items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"--{name}: {value} is no finite number")
+            raise ConfigError(f"--{name}: {value} is not a finite number")
     return warnings
 
 
@@ -314,7 +314,7 @@ def missing_packages(setup: Any) -> Iterator[str]:
             yield f"--setup_file: there is no file {setup.setup_file!r}"
     for path in setup.extra_packages or ():
         if not re.search(r"\.(tar|tar\.gz|whl|zip)$", path):
-            yield f"--extra_package: {path!r} is no package; give an sdist (.tar.gz) or a wheel (.whl)"
+            yield f"--extra_package: {path!r} is not a package; give an sdist (.tar.gz) or a wheel (.whl)"
         elif "://" not in path and not os.path.isfile(path):
             yield f"--extra_package: there is no file {path!r}; make it with: python -m build"
     if setup.requirements_file is not None and not os.path.isfile(setup.requirements_file):

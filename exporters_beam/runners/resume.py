@@ -150,7 +150,7 @@ def read_manifest(path: str) -> dict[str, Any]:
     except OSError as error:
         raise DestinationError(f"the run ended without a manifest at {path}: {error.strerror}") from error
     except ValueError as error:
-        raise DestinationError(f"{path}: this is no manifest: {error}; move it away") from None
+        raise DestinationError(f"{path}: this is not a manifest: {error}; move it away") from None
     return {"runner": "local", **found}
 
 

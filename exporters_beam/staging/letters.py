@@ -105,7 +105,7 @@ def from_json(value: Any) -> Any:
 
 
 def identity(letter: Mapping[str, Any]) -> str:
-    """What a letter is known by: its export, file, number and step, whatever was mended in it.
+    """What a letter is known by: its export, file, number and step, whatever was fixed in it.
 
     Of several records that a transform has made of one, those that fail at one step are told apart by `part`. A letter that
     failed again in a replay tells what it is known by.

@@ -37,7 +37,7 @@ _TO_BLAME = {
     "ContainerBeingDeleted": ("{place}", "the {place} {name!r} is being deleted"),
     "ShareNotFound": ("{place}", "there is no {place} {name!r}"),
     "ShareBeingDeleted": ("{place}", "the {place} {name!r} is being deleted"),
-    "InvalidResourceName": ("{place}", "{name!r} is no name of a {place}"),
+    "InvalidResourceName": ("{place}", "{name!r} is not a valid name of a {place}"),
     "ResourceNotFound": ("account_name", "there is no such account or {place}"),
 }
 """Error codes of the service: the option that is to blame, and what is wrong."""
@@ -165,7 +165,7 @@ class AzureStorage(ClientStorage):
         except errors.AzureError as error:
             raise StorageError("", answer(str(error))) from error
         except (ValueError, TypeError) as error:  # binascii.Error is one
-            raise StorageError("account_key", f"it is no key of an account ({answer(str(error))})") from error
+            raise StorageError("account_key", f"it is not a key of an account ({answer(str(error))})") from error
 
     def _refused(self, error: Any, name: str, putting: bool) -> StorageError:
         code, status = code_of(error), error.status_code

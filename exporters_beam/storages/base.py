@@ -251,12 +251,12 @@ class Sent:
 def of_url(url: str) -> tuple[Storage, str]:
     """The storage that a URL names, with credentials from its variables of the environment, and the name in it.
 
-    Raises ConfigError for what is no URL of a storage.
+    Raises ConfigError for what is not a URL of a storage.
     """
     scheme, _, rest = url.partition("://")
     target = SCHEMES.get(scheme)
     if target is None or not rest:
-        raise ConfigError(f"{url} is no URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ConfigError(f"{url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
     module, _, name = target.partition(":")
     found: tuple[Storage, str] = getattr(importlib.import_module(module), name).of_url(url)
     return found

@@ -49,8 +49,8 @@ PAGE = 2000
 _SAYS = {
     "no_write_permission": "no permission to write there",
     "insufficient_space": "the Dropbox is full",
-    "disallowed_name": "this is no name for a file of Dropbox",
-    "malformed_path": "this is no path of Dropbox",
+    "disallowed_name": "this is not a valid name for a file of Dropbox",
+    "malformed_path": "this is not a path of Dropbox",
     "team_folder": "team folders cannot be changed",
     "restricted_content": "the file is restricted",
     "too_many_write_operations": "too many files are written there at once",
@@ -86,7 +86,7 @@ class DropboxStorage(ClientStorage):
         for name in ("access_token", "refresh_token"):
             given = getattr(self, name) or ""
             if not given.isascii() or any(each.isspace() for each in given):
-                raise StorageError(name, "it is no token: there are spaces, line breaks or unusual letters in it")
+                raise StorageError(name, "it is not a token: there are spaces, line breaks or unusual letters in it")
         again = max(0, self.attempts - 1)
         return library.Dropbox(
             oauth2_access_token=None if self.refresh_token else self.access_token,

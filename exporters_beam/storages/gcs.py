@@ -84,7 +84,7 @@ class GcsStorage(ClientStorage):
                 dict(found), scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
             )
         except (ValueError, TypeError, KeyError):
-            raise StorageError("credentials", "this is no key of a service account") from None
+            raise StorageError("credentials", "this is not a key of a service account") from None
 
     def url(self, name: str) -> str:
         return f"gs://{self.bucket}/{name}"
@@ -266,7 +266,7 @@ def check_credentials(given: Any) -> None:
     if isinstance(given, Mapping):
         missing = [name for name in ("client_email", "private_key", "token_uri") if not given.get(name)]
         if missing:
-            raise ConfigError(f"credentials: this is no key of a service account: it has no {missing[0]}")
+            raise ConfigError(f"credentials: this is not a key of a service account: it has no {missing[0]}")
     elif isinstance(given, str) and not given.startswith("${") and ":" not in given:
         raise ConfigError("credentials: write a JSON file that a package ships as package:path/to/file.json")
 

@@ -1,7 +1,7 @@
 """Folders of Google Drive, through google-api-python-client.
 
-In Drive a name is no address: a folder may hold several files of one name. What is put goes into the oldest file of its name,
-or into a new one whose ID is asked for beforehand, so that a request that is sent twice makes one file.
+In Drive a name is not an address: a folder may hold several files of one name. What is put goes into the oldest file of its
+name, or into a new one whose ID is asked for beforehand, so that a request that is sent twice makes one file.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class GoogleDriveStorage(ClientStorage):
                 account = client("google.oauth2.service_account", WHAT, EXTRA).Credentials
                 return account.from_service_account_info(given, scopes=SCOPES, subject=self.subject)
         except (ValueError, TypeError, KeyError):
-            raise StorageError("credentials", "this is no key of a service account") from None
+            raise StorageError("credentials", "this is not a key of a service account") from None
         app = _app(_document("client_secret", self.client_secret))
         again = given.get("refresh_token")
         return client("google.oauth2.credentials", WHAT, EXTRA).Credentials(
@@ -470,7 +470,7 @@ def _check(name: str, given: Any, client_secret: Any) -> None:
     if given.get("type") == "service_account":
         missing = [each for each in ("client_email", "private_key", "token_uri") if not given.get(each)]
         if missing:
-            raise ConfigError(f"{name}: this is no key of a service account: it has no {missing[0]}")
+            raise ConfigError(f"{name}: this is not a key of a service account: it has no {missing[0]}")
     elif not any(given.get(each) for each in ("refresh_token", "token", "access_token")):
         raise ConfigError(f"{name}: they are neither of a user nor of a service account: there is no refresh_token")
     elif given.get("refresh_token") and not isinstance(client_secret, str):
@@ -493,7 +493,7 @@ def _document(name: str, given: Mapping[str, Any] | str | None) -> dict[str, Any
         found = json.loads(given) if isinstance(given, str) else given
         return dict(found)
     except (ValueError, TypeError):
-        raise StorageError(name, "it is no JSON object") from None
+        raise StorageError(name, "it is not a JSON object") from None
 
 
 def _clean(path: str) -> str:

@@ -167,7 +167,7 @@ class HttpReader(RemoteReader):
             raise ConfigError("input: the list is empty; give at least one URL")
         for url in as_tuple(self.input):
             if not isinstance(url, Secret) and not url.startswith(("http://", "https://")):
-                raise ConfigError(f"input: {url!r:.200} is no URL that begins with http:// or https://")
+                raise ConfigError(f"input: {url!r:.200} is not a URL that begins with http:// or https://")
         for name, value in self.headers.items():
             if not isinstance(value, str) or "\n" in value or "\r" in value:
                 raise ConfigError(f"headers: {name} has to be a text of one line")

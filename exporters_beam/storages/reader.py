@@ -36,7 +36,7 @@ class RemoteReader(Connected):
         try:
             re.compile(self.pattern or "")
         except re.error as error:
-            raise ConfigError(f"pattern: {self.pattern!r} is no regular expression: {error}") from None
+            raise ConfigError(f"pattern: {self.pattern!r} is not a valid regular expression: {error}") from None
 
     def places(self) -> Iterable[str]:
         """The prefixes or paths to look at. Raises StorageError, SourceError."""

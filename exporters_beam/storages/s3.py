@@ -60,7 +60,7 @@ _WITHOUT_ACL = (
 
 _TO_BLAME = {
     "NoSuchBucket": ("bucket", "there is no bucket {bucket!r}"),
-    "InvalidBucketName": ("bucket", "{bucket!r} is no name of a bucket"),
+    "InvalidBucketName": ("bucket", "{bucket!r} is not a valid name of a bucket"),
     "InvalidAccessKeyId": ("aws_access_key_id", "the server does not know this key"),
     "SignatureDoesNotMatch": ("aws_secret_access_key", "the secret does not belong to the key"),
     "ExpiredToken": ("aws_session_token", "the credentials have expired"),

@@ -89,7 +89,7 @@ class SftpStorage(ConnectionStorage):
             else:
                 ssh.load_system_host_keys()
         except Exception as error:  # paramiko has an exception of its own for each kind of wrong line
-            why = getattr(error, "strerror", None) or "it is no file of known hosts"
+            why = getattr(error, "strerror", None) or "it is not a file of known hosts"
             raise StorageError("known_hosts", f"{self.known_hosts} cannot be read: {why}") from error
         wait = min(15.0, SILENCE)
         given = bool(self.password or self.private_key or self.private_key_file)
@@ -117,7 +117,7 @@ class SftpStorage(ConnectionStorage):
         for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
             with suppress(paramiko.SSHException, ValueError, IndexError):
                 return kind.from_private_key(io.StringIO(self.private_key))
-        raise StorageError("private_key", "this is no private key (ed25519, ECDSA or RSA, without a passphrase)")
+        raise StorageError("private_key", "this is not a private key (ed25519, ECDSA or RSA, without a passphrase)")
 
     def names(self, prefix: str) -> Iterator[Stored | Warned]:
         path = prefix.rstrip("/") or ("/" if prefix.startswith("/") else "")
@@ -288,7 +288,7 @@ class SftpStorage(ConnectionStorage):
                 "", f"the connection broke ({answer(str(error)) or 'it ended'})", passing=True
             ) from error
         except ValueError as error:
-            raise StorageError("private_key_file", f"it is no private key ({answer(str(error))})") from error
+            raise StorageError("private_key_file", f"it is not a private key ({answer(str(error))})") from error
         except OSError as error:
             if error.errno == errno.ENOENT and name:
                 raise NotThere("", f"there is no file {self.url(name)}") from error

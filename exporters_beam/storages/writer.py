@@ -134,7 +134,7 @@ class RemoteWriter(Connected, FileWriterOptions):
             except NotThere:
                 return []
             except ValueError as error:
-                raise DestinationError(f"{self.storage.url(name)}: this is no list of letters: {error}") from None
+                raise DestinationError(f"{self.storage.url(name)}: this is not a list of letters: {error}") from None
 
     def note_letters(self, letters: list[str], names: FileNames, origin: str) -> None:
         """Add to those that were delivered."""

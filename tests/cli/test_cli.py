@@ -147,8 +147,8 @@ def test_a_template_that_is_launched_refuses_what_is_neither_a_parameter_nor_bea
     (["--streaming", "false"], "error: --streaming: it takes no value; give it alone, or leave it out\n"),
     (["--parallelism=nan"], "invalid int value: 'nan'\n"),
     (["--job_name"], "error: --job_name: expected one argument\n"),
-    (["--workers=x"], "'x' is no number from 1 on\n"),
-    (["--workers=-1"], "'-1' is no number from 1 on\n"),
+    (["--workers=x"], "'x' is not a number from 1 on\n"),
+    (["--workers=-1"], "'-1' is not a number from 1 on\n"),
     (["--workers=1" + "0" * 30], "it is too large\n"),
     (["--resume=yes"], "ignored explicit argument 'yes'\n"),
     (["more.yaml"], "error: more.yaml: Beam's options begin with --, e.g. --runner=FlinkRunner\n"),
@@ -233,7 +233,7 @@ def test_a_wrong_variable(good, runs, capsys):
     assert main(["run", good, "--var", "x"]) == 2
     assert capsys.readouterr().err == "error: --var x: write it as NAME=VALUE\n"
     assert main(["run", good, "--var", "x=1e999"]) == 2
-    assert capsys.readouterr().err == "error: --var x=1e999: 1e999 is no finite number\n"
+    assert capsys.readouterr().err == "error: --var x=1e999: 1e999 is not a finite number\n"
     assert main(["run", config({**GOOD, "vars": {"town": 1}}), "--var", "twon=2"]) == 2
     assert capsys.readouterr().err.endswith('vars.twon: nothing uses this variable; did you mean "town"?\n')
     assert runs == []

@@ -297,7 +297,7 @@ def test_two_plugins_of_one_name_are_told(sample: None, tmp_path: Path, monkeypa
 )
 @pytest.mark.parametrize(("function", "told"), [
     ("mine:nothing", "the module mine has no function 'nothing'"),
-    ("mine:VALUE", "mine:VALUE is no function but int"),
+    ("mine:VALUE", "mine:VALUE is not a function but int"),
     ("no_such_package_here:f", "cannot be imported: No module named 'no_such_package_here'; install its package here and"),
     ("quits_plugin:f", "cannot be imported: the module quits_plugin ends the program when it is imported (sys.exit)"),
 ])  # fmt: skip

@@ -47,8 +47,8 @@ def test_a_value_has_to_be_what_its_parameter_allows():
         "parameters.town: 'oslo' is none of: Oslo, Rome, 7",
         "parameters.code: 'ABCD' does not match .{2,3}",
         "parameters.all: 'yes' is neither true nor false",
-        "parameters.size: '1' is no number",
-        "parameters.file: '/f' is no address in Cloud Storage; it begins with gs://",
+        "parameters.size: '1' is not a number",
+        "parameters.file: '/f' is not an address in Cloud Storage; it begins with gs://",
     ]
 
 
@@ -77,12 +77,12 @@ def test_a_missing_parameter_hides_no_other_variable_that_is_unknown():
 
 @pytest.mark.parametrize(("section", "told"), [
     ([], "parameters: wrong type"),
-    ({"a b": {}}, "parameters.a b: 'a b' is no name for a parameter"),
+    ({"a b": {}}, "parameters.a b: 'a b' is not a valid name for a parameter"),
     ({"a": 1}, "parameters.a: wrong type: expected a mapping of label, help"),
     ({"a": {"lable": "x"}}, 'parameters.a.lable: unknown key; did you mean "label"?'),
     ({"a": {"type": "numbr"}}, "parameters.a.type: there is no type 'numbr'"),
     ({"a": {"enum": []}}, "parameters.a.enum: wrong type"),
-    ({"a": {"regexes": ["("]}}, "parameters.a.regexes[0]: '(' is no regular expression"),
+    ({"a": {"regexes": ["("]}}, "parameters.a.regexes[0]: '(' is not a valid regular expression"),
     ({"a": {"regexes": "x"}}, "parameters.a.regexes: wrong type"),
     ({"a": {"optional": 1}}, "parameters.a.optional: wrong type"),
     ({"a": {"help": 1}}, "parameters.a.help: wrong type"),

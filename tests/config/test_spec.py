@@ -328,7 +328,7 @@ def test_parameters_are_given_as_they_stand(tmp_path):
 @pytest.mark.parametrize("place", ["on_error: {max_rate: %s}", "x-mine: {a: [%s]}", "vars: {a: %s}",
                                    "filter_before: {name: key_value, options: {keys: [{name: a, value: %s}]}}"])  # fmt: skip
 def test_numbers_are_finite(tmp_path, number, place):
-    with pytest.raises(ConfigError, match=r"is no (finite )?number; write a number that is finite"):
+    with pytest.raises(ConfigError, match=r"is not a (finite )?number; write a number that is finite"):
         yaml_spec(tmp_path, FILES + place % number)
 
 
@@ -343,11 +343,11 @@ def test_what_is_no_number_in_yaml(tmp_path):
 def test_numbers_of_json_and_of_mappings_are_finite(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"reader": READER, "writer": WRITER, "on_error": {"max_rate": 7}}).replace("7", "1e999"))
-    assert problems(path)[0].endswith("on_error.max_rate: inf is no finite number; write a number that is finite")
+    assert problems(path)[0].endswith("on_error.max_rate: inf is not a finite number; write a number that is finite")
     path.write_text(json.dumps({"reader": READER, "writer": WRITER, "on_error": {"max_rate": float("nan")}}))
     assert "on_error.max_rate: " in problems(path)[0]
     assert problems({"reader": READER, "writer": WRITER, "on_error": {"max_rate": float("nan")}}) == [
-        "on_error.max_rate: NaN is no number; write a number that is finite"
+        "on_error.max_rate: NaN is not a number; write a number that is finite"
     ]
     assert problems({"reader": READER, "writer": WRITER, "on_error": {"max_rate": True}}) == [
         "on_error.max_rate: wrong type: found true, expected a number"

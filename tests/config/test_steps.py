@@ -249,7 +249,9 @@ def test_a_letter_of_a_step_that_is_off_goes_on_and_one_of_none_is_refused(tmp_p
     )
     assert exporters_beam.replay(off, letters).written == 1
     other = config(tmp_path, records=[{**r, "even": True} for r in records], steps=[{"filter": EVEN}])
-    with pytest.raises(ConfigError, match=r"'rich' is no step; there are deserializer, filter_1, grouper, formatter"):
+    with pytest.raises(
+        ConfigError, match=r"'rich' is not a step; there are deserializer, filter_1, grouper, formatter"
+    ):
         exporters_beam.replay(other, letters)
 
 

@@ -207,7 +207,7 @@ def test_secret_references_are_checked_when_loading():
     found = faults({"x": ["${secret:vault:a}", "${secret:env:A B}", "${secret:file:relative}", "${secret:gcp:}"]})
     assert [message for _, message in found] == [
         "${secret:vault:a}: there is no store of secrets called 'vault'; known: env, file, gcp, aws",
-        "${secret:env:A B}: 'A B' is no name of an environment variable",
+        "${secret:env:A B}: 'A B' is not a valid name of an environment variable",
         "${secret:file:relative}: give the whole path, from / on; workers run in other folders",
         "${secret:gcp:}: the secret's name is missing",
     ]

@@ -351,10 +351,10 @@ def test_options_that_cannot_work_are_refused_before_anything_starts(service, tm
     assert "give an sdist" in says("--extra_package=package.txt")
     assert "there is no file 'sdk.tar.gz'" in says("--sdk_location=sdk.tar.gz")
     assert "--project=PROJECT" in says(without="--project")
-    assert "is no project ID" in says("--project=12345")
+    assert "is not a project ID" in says("--project=12345")
     assert "--region=REGION" in says(without="--region")
     assert "--temp_location=gs://" in says(without="--temp_location")
-    assert "is no name for a job" in says("--job_name=My_Job")
+    assert "is not a valid name for a job" in says("--job_name=My_Job")
     assert "add --streaming and --job_name" in says("--update")
     assert "batch jobs only" in says("--streaming", "--flexrs_goal=COST_OPTIMIZED")
     assert "cannot exceed max_num_workers" in says("--num_workers=5", "--max_num_workers=3")
@@ -364,7 +364,7 @@ def test_a_staging_place_that_is_no_bucket_is_refused_for_the_real_service(servi
     args = ["--dataflow_endpoint=https://dataflow.googleapis.com"]
     with pytest.raises(ConfigError) as error:
         settled(make(load(config(tmp_path, "out"))), [*service.args, *args])
-    assert "is no folder of a bucket; write gs://BUCKET/FOLDER" in text(error) and "--no_auth" in text(error)
+    assert "is not a folder of a bucket; write gs://BUCKET/FOLDER" in text(error) and "--no_auth" in text(error)
     with pytest.raises(ConfigError, match="write localhost instead of"):
         settled(make(load(config(tmp_path, "out"))), [*service.args, "--dataflow_endpoint=http://127.0.0.1:1"])
 

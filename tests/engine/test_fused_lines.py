@@ -80,7 +80,7 @@ balanced = st.builds(
 
 
 def expected(text: bytes) -> list[tuple[int, Any]]:
-    """The lines that are not blank by their number, as Python reads each; None where that is no object."""
+    """The lines that are not blank by their number, as Python reads each; None where that is not an object."""
     found: list[tuple[int, Any]] = []
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if line.strip(b" \t\r"):

@@ -315,11 +315,11 @@ def test_letters_that_are_wrong_are_refused_in_one_sentence(folder, tmp_path, ca
     gone.write_text(json.dumps({k: v for k, v in json.loads(lines[0]).items() if k != "record"}))
     for told, file, text in (
         (other, letters, "these dead letters are those of another export, "),
-        (own, str(folder / "0.jl"), f"{folder / '0.jl'}:1: this is no dead letter: it has no export, step, file"),
+        (own, str(folder / "0.jl"), f"{folder / '0.jl'}:1: this is not a dead letter: it has no export, step, file"),
         (own, str(tmp_path / "none.jl"), "the dead letters cannot be read: No such file"),
         (own, str(empty), "there are no dead letters in this file"),
-        (own, str(broken), f"{broken}:2: this is no dead letter: "),
-        (own, str(step), f"{step}:1: 'nothing' is no step; there are deserializer, "),
+        (own, str(broken), f"{broken}:2: this is not a dead letter: "),
+        (own, str(step), f"{step}:1: 'nothing' is not a step; there are deserializer, "),
         (own, str(gone), "it has no record that could be sent on; give one under `record`"),
     ):
         capsys.readouterr()

@@ -81,12 +81,12 @@ def edited(sign: bool = False, **changes: Any) -> Callable[[bytes], bytes]:
         (edited(True, files=[{"name": "a\0b", "records": 1, "bytes": 1, "md5": ""}]), 2, "not what a run writes"),
         (edited(True, counts=[]), 2, "its counts or its files are not what a run writes"),
         (edited(True, format=[]), 2, "its counts or its files are not what a run writes"),
-        (lambda good: b"hello", 2, "this is no manifest"),
-        (lambda good: b"", 2, "this is no manifest"),
-        (lambda good: b"[]", 2, "this is no manifest: it has no export"),
-        (lambda good: good[: len(good) // 2], 2, "this is no manifest"),
-        (lambda good: bytes(range(256)), 2, "this is no manifest"),
-        (lambda good: b"[" * 100_000, 2, "this is no manifest"),
+        (lambda good: b"hello", 2, "this is not a manifest"),
+        (lambda good: b"", 2, "this is not a manifest"),
+        (lambda good: b"[]", 2, "this is not a manifest: it has no export"),
+        (lambda good: good[: len(good) // 2], 2, "this is not a manifest"),
+        (lambda good: bytes(range(256)), 2, "this is not a manifest"),
+        (lambda good: b"[" * 100_000, 2, "this is not a manifest"),
     ],
 )
 def test_a_manifest_that_was_touched(delivered, told, edit, status, what):

@@ -105,7 +105,7 @@ def test_what_is_no_csv_is_one_sentence(tmp_path: Path) -> None:
         ("behind a quote", "record 2: 'x,3' follows a closing quote"),
         ("open", "record 2: a quote opens a value here and is never closed"),
         ("twice", "the header has two columns called a, "),
-        ("ragged", "the row has 1 value for 2 columns: ['1']; mend the row, or set ragged: null"),
+        ("ragged", "the row has 1 value for 2 columns: ['1']; fix the row, or set ragged: null"),
     ):
         message = told(tmp_path, *DIALECTS[name])
         assert "in.csv" in message and said in message, message

@@ -276,7 +276,7 @@ def test_empty_files_headers_alone_and_blank_lines() -> None:
 def test_short_and_long_rows() -> None:
     data = b"a,b,c\n1\n1,2,3,4\n1,2,3\n"
     found = read(data)
-    assert str(found[0]).startswith("the row has 1 value for 3 columns: ['1']; mend the row, or set ragged: null")
+    assert str(found[0]).startswith("the row has 1 value for 3 columns: ['1']; fix the row, or set ragged: null")
     assert str(found[1]).startswith("the row has 4 values for 3 columns: ['1', '2', '3', '4']; quote values that hold")
     assert found[2] == {"a": "1", "b": "2", "c": "3"}
     short = {"a": "1", "b": None, "c": None}

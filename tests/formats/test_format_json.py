@@ -438,7 +438,7 @@ def test_values_between_which_commas_stand_are_refused_and_not_changed() -> None
 
 
 def values_in(text: bytes) -> list[Any] | None:
-    """What stands one behind the other, or in arrays that do, by the standard library; None if it is no JSON."""
+    """What stands one behind the other, or in arrays that do, by the standard library; None if it is not JSON."""
     found: list[Any] = []
     try:
         rest = text.decode().strip(" \t\r\n")

@@ -214,7 +214,7 @@ def test_codec_levels() -> None:
     rows = [{"a": f"{i * 7919 % 1000} some words {i}"} for i in range(3000)]
     small, large = (len(written(ParquetFormat(codec="gzip", codec_level=level), rows)) for level in (9, 1))
     assert small < large
-    with pytest.raises(ConfigError, match="codec_level: 23 is no level of zstd; levels are 1 to 22"):
+    with pytest.raises(ConfigError, match="codec_level: 23 is not a level of zstd; levels are 1 to 22"):
         ParquetFormat(codec_level=23)
     with pytest.raises(ConfigError, match="it has no levels"):
         ParquetFormat(codec="snappy", codec_level=1)

@@ -63,7 +63,7 @@ def test_linked_folders_are_not_followed(tree):
         ({"path": "x"}, "give either dir or dir_pointer"),
         ({"dir": "x", "dir_pointer": "y"}, "not both"),
         ({"dir": "x", "patern": "y"}, "unknown key 'patern'"),
-        ({"dir": "x", "pattern": "("}, "no regular expression"),
+        ({"dir": "x", "pattern": "("}, "not a valid regular expression"),
         ({"dir": 5}, "give the path of a folder"),
         ("", "empty"),
     ],

@@ -287,7 +287,7 @@ def test_the_mail_of_a_failure_goes_to_the_team_only(monkeypatch):
 
 @pytest.mark.parametrize("address", ["nobody", "@x", "x@", "", "a@b\nBcc: c@d"])
 def test_addresses_that_are_none(address):
-    with pytest.raises(ConfigError, match=r"^team_mails\[1\]: .* is no mail address"):
+    with pytest.raises(ConfigError, match=r"^team_mails\[1\]: .* is not a mail address"):
         mailer(team_mails=["a@b", address])
 
 

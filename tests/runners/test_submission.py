@@ -44,7 +44,7 @@ def test_submit_refuses_workers_that_would_end_with_it(config, tmp_path, capsys)
     assert main(["submit", config, "--runner=FlinkRunner", "--flink_master=localhost:1"]) == 2
     assert "--environment_type=LOOPBACK: the workers would end with submit" in capsys.readouterr().err
     assert main(["submit", config, "--runner=FlinkRunner", "--environment_type=DOCKER"]) == 2
-    assert "--flink_master: '' is no address; write HOST:PORT" in capsys.readouterr().err
+    assert "--flink_master: '' is not an address; write HOST:PORT" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

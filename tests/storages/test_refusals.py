@@ -348,7 +348,7 @@ def test_dropbox(run, dropbox: Place):
         refused(run(reader=changed(source, **changes)), f"option {option}", "invalid_access_token")
     refused(run(reader=source), "option path", "there is nothing at dropbox:///in/")
     refused(run(writer=changed(section, access_token=None)), "option access_token", "it is missing")
-    refused(run(writer=changed(section, access_token=f"{SECRET}\n")), "option access_token", "it is no token")
+    refused(run(writer=changed(section, access_token=f"{SECRET}\n")), "option access_token", "it is not a token")
     nowhere = changed(section, host=f"http://127.0.0.1:{free_port()}")
     refused(run(writer=nowhere, exporter_options={"disable_retries": True}), "option host", "cannot be reached")
     service.scopes[token] = {"files.metadata.read"}

@@ -59,7 +59,7 @@ def test_days_of_a_range():
     assert days("yesterday", now) == (date(2026, 2, 28),)
     assert days(["today", "2026-03-01"], now) == (date(2026, 3, 1),)
     assert len(days(["2016-01-01", "2016-01-03"], now)) == 3
-    for wrong, why in ((["today"], "there are 1"), (["today", "yesterday"], "before"), ("soonish", "no date")):
+    for wrong, why in ((["today"], "there are 1"), (["today", "yesterday"], "before"), ("soonish", "not a date")):
         with pytest.raises(ConfigError, match=why):
             days(wrong, now)
 

@@ -61,11 +61,11 @@ def test_a_url_of_a_writer():
     [
         ("sftp://me:canary@files/x", "the URL has a password in it"),
         ("http://files/x", "files cannot be delivered to a web server"),
-        ("sftp://files:port/x", "no URL"),
+        ("sftp://files:port/x", "not a URL"),
         ("s3:///x", "bucket: it is empty"),
         ("gdrive:///x", "folder_id: '' is no ID"),
         ("dropbox://dumps/a", "write dropbox:///dumps/a"),
-        ("other://files/x", "is no URL of a storage; known: az://"),
+        ("other://files/x", "is not a URL of a storage; known: az://"),
     ],
 )
 def test_what_a_url_cannot_say(url, why):

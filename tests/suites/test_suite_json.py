@@ -45,7 +45,7 @@ def read(deserializer: Any, data: bytes) -> list[Any]:
 
 
 def python(data: bytes, lines: bool) -> list[Any] | None:
-    """The records of a file as Python's json reads them; None where it is no JSON, or holds something else than objects."""
+    """The records of a file as Python's json reads them; None where it is not JSON, or holds something else than objects."""
     try:
         value = json.loads(data.removeprefix(b"\xef\xbb\xbf").decode())
     except (ValueError, RecursionError):

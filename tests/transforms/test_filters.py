@@ -157,16 +157,19 @@ def test_conditions_come_from_configs_as_mappings_or_pairs() -> None:
     [
         ({"value": 1}, "keys[1]: name is missing; write {name: field, value: what it has to be}"),
         ({"name": "a"}, "keys[1]: value is missing"),
-        ({"name": 5, "value": "1"}, "keys[1].name: 5 is no name of a field"),
-        ({"name": "", "value": "1"}, "keys[1].name: '' is no name of a field"),
+        ({"name": 5, "value": "1"}, "keys[1].name: 5 is not the name of a field"),
+        ({"name": "", "value": "1"}, "keys[1].name: '' is not the name of a field"),
         (
             {"name": "a", "value": "1", "operator": ">"},
             "keys[1].operator: there is no operator '>'; known: ==, in, contains",
         ),
         ({"name": "a", "value": "1", "operater": "in"}, 'keys[1].operater: unknown key; did you mean "operator"?'),
-        ({"name": "a", "value": "(", "operator": "re_match"}, "keys[1].value: '(' is no regular expression: missing )"),
-        ({"name": "a", "value": None, "operator": "re_match"}, "keys[1].value: None is no regular expression"),
-        ("a", "keys[1]: 'a' is no mapping with name and value"),
+        (
+            {"name": "a", "value": "(", "operator": "re_match"},
+            "keys[1].value: '(' is not a valid regular expression: missing )",
+        ),
+        ({"name": "a", "value": None, "operator": "re_match"}, "keys[1].value: None is not a regular expression"),
+        ("a", "keys[1]: 'a' is not a mapping with name and value"),
     ],
 )
 def test_conditions_that_are_wrong_are_told(component: Any, key: Any, message: str) -> None:
@@ -241,7 +244,7 @@ def test_pythonexp_imports_modules() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"python_expression": "item['a'] = 1"}, "python_expression: line 1, column 1: an assignment is no expression"),
+        ({"python_expression": "item['a'] = 1"}, "python_expression: line 1, column 1: an assignment is not an expression"),
         ({"python_expression": "("}, "python_expression: line 1, column 1: '(' was never closed"),
         ({"python_expression": "j.dumps(item)"}, "there is no name j"),
         ({"python_expression": "1", "imports": {"j": "jsn_not_there"}}, "imports.j: 'jsn_not_there' cannot be imported"),
@@ -314,9 +317,9 @@ def test_long_values_are_cut_in_messages() -> None:
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "objekt"}, "schema: it is no JSON Schema: $.type: 'objekt' is not valid"),
-        ({"properties": {"a": {"minimum": "1"}}}, "schema: it is no JSON Schema: $.properties.a.minimum"),
-        ({"properties": {"a": {"pattern": "("}}}, "schema: it is no JSON Schema: $.properties.a.pattern"),
+        ({"type": "objekt"}, "schema: it is not a JSON Schema: $.type: 'objekt' is not valid"),
+        ({"properties": {"a": {"minimum": "1"}}}, "schema: it is not a JSON Schema: $.properties.a.minimum"),
+        ({"properties": {"a": {"pattern": "("}}}, "schema: it is not a JSON Schema: $.properties.a.pattern"),
         (
             {"$ref": "http://169.254.169.254/latest"},
             "schema: the $ref 'http://169.254.169.254/latest' names nothing in it",
@@ -367,14 +370,14 @@ def test_a_function_is_not_imported_while_the_config_is_checked() -> None:
 
 @pytest.mark.parametrize("name", ["", "wanted", "a b:c", ":f", "m:", "m:f()", "m:1", "../m:f"])
 def test_what_is_no_name_of_a_function_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"function: .* is no name of a function; write package.module:function"):
+    with pytest.raises(ConfigError, match=r"function: .* is not the name of a function; write package.module:function"):
         PythonFilter(function=name)
 
 
 def test_a_name_that_is_no_function_is_told(rules: str) -> None:
     with pytest.raises(ConfigError, match="function: the module own_rules has no function 'wnted'"):
         PythonFilter(function=f"{rules}:wnted").keep({"n": 1})
-    with pytest.raises(ConfigError, match="function: own_rules:number is no function but int"):
+    with pytest.raises(ConfigError, match="function: own_rules:number is not a function but int"):
         PythonFilter(function=f"{rules}:number").setup()
 
 

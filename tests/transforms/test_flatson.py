@@ -69,7 +69,7 @@ AB = {"b": STRING, "a": nested(z=NUMBER, y=ARRAY)}
         ({"l": ARRAY}, {"l": ["niño", {"b": 1, "a": 2**70}]}, {"l": '["ni\\u00f1o",{"a":1180591620717411303424,"b":1}]'}),
         ({"l": ARRAY}, {"l": [datetime.datetime(2016, 1, 2, 3, 4)]}, {"l": '["2016-01-02T03:04:00"]'}),
         ({"l": ARRAY}, {"l": "text"}, {"l": '"text"'}),
-        # what is on the way is no mapping (Q-FLAT-1)
+        # what is on the way is not a mapping (Q-FLAT-1)
         ({"a": nested(b=STRING)}, {"a": None}, {"a.b": None}),
         ({"a": nested(b=STRING)}, {"a": [1]}, {"a.b": None}),
         ({"a": nested(b=nested(c=STRING))}, {"a": {"b": "text"}}, {"a.b.c": None}),
@@ -101,10 +101,10 @@ def test_flat(properties: dict[str, Any], item: Any, expected: Any) -> None:
         (nested(l={"type": "array", "flatson_serialize": "x"}), "flatson_serialize of l has no method"),
         (nested(a=nested(**array("extract_key_values", separators=["a"]))), "of a.l: separators has to be three texts"),
         (nested(**array("extract_key_values", separators=[1, 2, 3])), "of l: separators has to be three texts"),
-        (nested(**array("join_values", separator=1)), "flatson_serialize of l: the separator 1 is no text"),
-        (nested(a=5), "flatson_schema: the property a is no mapping"),
-        ({"type": "object", "properties": [1]}, "flatson_schema: properties of the schema is no mapping"),
-        (nested(a={"type": "object", "properties": "x"}), "flatson_schema: properties of a is no mapping"),
+        (nested(**array("join_values", separator=1)), "flatson_serialize of l: the separator 1 is not a text"),
+        (nested(a=5), "flatson_schema: the property a is not a mapping"),
+        ({"type": "object", "properties": [1]}, "flatson_schema: properties of the schema is not a mapping"),
+        (nested(a={"type": "object", "properties": "x"}), "flatson_schema: properties of a is not a mapping"),
         (nested(**{"a.b": STRING, "a": nested(b=STRING)}), "flatson_schema: two properties would be called 'a.b'"),
     ],
 )  # fmt: skip

@@ -115,11 +115,11 @@ def test_records_that_fail_are_told(program: str, item: Any, message: str) -> No
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (".[", "jq_filter: it is no jq program: syntax error"),
-        ("blah", "jq_filter: it is no jq program: blah/0 is not defined"),
-        ("", "jq_filter: it is no jq program: Top-level program not given"),
-        (".a) | (.b", "jq_filter: it is no jq program: syntax error"),
-        (". as $x", "jq_filter: it is no jq program"),
+        (".[", "jq_filter: it is not a jq program: syntax error"),
+        ("blah", "jq_filter: it is not a jq program: blah/0 is not defined"),
+        ("", "jq_filter: it is not a jq program: Top-level program not given"),
+        (".a) | (.b", "jq_filter: it is not a jq program: syntax error"),
+        (". as $x", "jq_filter: it is not a jq program"),
         ('import "a" as a; .', "jq_filter: "),
     ],
 )
@@ -149,5 +149,5 @@ def test_without_jq_the_config_is_checked_all_the_same_and_the_worker_says_what_
         with pytest.raises(MissingExtra, match=r'the transform jq needs .*pip install "exporters-beam\[jq\]"'):
             use()
     monkeypatch.undo()
-    with pytest.raises(ConfigError, match="jq_filter: it is no jq program"):
+    with pytest.raises(ConfigError, match="jq_filter: it is not a jq program"):
         made.setup()

@@ -172,7 +172,7 @@ def _parse(source: Any) -> ast.expr:
     if len(body) > 1:
         refuse(source, body[1], f"give one expression; these are {len(body)} statements")
     if isinstance(first.value, ast.GeneratorExp):
-        refuse(source, first.value, "a generator is no value; write it in square brackets, [… for … in …]")
+        refuse(source, first.value, "a generator is not a value; write it in square brackets, [… for … in …]")
     return first.value
 
 
@@ -509,7 +509,7 @@ class _Checker(Known):
         try:
             fields = [(name or "", spec or "") for _, name, spec, _ in Formatter().parse(template.value)]
         except ValueError as error:
-            self.refuse(node, f"the text is no template: {error}")
+            self.refuse(node, f"the text is not a template: {error}")
         for name, spec in fields:
             if not _FIELD.fullmatch(name):
                 self.refuse(node, f"{{{name}}} is not allowed in a template; write the value behind format")

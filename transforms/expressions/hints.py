@@ -11,15 +11,15 @@ from exporters_beam.errors import ConfigError, RecordError
 
 
 class InvalidExpression(ConfigError):
-    """The text is no expression, or one that is not allowed. The message says where and what to write instead."""
+    """The text is not an expression, or one that is not allowed. The message says where and what to write instead."""
 
 
-_ASSIGNMENT = "an assignment is no expression; write item.update({'field': value}) to set a field"
+_ASSIGNMENT = "an assignment is not an expression; write item.update({'field': value}) to set a field"
 STATEMENTS: dict[type, str] = {
     **dict.fromkeys((ast.Assign, ast.AugAssign, ast.AnnAssign), _ASSIGNMENT),
-    ast.Delete: "del is no expression; write item.pop('field', None)",
+    ast.Delete: "del is not an expression; write item.pop('field', None)",
     **dict.fromkeys(
-        (ast.Import, ast.ImportFrom), "import is no expression; the filter pythonexp has an option imports"
+        (ast.Import, ast.ImportFrom), "import is not an expression; the filter pythonexp has an option imports"
     ),
 }
 

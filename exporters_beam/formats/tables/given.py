@@ -223,7 +223,7 @@ class _JsonSchema:
         if found := re.fullmatch(r"decimal(?:128|256)?\((\d+), *(\d+)\)", name):
             precision, scale = int(found[1]), int(found[2])
             if not 1 <= precision <= 76 or scale > precision:
-                _refuse(path, f"{hint} is no decimal; precision is 1 to 76, and scale not more than precision")
+                _refuse(path, f"{hint} is not a decimal; precision is 1 to 76, and scale not more than precision")
             return Scalar("decimal", (precision, scale, 0))
         if found := re.fullmatch(r"timestamp\[(ms|us)(, *tz=UTC)?\]", name):
             return Scalar("timestamp" if found[2] else "datetime", (DIGITS[found[1]],))
@@ -320,10 +320,10 @@ class _Avro:
         if not isinstance(name, str) or not is_avro_name(name):
             _refuse(
                 (*path, "name") if "name" in node else path,
-                f"{_told(name)} is no name for Avro's {kind}; names have letters, digits and _",
+                f"{_told(name)} is not a valid name for Avro's {kind}; names have letters, digits and _",
             )
         if own is not None and not (isinstance(own, str) and (not own or is_avro_name(own))):
-            _refuse((*path, "namespace"), f"{_told(own)} is no namespace; they are names with dots between")
+            _refuse((*path, "namespace"), f"{_told(own)} is not a namespace; they are names with dots between")
         inside = name.rpartition(".")[0] or (space if own is None else own)
         full = name if "." in name or not inside else f"{inside}.{name}"
         if full in self.names:
@@ -346,7 +346,9 @@ class _Avro:
         if kind == "enum":
             for n, symbol in enumerate(given):
                 if not isinstance(symbol, str) or not is_avro_name(symbol, dots=False) or symbol in given[:n]:
-                    what = "stands there twice" if isinstance(symbol, str) and symbol in given[:n] else "is no symbol"
+                    what = (
+                        "stands there twice" if isinstance(symbol, str) and symbol in given[:n] else "is not a symbol"
+                    )
                     _refuse((*where, n), f"{_told(symbol)} {what}; symbols have letters, digits and _")
             return Scalar("enum", tuple(given))
         fields: dict[str, Field] = {}
@@ -364,7 +366,8 @@ class _Avro:
             _refuse(path, f'a field is an object that has "name" and "type", not {_told(node)}')
         if not is_avro_name(node["name"], dots=False):
             _refuse(
-                (*path, "name"), f"{_told(node['name'])} is no name for Avro's fields, which have letters, digits and _"
+                (*path, "name"),
+                f"{_told(node['name'])} is not a valid name for Avro's fields, which have letters, digits and _",
             )
         kind, where = node["type"], (*path, "type")
         if isinstance(kind, str) and kind in ("array", "map", *_AVRO_NAMED) and kind not in self.names:
