@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
-from exporters_beam.components.protocols import FlatTransform, Transform
+from exporters_beam.components.protocols import FlatTransform, TextFormat, Transform
 from exporters_beam.components.traits import FormatTraits, StepTraits
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.decimals import text_of
@@ -48,7 +48,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
         form = ready(plan.format)
         out("formatted:")
         for position, record in records[:3]:
-            data = failing.guarded("formatter", position, partial(form.format, record))
+            data = failing.guarded("formatter", position, partial(cast(TextFormat, form).format, record))
             if data is not FAILED:
                 out("  " + data.decode("utf-8", "replace"))
 

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from exporters_beam.components.protocols import (
+    Decompressor,
+    Deserializer,
+    Grouper,
+    Reader,
+    StreamReader,
+    TableFormat,
+    TextFormat,
+)
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, FormatTraits, GrouperTraits, MapTraits
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
 
@@ -14,9 +23,9 @@ from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
 class Read:
     """Where records come from. `letters`: dead letters are sent in again, in the place of the source."""
 
-    reader: Any
-    decompressor: Any
-    deserializer: Any
+    reader: Reader | StreamReader
+    decompressor: Decompressor | None
+    deserializer: Deserializer | None
     letters: bool = False
 
 
@@ -34,7 +43,7 @@ class StepPlan:
 class Write:
     """Where they go. `chooses`: a limit or a sample decides after staging; `letters`: failed records are written, whole."""
 
-    format: Any
+    format: TextFormat | TableFormat
     chooses: bool = False
     letters: bool = False
 
@@ -45,7 +54,7 @@ class Logical:
 
     read: Read
     steps: tuple[StepPlan, ...]
-    grouper: Any
+    grouper: Grouper | None
     write: Write
 
     @cached_property

@@ -16,6 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from exporters_beam.components.names import FileNames, expand_dates
 from exporters_beam.components.options import options_of, value_of
+from exporters_beam.components.protocols import (
+    Decompressor,
+    Grouper,
+    TableFormat,
+    TextFormat,
+)
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import (
     ComponentTraits,
@@ -46,12 +52,12 @@ class Plan:
 
     spec: ExportSpec
     reader: Any
-    decompressor: Any
+    decompressor: Decompressor | None
     deserializer: Any
     steps: tuple[StepPlan, ...]
-    grouper: Any
+    grouper: Grouper | None
     writer: Any
-    format: Any
+    format: TextFormat | TableFormat
     codec: Codec
     names: FileNames | None
     items_per_file: int
