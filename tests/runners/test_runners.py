@@ -99,7 +99,7 @@ def test_explain_tells_what_is_chosen_and_why(tmp_path, capsys):
         in capsys.readouterr().out
     )
     assert main(["explain", written(tmp_path)]) == 0
-    assert "--" not in capsys.readouterr().out
+    assert "- --" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
