@@ -6,7 +6,6 @@ The long form: `EXPORTERS_BEAM_EXAMPLES=20000 pytest tests/planning/test_pushdow
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from beamless import Outcome, outcome
-
-EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
+from examples import at_least
 
 
 def filtering(name: str, **options: Any) -> dict[str, Any]:
@@ -75,7 +73,7 @@ ADD_AND_FAIL = [changing("item.update(m=item['a'])"), changing("item.update(n=it
 
 
 @settings(
-    max_examples=max(150, EXAMPLES), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=at_least(40, 2), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
     st.lists(steps, max_size=5), st.lists(st.sampled_from(LINES), max_size=12),
@@ -122,7 +120,7 @@ TABLE = [{"a": n % 4, "b": "xyz"[n % 3], "n": None if n % 5 else n, "s": [n]} fo
 
 
 @settings(
-    max_examples=max(60, EXAMPLES), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=at_least(15, 2), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(
     st.lists(steps, max_size=4), st.sampled_from(["csv", "parquet"]), st.sampled_from(["fail", "skip", "dead_letter"]),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,7 @@ from exporters_beam.planning import rules
 from exporters_beam.planning.plan import make
 
 from beamless import Outcome, outcome
-
-EXAMPLES = int(os.environ.get("EXPORTERS_BEAM_EXAMPLES", "0"))
+from examples import at_least
 
 LINES = [
     *(
@@ -115,7 +113,7 @@ def exported(path: Path, deserializer: str, form: Any, config: dict[str, Any], *
     })  # fmt: skip
 
 
-@settings(max_examples=max(60, EXAMPLES), deadline=None)
+@settings(max_examples=at_least(20, 2), deadline=None)
 @given(inputs, st.sampled_from(FORMATS), configs)
 def test_every_rule_changes_nothing(source: tuple[str, bytes], form: Any, config: dict[str, Any]) -> None:
     deserializer, data = source
