@@ -23,12 +23,21 @@ from exporters_beam.storages.http import HttpReader
 
 CANARY = "canary-77aa30-from-a-service"
 
+
+def installed(name: str) -> bool:
+    """Whether a module is there; looking for it imports the packages around it."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 needs_aws = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("boto3", "moto", "flask")),
+    not all(map(installed, ("boto3", "moto", "flask"))),
     reason="needs boto3 and moto's server: pip install boto3 'moto[server,secretsmanager]'",
 )
 needs_gcp = pytest.mark.skipif(
-    importlib.util.find_spec("google") is None or importlib.util.find_spec("google.cloud.secretmanager_v1") is None,
+    not installed("google.cloud.secretmanager_v1"),
     reason="needs Google's client: pip install google-cloud-secret-manager",
 )
 

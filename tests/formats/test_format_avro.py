@@ -172,7 +172,7 @@ def test_equal_records_give_equal_bytes() -> None:
 def test_names_that_avro_does_not_have() -> None:
     with pytest.raises(RecordError, match=r"field 'first-name' cannot be a name in Avro.*rename it with a transform"):
         AvroFormat().encode([{"a": [{"first-name": 1}]}])
-    with pytest.raises(ConfigError, match="name: 'a-b' is no name"):
+    with pytest.raises(ConfigError, match="name: 'a-b' is not a valid name"):
         AvroFormat(name="a-b")
     assert (
         fastavro.reader(io.BytesIO(written(AvroFormat(name="org.Shop"), [{"a": 1}]))).writer_schema["name"]

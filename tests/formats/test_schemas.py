@@ -249,7 +249,7 @@ def test_a_json_schema_with_all_that_is_read() -> None:
         ({"properties": {"a": {"arrow": "int65"}}}, 'no Arrow type "int65"'),
         ({"properties": {"a": {"arrow": "decimal128(99, 2)"}}}, "precision is 1 to 76"),
         ({"fields": [{"name": "a"}]}, 'has "name" and "type"'),
-        ({"fields": [{"name": "a-b", "type": "int"}]}, "no name for Avro"),
+        ({"fields": [{"name": "a-b", "type": "int"}]}, "not a valid name for Avro"),
         ({"fields": [{"name": "a", "type": "text"}]}, 'no Avro type "text"'),
         ({"fields": [{"name": "a", "type": {"type": "fixed", "name": "F"}}]}, 'has no "size"'),
         ({"name": "R", "fields": [{"name": "a", "type": ["null", "R"]}]}, "refers to itself"),
