@@ -266,7 +266,7 @@ def test_azure_files(run, azure_file: Place):
     service.forbidden = "AuthorizationPermissionMismatch"
     refused(run(writer=section), "option share", "no permission", "AuthorizationPermissionMismatch")
     service.forbidden = ""
-    refused(run(writer=changed(section, share="No Name")), "option share", "'No Name' is no name of a share")
+    refused(run(writer=changed(section, share="No Name")), "option share", "'No Name' is not a valid name of a share")
     refused(run(writer=changed(section, filebase="out/a:b-")), "cannot deliver", "InvalidResourceName")
     assert all(told.endswith("contains invalid characters.") for told in service.wrong) and len(service.wrong) >= 2
     service.wrong.clear()
@@ -328,7 +328,7 @@ def test_gdrive_no_permission_in_a_folder_below(run, gdrive: Place):
 def test_gdrive_options(run, gdrive: Place):
     section = gdrive.writer("out/a-")
     for options, why in (
-        ({"credentials": {"type": "service_account", "client_email": "a@b"}}, "credentials: this is no key"),
+        ({"credentials": {"type": "service_account", "client_email": "a@b"}}, "credentials: this is not a key"),
         ({"credentials": {"client_id": "a"}}, "credentials: they are neither of a user"),
         ({"credentials": {"refresh_token": SECRET}}, "client_secret: it is missing"),
         ({"folder_id": "a/b"}, "folder_id: 'a/b' is no ID"),
