@@ -93,7 +93,7 @@ def run(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> Callable
     """Runs a config by the command line; what fails is told in one sentence. Patience is short."""
     monkeypatch.chdir(tmp_path)
     for module in ("s3", "gcs", "azure_blob", "sftp", "ftp"):
-        monkeypatch.setattr(f"exporters_beam.storages.base.{module}.SILENCE", 1.5, raising=False)
+        monkeypatch.setattr(f"exporters_beam.storages.{module}.SILENCE", 1.5, raising=False)
     monkeypatch.setattr("exporters_beam.storages.gcs.RETRY_SECONDS", 8.0, raising=False)
 
     def run(config: dict[str, Any], *args: str) -> int:

@@ -305,7 +305,7 @@ def test_gdrive(run, gdrive: Place, monkeypatch, tmp_path):
                   {**gdrive.options["credentials"], "refresh_token": f"{SECRET}-of-another"}):  # fmt: skip
         refused(run(writer=changed(section, credentials=wrong)), "option credentials", "does not take them")
         refused(run(reader=changed(source, credentials=wrong)), "option credentials", "does not take them")
-    refused(run(writer=changed(section, credentials="{")), "option credentials", "no JSON object")
+    refused(run(writer=changed(section, credentials="{")), "option credentials", "not a JSON object")
     gdrive.made.may_read_only.add(gdrive.options["folder_id"])
     refused(run(writer=section), "option folder_id", "no permission")
     nowhere = changed(section, host=f"http://127.0.0.1:{free_port()}")
