@@ -224,7 +224,7 @@ def test_the_sdist_holds_what_the_tests_and_docs_need(built: Built) -> None:
 def test_the_metadata_is_complete(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        metadata = email.message_from_bytes(archive.read(name))
+        metadata = email.message_from_string(archive.read(name).decode())
     assert metadata["Name"] == "exporters-beam"
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "BSD-3-Clause"
