@@ -58,9 +58,8 @@ class WriteManifest(HandsOver, beam.DoFn):
         units: dict[Unit, Unit] = {}
         counts: dict[Any, Any] = {}
         late: dict[str, int] = {}
-        for value in element[
-            1
-        ]:  # There may be very many, most of them alike: each unit and tuple of counts is held once.
+        # There may be very many, most of them alike: each unit and tuple of counts is held once.
+        for value in element[1]:
             if isinstance(value, Mark):
                 unit = units.setdefault(value.unit, value.unit)
                 same = counts.setdefault(value.counts, value.counts)

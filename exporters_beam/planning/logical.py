@@ -7,11 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from exporters_beam.components.protocols import (
-    Decompressor,
     Deserializer,
     Grouper,
-    Reader,
-    StreamReader,
     TableFormat,
     TextFormat,
 )
@@ -21,10 +18,8 @@ from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
 
 @dataclass(frozen=True)
 class Read:
-    """Where records come from. `letters`: dead letters are sent in again, in the place of the source."""
+    """What makes records of the source. `letters`: dead letters are sent in again, in the place of the source."""
 
-    reader: Reader | StreamReader
-    decompressor: Decompressor | None
     deserializer: Deserializer | None
     letters: bool = False
 

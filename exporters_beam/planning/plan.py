@@ -86,7 +86,7 @@ class Plan:
         """What is done with records, in order."""
         chooses = bool(self.limit or self.sample)
         return Logical(
-            Read(self.reader, self.decompressor, self.deserializer, self.replays),
+            Read(self.deserializer, self.replays),
             self.steps,
             self.grouper,
             Write(self.format, chooses, self.on_error.writes),
