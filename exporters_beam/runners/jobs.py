@@ -24,6 +24,18 @@ CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 DRAIN_LOOKS = 12
 """How often, each quarter of a second, it is asked whether Flink refuses to drain a job."""
 
+DRAIN_TRIES = 60
+"""How often, a second apart, Flink is asked to drain a job whose tasks begin or end just then."""
+
+PASSING = (
+    "The requested operation is not available while the JobManager is initializing",
+    "Not all required tasks are currently running",
+    "Checkpoint was declined (tasks not ready)",
+    "Checkpoint was declined (task is closing)",
+    "Task local checkpoint failure",
+)
+"""Flink's reasons against a savepoint that pass: the job, or some task, begins or ends just then (CheckpointFailureReason)."""
+
 TRIES = 5
 """How often in a row `watch` may find the service away before it gives up."""
 
@@ -225,15 +237,27 @@ def _flink_cancel(job: Job) -> None:
 
 def _flink_drain(job: Job, savepoints: str) -> None:
     cluster = Cluster(job.endpoint)
-    request = cluster.stop(job.id, savepoints)
+    pause = threading.Event()
+    for _ in range(DRAIN_TRIES):
+        failed = _flink_stopped(cluster, job.id, savepoints)
+        if not failed:
+            return
+        if not any(reason in failed for reason in PASSING):
+            break
+        pause.wait(1)
+    raise ExportError(f"Flink does not drain the job: {failed}")
+
+
+def _flink_stopped(cluster: Cluster, job: str, savepoints: str) -> str:
+    """Why Flink refuses to drain a job; "" where it does it, or goes on without having refused."""
+    request = cluster.stop(job, savepoints)
     pause = threading.Event()
     for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
-        failed = cluster.stopped(job.id, request)
-        if failed:
-            raise ExportError(f"Flink does not drain the job: {failed}")
-        if failed == "":
-            return
+        failed = cluster.stopped(job, request)
+        if failed is not None:
+            return failed
         pause.wait(0.25)
+    return ""
 
 
 def on_flink(master: str, name: str) -> dict[str, str]:

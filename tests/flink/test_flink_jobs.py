@@ -246,11 +246,14 @@ def test_submit_does_not_take_workers_that_would_end_with_it(flink: Any, tmp_pat
     assert not (tmp_path / "local").exists()
 
 
-def test_a_drained_job_finishes_what_it_has_with_a_savepoint(flink: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["at once", "with segments"])
+def test_a_drained_job_finishes_what_it_has_with_a_savepoint(moment: str, flink: Any, tmp_path: Path) -> None:
     path, out, savepoints = slow(tmp_path), tmp_path / "out", tmp_path / "savepoints"
     _, place = submitted(path, "--var", f"out={out}", *on_flink(flink, "--streaming", "--checkpointing_interval=500"))
-    until(lambda: list(out.glob(".exporters/*/staged/*.segment")))
-    assert command("drain", place, f"--savepoint_path=file://{savepoints}")[0] == 0
+    if moment == "with segments":
+        until(lambda: list(out.glob(".exporters/*/staged/*.segment")))
+    status, said = command("drain", place, f"--savepoint_path=file://{savepoints}")
+    assert status == 0, said
     status, said = command("status", place, "--watch", "--every=1")
     assert status == 0 and said.splitlines()[-1].endswith(": finished"), said
     assert contents(out) == contents(tmp_path / "local") != {}

@@ -134,6 +134,16 @@ def test_an_error_of_ours_is_told_in_its_own_words(service):
     assert jobs.status(jobs.Job("flink", FLINK, endpoint=service.url)).messages == ("in.jl: it is cut off",)
 
 
+@pytest.mark.parametrize("reason", jobs.PASSING)
+def test_drain_asks_again_while_tasks_of_a_job_begin_or_end(service, reason):
+    trace = f"org.apache.flink.runtime.checkpoint.CheckpointException: outer. Failure reason: {reason}."
+    refused = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trace}}}
+    service.says("POST", f"/jobs/{FLINK}/stop", (202, {"request-id": "1"}))
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused, {"status": {"id": "COMPLETED"}})
+    assert main(["drain", *place(service, "flink")]) == 0
+    assert [method for method, _, _ in service.asked] == ["POST", "GET", "POST", "GET"]
+
+
 def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys):
     service.says("PUT", PATH, {})
     service.says("PATCH", f"/jobs/{FLINK}", (202, {}))
