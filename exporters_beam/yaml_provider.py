@@ -15,8 +15,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
-from exporters_beam.components.options import value_of
-from exporters_beam.components.traits import method_of
+from exporters_beam.components.traits import StepMethod, method_of, work_of
 from exporters_beam.components.words import shortened
 from exporters_beam.config.spec import load
 from exporters_beam.engine.delivery import TALLIES, TYPED
@@ -312,11 +311,11 @@ class _Plain(beam.DoFn):
 class _Apply(beam.DoFn):
     """A step's component, on elements without positions."""
 
-    def __init__(self, component: Any, method: str, fields: Fields | None) -> None:
+    def __init__(self, component: Any, method: StepMethod, fields: Fields | None) -> None:
         self._component, self._method, self._fields = component, method, fields
 
     def setup(self) -> None:
-        self._do: Any = value_of(ready(self._component), self._method)
+        self._do: Any = work_of(ready(self._component), self._method)
 
     def process(self, element: Any) -> Iterable[Any]:
         try:

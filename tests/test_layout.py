@@ -201,6 +201,17 @@ def test_components_are_asked_by_their_traits_alone(name: str) -> None:
     assert probed(name) == allowed, "ask for what a component tells by exporters_beam.components.traits"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("components.")])
+def test_no_component_is_asked_for_an_attribute_by_any_name(name: str) -> None:
+    functions = (node for node in ast.walk(tree(name)) if isinstance(node, ast.FunctionDef) and node.name[0] != "_")
+    for function in functions:
+        texts = {each.arg for each in function.args.args if each.annotation and ast.unparse(each.annotation) == "str"}
+        calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
+        asked = [c for c in calls if ast.unparse(c.func) in ("getattr", "hasattr", "attrgetter", "operator.attrgetter")]
+        names = {ast.unparse(name) for call in asked for name in call.args[-2:]}
+        assert not texts & names, f"{function.name} reads what it is asked for: a trait says what a component may tell"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_files_can_be_read_in_one_sitting(name: str) -> None:
     assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 700

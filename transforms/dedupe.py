@@ -12,12 +12,12 @@ from zlib import crc32
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components.protocols import Keyed
 from exporters_beam.config.on_error import OnError
 from exporters_beam.errors import RecordError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark
 from exporters_beam.staging.letters import Unreadable
-from exporters_beam.transforms.dupe import DupeFilter
 from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up
 
 KeyedBytes = tuple[bytes, bytes]
@@ -36,7 +36,7 @@ class Dedupe(beam.PTransform):
     together, and the losers meet by range. What comes out of a range is in order.
     """
 
-    def __init__(self, name: str, component: DupeFilter, on_error: OnError = OnError()) -> None:  # noqa: B008
+    def __init__(self, name: str, component: Keyed, on_error: OnError = OnError()) -> None:  # noqa: B008
         super().__init__()
         self._name, self._component, self._on_error = name, component, on_error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from exporters_beam import __version__
 from exporters_beam.cli.commands import (
@@ -28,6 +29,9 @@ from exporters_beam.cli.commands import (
     _validate,
     _verify,
 )
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Command = Callable[[argparse.Namespace], int]
 
 
 def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
@@ -74,77 +78,88 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"exporters-beam {__version__}")
     parser.set_defaults(command=None, debug=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for group in (_exports, _jobs, _templates, _looks, _reference):
+        group(commands)
+    return parser
 
-    def add(name: str, function: Any, help: str, **more: Any) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(
-            name, help=help, description=help, allow_abbrev=False, **more
-        )
-        command.register("action", None, _Once)
-        command.set_defaults(command=function, ours=command._option_string_actions)
-        command.add_argument("--debug", action="store_true", help="show tracebacks and log more")
-        return command
 
-    def add_variables(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--var", action="append", default=[], metavar="NAME=VALUE", help="set a variable of the config's `vars`"
-        )
+def _add(
+    commands: Commands, name: str, function: Command, help: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help, allow_abbrev=False, epilog=epilog)
+    command.register("action", None, _Once)
+    command.set_defaults(command=function, ours=command._option_string_actions)
+    command.add_argument("--debug", action="store_true", help="show tracebacks and log more")
+    return command
 
-    def add_runner(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine"
-        )
-        command.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
 
-    def add_rules(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--no-pushdown", action="store_true", help="leave out all rules of the planner: decode every record whole"
-        )
-        command.add_argument(
-            "--without",
-            action="append",
-            default=[],
-            metavar="RULE",
-            help="leave out this one; explain shows their names",
-        )
+def _add_variables(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--var", action="append", default=[], metavar="NAME=VALUE", help="set a variable of the config's `vars`"
+    )
 
-    run = add("run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
+
+def _add_runner(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--runner", metavar="R", help="the Beam runner, e.g. FlinkRunner; without it: this machine")
+    command.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
+
+
+def _add_rules(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--no-pushdown", action="store_true", help="leave out all rules of the planner: decode every record whole"
+    )
+    command.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="leave out this one; explain shows their names",
+    )
+
+
+def _exports(commands: Commands) -> None:
+    """The commands that run an export: run, replay, submit."""
+    run = _add(commands, "run", _run, "run an export", epilog="All other options are given to Beam, e.g. --streaming.")
     run.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
-    add_runner(run)
-    add_variables(run)
+    _add_runner(run)
+    _add_variables(run)
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there; - "
                      "prints it")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
-    add_rules(run)
+    _add_rules(run)
     run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
                      "core for large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
-    replay = add("replay", _replay, "send dead letters through the rest of an export, once the cause is fixed",
+    replay = _add(commands, "replay", _replay, "send dead letters through the rest of an export, once the cause is fixed",
                  epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip
     replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
     replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
     replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
-    add_variables(replay)
+    _add_variables(replay)
     replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
-    submit = add("submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
+    submit = _add(commands, "submit", _submit, "start an export elsewhere and do not wait", epilog=run.epilog)
     submit.add_argument("config", metavar="CONFIG", help="a JSON or YAML file; it stands before Beam's options")
     submit.add_argument("--runner", metavar="R", help="the Beam runner: DataflowRunner or FlinkRunner")
     submit.add_argument("--profile", metavar="NAME", help="Beam's options from the config's `runners`")
-    add_variables(submit)
+    _add_variables(submit)
     submit.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     submit.set_defaults(quiet=False)
 
-    status = add("status", _status, "tell how a job is that was submitted")
+
+def _jobs(commands: Commands) -> None:
+    """The commands for what was submitted: status, cancel, drain."""
+    status = _add(commands, "status", _status, "tell how a job is that was submitted")
     status.add_argument("--watch", action="store_true", help="go on until it has ended; exit 1 where it ended badly")
     status.add_argument(
         "--config", metavar="CONFIG", help="with --watch: tell the notifications of this config the end"
     )
     status.add_argument("--every", type=_positive, default=10, metavar="SECONDS", help="how often to ask (default: 10)")
-    add_variables(status)
-    cancel = add("cancel", _cancel, "stop a job at once")
-    drain = add("drain", _drain, "have a streaming job finish what it has and end")
+    _add_variables(status)
+    cancel = _add(commands, "cancel", _cancel, "stop a job at once")
+    drain = _add(commands, "drain", _drain, "have a streaming job finish what it has and end")
     drain.add_argument("--savepoint_path", default="", metavar="FOLDER", help="Flink: where its savepoint goes")
     for command in (status, cancel, drain):
         command.add_argument("job", metavar="JOB", help="the address that submit printed, or the job's id")
@@ -154,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--no_auth", action="store_true", help="Dataflow: do not say who asks, for tests")
         command.add_argument("--flink_master", default="", metavar="HOST:PORT", help="Flink: its REST interface")
 
+
+def _templates(commands: Commands) -> None:
+    """The commands below `template`: build, render, launch."""
     template = commands.add_parser("template", help="make a Dataflow template of a config", allow_abbrev=False)
     actions = template.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = actions.add_parser("build", help="write the files of a Flex Template", allow_abbrev=False)
@@ -170,53 +188,66 @@ def _parser() -> argparse.ArgumentParser:
         action.set_defaults(ours=action._option_string_actions)
         action.add_argument("config", metavar="CONFIG")
         action.add_argument("--debug", action="store_true", help="show tracebacks and log more")
-        add_variables(action)
+        _add_variables(action)
 
-    validate = add("validate", _validate, "check configs; nothing is run")
+
+def _looks(commands: Commands) -> None:
+    """The commands that look at a config, and at what it has delivered or left."""
+    validate = _add(commands, "validate", _validate, "check configs; nothing is run")
     validate.add_argument("configs", metavar="CONFIG", nargs="+")
-    add_variables(validate)
+    _add_variables(validate)
 
-    explain = add("explain", _explain, "show what a config would do, step by step")
+    explain = _add(commands, "explain", _explain, "show what a config would do, step by step")
     explain.add_argument("config", metavar="CONFIG")
-    add_runner(explain)
+    _add_runner(explain)
     explain.add_argument("--format", choices=("text", "mermaid"), default="text")
-    add_rules(explain)
-    add_variables(explain)
+    _add_rules(explain)
+    _add_variables(explain)
 
-    preview = add("preview", _preview, "show the first records as they pass every step; nothing is delivered")
+    preview = _add(
+        commands, "preview", _preview, "show the first records as they pass every step; nothing is delivered"
+    )
     preview.add_argument("config", metavar="CONFIG")
     preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
-    add_variables(preview)
+    _add_variables(preview)
 
-    verify = add("verify", _verify, "read what was delivered again and compare it with the manifest")
+    verify = _add(commands, "verify", _verify, "read what was delivered again and compare it with the manifest")
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
     verify.add_argument(
         "--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer"
     )
-    add_variables(verify)
+    _add_variables(verify)
 
-    clean = add("clean", _clean, "remove what runs of a config that did not end have staged")
+    clean = _add(commands, "clean", _clean, "remove what runs of a config that did not end have staged")
     clean.add_argument("config", metavar="CONFIG")
-    add_variables(clean)
+    _add_variables(clean)
 
-    modules = add("modules", _modules, "list components, or explain one")
+
+def _reference(commands: Commands) -> None:
+    """The commands that tell what can be written in a config."""
+    modules = _add(commands, "modules", _modules, "list components, or explain one")
     modules.add_argument("name", metavar="NAME", nargs="?")
     modules.add_argument("--kind", metavar="KIND", help="only of this kind: reader, filter, writer, …")
     modules.add_argument("--markdown", action="store_true", help="the whole reference, as docs/reference.md")
 
-    add("schema", _schema, "print the JSON Schema of configs, for editors")
+    _add(commands, "schema", _schema, "print the JSON Schema of configs, for editors")
 
-    init = add("init", _init, "write a config to start with")
+    init = _add(commands, "init", _init, "write a config to start with")
     init.add_argument("file", metavar="FILE", nargs="?", default="export.yaml")
     init.add_argument("--reader", default="random", metavar="NAME")
     init.add_argument("--writer", default="fs", metavar="NAME")
-    return parser
 
 
 class _Once(argparse._StoreAction):
     """An option with a value that is given once: of two different ones, one would not hold."""
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
         seen = namespace.__dict__.setdefault("given", {})
         if option_string is not None and seen.setdefault(self.dest, values) != values:
             parser.error(f"argument {option_string}: it is given as {seen[self.dest]} and as {values}; give it once")

@@ -14,7 +14,7 @@ Sample(size=5)
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -67,6 +67,10 @@ class Option:
         """It must stand in the config. An option with an environment variable may come from there instead."""
         return self.default is REQUIRED and self.env is None
 
+    def value(self, component: object) -> object:
+        """The value that a component of the class that declares this option has for it."""
+        return getattr(component, self.attribute)
+
 
 def option(
     help: str,
@@ -116,9 +120,9 @@ def options_of(component: type) -> tuple[Option, ...]:
     return tuple(found)
 
 
-def value_of(component: object, name: str) -> Any:
-    """What a component has under the name of an option, a field or a method; None where it has none of this name."""
-    return getattr(component, name, None)
+def values_of(component: object) -> Iterator[object]:
+    """The values of all fields of a component, or of another dataclass, also of those that are no options."""
+    return (getattr(component, each.name, None) for each in fields(component))  # type: ignore[arg-type]
 
 
 def schema_of(component: type) -> dict[str, Any]:

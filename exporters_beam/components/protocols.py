@@ -9,7 +9,8 @@ Components are pickled to workers; what cannot be pickled (clients, compiled pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from exporters_beam.records import DeliveredFile, PlannedFile, Record, Unit
@@ -114,6 +115,14 @@ class Grouper(Component, Protocol):
         """The group's values as text, of always the same length. Raises RecordError."""
 
 
+@runtime_checkable
+class Keyed(Component, Protocol):
+    """A filter that keeps one record of each key, as `dupe` does."""
+
+    def key(self, record: Any) -> bytes | None:
+        """What the record is known by, None where it is kept in any case. Raises RecordError."""
+
+
 class TextFormat(Component, Protocol):
     """A format whose files are header + records joined by separator + footer, all bytes."""
 
@@ -162,6 +171,10 @@ class Writer(Component, Protocol):
     """Puts planned files in place. `writers.options.WriterOptions` holds the options that all writers share."""
 
     @property
+    def items_limit(self) -> int:
+        """How many records are delivered, the first in input order; 0: no limit."""
+
+    @property
     def check_consistency(self) -> bool:
         """Whether every delivered file is looked at again at the end."""
 
@@ -171,3 +184,55 @@ class Writer(Component, Protocol):
         `fill` writes the file's bytes to what it is given. `scratch` is a folder for half-built files, on the same
         file system as the destination where the destination is one. Raises DestinationError.
         """
+
+
+class FileWriter(Writer, Protocol):
+    """A writer that delivers named files: `writers.options.FileWriterOptions` holds these options."""
+
+    @property
+    def filebase(self) -> str: ...
+
+    @property
+    def start_file_count(self) -> int: ...
+
+    @property
+    def items_per_buffer_write(self) -> int: ...
+
+    @property
+    def size_per_buffer_write(self) -> int: ...
+
+    @property
+    def compression(self) -> str: ...
+
+    @property
+    def compression_level(self) -> int | None: ...
+
+    @property
+    def generate_md5(self) -> bool: ...
+
+
+class WriteBuffer(Component, Protocol):
+    """How records are collected: all of them, or a sample of each group."""
+
+    @property
+    def sample_size(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+class Notifier(Component, Protocol):
+    def send(self, event: str, report: Mapping[str, Any]) -> None:
+        """Tell users that an export has started, completed or failed. `report` holds what `--report` writes."""
+
+
+class StatsManager(Component, Protocol):
+    def report(self, report: Any, logger: logging.Logger) -> None:
+        """Tell the counts of an export that has ended."""
+
+
+AnyReader = Reader | StreamReader
+StepComponent = Filter | Transform | FlatTransform | Keyed
+"""What a step applies."""
+
+Format = TextFormat | TableFormat

@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, BinaryIO, Literal, Protocol, TypeVar
+from typing import Any, BinaryIO, Literal, Protocol, TypeGuard, TypeVar
 
 from exporters_beam.components.names import FileNames
 from exporters_beam.components.protocols import (
+    AnyReader,
     Decompressor,
     Deserializer,
-    Reader,
-    StreamReader,
+    FileWriter,
     TextFormat,
     Writer,
 )
@@ -52,14 +52,13 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
         ("glance", "glance_at", "decoder_of", "json_lines", "gives_lines", "in_columns", "skipping", "types_of"),
         ("chunks", "decode", "decode_each"),
     ),
-    **dict.fromkeys(("splits_on_lines", "row_groups"), ("chunks",)),
+    **dict.fromkeys(("splits_on_lines", "row_groups", "chunks_of"), ("chunks",)),
     **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
     "encode_columns": ("encode",),
     "sought": ("keep", "map", "key", "format", "encode"),
     "labels": ("key",),
     "gives": ("map",),
     "empty": ("header", "footer"),
-    "chunks_of": ("chunks", "decode", "decode_each"),
     **dict.fromkeys(("splittable", "choose", "detect", "each"), ("open",)),
     "ranges": ("read",),
     "stored": ("open",),
@@ -266,6 +265,9 @@ class DecoderTraits(_Traits):
     chunks_of: Callable[[BinaryIO, int], Iterator[tuple[Any, int, int]]] | None = trait(how=METHOD)
     """The chunks of one such part."""
 
+    nanoseconds: str = trait("")
+    """What becomes of times that are finer than those of Python: they `fail`, or are `cut`."""
+
     warnings: Callable[[BinaryIO], tuple[str, ...]] | None = trait(how=METHOD)
     """What users should know of a file that is read all the same."""
 
@@ -327,10 +329,10 @@ class ReaderTraits(_Traits):
     check: Callable[[], Iterator[str] | Sequence[str]] | None = trait(how=METHOD)
     """Warnings before anything starts. Raises ConfigError for what is certainly wrong."""
 
-    at: Callable[[datetime], Reader | StreamReader] | None = trait(how=METHOD)
+    at: Callable[[datetime], AnyReader] | None = trait(how=METHOD)
     """The reader as of a time, where its options hold dates."""
 
-    as_drawn: Callable[[str], Reader | StreamReader] | None = trait(how=METHOD)
+    as_drawn: Callable[[str], AnyReader] | None = trait(how=METHOD)
     """The reader with what it has drawn at random in an earlier run."""
 
     on_this_machine: bool = trait(False)
@@ -446,11 +448,25 @@ class PersistenceTraits(_Traits):
     note: str = trait("")
     """What replaces it."""
 
+    file_path: str = trait("")
+    """The folder that holds staged files."""
+
     savepoint: str = trait("")
     """The savepoint or checkpoint of Flink that the export begins from."""
 
     checkpoint_seconds: int | None = trait()
     """Seconds between checkpoints of Flink."""
+
+
+def delivers_files(writer: Writer) -> TypeGuard[FileWriter]:
+    """Whether a writer delivers named files, and so has the options that say how."""
+    return WriterTraits.of(writer).files
+
+
+def work_of(component: object, method: StepMethod) -> Callable[[Record], Any]:
+    """The method that `method_of` has named, of this component."""
+    work: Callable[[Record], Any] = getattr(component, method)
+    return work
 
 
 def method_of(component: object) -> StepMethod | None:

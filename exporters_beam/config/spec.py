@@ -13,11 +13,23 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import as_declared, build, options_of
 from exporters_beam.components.plain import Plain, plain
+from exporters_beam.components.protocols import (
+    AnyReader,
+    Decompressor,
+    Deserializer,
+    Format,
+    Grouper,
+    Notifier,
+    StatsManager,
+    StepComponent,
+    WriteBuffer,
+    Writer,
+)
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
 from exporters_beam.config import parameters
@@ -48,14 +60,17 @@ RESERVED = {*SECTIONS, "copy", "read", "grouped", "written", "persisted"} - {"fi
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
+C = TypeVar("C", covariant=True)
+
+
 @dataclass(frozen=True)
-class Section:
+class Section(Generic[C]):
     """A section of the config with its component. `options` are as given, references to secrets still in them."""
 
     kind: str
     name: str
     entry: registry.Entry
-    component: Any
+    component: C
     options: Mapping[str, Any] = field(repr=False)
     path: Path
     on_error: str | None = None
@@ -71,19 +86,19 @@ class ExportSpec:
     to secrets stay references, and `vars` and `env` are left out.
     """
 
-    reader: Section
-    writer: Section
-    decompressor: Section | None = None
-    deserializer: Section | None = None
-    steps: tuple[Section, ...] = ()
+    reader: Section[AnyReader]
+    writer: Section[Writer]
+    decompressor: Section[Decompressor] | None = None
+    deserializer: Section[Deserializer] | None = None
+    steps: tuple[Section[StepComponent], ...] = ()
     listed: tuple[str, ...] | None = None
     """The names in the list `steps`, also of members that do nothing; None where steps have sections of their own."""
-    grouper: Section | None = None
-    formatter: Section | None = None
-    write_buffer: Section | None = None
-    persistence: Section | None = None
-    stats_manager: Section | None = None
-    notifications: tuple[Section, ...] = ()
+    grouper: Section[Grouper] | None = None
+    formatter: Section[Format] | None = None
+    write_buffer: Section[WriteBuffer] | None = None
+    persistence: Section[object] | None = None
+    stats_manager: Section[StatsManager] | None = None
+    notifications: tuple[Section[Notifier], ...] = ()
     settings: Settings = field(default_factory=Settings)
     on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     empty: str = NO_FILE
@@ -94,7 +109,7 @@ class ExportSpec:
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
 
-    def step(self, name: str) -> Section | None:
+    def step(self, name: str) -> Section[StepComponent] | None:
         """The step of that name."""
         return next((section for section in self.steps if section.step == name), None)
 
@@ -104,14 +119,14 @@ class ExportSpec:
         return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), GROUPER, FORMATTER
 
     @property
-    def failing(self) -> tuple[tuple[str, Section], ...]:
+    def failing(self) -> tuple[tuple[str, Section[object]], ...]:
         """What records may fail at and the config has a section for, by name, in the order in which records pass it."""
         found = ((DESERIALIZER, self.deserializer), *((section.step, section) for section in self.steps),
                  (GROUPER, self.grouper), (FORMATTER, self.formatter))  # fmt: skip
         return tuple((name, section) for name, section in found if section is not None)
 
     @property
-    def working(self) -> tuple[Section, ...]:
+    def working(self) -> tuple[Section[object], ...]:
         """The sections that make the records what they are, in the order in which they pass them: their components go to the
         workers."""
         found = (self.reader, self.decompressor, self.deserializer, *self.steps, self.grouper, self.writer, self.formatter,
@@ -231,7 +246,7 @@ class _Loading:
             hint = f'; did you misspell it as "{near[0]}"?' if near else "; an export needs a reader and a writer"
             self.add((name,), f"this section is missing{hint}")
 
-    def section(self, path: Path, kind: str, given: Any) -> Section | None:
+    def section(self, path: Path, kind: str, given: Any) -> Section[Any] | None:
         """The section at `path`, or None where it is absent or wrong."""
         if given is None:
             return None
@@ -250,7 +265,7 @@ class _Loading:
         self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         return section if section is None or action is None else replace(section, on_error=str(action))
 
-    def steps(self) -> list[Section]:
+    def steps(self) -> list[Section[Any]]:
         """The list `steps`, without the members that are wrong."""
         path: Path = ("steps",)
         given = self.config.get("steps")
@@ -264,7 +279,7 @@ class _Loading:
         if not isinstance(given, (list, tuple)):
             self.add(path, f"wrong type: found {_found(given)}, expected a list of steps")
             return []
-        found: dict[str, Section] = {}
+        found: dict[str, Section[Any]] = {}
         known: dict[str, str] = {}
         for at, member in enumerate(given):
             section = self.a_step((*path, at), member)
@@ -279,7 +294,7 @@ class _Loading:
                 found[name] = replace(section, step=name)
         return list(found.values())
 
-    def a_step(self, path: Path, given: Any) -> Section | None:
+    def a_step(self, path: Path, given: Any) -> Section[Any] | None:
         """A member of the list `steps`, or None where it is wrong."""
         if path in self.failed:
             return None
@@ -325,7 +340,7 @@ class _Loading:
 
     def component(
         self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
-    ) -> Section | None:
+    ) -> Section[Any] | None:
         if name_path in self.failed:
             return None
         if name is None or name == "":
@@ -403,7 +418,7 @@ class _Loading:
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
 
-    def exporter_options(self) -> tuple[Settings, Section | None, list[Section]]:
+    def exporter_options(self) -> tuple[Settings, Section[Any] | None, list[Section[Any]]]:
         path = ("exporter_options",)
         given = self.config.get("exporter_options")
         if given is None or path in self.failed:
@@ -465,12 +480,12 @@ class _Loading:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
             self.add(path, f"{_found(action)} is none of the choices{hint}")
 
-    def notification(self, path: Path, given: Any) -> Section | None:
+    def notification(self, path: Path, given: Any) -> Section[Any] | None:
         if given is None:
             given = {}
         return self.section(path, "notification", given)
 
-    def write_buffer(self) -> Section | None:
+    def write_buffer(self) -> Section[Any] | None:
         """The writer's `write_buffer` with `write_buffer_options`; None for the default one."""
         writer = self.classes.get(("writer",))
         given = self.config["writer"].get("options") if isinstance(self.config.get("writer"), Mapping) else None
@@ -544,12 +559,12 @@ class _Loading:
                 self.warn(odd.path, text)
 
 
-def _does_nothing(section: Section | None) -> bool:
+def _does_nothing(section: Section[object] | None) -> bool:
     """Uncompressed input is a decision: only these kinds have a `none` that is the same as no section."""
     return section is not None and section.entry.name == "none" and section.kind in ("filter", "transform", "grouper")
 
 
-def _once(section: Section) -> Section:
+def _once(section: Section[Any]) -> Section[Any]:
     """A component that tries only once what can fail for a moment."""
     if ComponentTraits.of(section.component).attempts is None:
         return section

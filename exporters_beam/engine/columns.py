@@ -63,7 +63,7 @@ class SiftColumns(Decode):
     def _look_at(self, batch: Any) -> None:
         names = [name for name in batch.schema.names if name in self._reads]
         some = batch.select(names).slice(0, NAMES_OF)
-        cut = self._source.deserializer.nanoseconds == "cut"
+        cut = self._source.decoder.nanoseconds == "cut"
         rows = arrow.rows(names, [arrow.values(column, cut) for column in some.columns], some.num_rows)
         self.look(rows, lambda: [dict.fromkeys(batch.schema.names)])
 
@@ -73,7 +73,7 @@ class SiftColumns(Decode):
         import pyarrow.compute as pc
 
         keep: Any = self._judge
-        cut = self._source.deserializer.nanoseconds == "cut"
+        cut = self._source.decoder.nanoseconds == "cut"
         names = [name for name in batch.schema.names if name in self._reads]
         columns = [batch.column(name) for name in names]
         texts = _as_dictionary(columns[0]) if len(names) == 1 and self._traits.steady else None

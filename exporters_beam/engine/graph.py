@@ -18,6 +18,8 @@ from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import Naming
+from exporters_beam.components.protocols import Keyed
+from exporters_beam.components.traits import DecoderTraits, FilterTraits
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.closing import WriteManifest
 from exporters_beam.engine.columns import EncodeColumns, SiftColumns
@@ -33,7 +35,8 @@ from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.plan import Plan
-from exporters_beam.records import Limits, Sampling, Typed
+from exporters_beam.readers.dead_letters import LettersReader
+from exporters_beam.records import Limits, Position, Sampling, Typed
 from exporters_beam.stages import Columns, Extend
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
@@ -82,17 +85,23 @@ class Outputs:
 
 def source_of(plan: Plan) -> Source:
     deserializer, decoding = plan.deserializer, plan.physical.decoding
-    if isinstance(decoding, Columns):
-        deserializer = deserializer.in_columns(decoding.read, decoding.judged)
+    in_columns = DecoderTraits.of(deserializer).in_columns
+    if isinstance(decoding, Columns) and in_columns is not None:
+        deserializer = in_columns(decoding.read, decoding.judged)
     if plan.physical.skips and plan.logical.first is not None:
-        deserializer = deserializer.skipping(plan.logical.first.component.may_keep)
+        skipping, may_keep = (
+            DecoderTraits.of(deserializer).skipping,
+            FilterTraits.of(plan.logical.first.component).may_keep,
+        )
+        assert skipping is not None and may_keep is not None, "the rule has asked for both"
+        deserializer = skipping(may_keep)
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 
 def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
     path = plan.on_error.file or os.path.join(run.books, FILE)
     letters = Letters(path, run.export_id, plan.origin, plan.spec.file, plan.sections, Places(source),
-                      LettersReplayed(plan.reader) if plan.replays else None)  # fmt: skip
+                      LettersReplayed(plan.reader) if isinstance(plan.reader, LettersReader) else None)  # fmt: skip
     decoding = plan.physical.decoding
     return Delivery(
         writer=plan.writer,
@@ -112,12 +121,11 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
 class LettersReplayed:
     """What letters are known by that fail again in a replay."""
 
-    reader: Any
+    reader: LettersReader
 
-    def __call__(self, position: Any, step: str, part: int) -> str:
+    def __call__(self, position: Position, step: str, part: int) -> str:
         unit, _, n = position
-        known: str = self.reader.known_by(unit, n, step, part)
-        return known
+        return self.reader.known_by(unit, n, step, part)
 
 
 def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
@@ -140,6 +148,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     flows = [records, undecoded]
     for step in plan.logical.others:
         if step.kind == "dedupe":
+            assert isinstance(step.component, Keyed)
             records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
         else:
             dofn: Any

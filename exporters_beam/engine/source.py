@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
-from exporters_beam.components.protocols import Decompressor, Reader, StreamReader
+from exporters_beam.components.protocols import AnyReader, Decompressor, Deserializer, Reader, StreamReader
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import DecoderTraits, DecompressorTraits, ReaderTraits
 from exporters_beam.compressions.archives import Archive, Member, opened, splits, spooled
@@ -37,9 +37,9 @@ Covered = frozenset[tuple[int, int]]
 class Source:
     """A reader with the decompressor and deserializer that decode its streams (None for readers of records)."""
 
-    reader: Reader | StreamReader
+    reader: AnyReader
     decompressor: Decompressor | None = None
-    deserializer: Any = None
+    deserializer: Deserializer | None = None
     range_bytes: int = RANGE_BYTES
     folder: str = ""
     names: Names = NAMES
@@ -56,6 +56,12 @@ class Source:
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: self.__dict__[each.name] for each in fields(self)}
+
+    @property
+    def _cutting(self) -> Deserializer:
+        """The deserializer, of a source that gives streams."""
+        assert self.deserializer is not None
+        return self.deserializer
 
     @property
     def streams(self) -> bool:
@@ -205,9 +211,9 @@ class Source:
                 with spooled(stream) as file:
                     for text in self._warnings(file):
                         warn(text)
-                    yield from self.deserializer.chunks(file)
+                    yield from self._cutting.chunks(file)
             else:
-                yield from self.deserializer.chunks(stream)
+                yield from self._cutting.chunks(stream)
         except (RecordError, SourceError) as error:
             record = f"record {number()}: " if isinstance(error, RecordError) else ""
             raise SourceError(f"{shown(member)}: {record}{error}" if member else f"{record}{error}") from error
@@ -245,7 +251,9 @@ class Source:
     def _row_groups(
         self, unit: Unit, start: int, stop: int, covered: Covered, stream: BinaryIO, unchanged: Callable[[], None]
     ) -> Iterator[Event]:
-        groups = self.deserializer.row_groups(stream)
+        row_groups, chunks_of = self.decoder.row_groups, self.decoder.chunks_of
+        assert row_groups is not None and chunks_of is not None
+        groups = row_groups(stream)
         told = self._warnings(stream)
         for number in range(start, stop):
             if (unit.index, number) in covered:
@@ -253,7 +261,7 @@ class Source:
                 continue
             records = 0
             if number < groups:
-                for data, count, _ in self.deserializer.chunks_of(stream, number):
+                for data, count, _ in chunks_of(stream, number):
                     yield number, Chunk(unit, number, records, data), count
                     records += count
             unchanged()
@@ -284,11 +292,12 @@ class Source:
     def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record | Failure, Any]]:
         """The same one by one with their positions and what they were decoded from, where the chunk has one at fault."""
         unit, number, first, data = chunk
-        for n, record, raw in self.deserializer.decode_each(data):
+        for n, record, raw in self._cutting.decode_each(data):
             position = (unit, number, first + n)
             if isinstance(record, Exception):
-                record = Failure(position, unit.name, "deserializer", str(record), raw)
-            yield position, record, raw
+                yield position, Failure(position, unit.name, "deserializer", str(record), raw), raw
+            else:
+                yield position, record, raw
 
 
 class Places:

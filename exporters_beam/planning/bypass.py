@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporters_beam.components.traits import ReaderTraits, WriterTraits
+from exporters_beam.components.protocols import FileWriter
+from exporters_beam.components.traits import ReaderTraits, WriterTraits, delivers_files
 
 if TYPE_CHECKING:
     from exporters_beam.config.spec import ExportSpec
@@ -20,7 +21,8 @@ def why_not_copied(spec: ExportSpec) -> str:
     """Why an export is not a copy of objects; "" where it is one. It depends on the config alone."""
     reader, writer = spec.reader.component, spec.writer.component
     takes = WriterTraits.of(writer).takes_copies
-    if ReaderTraits.of(reader).stored is None or takes not in (True, spec.reader.entry.name):
+    known = ReaderTraits.of(reader).stored is not None and takes in (True, spec.reader.entry.name)
+    if not known or not delivers_files(writer):
         return NO_STORAGES
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"
@@ -32,24 +34,23 @@ def why_not_copied(spec: ExportSpec) -> str:
     for name in ("items_limit", "items_per_buffer_write", "size_per_buffer_write", "generate_md5", "check_consistency"):
         if spec.writer.options.get(name):
             return f"the writer has {name}"
-    if "{" in spec.writer.component.filebase:
+    if "{" in writer.filebase:
         return "filebase has placeholders"
     for name, plain in (("formatter", "JsonFormat"), ("deserializer", "JsonLinesDeserializer")):
         section = getattr(spec, name)
         if section is not None and not _is_default(section.component, plain):
             return f"the {name} is not that of plain JSON lines"
-    return _other_compression(spec)
+    return _other_compression(spec, writer)
 
 
 def _is_default(component: object, name: str) -> bool:
     return type(component).__name__ == name and component == type(component)()
 
 
-def _other_compression(spec: ExportSpec) -> str:
+def _other_compression(spec: ExportSpec, writer: FileWriter) -> str:
     given = spec.decompressor.entry.name if spec.decompressor is not None else "auto"
-    wanted = spec.writer.component.compression
-    level = spec.writer.component.compression_level
-    if level is not None:
+    wanted = writer.compression
+    if writer.compression_level is not None:
         return "the writer has compression_level"
     if wanted not in ("gz", "none"):
         return f"the compression is {wanted}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
-from exporters_beam.components.options import options_of, value_of
+from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
-from exporters_beam.components.traits import StepTraits, WriterTraits
+from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -80,10 +79,10 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield "manifest", "written last: the export is complete", "sink"
 
 
-def _component(name: str, component: Any) -> str:
+def _component(name: str, component: object) -> str:
     options = []
     for o in options_of(type(component)):
-        value = value_of(component, o.attribute)
+        value = o.value(component)
         if value != o.default and not (isinstance(value, tuple) and list(value) == o.default):
             options.append(f"{o.name}={'***' if o.secret else _short(value)}")
     return f"{name}({', '.join(options)})" if options else name
@@ -92,7 +91,8 @@ def _component(name: str, component: Any) -> str:
 def _decisions(plan: Plan) -> Iterator[str]:
     if plan.copied:
         assert plan.names is not None
-        inside = plan.writer.storage.beside(plan.reader.storage)
+        there, source = WriterTraits.of(plan.writer).storage, ReaderTraits.of(plan.reader).storage
+        inside = there is not None and source is not None and there().beside(source())
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
@@ -159,7 +159,7 @@ def _example(plan: Plan, group: tuple[str, ...]) -> str:
     return writer.storage().url(writer.key(name)) if writer.storage is not None else name
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return shortened(without_credentials(repr(value)), 80)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from exporters_beam.components.protocols import (
     Deserializer,
+    Format,
     Grouper,
-    TableFormat,
-    TextFormat,
+    StepComponent,
 )
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, FormatTraits, GrouperTraits, MapTraits
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
@@ -30,7 +29,7 @@ class StepPlan:
 
     kind: str
     name: str
-    component: Any
+    component: StepComponent
     component_name: str
 
 
@@ -38,7 +37,7 @@ class StepPlan:
 class Write:
     """Where they go. `chooses`: a limit or a sample decides after staging; `letters`: failed records are written, whole."""
 
-    format: TextFormat | TableFormat
+    format: Format
     chooses: bool = False
     letters: bool = False
 

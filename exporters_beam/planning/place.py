@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
-from exporters_beam.components.traits import ComponentTraits, WriterTraits
+from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, WriterTraits
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
@@ -20,7 +20,8 @@ from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
 def place_of(plan: Plan) -> str | None:
     """The folder in which books of this export lie; None where they go with the run. Raises ConfigError."""
     persistence = plan.spec.persistence
-    kept = persistence.component.file_path if persistence and "file_path" in persistence.options else None
+    given = persistence is not None and "file_path" in persistence.options
+    kept = PersistenceTraits.of(persistence.component).file_path if persistence is not None and given else None
     place = plan.spec.staging or kept or destination_of(plan) or state_folder(plan)
     if place and os.path.exists(place) and not os.path.isdir(place):
         path = ("staging",) if plan.spec.staging else ("persistence", "options", "file_path")

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporters_beam.components.names import FileNames, expand_dates
-from exporters_beam.components.options import options_of, value_of
+from exporters_beam.components.options import options_of
 from exporters_beam.components.protocols import (
+    AnyReader,
     Decompressor,
+    Deserializer,
+    FileWriter,
+    Format,
     Grouper,
-    TableFormat,
-    TextFormat,
+    Writer,
 )
 from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import (
@@ -29,6 +32,7 @@ from exporters_beam.components.traits import (
     MapTraits,
     ReaderTraits,
     WriterTraits,
+    delivers_files,
     method_of,
 )
 from exporters_beam.components.words import did_you_mean
@@ -45,19 +49,21 @@ from exporters_beam.stages import Copy
 if TYPE_CHECKING:
     from exporters_beam.config.spec import ExportSpec, Section
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Plan:
     """What will run. Frozen, printable and comparable; everything in it can be pickled."""
 
     spec: ExportSpec
-    reader: Any
+    reader: AnyReader
     decompressor: Decompressor | None
-    deserializer: Any
+    deserializer: Deserializer | None
     steps: tuple[StepPlan, ...]
     grouper: Grouper | None
-    writer: Any
-    format: TextFormat | TableFormat
+    writer: Writer
+    format: Format
     codec: Codec
     names: FileNames | None
     items_per_file: int
@@ -139,76 +145,93 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     `now` is what % dates in names are expanded with, the local time by default.
     """
     now = now or datetime.now()
-    problems: list[Problem] = []
-    writer, to = spec.writer.component, WriterTraits.of(spec.writer.component)
-    form = _format(spec)
-    grouper = spec.grouper.component if spec.grouper and to.files else None
-    reader = ReaderTraits.of(spec.reader.component)
-    packed, names = codec("none"), None
-    table = FormatTraits.of(form).table
-    if to.files:
-        path = (*spec.writer.path, "options")
-        try:
-            packed = _codec(spec, table)
-        except ConfigError as error:
-            problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
-        try:
-            names = FileNames(
-                expand_dates(writer.filebase, now),
-                grouper.size if grouper is not None else 0,
-                f".{form.extension}{packed.suffix}",
-                writer.start_file_count,
-                writer.filebase,
-                reader.mark,
-            )
-        except ConfigError as error:
-            problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
-    elif table:
-        problems.append(
-            spec.problem(spec.formatter.path if spec.formatter else (), "this writer takes text formats only")
-        )
-    for step in spec.steps if names is not None else ():
-        if given := MapTraits.of(step.component).gives:
-            problems.append(spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "
-                                         "record is; files hold objects: {'field': value}"))  # fmt: skip
+    writer, form = spec.writer.component, _format(spec)
+    grouper = spec.grouper.component if spec.grouper is not None and delivers_files(writer) else None
+    files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
-    if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
-        problems.append(
-            spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
-        )
-    for name in spec.settings.without:
-        if name not in rules.NAMES:
-            problems.append(spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"
-                                         f"{did_you_mean(name, rules.NAMES)}"))  # fmt: skip
-    if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
-        problems.append(spec.problem(("empty",), why))
+    problems += _misfits(spec, form, files, on_error)
     if problems:
         raise ConfigError(*problems)
-    sampling = spec.write_buffer.component if spec.write_buffer else None
-    files = names is not None
+    streams = ReaderTraits.of(spec.reader.component).streams
+    sampling = spec.write_buffer.component if spec.write_buffer is not None and files.names is not None else None
     return Plan(
         spec=spec,
         reader=_at(spec.reader.component, now),
-        decompressor=_section(spec.decompressor, "exporters_beam.compressions.auto:Auto") if reader.streams else None,
-        deserializer=_section(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
-        if reader.streams else None,
+        decompressor=_or_default(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
+        deserializer=_or_default(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
+        if streams else None,
         steps=tuple(_steps(spec)),
         grouper=grouper,
         writer=writer,
         format=form,
-        codec=packed,
-        names=names,
-        items_per_file=writer.items_per_buffer_write if files else 0,
-        bytes_per_file=writer.size_per_buffer_write if files else 0,
+        codec=files.codec,
+        names=files.names,
+        items_per_file=files.items,
+        bytes_per_file=files.bytes,
         limit=writer.items_limit,
-        sample=sampling.sample_size if sampling is not None and files else 0,
-        seed=sampling.seed if sampling is not None and files else 0,
-        md5=bool(files and writer.generate_md5),
+        sample=sampling.sample_size if sampling is not None else 0,
+        seed=sampling.seed if sampling is not None else 0,
+        md5=files.md5,
         on_error=on_error,
         empty=spec.empty == ONE_FILE,
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Files:
+    """How the files of an export are called, compressed and closed; of a writer that delivers none, nothing of it."""
+
+    names: FileNames | None = None
+    codec: Codec = field(default_factory=lambda: codec("none"))
+    items: int = 0
+    bytes: int = 0
+    md5: bool = False
+
+
+def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetime) -> tuple[_Files, list[Problem]]:
+    """What follows from the writer's options, and what is wrong with them."""
+    writer, table = spec.writer.component, FormatTraits.of(form).table
+    if not delivers_files(writer):
+        path = spec.formatter.path if spec.formatter else ()
+        return _Files(), [spec.problem(path, "this writer takes text formats only")] if table else []
+    packed, names = codec("none"), None
+    path, problems = (*spec.writer.path, "options"), []
+    try:
+        packed = _codec(spec, writer, table)
+    except ConfigError as error:
+        problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
+    try:
+        names = FileNames(
+            expand_dates(writer.filebase, now),
+            grouper.size if grouper is not None else 0,
+            f".{form.extension}{packed.suffix}",
+            writer.start_file_count,
+            writer.filebase,
+            ReaderTraits.of(spec.reader.component).mark,
+        )
+    except ConfigError as error:
+        problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
+    sizes = writer.items_per_buffer_write, writer.size_per_buffer_write
+    return _Files(names, packed, *sizes, writer.generate_md5), problems
+
+
+def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -> Iterator[Problem]:
+    """What does not go together of what is right by itself."""
+    writer = spec.writer.component
+    for step in spec.steps if files.names is not None else ():
+        if given := MapTraits.of(step.component).gives:
+            yield spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "
+                               "record is; files hold objects: {'field': value}")  # fmt: skip
+    if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
+        yield spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
+    for name in spec.settings.without:
+        if name not in rules.NAMES:
+            yield spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"
+                               f"{did_you_mean(name, rules.NAMES)}")  # fmt: skip
+    if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
+        yield spec.problem(("empty",), why)
 
 
 def _on_error(spec: ExportSpec, now: datetime) -> OnError:
@@ -224,7 +247,7 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
     )
 
 
-def _why_no_empty_file(writer: Any, form: Any) -> str:
+def _why_no_empty_file(writer: Writer, form: Format) -> str:
     """Why there can be no file without records; "" where there can be one."""
     if WriterTraits.of(writer).staged_as is not None:
         return '"file" does not go with this writer, which delivers no files'
@@ -239,11 +262,11 @@ def _marked(path: str, spec: ExportSpec) -> str:
     return f"{stem}{ReaderTraits.of(spec.reader.component).mark}{suffix}"
 
 
-def _to_folders(writer: Any) -> bool:
+def _to_folders(writer: Writer) -> bool:
     return WriterTraits.of(writer).place != "elsewhere"
 
 
-def _at(reader: Any, now: datetime) -> Any:
+def _at(reader: AnyReader, now: datetime) -> AnyReader:
     """The reader as of the time of the plan, where it has dates in its options."""
     at = ReaderTraits.of(reader).at
     return reader if at is None else at(now)
@@ -253,24 +276,25 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _section(section: Section | None, default: str) -> Any:
+def _or_default(section: Section[T] | None, default: str) -> T:
+    """A section's component, or where there is none that of `default`, an import string."""
     if section is not None:
         return section.component
     import importlib
 
     module, _, name = default.partition(":")
-    return getattr(importlib.import_module(module), name)()
+    found: T = getattr(importlib.import_module(module), name)()
+    return found
 
 
-def _format(spec: ExportSpec) -> Any:
+def _format(spec: ExportSpec) -> Format:
     staged_as = WriterTraits.of(spec.writer.component).staged_as
     if staged_as is not None:
         return staged_as
-    return _section(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
+    return _or_default(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
 
 
-def _codec(spec: ExportSpec, table: bool) -> Codec:
-    writer = spec.writer.component
+def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:
     if not table:
         return codec(writer.compression, writer.compression_level)
     if spec.writer.options.get("compression") not in (None, "none"):
@@ -302,12 +326,12 @@ def _told(spec: ExportSpec) -> dict[str, Any]:
     return found
 
 
-def _without_secrets(section: Section) -> dict[str, Any]:
+def _without_secrets(section: Section[object]) -> dict[str, Any]:
     """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
     elsewhere = {
-        o.name: value_of(section.component, o.attribute)
+        o.name: o.value(section.component)
         for o in options_of(type(section.component))
         if o.env and os.environ.get(o.env) and o.name not in section.options and o.name not in secret
     }  # Options from environment variables say where an export reads and delivers, too.

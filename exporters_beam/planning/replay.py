@@ -170,14 +170,16 @@ def _remove_marked(plan: Plan, mark: str) -> Iterator[str]:
     if plan.names is None:
         return
     writer = reveal(plan.writer)
-    if WriterTraits.of(writer).remote:
-        root = writer.key("" if plan.names.root == "." else f"{plan.names.root.rstrip('/')}/")
-        there = [found.name for found in writer.storage.names(root) if not isinstance(found, Warned)]
+    to = WriterTraits.of(writer)
+    if to.storage is not None:
+        storage = to.storage()
+        root = to.key("" if plan.names.root == "." else f"{plan.names.root.rstrip('/')}/")
+        there = [found.name for found in storage.names(root) if not isinstance(found, Warned)]
         for name in there:
             if mark in name.rpartition("/")[2]:
-                with destination("cannot remove", writer.storage.url(name)):
-                    writer.storage.delete(name)
-                yield writer.storage.url(name)
+                with destination("cannot remove", storage.url(name)):
+                    storage.delete(name)
+                yield storage.url(name)
         return
     for folder, folders, names in os.walk(plan.names.root):
         if FOLDER in folders:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from exporters_beam.components.options import value_of
+from exporters_beam.components.options import values_of
 from exporters_beam.components.protocols import Reader, StreamReader
 from exporters_beam.components.secret import Secret, credentials, hide, references, reveal
 from exporters_beam.errors import ConfigError, SourceError
@@ -98,5 +98,5 @@ def _texts(value: object) -> Iterator[str]:
         for member in value:
             yield from _texts(member)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for each in dataclasses.fields(value):
-            yield from _texts(value_of(value, each.name))
+        for each in values_of(value):
+            yield from _texts(each)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import Secret
-from exporters_beam.components.traits import WriterTraits
+from exporters_beam.components.traits import ReaderTraits, WriterTraits, delivers_files
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, MissingExtra, Problem
 from exporters_beam.planning.place import destination_of, place_of
@@ -366,10 +366,11 @@ def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("staging",), spec.staging
     elif spec.persistence and "file_path" in spec.persistence.options:
         yield ("persistence", "options", "file_path"), str(spec.persistence.options["file_path"])
-    if WriterTraits.of(spec.writer.component).to_folders:
-        yield (*spec.writer.path, "options", "filebase"), str(spec.writer.component.filebase)
+    writer = spec.writer.component
+    if WriterTraits.of(writer).to_folders and delivers_files(writer):
+        yield (*spec.writer.path, "options", "filebase"), writer.filebase
     if spec.reader.entry.name == "fs":
-        given = spec.reader.component.input
+        given = ReaderTraits.of(spec.reader.component).input
         for place in given if isinstance(given, (list, tuple)) else (given,):
             value = (place.get("dir") or place.get("dir_pointer")) if isinstance(place, Mapping) else place
             yield (*spec.reader.path, "options", "input"), str(value)

@@ -75,7 +75,9 @@ class Local:
         from exporters_beam.transforms.steps import ready
 
         if WriterTraits.of(plan.writer).probe is not None:
-            ready(plan.writer).probe()
+            probe = WriterTraits.of(ready(plan.writer)).probe
+            assert probe is not None
+            probe()
         sample_often()
         several = start.options.view_as(DirectOptions).direct_running_mode == "multi_processing"
         with _collector():

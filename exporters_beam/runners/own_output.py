@@ -29,8 +29,9 @@ def refuse_own_output(plan: Plan) -> None:
         reader, writer = reveal(plan.reader), reveal(plan.writer)
     except ConfigError:
         return  # It is told where the secret is needed, which may be on the workers alone.
+    finds = ReaderTraits.of(reader).finds
     for name, option in _names(plan, writer):
-        if reader.finds(name, writer, plan.copied):
+        if finds is not None and finds(name, writer, plan.copied):
             path = ("on_error", "file") if option == "on_error" else (*plan.spec.writer.path, "options", "filebase")
             raise ConfigError(plan.spec.problem(path, (
                 f"files such as {shown(name)} are among those that the reader reads, so that another run would read what this "

@@ -163,16 +163,16 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
     since = os.stat(books.manifest).st_mtime_ns
     if "dead_letters" in done and not _is_as_delivered(done["dead_letters"], since):
         yield f"{done['dead_letters']['name']} is gone or has changed"
-    place = WriterTraits.of(plan.writer).place
-    if place == "folders":
+    to = WriterTraits.of(reveal(plan.writer))
+    if to.place == "folders":
         for file in done["files"]:
             if not _is_as_delivered(file, since):
                 yield f"{file['name']} is gone or has changed"
         sums = plan.names.checksums if plan.md5 and plan.names and done["files"] else ""
         if sums and not os.path.exists(sums):
             yield f"{sums} is gone"
-    elif place == "storage":
-        storage = reveal(plan.writer).storage
+    elif to.storage is not None:
+        storage = to.storage()
         for file in done["files"]:
             try:
                 found = storage.stat(storage.name(file["name"]) or "")

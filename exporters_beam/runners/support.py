@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
+from exporters_beam.readers.dead_letters import LettersReader
 from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.options import (
     DATAFLOW,
@@ -160,7 +161,8 @@ class GoesOn(Elsewhere):
 
 def about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
     """What a run says about itself in the manifest."""
-    letters = (("letters", plan.reader.ids), ("origin", plan.origin)) if plan.replays else ()
+    replayed = plan.reader.ids if isinstance(plan.reader, LettersReader) else None
+    letters = () if replayed is None else (("letters", replayed), ("origin", plan.origin))
     return ("runner", runner), *((("bypassed", True),) if plan.copied else ()), *letters
 
 
