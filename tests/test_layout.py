@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import doctest
 import importlib
 import inspect
 import pickle
@@ -216,6 +217,11 @@ def test_no_component_is_asked_for_an_attribute_by_any_name(name: str) -> None:
 def test_files_can_be_read_in_one_sitting(name: str) -> None:
     assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 700
     assert (tree(name).body and ast.get_docstring(tree(name))) or not tree(name).body, "say first what the file is for"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ">>> " in MODULES[name].read_text(encoding="utf-8")])
+def test_examples_in_docstrings_hold(name: str) -> None:
+    assert not doctest.testmod(importlib.import_module(f"exporters_beam.{name}")).failed
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:

@@ -8,7 +8,7 @@
 >>> build(Sample, {"size": 5})
 Sample(size=5)
 >>> schema_of(Sample)["properties"]["size"]
-{'description': 'records to keep', 'type': ['integer', 'null'], 'minimum': 1, 'default': 1000}
+{'description': 'records to keep', 'type': ['integer', 'null'], 'minimum': 1, 'maximum': 9223372036854775807, 'default': 1000}
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from exporters_beam.components.schemes import SCHEMES, is_url
+from exporters_beam.components.schemes import SCHEMES
 from exporters_beam.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
     """
     if kind not in ("reader", "writer") or "://" not in url:
         return None
-    if not is_url(url):
+    if url.partition("://")[0] not in SCHEMES:
         raise ConfigError(
             f"name: {url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}"
         )

@@ -63,8 +63,10 @@ def beside(
     first = next((name for name in (*(file["name"] for file in told["files"]), *left)), "")
     try:
         there = None
-        if is_url(first):
-            there = storage if storage is not None and storage.name(first) is not None else of_url(first)[0]
+        if storage is not None and storage.name(first) is not None:
+            there = storage
+        elif is_url(first):
+            there = of_url(first)[0]
         still = [name for name in left if _stands(there, name)]
         found = strangers(told, known_beside(manifest, manifests), there)
     except (ExportError, OSError) as error:
@@ -87,10 +89,10 @@ def _stands(storage: Storage | None, name: str) -> bool:
 
 
 def _opened(storage: Storage | None, name: str) -> BinaryIO:
-    if not is_url(name):
-        return _local(name)
     key = storage.name(name) if storage is not None else None
     if storage is None or key is None:
+        if not is_url(name):
+            return _local(name)
         storage, key = of_url(name)
     return storage.open(storage.stat(key))
 

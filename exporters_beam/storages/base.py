@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from exporters_beam.components.retry import persistently
-from exporters_beam.components.schemes import SCHEMES
+from exporters_beam.components.schemes import known_schemes, storage_of
 from exporters_beam.components.secret import hide
 from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, MissingExtra, shown
@@ -254,9 +254,12 @@ def of_url(url: str) -> tuple[Storage, str]:
     Raises ConfigError for what is not a URL of a storage.
     """
     scheme, _, rest = url.partition("://")
-    target = SCHEMES.get(scheme)
+    target = storage_of(scheme)
     if target is None or not rest:
-        raise ConfigError(f"{url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ConfigError(f"{url} is not a URL of a storage; known: {known_schemes()}")
     module, _, name = target.partition(":")
-    found: tuple[Storage, str] = getattr(importlib.import_module(module), name).of_url(url)
+    try:
+        found: tuple[Storage, str] = getattr(importlib.import_module(module), name).of_url(url)
+    except ImportError as error:
+        raise ConfigError(f"{url}: the storage of {scheme}:// cannot be imported: {error}") from error
     return found

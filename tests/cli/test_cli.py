@@ -532,7 +532,21 @@ def test_modules(capsys):
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"writer"}
 
 
-def test_modules_of_one_name(capsys):
+OWN = """
+from dataclasses import dataclass
+from exporters_beam import option
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    "A reader of one's own."
+    kind = "reader"
+    key: str = option("a key", env="OWN_KEY")
+"""
+
+
+def test_modules_of_one_name(capsys, here, monkeypatch):
+    (here / "own_reader.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(here))
     assert main(["modules", "fs"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("reader fs\n")
@@ -545,11 +559,11 @@ def test_modules_of_one_name(capsys):
     assert "filebase" not in capsys.readouterr().out
     assert main(["modules", "exporters.writers.FSWriter"]) == 0
     assert capsys.readouterr().out.startswith("writer fs\n")
-    assert main(["modules", "test_spec:Picky"]) == 0
-    assert "PICKY_KEY" in capsys.readouterr().out
+    assert main(["modules", "own_reader:Own"]) == 0
+    assert "OWN_KEY" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["flatsn"], ["fs", "--kind", "wrtier"], ["test_spec:Nothing"]])
+@pytest.mark.parametrize("arguments", [["flatsn"], ["fs", "--kind", "wrtier"], ["fractions:Nothing"]])
 def test_unknown_modules(arguments, capsys):
     assert main(["modules", *arguments]) == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,28 @@ def test_a_storage_of_ones_own_delivers_and_reads(
     back["reader"]["options"]["prefix"] = "dumps/"
     with pytest.raises(exporters_beam.ConfigError, match=r"shelf:///.* are among those that the reader reads"):
         exporters_beam.run({**back, "grouper": grouper, "writer": writer, "staging": "staging"})
+
+
+def test_verify_reads_the_storage_of_a_package_by_its_scheme_or_by_the_config(
+    sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    writer = {"name": "exporters_beam_sample.shelf:ShelfWriter", "options": {"file": "a.sqlite"}}
+    given = {"reader": {"name": "memory", "options": {"records": [{"n": 1}]}}, "writer": writer, "staging": "staging"}
+    Path("export.json").write_text(json.dumps(given))
+    exporters_beam.run(given)
+    (manifest,) = map(str, Path("staging").rglob("manifest.json"))
+    assert main(["verify", manifest]) == 1
+    assert "shelf://" in capsys.readouterr().err
+    assert main(["verify", manifest, "--config", "export.json"]) == 0
+    storages = "[exporters_beam.storages]\nshelf = exporters_beam_sample.shelf:ShelfStorage\n"
+    install(tmp_path / "site", monkeypatch, storages)
+    assert main(["verify", manifest]) == 0
+    assert "ok, 1 files, 1 records" in capsys.readouterr().out
+    with sqlite3.connect("a.sqlite") as connection:
+        connection.execute("DELETE FROM files")
+    assert main(["verify", manifest]) == 1
+    assert "there is no file" in capsys.readouterr().err
 
 
 def test_the_sample_imports_what_is_listed_for_packages_alone() -> None:

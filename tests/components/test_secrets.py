@@ -350,7 +350,9 @@ def test_secrets_in_the_options_of_steps_of_a_list(tmp_path, config):
     assert_clean(*files(tmp_path / "out"), report.to_json().encode())
     steps[1]["filter"]["options"]["token"] = CANARY
     literal = load({**config, "steps": steps})
-    assert [str(problem).partition(":")[0] for problem in literal_secrets(literal)] == ["steps[1].filter.options.token"]
+    (problem,) = literal_secrets(literal)
+    assert str(problem).startswith("steps[1].filter.options.token: this secret would be staged with the pipeline")
+    assert "${secret:gcp:projects/PROJECT/secrets/NAME}" in str(problem)
     assert_clean(repr(literal.document), json.dumps(make(literal).told, default=repr))
 
 

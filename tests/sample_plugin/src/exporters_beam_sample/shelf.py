@@ -38,6 +38,12 @@ class ShelfStorage(Storage):
 
     file: str
 
+    @classmethod
+    def of_url(cls, url: str) -> tuple[ShelfStorage, str]:
+        """The storage and the name in it that a URL stands for: `verify` finds files by the URLs in a manifest."""
+        file, _, name = url.removeprefix("shelf://").partition(".sqlite/")
+        return cls(f"{file}.sqlite"), name
+
     def url(self, name: str) -> str:
         return f"shelf://{os.path.abspath(self.file)}/{name}"
 
