@@ -159,7 +159,8 @@ def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
         for o in options_of(type(section.component)):
             value = section.options.get(o.name)
             if o.secret and value and not isinstance(value, Secret):
-                hint = "write ${secret:gcp:projects/PROJECT/secrets/NAME}, ${secret:env:NAME} or ${secret:file:/path}, which the workers read"
+                hint = ("write ${secret:gcp:projects/PROJECT/secrets/NAME}, ${secret:env:NAME} or ${secret:file:/path}, "
+                        "which the workers read")  # fmt: skip
                 yield spec.problem(
                     (*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}"
                 )
