@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from exporters_beam.components.traits import Draw
 from exporters_beam.errors import RecordError
-from exporters_beam.records import Batch
+from exporters_beam.records import Batch, Position
 
 LARGEST = 1e100
 """What the parameters of distributions may be: with larger ones, and with NaN, Python draws for ever."""
@@ -39,11 +40,11 @@ def _finite(value: float) -> float:
 
 
 class Chance:
-    """What an expression draws from. A draw depends on the expression and on the record's position in the input, or, where
-    that is not known, on the record; not on what was evaluated before."""
+    """What an expression draws from. A draw depends on the expression, on how many equal ones the export has before it, and on
+    the record's position in the input, or, where that is not known, on the record; not on what was evaluated before."""
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self, expression: str) -> None:
+        self.expression, self.stream = expression, 0
         self.position: tuple[int, int, int] | None = None
         self._seed = ""
         self._draws: Draws | None = None
@@ -52,7 +53,7 @@ class Chance:
         """Before each evaluation."""
         self._draws = None
         place = self.position if self.position is not None else item
-        self._seed = f"{self._source}|{place!r}"
+        self._seed = f"{self.expression}|{place!r}" + (f"|{self.stream}" if self.stream else "")
 
     def draws(self) -> Draws:
         if self._draws is None:
@@ -67,6 +68,21 @@ class Chance:
         if not isinstance(seed[0], (int, float, str, bytes)):
             raise RecordError("the seed of random.Random has to be a number or a text")
         return Draws(*seed)
+
+
+def apart(chances: Sequence[Draw], before: Iterable[str] = ()) -> None:
+    """Have each draw numbers of its own, also of those with the same expression: `before` are expressions of earlier steps."""
+    seen = Counter(before)
+    for chance in chances:
+        chance.stream = seen[chance.expression]
+        seen[chance.expression] += 1
+
+
+def put(chances: Iterable[Draw], position: Position) -> None:
+    """Tell them the position of the record that is next."""
+    unit, number, n = position
+    for chance in chances:
+        chance.position = unit.index, number, n
 
 
 def placed(chances: Iterable[Draw], batch: Batch) -> Iterator[Any]:

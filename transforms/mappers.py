@@ -10,7 +10,7 @@ from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
-from exporters_beam.transforms.chance import Chance
+from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.compile import compile_option
 from exporters_beam.transforms.expressions.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
@@ -59,6 +59,7 @@ class PythonexpTransform:
         found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
         object.__setattr__(self, "_chances", tuple(each.chance for each in found if each.chance is not None))
+        apart(self._chances)
 
     @property
     def chances(self) -> tuple[Chance, ...]:

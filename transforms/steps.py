@@ -27,11 +27,12 @@ from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, cou
 from exporters_beam.errors import ExportError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark, Position
-from exporters_beam.transforms.chance import placed
+from exporters_beam.transforms.chance import apart, placed
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.transforms.sightings import Sightings, names_in
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Step")
 
 BATCH_RECORDS = 1000
 """So many records at least end a batch where one record can become many."""
@@ -47,13 +48,20 @@ class Step(HandsOver, beam.DoFn):
     """What steps share: tallies of the current range, which go into its mark, and metrics of the bundle."""
 
     _told = StepTraits()
+    _drawn: tuple[str, ...] = ()
 
     def __init__(self, name: str, component: Any, on_error: OnError = OnError()) -> None:  # noqa: B008
         self._name, self._component, self._on_error = name, component, on_error
 
+    def after(self: S, drawn: tuple[str, ...]) -> S:
+        """The step behind others that draw by these expressions."""
+        self._drawn = drawn
+        return self
+
     def setup(self) -> None:
         self._component = ready(self._component)
         self._told = StepTraits.of(self._component)
+        apart(self._told.chances, self._drawn)
 
     def start_bundle(self) -> None:
         self._tally: dict[str, int] = {}

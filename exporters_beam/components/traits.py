@@ -74,9 +74,12 @@ lines."""
 
 
 class Draw(Protocol):
-    """What draws by chance, and has to know the position of the record that it draws for: unit, range, number in it."""
+    """What draws by chance, and has to know the position of the record that it draws for: unit, range, number in it. `stream`
+    tells apart those that draw by the same expression in one export: the first has 0."""
 
+    expression: str
     position: tuple[int, int, int] | None
+    stream: int
 
 
 def trait(default: Any = None, how: str = VALUE, name: str = "") -> Any:

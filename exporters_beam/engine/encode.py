@@ -28,6 +28,7 @@ from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mar
 from exporters_beam.staging.letters import staged
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Segment, blocks_of
+from exporters_beam.transforms.chance import apart
 from exporters_beam.transforms.groupers import UNKNOWN
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
 from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
@@ -73,6 +74,7 @@ class EncodeBlocks(Step):
         self._key = self._grouper.key if self._grouper is not None else None
         self._groups: Answers | None = None
         self._told = grouper = GrouperTraits.of(self._grouper)
+        apart(grouper.chances, self._drawn)
         if self._key is not None and grouper.reads is not None and len(grouper.reads) == 1 and grouper.steady:
             (name,) = grouper.reads
             self._groups = Answers(methodcaller("get", name, MISSING), name, self._key, steady=True)

@@ -42,7 +42,7 @@ from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
 from exporters_beam.transforms.dedupe import Dedupe
-from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
+from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map, Step
 
 KeyedBytes = tuple[bytes, bytes]
 
@@ -151,19 +151,21 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             assert isinstance(step.component, Keyed)
             records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
         else:
-            dofn: Any
+            dofn: Step
             if step.kind == "map":
                 dofn = Map(step.name, step.component, plan.on_error, values=plan.names is None)
             else:
                 dofn = {"keep": Keep, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
-            outputs = records | step.name >> beam.ParDo(dofn).with_outputs(FAILED, main="records")
+            outputs = records | step.name >> beam.ParDo(dofn.after(step.drawn)).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
         flows += [records, failures]
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
     if isinstance(plan.physical.decoding, Columns):
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
-    encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
+    encoded = records | "writer" >> beam.ParDo(encoder.after(plan.drawn)).with_outputs(
+        FAILED, TALLIES, TYPED, main="blocks"
+    )
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.

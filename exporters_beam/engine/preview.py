@@ -17,6 +17,7 @@ from exporters_beam.engine.source import Places, Source
 from exporters_beam.errors import ExportError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.records import Failure, Mark, Position
+from exporters_beam.transforms.chance import apart, put
 from exporters_beam.transforms.results import no_record, no_value, records_of
 from exporters_beam.transforms.steps import explain, ready
 
@@ -36,8 +37,11 @@ def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
         _show(records, out)
     if plan.grouper is not None:
         grouper = ready(plan.grouper)
+        chances = StepTraits.of(grouper).chances
+        apart(chances, plan.drawn)
         out("grouper and file names:")
         for position, record in records:
+            put(chances, position)
             group = failing.guarded("grouper", position, partial(grouper.key, record))
             if group is not FAILED:
                 name = plan.names.name(group, plan.names.start) if plan.names else ""
@@ -106,9 +110,9 @@ def _applied(
 ) -> Iterator[tuple[Position, Any]]:
     component = step.component
     chances = StepTraits.of(component).chances
+    apart(chances, step.drawn)
     for position, record in records:
-        for chance in chances:
-            chance.position = position[0].index, position[1], position[2]
+        put(chances, position)
         if step.kind == "keep":
             kept = failing.guarded(step.name, position, partial(component.keep, record))
             if kept is not FAILED and kept:

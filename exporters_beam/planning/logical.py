@@ -11,7 +11,14 @@ from exporters_beam.components.protocols import (
     Grouper,
     StepComponent,
 )
-from exporters_beam.components.traits import DecoderTraits, FilterTraits, FormatTraits, GrouperTraits, MapTraits
+from exporters_beam.components.traits import (
+    DecoderTraits,
+    FilterTraits,
+    FormatTraits,
+    GrouperTraits,
+    MapTraits,
+    StepTraits,
+)
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
 
 
@@ -31,6 +38,8 @@ class StepPlan:
     name: str
     component: StepComponent
     component_name: str
+    drawn: tuple[str, ...] = ()
+    """The expressions by which steps before it draw random numbers."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,11 @@ class Logical:
         if self.others or self.reads(*self.steps, grouper=True)[1]:
             return Whole()
         return HandOn()
+
+
+def draws(component: object) -> tuple[str, ...]:
+    """The expressions by which a component draws random numbers."""
+    return tuple(chance.expression for chance in StepTraits.of(component).chances)
 
 
 def adds(step: StepPlan) -> tuple[str, ...] | None:

@@ -42,7 +42,7 @@ from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
-from exporters_beam.planning.logical import Logical, Read, StepPlan, Write
+from exporters_beam.planning.logical import Logical, Read, StepPlan, Write, draws
 from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
 
@@ -109,6 +109,11 @@ class Plan:
     def without(self) -> tuple[str, ...]:
         """The rules of the planner that are left out."""
         return self.spec.settings.without if self.spec.settings.pushdown else rules.NAMES
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The expressions by which steps draw random numbers: an equal one of the grouper draws others."""
+        return tuple(expression for step in self.steps for expression in draws(step.component))
 
     @property
     def told(self) -> dict[str, Any]:
@@ -306,13 +311,15 @@ def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:
 
 
 def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
+    drawn: tuple[str, ...] = ()
     for section in spec.steps:
         component = section.component
         kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
         method = method_of(component)
         if method is None:
             raise ConfigError(spec.problem((*section.path, "name"), f"{section.name} has none of {', '.join(kinds)}"))
-        yield StepPlan(kinds[method], section.step, component, section.name)
+        yield StepPlan(kinds[method], section.step, component, section.name, drawn)
+        drawn += draws(component)
 
 
 def _told(spec: ExportSpec) -> dict[str, Any]:

@@ -146,3 +146,34 @@ def test_explain_says_where_an_expression_asks_the_clock_or_draws() -> None:
     assert "- filter_before: random draws by each record's place in the input, the same in every run" in told
     assert "- transform: asks the clock, and so may give something else in every run and for every record" in told
     assert "transform: random" not in told and exporters_beam
+
+
+def test_equal_expressions_draw_numbers_of_their_own(tmp_path: Path) -> None:
+    more = "item.setdefault('draws', []).append(random.random())"
+    once, changed = (
+        {"transform": {"name": "pythonexp", "options": {"python_expressions": [more] * times}}} for times in (1, 2)
+    )
+    kept = {"filter": {"name": "pythonexp", "options": {"python_expression": "random.random() < 2"}}}
+    grouper = {"name": "python_exp", "options": {"python_expressions": ["str(random.random())"] * 2}}
+    alone = exported(
+        tmp_path / "alone", [{**changed, "transform": {"name": "pythonexp", "options": {"python_expressions": [more]}}}]
+    )
+    drawn = exported(tmp_path / "all", [kept, changed, kept, changed], grouper)
+    assert [record["draws"][0] for record in drawn] == [record["draws"][0] for record in alone]
+    assert all(len(set(record["draws"])) == 4 for record in drawn)
+    assert drawn == exported(tmp_path / "again", [kept, changed, kept, changed], grouper)
+    groups = [path.parent.parent.name != path.parent.name for path in (tmp_path / "all").rglob("part-*")]
+    assert groups and all(groups)
+
+
+def exported(folder: Path, steps: list[Any], grouper: Any = None) -> list[Any]:
+    """The records that these steps make, in the order of the input."""
+    place = f"{folder}/{{groups[0]}}/{{groups[1]}}/part-" if grouper else f"{folder}/part-"
+    exporters_beam.run({
+        "reader": {"name": "memory", "options": {"records": [{"n": n} for n in range(20)]}},
+        "steps": steps,
+        **({"grouper": grouper} if grouper else {}),
+        "writer": {"name": "fs", "options": {"filebase": place, "compression": "none"}},
+    })  # fmt: skip
+    found = [json.loads(line) for path in folder.rglob("part-*") for line in path.read_text().splitlines()]
+    return sorted(found, key=lambda record: record["n"])
