@@ -155,9 +155,7 @@ def test_equal_expressions_draw_numbers_of_their_own(tmp_path: Path) -> None:
     )
     kept = {"filter": {"name": "pythonexp", "options": {"python_expression": "random.random() < 2"}}}
     grouper = {"name": "python_exp", "options": {"python_expressions": ["str(random.random())"] * 2}}
-    alone = exported(
-        tmp_path / "alone", [{**changed, "transform": {"name": "pythonexp", "options": {"python_expressions": [more]}}}]
-    )
+    alone = exported(tmp_path / "alone", [once])
     drawn = exported(tmp_path / "all", [kept, changed, kept, changed], grouper)
     assert [record["draws"][0] for record in drawn] == [record["draws"][0] for record in alone]
     assert all(len(set(record["draws"])) == 4 for record in drawn)
