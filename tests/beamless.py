@@ -23,8 +23,8 @@ from exporters_beam.engine.source import Places
 from exporters_beam.errors import ExportError
 from exporters_beam.planning.plan import make
 from exporters_beam.staging.run import Run
-from exporters_beam.staging.segments import Blocks, Staging, in_order, read_segment
-from exporters_beam.transforms.dedupe import _Key, _Losers, _Survivors
+from exporters_beam.staging.segments import SUFFIX, Blocks, Staging, in_order, read_segment
+from exporters_beam.transforms.dedupe import Losers
 from exporters_beam.transforms.sightings import warnings
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map
 
@@ -60,8 +60,9 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
     stages: list[list[Any]] = [[graph.decoder_of(plan, source)]]
     for step in plan.logical.others:
         if step.kind == "dedupe":
-            stages[-1].append(_Key(step.name, step.component, plan.on_error))
-            stages.append([_Survivors(step.name)])
+            dedupe = graph.dedupe_of(plan, step, run)
+            stages[-1].append(dedupe.key)
+            stages.append([dedupe.survivors])
         else:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
             stages[-1].append(dofn(step.name, step.component, plan.on_error))
@@ -82,7 +83,7 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
             for element in elements:
                 _feed(stage, element, out)
             for dofn in stage:
-                dofn.finish_bundle()
+                out += [TaggedOutput(each.tag, each.value.value) for each in dofn.finish_bundle() or ()]
             elements = _shuffled(out)
     except FailedRecord as failed:
         file, number = Places(source)(failed.failure.position)
@@ -115,14 +116,17 @@ def _shuffled(elements: list[Any]) -> list[Any]:
     for each in elements:
         if isinstance(each, TaggedOutput) and each.tag == "keys":
             keys.setdefault(each.value[0], []).append(each.value[1])
-    losers = [loser for pair in keys.items() for loser in _Losers().process(pair)]
+    losers = [loser for pair in keys.items() for loser in Losers().process(pair)]
     for key, value in [*losers, *(each for each in elements if not isinstance(each, TaggedOutput))]:
         ranges.setdefault(key, []).append(value)
     return [(key, values[::-1]) for key, values in sorted(ranges.items())]
 
 
 def _staged(folder: str, delivery: Any) -> Outcome:
-    segments = [read_segment(os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
+    names = [
+        name for name in sorted(os.listdir(folder)) if name.endswith(SUFFIX)
+    ]  # Those of a `dupe` are not committed.
+    segments = [read_segment(os.path.join(folder, name)) for name in names]
     refs: dict[Any, list[Any]] = {}
     marks = {}
     for segment in segments:

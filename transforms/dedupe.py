@@ -4,58 +4,77 @@ from __future__ import annotations
 
 import marshal
 import pickle
+import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress, islice, repeat
+from operator import itemgetter, lt
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
 
 from exporters_beam.components.protocols import Keyed
 from exporters_beam.config.on_error import OnError
 from exporters_beam.errors import RecordError
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import Batch, Failure, Mark
+from exporters_beam.records import Batch, BlockRef, Failure, Mark
 from exporters_beam.staging.letters import Unreadable
-from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up
+from exporters_beam.staging.run import Run, enter
+from exporters_beam.staging.segments import Blocks, Segment
+from exporters_beam.transforms.steps import FAILED, Step, taken_up
 
 KeyedBytes = tuple[bytes, bytes]
 
 BUCKETS = 1024
-"""Keys are shuffled in so many lots: what a shuffle costs is for each element."""
+"""Keys are shuffled in so many buckets: what a shuffle costs is for each element."""
 
 TOGETHER = 1 << 16
-"""So many keys wait at most until those of a lot go together."""
+"""So many keys wait at most until those of a bucket go together."""
+
+SHUFFLED_BYTES = 256 << 10
+"""Where lots are not staged, those of a range are shuffled when they have so many bytes."""
+
+Lot = tuple[Sequence[int], Sequence[int], list[Any], bool]
+"""The numbers of records, their parts, nothing where all are 0, the records, and whether each of them is packed by itself."""
+
+PART_BITS = 32
+"""A place is a record's number in its range with so many bits behind it, for the part: it tells apart the records that one
+record became."""
 
 
 class Dedupe(beam.PTransform):
     """Batches and marks → the same without the duplicates, in whole ranges, each followed by its mark.
 
-    First only keys and positions are shuffled, in lots, to find the positions that lose; then the records, a batch
-    together, and the losers meet by range. What comes out of a range is in order.
+    Keys and positions are shuffled to find the positions that lose. Then the losers and all else there is of a range meet:
+    its mark and its lots, which are the records of a batch, packed. With a `stage` lots are staged there and read again, and
+    only references to them are shuffled. Records that may `share` values are packed one by one, so that a later step that
+    changes a value of one does not change it in another. What comes out of a range is in order.
     """
 
-    def __init__(self, name: str, component: Keyed, on_error: OnError = OnError()) -> None:  # noqa: B008
+    def __init__(
+        self, name: str, component: Keyed, on_error: OnError, stage: Run | None = None, share: bool = True
+    ) -> None:
         super().__init__()
-        self._name, self._component, self._on_error = name, component, on_error
+        self.key = _Key(name, component, on_error, stage, share)
+        self.survivors = _Survivors(name, stage)
 
     def expand(self, records: Any) -> Any:
-        split = records | "Key" >> beam.ParDo(_Key(self._name, self._component, self._on_error)).with_outputs(
-            "keys", FAILED, main="ranges"
-        )
+        split = records | "Key" >> beam.ParDo(self.key).with_outputs("keys", FAILED, main="ranges")
         losers = (
             split["keys"]
             | "KeyTypes" >> beam.Map(_same).with_output_types(KeyedBytes)
             | "ByKey" >> beam.GroupByKey()
-            | "Losers" >> beam.ParDo(_Losers()).with_output_types(KeyedBytes)
+            | "Losers" >> beam.ParDo(Losers()).with_output_types(KeyedBytes)
         )
         kept = split["ranges"] | "RangeTypes" >> beam.Map(_same).with_output_types(KeyedBytes)
         return (
             (kept, losers)
             | "Meet" >> beam.Flatten()
             | "ByRange" >> beam.GroupByKey()
-            | "Survivors" >> beam.ParDo(_Survivors(self._name))
+            | "Survivors" >> beam.ParDo(self.survivors)
         ), split[FAILED]
 
 
@@ -63,137 +82,279 @@ def _same(pair: KeyedBytes) -> KeyedBytes:
     return pair
 
 
+class _Share(NamedTuple):
+    """Some of what a bundle has of a range: the n-th share of it. `records` and `failures` are lots, or references to lots.
+    The last share has the range's mark, the types of its columns, and says whether the records came in order: dead letters
+    that are sent in again need not."""
+
+    bundle: bytes
+    n: int
+    records: list[bytes | BlockRef]
+    failures: list[bytes | BlockRef]
+    mark: Mark | None = None
+    types: bytes = b""
+    in_order: bool = True
+
+
 class _Key(Step):
-    """Each record by its range, and its key with its position. Positions are (unit, range, number, n): n tells apart
-    the records that one record became. Failures go with the records, and have no key."""
+    """What there is of each range, in shares, and the keys of its records with their places. Failures have no key."""
+
+    def __init__(self, name: str, component: Keyed, on_error: OnError, stage: Run | None, share: bool) -> None:
+        super().__init__(name, component, on_error)
+        self._stage, self._share = stage, share
+
+    def setup(self) -> None:
+        super().setup()
+        if self._stage is not None:
+            enter(self._stage.folder)
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._last: Any = None
-        self._n = self._failures = 0
-        self._begin_lots()
+        self._bundle = uuid.uuid4().bytes
+        self._segment: Segment | None = None if self._stage is None else self._stage.staging.create_passing()
+        self._last = (-1, -1, -1)
+        self._part = self._waiting = 0
+        self._keys: defaultdict[int, list[Any]] = defaultdict(list)
+        self._begin_range()
 
-    def _begin_lots(self) -> None:
-        self._lots: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        self._waiting = 0
-
-    def _lots_told(self) -> Iterator[Any]:
-        for bucket, keys in self._lots.items():
-            yield TaggedOutput("keys", (b"%d" % bucket, pickle.dumps(keys, 5)))
-        self._begin_lots()
+    def _begin_range(self) -> None:
+        self._own: dict[int, tuple[list[bytes], list[int]]] = {}
+        self._records: list[bytes | BlockRef] = []
+        self._failures: list[bytes | BlockRef] = []
+        self._shares = self._shuffled = 0
+        self._types, self._in_order = b"", True
 
     def process(self, element: Any) -> Iterator[Any]:
-        place = element.unit.index, element.range
-        key = pickle.dumps(place)
-        if element.__class__ is Mark:  # Bundles have whole ranges, so that none ends with keys that wait.
-            yield from self._lots_told()
-            yield key, pickle.dumps(("mark", self.end_range(element)))
-            self._failures = 0
-            return
-        batch = taken_up(element, self._name)
-        self.look(batch.records)
-        pairs = batch._replace(records=list(zip(self._places(*place, batch.numbers), batch.records, strict=True)))
-        found, left, emitted = self.each(self._keyed, pairs, "", batch.records.__getitem__)
-        yield from emitted
-        if batch.types:
-            yield key, pickle.dumps(("types", batch.types), 5)
-        for failure in left.failures:
-            yield key, _packed(self._failures, failure)
-            self._failures += 1
-        if found:
-            yield key, pickle.dumps(("records", [(at, packed) for at, _, packed in found]), 5)
-        for at, own, _ in found:
-            if own is not None:
-                self._lots[crc32(own) % BUCKETS].append((own, (*place, *at)))
-                self._waiting += 1
+        where = element.unit.index, element.range
+        if element.__class__ is Mark:  # Bundles have whole ranges, so that none ends with records that wait.
+            yield self._shared(where, self.end_range(element))
+            self._close_keys(where)
+            self._begin_range()
+        else:
+            batch = taken_up(element, self._name)
+            self.look(batch.records)
+            keys, numbers, parts, packed, failures, emitted = self._packed(batch, self._parts(where, batch.numbers))
+            yield from emitted
+            self._types = batch.types or self._types
+            if numbers:
+                self._records.append(self._lot(batch, packed))
+                self._hold(keys, numbers, parts)
+            if failures:
+                lot = pickle.dumps([_failure_packed(failure) for failure in failures], 5)
+                self._failures.append(self._lot(batch, lot))
+            if self._shuffled >= SHUFFLED_BYTES:
+                yield self._shared(where)
         if self._waiting >= TOGETHER:
-            yield from self._lots_told()
+            self._close_keys(where)
+            yield from (TaggedOutput("keys", told) for told in self._keys_told())
 
-    def finish_bundle(self) -> None:
-        if self._waiting:
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._records or self._failures or self._shares:
             raise RuntimeError("a bundle ended in the middle of a range")
+        if self._segment is not None:
+            self._segment.close()
         super().finish_bundle()
+        for told in self._keys_told():
+            yield TaggedOutput("keys", GlobalWindows.windowed_value(told))
 
-    def _places(self, unit: int, number: int, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-        for n in numbers:
-            self._n = self._n + 1 if (unit, number, n) == self._last else 0
-            self._last = unit, number, n
-            yield n, self._n
+    def teardown(self) -> None:
+        segment: Segment | None = getattr(self, "_segment", None)
+        if segment is not None:
+            segment.abandon()
 
-    def _keyed(self, pair: tuple[tuple[int, int], Any]) -> tuple[tuple[int, int], Any, bytes]:
+    def _lot(self, batch: Batch, packed: bytes) -> bytes | BlockRef:
+        """A lot, or a reference to it where lots are staged."""
+        if self._segment is None:
+            self._shuffled += len(packed)
+            return packed
+        ref = BlockRef.of(length=len(packed), records=0, first=(batch.unit, batch.range, 0), number=0)
+        return self._segment.add((), packed, (), ref)
+
+    def _shared(self, where: tuple[int, int], mark: Mark | None = None) -> KeyedBytes:
+        share = _Share(self._bundle, self._shares, self._records, self._failures, mark, self._types, self._in_order)
+        self._records, self._failures = [], []
+        self._shares, self._shuffled = self._shares + 1, 0
+        return pickle.dumps(where), pickle.dumps(share, 5)
+
+    def _hold(self, keys: Sequence[bytes | None], numbers: Iterable[int], parts: Sequence[int]) -> None:
+        """Keep the keys until many of a bucket can go together."""
+        own = self._own
+        self._waiting += len(keys)
+        places: Iterable[int] = [number << PART_BITS for number in numbers]
+        if parts:
+            places = map(int.__or__, places, parts)
+        for key, place in zip(keys, places):  # noqa: B905 (it is done for every record)
+            if key is not None:
+                bucket = crc32(key) % BUCKETS
+                if bucket in own:
+                    pair = own[bucket]
+                    pair[0].append(key)
+                    pair[1].append(place)
+                else:
+                    own[bucket] = [key], [place]
+
+    def _close_keys(self, where: tuple[int, int]) -> None:
+        for bucket, (keys, places) in self._own.items():
+            self._keys[bucket].append((*where, keys, places))
+        self._own = {}
+
+    def _keys_told(self) -> Iterator[KeyedBytes]:
+        told, self._keys, self._waiting = self._keys, defaultdict(list), 0
+        for bucket, keys in told.items():
+            yield b"%d" % bucket, marshal.dumps(keys)
+
+    def _parts(self, where: tuple[int, int], numbers: Sequence[int]) -> Sequence[int]:
+        """The part of each record, nothing where all are 0: the n-th record in a row that one record became is part n."""
+        if not numbers:
+            return ()
+        before, self._last = self._last if self._last[:2] == where else (*where, -1), (*where, numbers[-1])
+        if before[2] < numbers[0] and (numbers.__class__ is range or all(map(lt, numbers, islice(numbers, 1, None)))):
+            self._part = 0
+            return ()
+        parts, last = [], before[2]
+        for number in numbers:
+            self._part = self._part + 1 if number == last else 0
+            self._in_order = self._in_order and number >= last
+            parts.append(self._part)
+            last = number
+        return parts
+
+    def _packed(
+        self, batch: Batch, parts: Sequence[int]
+    ) -> tuple[Sequence[Any], Sequence[int], Sequence[int], bytes, Sequence[Failure], list[Any]]:
+        """The key, number and part of each record, all of them packed, the failures, and what to emit for those that fail."""
+        records, numbers = batch.records, batch.numbers
         try:
-            return pair[0], self._component.key(pair[1]), pickle.dumps(pair[1], 5)
+            keys = list(map(self._component.key, records))
+            if len(keys) == len(records):
+                told = [pickle.dumps(record, 5) for record in records] if self._share else list(records)
+                return keys, numbers, parts, _lot_of(numbers, parts, told, self._share), batch.failures, []
+        except Exception:  # Some record is at fault: one after the other.
+            pass
+        rows = list(zip(numbers, parts or repeat(0), records))  # noqa: B905
+        found, left, emitted = self.each(self._keyed, batch._replace(records=rows), "", records.__getitem__)
+        numbers, parts, keys, told = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+        return keys, numbers, parts, _lot_of(numbers, parts, told, True), left.failures, emitted
+
+    def _keyed(self, row: tuple[int, int, Any]) -> tuple[int, int, bytes | None, bytes]:
+        number, part, record = row
+        try:
+            return number, part, self._component.key(record), pickle.dumps(record, 5)
         except RecursionError:
             raise RecordError("the record is nested too deeply for the filter dupe") from None
 
 
-def _packed(n: int, failure: Failure) -> bytes:
-    """A failure, the n-th of its range, as bytes. Its record may be nested deeper than pickle follows, or hold what cannot be
-    pickled."""
+def _lot_of(numbers: Sequence[int], parts: Sequence[int], records: list[Any], each: bool) -> bytes:
+    """Records with their numbers and parts as bytes. `each`: every record is packed already."""
+    return pickle.dumps((numbers, parts, records, each), 5)
+
+
+def _failure_packed(failure: Failure) -> bytes:
+    """A failure as bytes. Its record may be nested deeper than pickle follows, or hold what cannot be pickled."""
     try:
-        return pickle.dumps(("failure", (n, failure)), 5)
+        return pickle.dumps((failure, None), 5)
     except Exception:
         pass
     try:
         nested = marshal.dumps(failure.record)
     except ValueError:
-        return pickle.dumps(("failure", (n, failure._replace(record=Unreadable.of(failure.record)))), 5)
-    return pickle.dumps(("nested failure", (n, failure._replace(record=None), nested)), 5)
+        return pickle.dumps((failure._replace(record=Unreadable.of(failure.record)), None), 5)
+    return pickle.dumps((failure._replace(record=None), nested), 5)
 
 
-class _Losers(HandsOver, beam.DoFn):
+def _failure_of(packed: bytes) -> Failure:
+    failure: Failure
+    failure, nested = pickle.loads(packed)
+    return failure if nested is None else failure._replace(record=marshal.loads(nested))
+
+
+class Losers(HandsOver, beam.DoFn):
     """Of the positions of each key all but the smallest, by range. A bundle that ran twice has told of some twice."""
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
-        first: dict[bytes, tuple[int, ...]] = {}
-        losers: defaultdict[tuple[int, int], set[tuple[int, ...]]] = defaultdict(set)
-        for value in element[1]:
-            for key, position in pickle.loads(value):
+        first: dict[bytes, tuple[int, int, int]] = {}
+        losers: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        for unit, number, keys, places in chain.from_iterable(map(marshal.loads, element[1])):
+            for key, position in zip(keys, zip(repeat(unit), repeat(number), places)):  # noqa: B905
                 other = first.setdefault(key, position)
                 if position != other:
-                    first[key], (unit, number, *at) = min(position, other), max(position, other)
-                    losers[unit, number].add(tuple(at))
-        for place, ats in losers.items():
-            yield pickle.dumps(place), pickle.dumps(("losers", ats))
+                    first[key], later = min(position, other), max(position, other)
+                    losers[later[:2]].add(later[2])
+        for where, lost in losers.items():
+            yield pickle.dumps(where), pickle.dumps(lost, 5)
 
 
 class _Survivors(HandsOver, beam.DoFn):
     """The records of a range that lost nothing, in order, then the range's mark."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, stage: Run | None) -> None:
+        self._name, self._stage = name, stage
+
+    def setup(self) -> None:
+        if self._stage is not None:
+            enter(self._stage.folder)
+
+    def start_bundle(self) -> None:
+        self._blocks = Blocks()
+
+    def finish_bundle(self) -> None:
+        self._blocks.close()
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[Any]:
         number = pickle.loads(element[0])[1]
-        records: dict[tuple[int, int], bytes] = {}
-        losers: set[tuple[int, int]] = set()
-        failures: dict[int, Failure] = {}
-        mark: Mark | None = None
-        types = b""
+        losers: set[int] = set()
+        bundles: defaultdict[bytes, dict[int, _Share]] = defaultdict(dict)
         for value in element[1]:
-            kind, what = pickle.loads(value)
-            if kind == "records":
-                records.update(what)
-            elif kind == "losers":
-                losers |= what
-            elif kind == "types":
-                types = what
-            elif kind == "failure":
-                failures[what[0]] = what[1]
-            elif kind == "nested failure":
-                failures[what[0]] = what[1]._replace(record=marshal.loads(what[2]))
+            found = pickle.loads(value)
+            if isinstance(found, _Share):
+                bundles[found.bundle][found.n] = found
             else:
-                mark = what
-        if mark is None:
+                losers |= found
+        shares = next((list(found) for found in map(_in_order, bundles.values()) if found), None)
+        if shares is None:
             raise RuntimeError(f"range {number} reached the filter dupe without its end mark")
-        kept = sorted(records.keys() - losers)
-        for start in range(0, len(kept), BATCH_RECORDS):
-            ats = kept[start : start + BATCH_RECORDS]
-            found = [pickle.loads(records[at]) for at in ats]
-            yield Batch(mark.unit, number, [at[0] for at in ats], found, types=types)
+        mark, types = shares[-1].mark, shares[-1].types
+        assert mark is not None
+        dropped = 0
+        lots = map(pickle.loads, map(self._read, chain.from_iterable(share.records for share in shares)))
+        for numbers, parts, records, each in lots if shares[-1].in_order else _sorted(lots):
+            if losers:
+                places = zip(numbers, parts or repeat(0))  # noqa: B905
+                kept = [(n << PART_BITS | part) not in losers for n, part in places]
+                dropped += len(kept) - sum(kept)
+                numbers, records = list(compress(numbers, kept)), list(compress(records, kept))
+            if records:
+                records = list(map(pickle.loads, records)) if each else records
+                yield Batch(mark.unit, number, numbers, records, types=types)
+        failures = [
+            _failure_of(packed)
+            for lot in chain.from_iterable(share.failures for share in shares)
+            for packed in pickle.loads(self._read(lot))
+        ]
         if failures:
-            yield Batch(mark.unit, number, (), (), tuple(failures[n] for n in sorted(failures)))
-        dropped = len(records.keys() & losers)
+            yield Batch(mark.unit, number, (), (), tuple(failures))
         if dropped:
             mark = mark._replace(counts=(*mark.counts, (f"{self._name}.duplicates", dropped)))
         yield mark
+
+    def _read(self, lot: bytes | BlockRef) -> bytes:
+        return self._blocks.payload(lot) if isinstance(lot, BlockRef) else lot
+
+
+def _sorted(lots: Iterable[Lot]) -> Iterator[Lot]:
+    """One lot with the records of all of them, in order."""
+    rows = [
+        (number, part, record if each else pickle.dumps(record, 5))
+        for numbers, parts, records, each in lots
+        for number, part, record in zip(numbers, parts or repeat(0), records)  # noqa: B905
+    ]
+    rows.sort(key=itemgetter(0, 1))
+    if rows:
+        numbers, parts, records = (list(column) for column in zip(*rows, strict=True))
+        yield numbers, parts, records, True
+
+
+def _in_order(shares: dict[int, _Share]) -> list[_Share]:
+    """All shares that a bundle has of a range, in order; none where there are not all of them."""
+    found = [shares[n] for n in sorted(shares)]
+    return found if found[-1].mark is not None and len(found) == found[-1].n + 1 else []

@@ -15,6 +15,9 @@ from exporters_beam.components.words import kind_of
 from exporters_beam.errors import RecordError
 from exporters_beam.records import MISSING, Key
 
+DIGEST = 16
+"""The bytes of a digest. What is shorter is its own key: no digest is like it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DupeFilter:
@@ -23,8 +26,8 @@ class DupeFilter:
     Without `key_field` a record is known by its field `_key` or, where it has none, by all its fields. Records whose field is
     missing are all kept, and so are those whose value says nothing: null, false, 0, NaN, an empty text, list or object.
     Values are compared as Python compares them: `1`, `1.0`, `true` and the decimal `1.00` are the same, `1` and `"1"` are not;
-    lists and objects are compared by what is in them, whatever the order of fields. It takes two shuffles, so the records
-    stand in memory on the local runner, and a resumed run reads again.
+    lists and objects are compared by what is in them, whatever the order of fields. Keys are shuffled, and stand in memory on
+    the local runner; records wait in the staging folder. A resumed run reads again.
 
     Example:
         filter_before:
@@ -46,15 +49,17 @@ class DupeFilter:
         return ((self.key_field, Key.of(self.key_field, "")),) if self.key_field else ()
 
     def key(self, record: Any) -> bytes | None:
-        """The record's key as 16 bytes, None where it has none. Raises RecordError where the record is not a mapping."""
-        if type(record) is not dict and not isinstance(record, Mapping):
+        """The record's key, of at most 16 bytes, None where it has none. Raises RecordError where it is not a mapping."""
+        if type(record) is not dict and not isinstance(record, Mapping):  # the second test is slow
             raise RecordError(f"the record is not a mapping but {kind_of(record)}; dupe needs fields")
         value = record.get(self.key_field or "_key", MISSING)
         if value is MISSING and self.key_field is None:
             value = record
         elif not value or value != value:
             return None
-        return hashlib.blake2b(_canonical(value).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        text = f"n{value:x}" if type(value) is int else _canonical(value)
+        data = text.encode("utf-8", "surrogatepass")
+        return data if len(data) < DIGEST else hashlib.blake2b(data, digest_size=DIGEST).digest()
 
 
 def _canonical(value: Any) -> str:

@@ -147,9 +147,10 @@ class Step(HandsOver, beam.DoFn):
         self.count(counted(failure.step, action))
         return [] if action == SKIP else [failure]
 
-    def finish_bundle(self) -> None:
+    def finish_bundle(self) -> Iterable[Any] | None:
         for name, n in self._totals.items():
             Metrics.counter(NAMESPACE, name).inc(n)
+        return None
 
 
 def taken_up(batch: Batch, *steps: str) -> Batch:

@@ -34,6 +34,7 @@ from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChu
 from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.handover import HandsOver
+from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
 from exporters_beam.records import Limits, Position, Sampling, Typed
@@ -148,8 +149,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     flows = [records, undecoded]
     for step in plan.logical.others:
         if step.kind == "dedupe":
-            assert isinstance(step.component, Keyed)
-            records, failures = records | step.name >> Dedupe(step.name, step.component, plan.on_error)
+            records, failures = records | step.name >> dedupe_of(plan, step, run)
         else:
             dofn: Step
             if step.kind == "map":
@@ -183,6 +183,14 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     for flow in (*flows, encoded[FAILED], manifest):
         flow.element_type = Flowing
     return Outputs(delivered, failed, manifest)
+
+
+def dedupe_of(plan: Plan, step: StepPlan, run: Run) -> Dedupe:
+    """What applies a `dupe`. Records have no values in common where they were decoded one by one and only filters had them."""
+    assert isinstance(step.component, Keyed)
+    before = plan.steps[: plan.steps.index(step)]
+    share = plan.logical.decoder.glance is None or any(each.kind in ("map", "flat_map") for each in before)
+    return Dedupe(step.name, step.component, plan.on_error, run if plan.physical.stages else None, share)
 
 
 def typed_ranges(types: Any) -> Any:

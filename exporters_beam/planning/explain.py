@@ -122,7 +122,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"lines keep what stands in them: {what} (formatter option reencode: true writes them anew)"
     for step in plan.steps:
         if step.kind == "dedupe":
-            yield f"{step.name}: records are shuffled twice; on the local runner they stand in memory"
+            what = "keys are shuffled" if plan.physical.stages else "keys are shuffled, and then the records"
+            yield f"{step.name}: {what}; on the local runner they stand in memory"
     for name, component in [*((step.name, step.component) for step in plan.steps), ("grouper", plan.grouper)]:
         if StepTraits.of(component).chances:
             yield f"{name}: random draws by each record's place in the input, the same in every run"

@@ -44,8 +44,11 @@ ROWS = ["1,x", "2,y", "1,", ",", "1", "1,x,3", '"1","a\n""b"', '1,"x', "é,ü", 
 VALUES: list[Any] = [1, 2, None, 1.5, 0]
 
 FILTER = {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}
+DUPE = {"name": "dupe", "options": {"key_field": "a"}}
 FILTERS = [
     FILTER,
+    DUPE,
+    {"name": "dupe"},
     {"name": "key_value_regex", "options": {"keys": [{"name": "b", "value": "[xy]|None"}]}},
     {"name": "pythonexp", "options": {"python_expression": "item['a'] == 1 or 'b' in item"}},
     {"name": "pythonexp", "options": {"python_expression": "len(item) > 1"}},
@@ -140,6 +143,7 @@ def test_each_rule_is_applied_somewhere_and_can_be_left_out(rule: str) -> None:
         "fields-pushed": {"filter": FILTER},
         "columns-kept": {"deserializer": "parquet", "exporter_options": {"formatter": "parquet"}},
         "row-groups-skipped": {"deserializer": "parquet", "filter": FILTER},
+        "records-staged": {"filter": DUPE},
     }[rule]
     config = {**LINES_TO_LINES, **sections}
     applied = {each.rule: each.rewritten for each in make(spec.load(config)).physical.trace}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import marshal
 import pickle
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import exporters_beam
 from exporters_beam.errors import RecordError
 from exporters_beam.reporting.report import Report
 from exporters_beam.transforms import dedupe
 from exporters_beam.transforms.dupe import DupeFilter
 
-from helpers import delivered
+from helpers import delivered, visible
 
 NO_KEYS: list[Any] = [None, "", 0, 0.0, -0.0, False, [], {}, Decimal("0.00"), float("nan"), b"", Decimal("NaN")]
 
@@ -135,20 +138,20 @@ def test_what_cannot_be_pickled_becomes_a_dead_letter(tmp_path: Path, export: Ca
     assert (letter["number"], letter["unreadable"]) == (1, "dict: TypeError")
 
 
-places = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3), st.integers(0, 1))
+places = st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from([0, 1, 1 << 32, 5 << 32]))
 
 
 @given(st.dictionaries(places, st.sampled_from([b"a", b"b", b"c"])), st.data())
 def test_all_records_of_a_key_lose_but_the_first(keys: dict[Any, bytes], data: Any) -> None:
-    told = [(key, place) for place, key in keys.items()]
+    told = [(unit, number, [key], [place]) for (unit, number, place), key in keys.items()]
     told += data.draw(st.lists(st.sampled_from(told), max_size=9)) if told else []  # Bundles may run twice.
     told = data.draw(st.permutations(told))
     cut = data.draw(st.integers(0, len(told)))
-    values = [pickle.dumps(part) for part in (told[:cut], told[cut:])]
+    values = [marshal.dumps(part) for part in (told[:cut], told[cut:])]
     found = [
-        (*pickle.loads(place), *at)
-        for place, value in dedupe._Losers().process((b"7", values))
-        for at in pickle.loads(value)[1]
+        (*pickle.loads(where), place)
+        for where, value in dedupe.Losers().process((b"7", values))
+        for place in pickle.loads(value)
     ]
     first = {key: min(place for place, other in keys.items() if other == key) for key in keys.values()}
     assert sorted(found) == sorted(keys.keys() - first.values())
@@ -164,3 +167,85 @@ def test_keys_that_go_in_several_lots_meet(
     report = export(str(tmp_path / "a.jl"), filter_before={"name": "dupe", "options": {"key_field": "k"}})
     assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [*records[:4]]}
     assert report.counts["filter_before.duplicates"] == 54
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_where_records_wait_makes_no_difference_and_nothing_is_left(
+    workers: int | None, tmp_path: Path, export: Callable[..., Report]
+) -> None:
+    for name in range(3):
+        lines = (json.dumps({"k": n % (700 + name), "t": "x" * (n % 300), "bad": n % 9}) for n in range(2000))
+        (tmp_path / f"{name}.jl").write_text("\n".join(lines))
+    steps = [
+        {"filter": {"name": "dupe", "options": {"key_field": "k"}}},
+        {
+            "transform": {
+                "name": "pythonexp",
+                "options": {"python_expressions": ["item.update(t=1 / (item['bad'] - 5))"]},
+            }
+        },
+        {"filter": "dupe"},
+    ]
+    found = []
+    for out, without in (("staged", []), ("shuffled", ["records-staged"])):
+        report = export(
+            {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r"\.jl$"}}},
+            steps=steps,
+            on_error="dead_letter",
+            out=out,
+            workers=workers,
+            exporter_options={"without": without},
+        )
+        files = {name: path.read_bytes() for name, path in visible(tmp_path / out).items()}
+        letters = [json.loads(line)["record"] for line in Path(report.dead_letters["name"]).read_text().splitlines()]
+        found.append((files, report.counts, letters))
+        assert not list((tmp_path / out).glob(".exporters/*/staged"))
+    assert found[0] == found[1]
+    assert found[0][1]["filter_1.duplicates"] == 6000 - 701 - 9, "0 is no key"
+
+
+SHARED = {"seen": 0}
+
+
+def siblings(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records that have a value in common."""
+    return [{"k": key, "common": SHARED} for key in record["keys"]]
+
+
+def counting(record: dict[str, Any]) -> dict[str, Any]:
+    record["common"]["seen"] += 1
+    return record
+
+
+def test_records_have_no_value_in_common_behind_the_filter(tmp_path: Path, export: Callable[..., Report]) -> None:
+    (tmp_path / "a.jl").write_text('{"keys": [1, 2]}\n{"keys": [2, 3]}\n')
+    steps = [
+        {"transform": {"name": "python", "options": {"function": f"{__name__}:siblings"}}},
+        {"filter": {"name": "dupe", "options": {"key_field": "k"}}},
+        {"transform": {"name": "python", "options": {"function": f"{__name__}:counting"}}},
+    ]
+    export(str(tmp_path / "a.jl"), steps=steps)
+    assert delivered(tmp_path / "out") == {"part-0000.jl.gz": [{"k": k, "common": {"seen": 1}} for k in (1, 2, 3)]}
+
+
+def test_letters_that_are_sent_in_again_behind_the_filter_come_in_order(tmp_path: Path) -> None:
+    failing = "item.update(x=1 / (item['bad'] - {}))"
+    steps = [
+        {"transform": {"name": "pythonexp", "options": {"python_expressions": [failing.format(1)]}}},
+        {"filter": {"name": "dupe", "options": {"key_field": "k"}}},
+        {"transform": {"name": "pythonexp", "options": {"python_expressions": [failing.format(2)]}}},
+        {"filter": {"name": "dupe", "options": {"key_field": "k"}}},
+    ]
+    (tmp_path / "a.jl").write_text("\n".join(json.dumps({"k": k + 1, "bad": 2 - k % 2}) for k in range(6)))
+    config = {
+        "reader": {"name": "fs", "options": {"input": str(tmp_path / "a.jl")}},
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-"}},
+        "steps": steps,
+        "on_error": "dead_letter",
+    }
+    letters = Path(exporters_beam.run(config).dead_letters["name"])
+    again = tmp_path / "again.jl"
+    again.write_text(re.sub('"bad": ?[12]', '"bad": 0', letters.read_text()))
+    assert exporters_beam.replay(config, [again]).written == 6
+    ((_, records),) = delivered(tmp_path / "out").items()
+    assert [record["k"] for record in records] == [1, 2, 3, 4, 5, 6]

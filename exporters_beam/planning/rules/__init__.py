@@ -17,6 +17,7 @@ from exporters_beam.planning.rules.columns_kept import ColumnsKept
 from exporters_beam.planning.rules.fields_projected import FieldsProjected
 from exporters_beam.planning.rules.fields_pushed import FieldsPushed
 from exporters_beam.planning.rules.lines_transcribed import LinesTranscribed
+from exporters_beam.planning.rules.records_staged import RecordsStaged
 from exporters_beam.planning.rules.row_groups_skipped import RowGroupsSkipped
 
 RULES: tuple[Rule, ...] = (
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     FieldsPushed(),
     ColumnsKept(),
     RowGroupsSkipped(),
+    RecordsStaged(),
 )
 
 NAMES = tuple(rule.name for rule in RULES)
