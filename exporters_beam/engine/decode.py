@@ -178,14 +178,16 @@ class Glancing(Decode):
         numbers: Sequence[int] = range(chunk.first, chunk.first + len(parts))
         flags, kept = None, parts
         if self._sightings is not None and self._sightings.left:
-            seen = parts if self._seen_as is None else Each(self._seen_as, parts)
-            self.look(seen, lambda: self._source.records(chunk))
+            looked_at = parts if self._seen_as is None else Each(self._seen_as, parts)
+            self.look(looked_at, lambda: self._source.records(chunk))
         if self._judge is not None:
             flags = list(map(self._judge, parts)) if self._verdicts is None else self._verdicts.on(parts)
             numbers = list(compress(numbers, flags))
             if self.seen_of_kept:
                 kept = list(compress(parts, flags))
-        found = self.kept(Batch(chunk.unit, chunk.range, numbers, kept), partial(lines_of, flags), records_of)
+        types = b"" if self._types_of is None else self._types_of(chunk.data)
+        seen = Batch(chunk.unit, chunk.range, numbers, kept, types=types)
+        found = self.kept(seen, partial(lines_of, flags), records_of)
         self._read += len(parts)
         self._dropped += len(parts) - len(numbers)
         return found

@@ -25,6 +25,7 @@ from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
+from exporters_beam.formats.rows import Maker, maker
 from exporters_beam.records import Key, Record
 
 _dumps = orjson.dumps
@@ -56,10 +57,6 @@ class _Rows(NamedTuple):
     text: str
     sound: bool
     quoted: tuple[Quoted, ...] | None = None
-
-
-_Maker = Callable[[Iterable[Any]], list[Record]]
-"""Makes records of rows."""
 
 
 _Chosen = Callable[[Iterable[Any] | None], list[Any]]
@@ -219,13 +216,13 @@ class CsvDeserializer:
         header, text, sound, _ = data
         values = self._values(data)
         if values is not None:
-            return _records(header)(zip(*[iter(values)] * (len(header) + 1), strict=True))
+            return maker(header, more=True)(zip(*[iter(values)] * (len(header) + 1), strict=True))
         rows = list(self._dialect.texts(text))
         if not sound or {*map(len, rows)} != {len(header)}:
             return [_record(header, row, sound, self.ragged) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
-    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, _Maker]]:
+    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
         makes records of rows.
 
@@ -233,7 +230,7 @@ class CsvDeserializer:
         It raises RecordError where a row cannot be decoded.
         """
 
-        def glanced(data: _Rows) -> tuple[list[Record], _Chosen, _Maker]:
+        def glanced(data: _Rows) -> tuple[list[Record], _Chosen, Maker]:
             header, values = data.header, self._values(data)
             if values is None:
                 records = self.decode(data)
@@ -242,7 +239,8 @@ class CsvDeserializer:
             rows = list(zip(*[iter(values)] * width, strict=True))
             columns = {name: n for n, name in enumerate(header) if name in fields}
             wanted = (*(values[n::width] for n in columns.values()), rows)
-            return _records(tuple(columns))(zip(*wanted, strict=True)), partial(_chosen, rows), _records(header)
+            made = maker(tuple(columns), more=True)(zip(*wanted, strict=True))
+            return made, partial(_chosen, rows), maker(header, more=True)
 
         return glanced
 
@@ -420,18 +418,6 @@ def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
 
 def _undecodable(text: str) -> bool:
     return not text.isascii() and any("\udc00" <= char <= "\udcff" for char in text)
-
-
-@lru_cache(maxsize=16)
-def _records(header: tuple[str, ...]) -> _Maker:
-    """Makes records of rows that have a value for each column, and one thing more which counts for nothing.
-
-    It is compiled, as a named tuple is: a display of a dictionary is built in half the time of dict(zip(…)).
-    """
-    members = ", ".join(f"{name!r}: v{n}" for n, name in enumerate(header))
-    names = "".join(f"v{n}, " for n in range(len(header)))
-    make: _Maker = eval(f"lambda rows: [{{{members}}} for {names}_, in rows]", {"__builtins__": {}})
-    return make
 
 
 def _split(text: AnyStr, delimiter: AnyStr, feed: AnyStr, rows: int, width: int) -> list[AnyStr] | None:

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
+from itertools import chain, compress
 from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
@@ -24,6 +24,7 @@ from exporters_beam.formats.parquet_pages import Again, Pages, Watched
 from exporters_beam.formats.tables import arrow, kept, types
 from exporters_beam.formats.tables.conform import conform
 from exporters_beam.formats.tables.given import given
+from exporters_beam.formats.tables.sound import is_sound
 from exporters_beam.records import Known, Record, Skipped
 
 CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
@@ -40,6 +41,11 @@ LARGE, BUFFER = 64 << 20, 1 << 20
 
 ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
+
+
+_Chosen = Callable[[Iterable[Any] | None], Any]
+
+_Maker = Callable[[Any], Sequence[Record]]
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,26 @@ class ParquetDeserializer:
         batch = unpack(data)
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
         return arrow.rows(batch.schema.names, columns, batch.num_rows)
+
+    def glance(self, fields: frozenset[str]) -> Callable[[Any], tuple[Sequence[Record], _Chosen, _Maker]]:
+        """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
+        makes records of rows.
+
+        So rows can be judged before records are made of them. Where a value might be none that Python can hold it gives whole
+        records for both, or raises what `decode` raises.
+        """
+        cut = self.nanoseconds == "cut"
+
+        def glanced(data: Any) -> tuple[Sequence[Record], _Chosen, _Maker]:
+            batch = unpack(data)
+            if not all(is_sound(column, cut) for column in batch.columns):
+                records = self.decode(batch)
+                return records, partial(_chosen, records), list
+            names = [name for name in batch.schema.names if name in fields]
+            columns = [arrow.values(batch.column(name), cut) for name in names]
+            return arrow.rows(names, columns, batch.num_rows), partial(_rows, batch), self.decode
+
+        return glanced
 
     def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
         batch = unpack(data)
@@ -407,6 +433,17 @@ def _source_errors(what: Any) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{what() if callable(what) else what}: {one_line(str(error), 200)}") from error
+
+
+def _chosen(records: Sequence[Record], flags: Iterable[Any] | None) -> Sequence[Record]:
+    return records if flags is None else list(compress(records, flags))
+
+
+def _rows(batch: Any, flags: Iterable[Any] | None) -> Any:
+    """The rows of a batch that have a true flag; None chooses all."""
+    import pyarrow as pa
+
+    return batch if flags is None else batch.filter(pa.array(list(map(bool, flags)), pa.bool_()))
 
 
 def _one(column: Any, number: int) -> Any:

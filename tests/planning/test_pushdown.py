@@ -463,7 +463,7 @@ def test_what_a_contract_reads(schema, fields):
          "what the filter reads of a record cannot be proved"),
         ({"filter": {"name": "python", "options": {"function": "json:loads"}}}, None, False, "what the filter reads"),
         ({"deserializer": "json", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
-         None, False, "only JSON lines and CSV can be decoded in part"),
+         None, False, "only JSON lines, CSV and Parquet can be decoded in part"),
         ({"exporter_options": {"pushdown": False}}, None, True, "it is turned off"),
         ({"deserializer": "csv", "filter": {"name": "key_value", "options": {"keys": [{"name": "a", "value": 1}]}}},
          {"a"}, False, ""),

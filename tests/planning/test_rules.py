@@ -86,13 +86,39 @@ configs = st.fixed_dictionaries(
 )
 
 
-def parquet(rows: list[tuple[Any, Any]]) -> bytes:
+NANOSECONDS = pa.timestamp("ns")
+MORE: list[tuple[pa.DataType, list[Any]]] = [
+    (pa.int64(), [None, 1, -(2**63)]),
+    (NANOSECONDS, [None, 0, 10**15, 10**15 + 1, 2**62]),
+    (pa.timestamp("s", "UTC"), [None, 0, -(10**12), 10**12]),
+    (pa.timestamp("us", "Nowhere/Near"), [None, 0]),
+    (pa.date32(), [None, 0, 10**7]),
+    (pa.duration("s"), [None, 5]),
+    (pa.struct({"x": pa.binary(), "y": pa.list_(pa.float32())}), [None, {"x": b"\0", "y": [0.1, None]}, {"x": b"z"}]),
+    (pa.map_(pa.string(), pa.int8()), [None, [("k", 1)], []]),
+    (pa.decimal128(9, 2), [None, 5]),
+]
+"""Types of a third column with values for it, as numbers where that makes more of them possible."""
+
+
+def parquet(rows: list[tuple[Any, Any, int]], more: int, broken: bool) -> bytes:
+    """A file with row groups of three records. `broken`: the texts of a column are not all UTF-8. Statistics are left out where
+    some values may not be readable: what stands in a row group that is skipped for them is not noticed, as documented."""
+    type_, values = MORE[more]
+    texts = [None if b is None else b.encode() + b"\xff" * (broken and b == "y") for _, b, _ in rows]
+    third = [values[n % len(values)] for _, _, n in rows]
+    columns = {
+        "a": pa.array([a for a, _, _ in rows], pa.float64()),
+        "b": pa.array(texts, pa.binary()).view(pa.string()),
+        "c": pa.array(third, pa.int64()).cast(type_) if pa.types.is_timestamp(type_) else pa.array(third, type_),
+    }
     out = io.BytesIO()
-    table = pa.table(
-        {"a": pa.array([a for a, _ in rows], pa.float64()), "b": pa.array([b for _, b in rows], pa.string())}
-    )
-    pq.write_table(table, out, row_group_size=3)
+    readable = more == 0 and not broken
+    pq.write_table(pa.table(columns), out, row_group_size=3, use_dictionary=False, write_statistics=readable)
     return out.getvalue()
+
+
+rows = st.tuples(st.sampled_from(VALUES), st.sampled_from(["x", "y", None, ""]), st.integers(0, 4))
 
 
 inputs = st.one_of(
@@ -102,7 +128,7 @@ inputs = st.one_of(
     ),
     st.tuples(
         st.just("parquet"),
-        st.lists(st.tuples(st.sampled_from(VALUES), st.sampled_from(["x", "y", None, ""])), max_size=9).map(parquet),
+        st.builds(parquet, st.lists(rows, max_size=9), st.integers(0, len(MORE) - 1), st.booleans()),
     ),
 )
 

@@ -22,9 +22,9 @@ from exporters_beam.planning.rules.row_groups_skipped import RowGroupsSkipped
 
 RULES: tuple[Rule, ...] = (
     LinesTranscribed(),
+    ColumnsKept(),
     FieldsProjected(),
     FieldsPushed(),
-    ColumnsKept(),
     RowGroupsSkipped(),
     RecordsStaged(),
 )

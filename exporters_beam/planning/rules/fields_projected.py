@@ -20,7 +20,7 @@ class FieldsProjected:
         if needed is None:
             return Declined("the format writes every field")
         if logical.decoder.glance is None:
-            return Declined("only JSON lines and CSV can be decoded in part")
+            return Declined("only JSON lines, CSV and Parquet can be decoded in part")
         if logical.write.letters:
             return Declined("dead letters show whole records")
         if logical.added is None:

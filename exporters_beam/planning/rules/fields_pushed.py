@@ -29,7 +29,7 @@ class FieldsPushed:
         if not first:
             return Declined("there is no filter before the first transform")
         if logical.decoder.glance is None:
-            return Declined("only JSON lines and CSV can be decoded in part")
+            return Declined("only JSON lines, CSV and Parquet can be decoded in part")
         fields, unproved = logical.reads(*first)
         if unproved:
             return Declined(unproved)
