@@ -44,7 +44,7 @@ Config = str | os.PathLike[str] | Mapping[str, Any]
 def run(
     config: Config,
     *,
-    variables: Mapping[str, Any] | None = None,
+    variables: Mapping[str, object] | None = None,
     beam_args: Sequence[str] = (),
     progress: bool = False,
     workers: int | None = None,
@@ -66,7 +66,7 @@ def replay(
     config: Config,
     letters: Sequence[str | os.PathLike[str]],
     *,
-    variables: Mapping[str, Any] | None = None,
+    variables: Mapping[str, object] | None = None,
     beam_args: Sequence[str] = (),
 ) -> Report:
     """Send dead letters through the rest of an export, each from the step it failed at, and wait for the end.
@@ -84,7 +84,7 @@ def replay(
         return runner.run(replayed, beam_args)
 
 
-def build(config: Config, pipeline: Any, *, variables: Mapping[str, Any] | None = None) -> Outputs:
+def build(config: Config, pipeline: Any, *, variables: Mapping[str, object] | None = None) -> Outputs:
     """Put an export into a pipeline of your own, which you then run.
 
     Gives `Outputs`: the PCollections `delivered` (DeliveredFile), `failed` (Failure) and `manifest` (one mapping, when

@@ -34,12 +34,12 @@ def plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """What `str` gives, but for decimals."""
     return plain(value) if isinstance(value, Decimal) else str(value)
 
 
-def beyond_json(value: Any) -> str:
+def beyond_json(value: object) -> str:
     """A value that JSON does not know, for a report or a manifest."""
     return plain(value) if isinstance(value, Decimal) else repr(value)
 
@@ -56,7 +56,7 @@ def single(number: float) -> float:
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
-def meant(number: Any) -> tuple[Any, ...]:
+def meant(number: object) -> tuple[Any, ...]:
     """The values that a number of a config or an expression stands for: itself, as decimal, in 32 bits. A text stands for
     itself and the date or time that it writes, which is in UTC where it says no zone.
 
@@ -83,7 +83,7 @@ def _times(text: str) -> tuple[Any, ...]:
     return (time,) if time.tzinfo else (time, time.replace(tzinfo=timezone.utc))
 
 
-def equals(expected: Any) -> Callable[[Any], Any]:
+def equals(expected: object) -> Callable[[Any], Any]:
     """Whether a value is the expected one, numbers and dates being what they were meant to be."""
     found = meant(expected)
     if len(found) > 1 and found[0].__class__ is str:
@@ -95,12 +95,12 @@ def equals(expected: Any) -> Callable[[Any], Any]:
     return lambda value: value == expected
 
 
-def _has_numbers(value: Any) -> bool:
+def _has_numbers(value: object) -> bool:
     members = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     return any(len(meant(member)) > 1 or _has_numbers(member) for member in members)
 
 
-def _same(value: Any, expected: Any) -> bool:
+def _same(value: object, expected: object) -> bool:
     if isinstance(expected, Mapping):
         return (
             isinstance(value, Mapping)
@@ -127,7 +127,7 @@ def recognizer_of(operand: ast.expr, *beside: ast.expr) -> Callable[[Any], Any] 
     if not known:
         return None
 
-    def recognized(value: Any) -> Any:
+    def recognized(value: object) -> Any:
         return known.get(value, value) if value.__class__ is float or value.__class__ is Decimal else value
 
     return recognized

@@ -91,7 +91,7 @@ WORK = ("setup", "start_bundle", "process", "finish_bundle", "initial_restrictio
 class HandsOver:
     """A DoFn whose errors of ours reach the launcher as values; to be named before `beam.DoFn`."""
 
-    def __init_subclass__(cls, **more: Any) -> None:
+    def __init_subclass__(cls, **more: object) -> None:
         super().__init_subclass__(**more)
         for name in WORK:
             if name in vars(cls):
@@ -100,7 +100,7 @@ class HandsOver:
 
 def _handing_over(work: F) -> F:
     @functools.wraps(work)
-    def doing(*args: Any, **options: Any) -> Any:
+    def doing(*args: object, **options: object) -> Any:
         try:
             found = work(*args, **options)
         except ExportError as error:
@@ -111,7 +111,7 @@ def _handing_over(work: F) -> F:
     return doing  # type: ignore[return-value]
 
 
-def _each(elements: Iterator[Any]) -> Iterator[Any]:
+def _each(elements: Iterator[object]) -> Iterator[Any]:
     try:
         yield from elements
     except ExportError as error:

@@ -176,7 +176,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     max_redirections = 5
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+        self, req: urllib.request.Request, fp: object, code: int, msg: str, headers: object, newurl: str
     ) -> urllib.request.Request:
         if wrong_address(newurl):
             raise Refused("it redirects to something that is not an http or https address")

@@ -50,7 +50,7 @@ class Loaded:
     def setup(self) -> None:
         object.__setattr__(self, "_call", find_function("function", self.function))
 
-    def call(self, record: Any) -> Any:
+    def call(self, record: object) -> Any:
         if "_call" not in self.__dict__:
             self.setup()
         return self.__dict__["_call"](record)

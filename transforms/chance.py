@@ -49,7 +49,7 @@ class Chance:
         self._seed = ""
         self._draws: Draws | None = None
 
-    def begin(self, item: Any) -> None:
+    def begin(self, item: object) -> None:
         """Before each evaluation."""
         self._draws = None
         place = self.position if self.position is not None else item

@@ -62,7 +62,7 @@ class DupeFilter:
         return data if len(data) < DIGEST else hashlib.blake2b(data, digest_size=DIGEST).digest()
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: object) -> str:
     """The same text for values that compare equal."""
     if isinstance(value, str):
         return "s" + repr(value)

@@ -48,7 +48,7 @@ Condition = tuple[Key, Check]
 """Where a value stands, and its check."""
 
 
-def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) -> Iterator[Condition]:
+def _conditions(keys: Iterable[Mapping[str, object]], separator: str, regex: bool) -> Iterator[Condition]:
     """The conditions of the option `keys`. Raises ConfigError with the place of what is wrong."""
     for n, key in enumerate(keys):
         if not isinstance(key, Mapping):
@@ -68,7 +68,7 @@ def _conditions(keys: Iterable[Mapping[str, Any]], separator: str, regex: bool) 
         yield Key.of(name, separator), _check("re_match" if regex else operator or "==", key["value"], n)
 
 
-def _check(operator: str, expected: Any, n: int) -> Check:
+def _check(operator: str, expected: object, n: int) -> Check:
     if operator == "re_match":
         return _match(expected, n)
     if operator == "contains":
@@ -86,7 +86,7 @@ def _check(operator: str, expected: Any, n: int) -> Check:
     return equals(expected)
 
 
-def _holds(container: Any, member: Any) -> bool:
+def _holds(container: Any, member: object) -> bool:
     """`member in container`, and false where these do not go together: null, numbers, a number in a text."""
     try:
         return member in container
@@ -94,7 +94,7 @@ def _holds(container: Any, member: Any) -> bool:
         return False
 
 
-def _expression(expected: Any, n: int) -> Callable[[str], Any]:
+def _expression(expected: object, n: int) -> Callable[[str], Any]:
     """The `match` of a regular expression. Raises ConfigError."""
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a regular expression; write a text")
@@ -113,10 +113,10 @@ def _expression(expected: Any, n: int) -> Callable[[str], Any]:
     return limited
 
 
-def _match(expected: Any, n: int) -> Check:
+def _match(expected: object, n: int) -> Check:
     match = _expression(expected, n)
 
-    def matches(value: Any) -> bool:
+    def matches(value: object) -> bool:
         if value.__class__ is str:
             return match(value) is not None
         return value is not None and match(text_of(value)) is not None
@@ -124,7 +124,7 @@ def _match(expected: Any, n: int) -> Check:
     return matches
 
 
-def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
+def _may_hold(wanted: Sequence[object], known: Known) -> bool:
     """Whether one of these values may be in a column. Only texts are compared with texts, and numbers with numbers; where some
     writer counted NaN as the smallest or largest, any number may be there."""
     kinds = (str,) if isinstance(known.least, str) else (int, float, Decimal)
@@ -133,7 +133,7 @@ def _may_hold(wanted: Sequence[Any], known: Known) -> bool:
     return any(not isinstance(value, kinds) or not (value < known.least or value > known.most) for value in wanted)
 
 
-def _matches_one(name: str, match: Callable[[str], Any]) -> Callable[[Any], Any]:
+def _matches_one(name: str, match: Callable[[str], object]) -> Callable[[Any], Any]:
     """The commonest filter, a regular expression for one top-level field, as one function."""
 
     def holds(record: Any) -> bool:
@@ -156,7 +156,7 @@ def _all_of(conditions: tuple[Condition, ...]) -> Callable[[Any], Any]:
 
         return holds
 
-    def all_hold(record: Any) -> bool:
+    def all_hold(record: object) -> bool:
         for key, check in conditions:
             value = key.value(record, MISSING)
             if value is MISSING or not check(value):
@@ -244,7 +244,7 @@ class KeyValueFilter:
     def __getstate__(self) -> dict[str, Any]:
         return {"keys": self.keys, "nested_field_separator": self.nested_field_separator}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.__post_init__()
 
@@ -403,7 +403,7 @@ class JsonSchemaFilter:
         return {**self.__dict__, "_validator": None}
 
 
-def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+def _pattern(validator: Any, pattern: str, value: Any, schema: object) -> Iterator[Any]:
     """The keyword `pattern` of JSON Schema, which stops where it would take for ever."""
     from jsonschema import ValidationError
 
@@ -420,7 +420,7 @@ _OF_NAMED_FIELDS = frozenset(
 """Keywords of JSON Schema that say nothing of fields which they do not name."""
 
 
-def _dangling(schema: Mapping[str, Any]) -> Iterator[str]:
+def _dangling(schema: Mapping[str, object]) -> Iterator[str]:
     """References to other documents, which validating would fetch, and to places that are not there."""
     from referencing import Resource
     from referencing.exceptions import CannotDetermineSpecification, Unresolvable

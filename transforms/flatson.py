@@ -64,7 +64,7 @@ class FlatsonTransform:
     def __getstate__(self) -> dict[str, Any]:
         return {"flatson_schema": self.flatson_schema}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.__post_init__()
 
@@ -75,13 +75,13 @@ Leaf = tuple[str, tuple[str, ...], Serialize]
 """The full name of a leaf property, the way to it, and what becomes of its value."""
 
 
-def _is(schema: Mapping[str, Any], kind: str) -> bool:
+def _is(schema: Mapping[str, object], kind: str) -> bool:
     """Whether a schema is of a type, alone or besides null."""
     found = schema.get("type")
     return found == kind or (isinstance(found, (list, tuple)) and [t for t in found if t != "null"] == [kind])
 
 
-def _leaves(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Leaf]:
+def _leaves(schema: Mapping[str, object], path: tuple[str, ...]) -> Iterator[Leaf]:
     properties = schema.get("properties") or {}
     if not isinstance(properties, Mapping):
         raise ConfigError(f"flatson_schema: properties of {'.'.join(path) or 'the schema'} is not a mapping")
@@ -124,15 +124,15 @@ def _array(schema: Mapping[str, Any], name: str) -> Serialize:
     raise ConfigError(f"{place}: there is no method {method!r:.200}{did_you_mean(str(method), METHODS)}")
 
 
-def _itself(value: Any) -> Any:
+def _itself(value: object) -> Any:
     return value
 
 
-def _json(value: Any) -> str | None:
+def _json(value: object) -> str | None:
     return None if value is None else _ascii(value)
 
 
-def _iso(value: Any) -> str:
+def _iso(value: object) -> str:
     return value.isoformat() if isinstance(value, (date, time)) else text_of(value)
 
 
@@ -141,19 +141,19 @@ _ascii = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_iso).e
 _unicode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso).encode
 
 
-def _members(value: Any) -> Sequence[Any]:
+def _members(value: object) -> Sequence[Any]:
     if value is None:
         return ()
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return _unicode(value)
     return value if isinstance(value, str) else _iso(value)
 
 
-def _pairs(member: Any, fields: str, before: str) -> str:
+def _pairs(member: object, fields: str, before: str) -> str:
     if not isinstance(member, Mapping):
         raise RecordError(f"extract_key_values wants mappings in the array, not {member!r:.200}")
     return fields.join(f"{key}{before}{_text(member[key])}" for key in sorted(member, key=str))

@@ -23,7 +23,7 @@ UNKNOWN = "unknown"
 """The group of records that have no value."""
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A group value as text: numbers and booleans as Python prints them, null as `unknown`, dates as ISO 8601, mappings
     and lists as JSON with sorted keys. Raises RecordError for values that are not the same in every run.
 
@@ -171,7 +171,7 @@ class PythonExpGrouper:
     def __getstate__(self) -> dict[str, Any]:
         return {"python_expressions": self.python_expressions}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.__post_init__()
 

@@ -90,7 +90,7 @@ class PythonexpTransform:
     def __getstate__(self) -> dict[str, Any]:
         return {"python_expressions": self.python_expressions}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self.__post_init__()
 
@@ -170,7 +170,7 @@ class PythonTransform(Loaded):
             )
         return self._checked(result)
 
-    def _checked(self, results: Iterable[Any]) -> Iterator[Any]:
+    def _checked(self, results: Iterable[object]) -> Iterator[Any]:
         for result in results:
             if not isinstance(result, Mapping):
                 raise RecordError(f"{self.function} gave a list with {result!r:.200} in it; it may hold mappings only")

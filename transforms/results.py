@@ -14,7 +14,7 @@ DICTIONARIES = {dict}
 """The types of results that are not looked at any further."""
 
 
-def no_record(given: Any) -> RecordError | None:
+def no_record(given: object) -> RecordError | None:
     """What is wrong with this in the place of a record, if anything."""
     if isinstance(given, Mapping):
         return None
@@ -28,12 +28,12 @@ def no_record(given: Any) -> RecordError | None:
     )
 
 
-def no_value(given: Any) -> RecordError | None:
+def no_value(given: object) -> RecordError | None:
     """The same where no file has to hold what is given: then anything but None may take the place of a record."""
     return no_record(given) if given is None else None
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """What a value is, for a message: with itself, where it is short.
 
     >>> described([1, 2]), described("x"), described({1})
@@ -61,7 +61,7 @@ def records_of(given: Any) -> list[Any]:
 
 
 def refused(
-    results: list[Any], lost: list[tuple[int, Exception]], refuse: Callable[[Any], Exception | None]
+    results: list[object], lost: list[tuple[int, Exception]], refuse: Callable[[object], Exception | None]
 ) -> tuple[list[Any], list[tuple[int, Exception]]]:
     """The results that are not refused, and all that is lost, by index: what was before, and these."""
     gone = {index for index, _ in lost}

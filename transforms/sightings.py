@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from exporters_beam.records import MISSING, Key, Sought
 
@@ -28,7 +27,7 @@ class Sightings:
         self._near: dict[str, str] = {}
         self._looked = False
 
-    def look(self, records: Iterable[Any]) -> bool:
+    def look(self, records: Iterable[object]) -> bool:
         """Look at these records; whether something is missing in the first of a range."""
         first, self._looked = not self._looked, True
         self.left = [each for each in self.left if not any(each[1].value(r, MISSING) is not MISSING for r in records)]
@@ -52,7 +51,7 @@ class Sightings:
         return noted
 
 
-def names_in(records: Iterable[Any]) -> list[str]:
+def names_in(records: Iterable[object]) -> list[str]:
     """The names of fields in the first records, nested ones with dots."""
     names: dict[str, None] = {}
     for record, _ in zip(records, range(NAMES_OF), strict=False):

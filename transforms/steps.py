@@ -68,7 +68,7 @@ class Step(HandsOver, beam.DoFn):
         self._totals: dict[str, int] = {}
         self._sightings = Sightings(self._name, self._told.sought) if self._told.sought else None
 
-    def look(self, records: Iterable[Any], whole: Callable[[], Iterable[Any]] | None = None) -> None:
+    def look(self, records: Iterable[object], whole: Callable[[], Iterable[object]] | None = None) -> None:
         """Note which of the fields that the component looks for these records have, `whole` ones where these are parts."""
         if self._sightings is not None and self._sightings.left and self._sightings.look(records):
             self._sightings.compare(names_in(records if whole is None else whole()))
@@ -90,7 +90,7 @@ class Step(HandsOver, beam.DoFn):
         batch: Batch,
         step: str = "",
         before: Callable[[int], Any] | None = None,
-        refuse: Callable[[Any], Exception | None] | None = None,
+        refuse: Callable[[object], Exception | None] | None = None,
     ) -> tuple[list[Any], Batch, list[Any]]:
         """What `work` makes of each record, the batch without those it fails for, and what to emit for these.
 
@@ -135,7 +135,7 @@ class Step(HandsOver, beam.DoFn):
         self._tally = {}
         return mark
 
-    def failed(self, position: Position, record: Any, error: Exception, step: str = "") -> list[Any]:
+    def failed(self, position: Position, record: object, error: Exception, step: str = "") -> list[Any]:
         """What to emit, or to set aside, for a record that failed this step."""
         return self.give(Failure(position, position[0].name, step or self._name, explain(error), record))
 
@@ -177,7 +177,7 @@ def without(batch: Batch, lost: list[int], aside: Iterable[Failure] = ()) -> Bat
     )
 
 
-def omitting(values: Sequence[Any], lost: list[int]) -> list[Any]:
+def omitting(values: Sequence[object], lost: list[int]) -> list[Any]:
     """The values but for those at these indices, which are in order."""
     found: list[Any] = []
     at = 0
@@ -331,7 +331,7 @@ def _before(batch: Batch) -> Callable[[int], Any]:
     return lambda index: {**_as_it_came(batch, index), **now(index)} if batch.lines[index] else now(index)
 
 
-def copied(records: Sequence[Any]) -> Callable[[int], Any]:
+def copied(records: Sequence[object]) -> Callable[[int], Any]:
     """A function that gives each record, by its index, as it is now, also when it has been changed."""
     try:
         together = marshal.dumps(list(records))

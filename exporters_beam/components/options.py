@@ -76,15 +76,15 @@ def option(
     help: str,
     *,
     type: str = "str",
-    default: Any = REQUIRED,
+    default: object = REQUIRED,
     env: str | None = None,
-    choices: tuple[Any, ...] | None = None,
+    choices: tuple[object, ...] | None = None,
     minimum: int | None = None,
     secret: bool = False,
-    example: Any = None,
+    example: object = None,
     identity: bool = True,
     name: str | None = None,
-    null: Any = None,
+    null: object = None,
 ) -> Any:
     """Declare an option of a component; use it as the default of a keyword-only dataclass field.
 
@@ -163,14 +163,14 @@ def _schema(o: Option) -> dict[str, Any]:
     return schema
 
 
-def as_declared(component: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def as_declared(component: type, given: Mapping[str, object]) -> dict[str, Any]:
     """The options with texts of YAML that stand there without quotes as their options want them: `yes` as true, `1_000` as
     a number, all others as texts."""
     kinds = {o.name: o.type.split("|") for o in options_of(component)}
     return {name: _as_kind(value, kinds.get(name, [])) for name, value in given.items()}
 
 
-def _as_kind(value: Any, kinds: list[str]) -> Any:
+def _as_kind(value: object, kinds: list[str]) -> Any:
     if isinstance(value, Plain) and "str" not in kinds:
         if "bool" in kinds and isinstance(value.meant, bool):
             return value.meant
@@ -181,7 +181,7 @@ def _as_kind(value: Any, kinds: list[str]) -> Any:
     return plain(value)
 
 
-def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> T:
+def build(component: type[T], given: Mapping[str, object], environ: Mapping[str, str] | None = None) -> T:
     """Make a component from the mapping of its options, which has been checked against `schema_of(component)`.
 
     The value of an option is the one given; else (also where it is null and a default or variable exists) that of its
@@ -209,7 +209,7 @@ def build(component: type[T], given: Mapping[str, Any], environ: Mapping[str, st
     return component(**values)
 
 
-def _convert(o: Option, value: Any) -> Any:
+def _convert(o: Option, value: object) -> Any:
     kinds = o.type.split("|")
     if isinstance(value, bool) and "bool" not in kinds and "int" in kinds:
         return int(value)
@@ -230,6 +230,6 @@ def _convert(o: Option, value: Any) -> Any:
     return tuple(value) if "list" in kinds else value
 
 
-def _text(member: Any) -> str:
+def _text(member: object) -> str:
     """A number as text, and true and false as they stand in the config."""
     return str(member).lower() if isinstance(member, bool) else str(member)

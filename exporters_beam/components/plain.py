@@ -18,7 +18,7 @@ class Plain(str):
 
     meant: Any
 
-    def __new__(cls, text: str, meant: Any = None) -> Plain:
+    def __new__(cls, text: str, meant: object = None) -> Plain:
         made = super().__new__(cls, text)
         made.meant = meant
         return made
@@ -37,7 +37,7 @@ class Plain(str):
         return self.number is not None and (":" in self or bool(re.match(r"[-+]?0[0-9_]", self)))
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A value whose texts are no more than texts."""
     if isinstance(value, Plain):
         return str(value)

@@ -150,7 +150,7 @@ def reveal(value: T, environ: Mapping[str, str] | None = None) -> T:
     return found
 
 
-def _of_option(name: str, value: Any, environ: Mapping[str, str] | None) -> Any:
+def _of_option(name: str, value: object, environ: Mapping[str, str] | None) -> Any:
     try:
         return reveal(value, environ)
     except MissingExtra as error:
@@ -159,7 +159,7 @@ def _of_option(name: str, value: Any, environ: Mapping[str, str] | None) -> Any:
         raise ConfigError(f"option {name}: {error}") from None
 
 
-def holds_secret(value: Any) -> bool:
+def holds_secret(value: object) -> bool:
     """Whether a secret reference stands anywhere in an option's value."""
     if isinstance(value, Mapping):
         return any(holds_secret(member) for member in value.values())

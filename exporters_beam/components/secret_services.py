@@ -119,7 +119,7 @@ def _of_aws(name: str, reference: str) -> str:
     return _text(answer["SecretBinary"], reference) if text is None else text
 
 
-def _refused(reference: str, service: str, said: Any) -> ConfigError:
+def _refused(reference: str, service: str, said: object) -> ConfigError:
     text = one_line(str(said), 300) or type(said).__name__
     return ConfigError(f"{reference}: {service} does not give it where the export runs: {text}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
 def did_you_mean(given: str, known: tuple[str, ...] | list[str]) -> str:
@@ -65,7 +64,7 @@ def one_line(text: str, most: int) -> str:
     return shortened(" ".join(text.split()).rstrip("."), most)
 
 
-def in_json(value: Any, most: int, default: Callable[[Any], Any] = str) -> str:
+def in_json(value: object, most: int, default: Callable[[object], object] = str) -> str:
     """The value as JSON, or the beginning of that.
 
     >>> in_json(["ö", None], 100)
@@ -77,7 +76,7 @@ def in_json(value: Any, most: int, default: Callable[[Any], Any] = str) -> str:
 _KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", type(None): "null"}
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a value is, as people say it.
 
     >>> [kind_of(value) for value in ({}, [], "x", True, 7, None, (), {1}, 1j)]

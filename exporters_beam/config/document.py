@@ -66,7 +66,7 @@ class Odd:
         return ""
 
 
-def _as_told(value: Any) -> str:
+def _as_told(value: object) -> str:
     return json.dumps(value) if isinstance(value, bool) else f"the number {value}"
 
 
@@ -162,7 +162,7 @@ def parse(text: str, file: str = "") -> Document:
     return _checked(Document(value, file, text, syntax, odd))
 
 
-def from_mapping(value: Mapping[str, Any]) -> Document:
+def from_mapping(value: Mapping[str, object]) -> Document:
     """A document that was parsed already, so that its problems have no line. The mapping is left as it is."""
     return _checked(Document(dict(value) if isinstance(value, Mapping) else value))
 
@@ -212,7 +212,7 @@ def _read_json(text: str, file: str) -> Any:
     """The value of a JSON text. Raises ValueError where it is not JSON, ConfigError where keys stand twice."""
     repeated = False
 
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def mapping(pairs: list[tuple[str, object]]) -> dict[str, Any]:
         nonlocal repeated
         made = dict(pairs)
         repeated = repeated or len(made) < len(pairs)
@@ -376,7 +376,7 @@ def _load_yaml(text: str, file: str) -> _Loaded:
                 reason = f"{node.value!r:.200} is not a valid value ({error})"
                 raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
 
-        def construct_plain(self, node: Any) -> Plain:
+        def construct_plain(self, node: object) -> Plain:
             text = self.construct_scalar(node)
             older = super().resolve(yaml.ScalarNode, text, (True, False)).removeprefix(_YAML)
             try:
@@ -407,7 +407,7 @@ def _number(text: str) -> int | float:
         return float(text)
 
 
-def _refuse_deep_yaml(yaml: Any, text: str, loader: Any, file: str) -> None:
+def _refuse_deep_yaml(yaml: Any, text: str, loader: object, file: str) -> None:
     """Before nodes are made, which recurses."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
@@ -420,7 +420,7 @@ def _refuse_deep_yaml(yaml: Any, text: str, loader: Any, file: str) -> None:
             raise ConfigError(Problem((), _TOO_DEEP, mark.line + 1, mark.column + 1, file))
 
 
-def _check_nodes(yaml: Any, loader: Any, root: Any, file: str) -> list[Odd]:
+def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> list[Odd]:
     """Refuse keys that stand twice, aliases inside what they stand for, and aliases that multiply without end. Keys become
     texts. Gives what may be misread.
 

@@ -51,7 +51,7 @@ class Parameter:
     optional: bool = True
 
 
-def declared(document: Mapping[str, Any]) -> tuple[list[Parameter], Found]:
+def declared(document: Mapping[str, object]) -> tuple[list[Parameter], Found]:
     """The config's parameters and what is wrong with them. Without the section every variable is one."""
     variables = document.get("vars")
     defaults = dict(variables) if isinstance(variables, Mapping) else {}
@@ -70,7 +70,7 @@ def declared(document: Mapping[str, Any]) -> tuple[list[Parameter], Found]:
     return found, wrong
 
 
-def _parameter(name: str, given: Mapping[str, Any], default: Any) -> Parameter:
+def _parameter(name: str, given: Mapping[str, Any], default: object) -> Parameter:
     enum = tuple(given.get("enum") or ())
     kind = given.get("type")
     if kind is None:
@@ -82,12 +82,12 @@ def _parameter(name: str, given: Mapping[str, Any], default: Any) -> Parameter:
     return Parameter(name, label, str(given.get("help") or label), str(kind).lower(), default, regexes, enum, optional)
 
 
-def _meant(value: Any) -> Any:
+def _meant(value: object) -> Any:
     """`yes` without quotes as true."""
     return value.meant if isinstance(value, Plain) and isinstance(value.meant, bool) else value
 
 
-def _problems(name: str, given: Any) -> Found:
+def _problems(name: str, given: object) -> Found:
     if not NAME.match(name):
         return [((), f"{name!r} is not a valid name for a parameter; use letters, digits and _, no digit first")]
     if given is not None and not isinstance(given, Mapping):
@@ -109,7 +109,7 @@ def _problems(name: str, given: Any) -> Found:
     return wrong
 
 
-def _regex_problems(value: Any) -> Found:
+def _regex_problems(value: object) -> Found:
     if not (isinstance(value, list) and all(isinstance(regex, str) for regex in value)):
         return [
             (("regexes",), "wrong type: expected a list of regular expressions, all of which the value has to match")
@@ -123,7 +123,7 @@ def _regex_problems(value: Any) -> Found:
     return wrong
 
 
-def check(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[Found, set[str]]:
+def check(document: Mapping[str, object], overrides: Mapping[str, object]) -> tuple[Found, set[str]]:
     """What is wrong with the parameters and the values given for them, and the names of those that are missing."""
     if document.get("parameters") is None:
         return [], set()
@@ -144,7 +144,7 @@ def check(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> tuple[Fo
     return wrong, missing
 
 
-def _value_problem(parameter: Parameter, value: Any) -> str:
+def _value_problem(parameter: Parameter, value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     told = shortened(text, 200)
     if parameter.enum and text not in [as_text(member) for member in parameter.enum]:
@@ -163,6 +163,6 @@ def _value_problem(parameter: Parameter, value: Any) -> str:
     return ""
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """A value as it is given on a command line or when a template is launched."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

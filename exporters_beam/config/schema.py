@@ -20,7 +20,7 @@ from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GRO
 from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
 
 
-def faults(component: type, given: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+def faults(component: type, given: Mapping[str, object], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """(way to the value inside `given`, what is wrong with it), in no particular order."""
     declared = {o.name: o for o in options_of(component)}
     for name in given:
@@ -83,7 +83,7 @@ def _sentence(error: Any, option: Option, path: Path) -> str:
     return f"wrong type: found {_found(value, option)}, expected {wanted}{_remedy(value, option)}"
 
 
-def _found(value: Any, option: Option) -> str:
+def _found(value: object, option: Option) -> str:
     if value is None or isinstance(value, bool):
         return _value(value, option)
     if isinstance(value, Secret):
@@ -92,13 +92,13 @@ def _found(value: Any, option: Option) -> str:
     return kind if option.secret else f"the {kind.removeprefix('a ')} {_value(value, option)}"
 
 
-def _value(value: Any, option: Option) -> str:
+def _value(value: object, option: Option) -> str:
     if option.secret and value is not None:
         return "the value"
     return words.in_json(value, 200)
 
 
-def _remedy(value: Any, option: Option) -> str:
+def _remedy(value: object, option: Option) -> str:
     """The end of a sentence about a wrong type, where it is clear what was meant."""
     kinds = option.type.split("|")
     if isinstance(value, Secret) or option.secret:
@@ -265,6 +265,6 @@ def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
     return described | {"anyOf": [schema, _REFERENCE]}
 
 
-def to_text(schema: Mapping[str, Any]) -> str:
+def to_text(schema: Mapping[str, object]) -> str:
     """The schema as it is shipped and printed."""
     return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"

@@ -139,9 +139,9 @@ class ExportSpec:
 
 
 def load(
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: str | os.PathLike[str] | Mapping[str, object],
     *,
-    variables: Mapping[str, Any] = {},
+    variables: Mapping[str, object] = {},
     environ: Mapping[str, str] | None = None,
 ) -> ExportSpec:
     """The spec of a config, a file or a mapping (which is left as it is). `variables` replace members of its `vars`.
@@ -246,7 +246,7 @@ class _Loading:
             hint = f'; did you misspell it as "{near[0]}"?' if near else "; an export needs a reader and a writer"
             self.add((name,), f"this section is missing{hint}")
 
-    def section(self, path: Path, kind: str, given: Any) -> Section[Any] | None:
+    def section(self, path: Path, kind: str, given: object) -> Section[Any] | None:
         """The section at `path`, or None where it is absent or wrong."""
         if given is None:
             return None
@@ -294,7 +294,7 @@ class _Loading:
                 found[name] = replace(section, step=name)
         return list(found.values())
 
-    def a_step(self, path: Path, given: Any) -> Section[Any] | None:
+    def a_step(self, path: Path, given: object) -> Section[Any] | None:
         """A member of the list `steps`, or None where it is wrong."""
         if path in self.failed:
             return None
@@ -318,7 +318,7 @@ class _Loading:
             self.add((*path, kind, "on_error"), f"on_error stands beside `{kind}` already; give one of the two")
         return None if section is None else replace(section, on_error=str(action))
 
-    def name_of_step(self, path: Path, given: Any) -> str:
+    def name_of_step(self, path: Path, given: object) -> str:
         """What a member of the list `steps` is called; "" where it is wrong."""
         if not isinstance(given, Mapping) or (*path, "as") in self.failed:
             return ""
@@ -365,7 +365,7 @@ class _Loading:
         made = self.build(component, options, path, options_path)
         return None if made is None else Section(kind, name, entry, made, dict(options or {}), path)
 
-    def build(self, component: type, options: Any, path: Path, options_path: Path) -> Any:
+    def build(self, component: type, options: object, path: Path, options_path: Path) -> Any:
         """The component, or None where its options are wrong."""
         if options_path in self.failed:
             return None
@@ -399,7 +399,7 @@ class _Loading:
             self.add(path, f"cannot be made: {type(error).__name__}: {error}")
         return None
 
-    def kept_secret(self, component: type, options: Mapping[str, Any]) -> dict[str, Secret]:
+    def kept_secret(self, component: type, options: Mapping[str, object]) -> dict[str, Secret]:
         """Secrets that the environment gives, as references: their values are read where they are used."""
         return {
             o.name: Secret(f"${{secret:env:{o.env}}}") for o in options_of(component)
@@ -475,12 +475,12 @@ class _Loading:
             return NO_FILE
         return str(given)
 
-    def check_action(self, path: Path, action: Any) -> None:
+    def check_action(self, path: Path, action: object) -> None:
         if not isinstance(action, str) or action not in ACTIONS:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
             self.add(path, f"{_found(action)} is none of the choices{hint}")
 
-    def notification(self, path: Path, given: Any) -> Section[Any] | None:
+    def notification(self, path: Path, given: object) -> Section[Any] | None:
         if given is None:
             given = {}
         return self.section(path, "notification", given)
@@ -511,7 +511,7 @@ class _Loading:
             self.add((name,), f"wrong type: found {_found(value)}, expected {wanted}")
         return value
 
-    def refuse_unknown(self, given: Mapping[Any, Any], path: Path, known: Iterable[str], what: str) -> None:
+    def refuse_unknown(self, given: Mapping[Any, object], path: Path, known: Iterable[str], what: str) -> None:
         """Keys that nobody knows. In configs of exporters 0.6.18 they are for people, unless one is a slip of the pen."""
         known = list(known)
         for key in map(str, given):
@@ -528,7 +528,7 @@ class _Loading:
                 hint += "; what is only for people begins with x-"
             self.add((*path, key), f"unknown {what}{hint}")
 
-    def refuse_endless(self, value: Any, path: Path) -> None:
+    def refuse_endless(self, value: object, path: Path) -> None:
         """Numbers that are none, whatever they are for. Records that stand in the config are records."""
         if path == ("reader", "options", "records"):
             return
@@ -571,11 +571,11 @@ def _once(section: Section[Any]) -> Section[Any]:
     return replace(section, component=replace(section.component, attempts=1))
 
 
-def _name(section: Any) -> str:
+def _name(section: object) -> str:
     return str(section.get("name") if isinstance(section, Mapping) else section)
 
 
-def _found(value: Any) -> str:
+def _found(value: object) -> str:
     if isinstance(value, Secret):
         return f"the secret {value}"
     if isinstance(value, (Mapping, list, tuple)):
@@ -609,11 +609,11 @@ _SECRET_NAME = re.compile(
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
-def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any]:
+def _masked(config: Mapping[str, object], secrets: Iterable[Path]) -> dict[str, Any]:
     """A copy without the values of `secrets`, of whatever has the name of a secret, and of passwords in addresses."""
     hidden = set(secrets)
 
-    def masked(value: Any, path: Path) -> Any:
+    def masked(value: object, path: Path) -> Any:
         if isinstance(value, Secret) or value is None or isinstance(value, bool):
             return value
         if path in hidden or (path and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1]) and _scalar(value)):
@@ -627,5 +627,5 @@ def _masked(config: Mapping[str, Any], secrets: Iterable[Path]) -> dict[str, Any
     return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
 
 
-def _scalar(value: Any) -> bool:
+def _scalar(value: object) -> bool:
     return not isinstance(value, (Mapping, list, tuple))

@@ -52,8 +52,8 @@ class Filled:
 
 
 def fill(
-    document: Mapping[str, Any],
-    overrides: Mapping[str, Any],
+    document: Mapping[str, object],
+    overrides: Mapping[str, object],
     environ: Mapping[str, str],
     parameters: Iterable[str] = (),
     missing: Iterable[str] = (),
@@ -90,7 +90,7 @@ def fill(
     return filled
 
 
-def _declared(name: str, declared: Any) -> bool:
+def _declared(name: str, declared: object) -> bool:
     for part in name.split("."):
         if isinstance(declared, str) and "${" in declared:
             return True
@@ -100,7 +100,7 @@ def _declared(name: str, declared: Any) -> bool:
     return True
 
 
-def _overridden(declared: dict[str, Any], overrides: Mapping[str, Any], filled: Filled) -> dict[str, Any]:
+def _overridden(declared: dict[str, object], overrides: Mapping[str, object], filled: Filled) -> dict[str, Any]:
     for name, value in overrides.items():
         within = declared
         *outer, last = name.split(".")
@@ -122,7 +122,7 @@ def _near(given: str, known: list[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def _dots(parts: tuple[Any, ...]) -> str:
+def _dots(parts: tuple[object, ...]) -> str:
     return ".".join(map(str, parts))
 
 
@@ -160,7 +160,7 @@ class _Filler:
             with contextlib.suppress(_Fault):
                 self.named((name,))
 
-    def fill(self, value: Any, path: Path) -> Any:
+    def fill(self, value: object, path: Path) -> Any:
         if isinstance(value, str):
             try:
                 return self.text(value, path)
@@ -202,7 +202,7 @@ class _Filler:
             return Secret("".join(p if isinstance(p, Secret) else p.replace("${", "$${") for p in parts))
         return "".join(parts)
 
-    def as_text(self, reference: str, value: Any) -> str:
+    def as_text(self, reference: str, value: object) -> str:
         if isinstance(value, str):
             return value
         if isinstance(value, (bool, int, float)):
@@ -238,7 +238,7 @@ class _Filler:
         self.spend(len(self.environ[name]))
         return self.environ[name]
 
-    def named(self, parts: tuple[Any, ...]) -> Any:
+    def named(self, parts: tuple[object, ...]) -> Any:
         """The value of a variable, its own references replaced. What is wrong in it is reported where it stands."""
         if parts in self.active:
             circle = [*self.active[self.active.index(parts) :], parts]
@@ -250,7 +250,7 @@ class _Filler:
             raise self.known[parts]
         return self.known[parts]
 
-    def looked_up(self, parts: tuple[Any, ...]) -> tuple[bool, Any]:
+    def looked_up(self, parts: tuple[object, ...]) -> tuple[bool, Any]:
         """(whether its references are replaced, the value of a variable)."""
         value: Any = self.names
         filled = False
@@ -266,7 +266,7 @@ class _Filler:
             value = value[part]
         return filled, value
 
-    def filled_in(self, parts: tuple[Any, ...], value: Any) -> Any:
+    def filled_in(self, parts: tuple[object, ...], value: object) -> Any:
         path = ("vars", *map(str, parts))
         before = self.faults
         self.active.append(parts)
@@ -277,7 +277,7 @@ class _Filler:
         self.active.pop()
         return value if self.faults == before else _Fault()
 
-    def copy(self, value: Any) -> Any:
+    def copy(self, value: object) -> Any:
         """Values are not shared by the places that refer to them."""
         self.spend(1 + (len(value) if isinstance(value, str) else 0))
         if isinstance(value, dict):

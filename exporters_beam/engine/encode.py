@@ -404,7 +404,7 @@ class EncodeBlocks(Step):
         payload, schema = self._encode(block.parts, block.types)
         return self._add_block(group, block, payload, block.numbers, len(payload), schema=schema)
 
-    def _encode(self, records: Sequence[Any], types: bytes) -> tuple[bytes, bytes]:
+    def _encode(self, records: Sequence[object], types: bytes) -> tuple[bytes, bytes]:
         encode: Any = self._delivery.table_format.encode
         encoded: tuple[bytes, bytes] = encode(records, types) if types else encode(records)
         return encoded
@@ -468,7 +468,7 @@ class EncodeBlocks(Step):
                 error = another
         return failures
 
-    def _culprit(self, records: list[Any], types: bytes, error: Exception) -> tuple[int, Exception]:
+    def _culprit(self, records: list[object], types: bytes, error: Exception) -> tuple[int, Exception]:
         """The first record with which the records before it cannot be encoded, found by halving, and why."""
         low, high, reason = 0, len(records) - 1, error
         while low < high:

@@ -22,7 +22,7 @@ from exporters_beam.transforms.results import no_record, no_value, records_of
 from exporters_beam.transforms.steps import explain, ready
 
 
-def preview(plan: Plan, n: int, out: Callable[[str], Any]) -> None:
+def preview(plan: Plan, n: int, out: Callable[[str], object]) -> None:
     """Show how the first `n` records go through the export. Raises SourceError, and RecordError for the first that fails."""
     source = Source(plan.reader, plan.decompressor, plan.deserializer).ready()
     failing = _Failing(plan.on_error, Places(source), out)
@@ -67,7 +67,7 @@ class _Failing:
     def __init__(self, on_error: OnError, place: Places, out: Callable[[str], Any]) -> None:
         self._on_error, self._place, self._out = on_error, place, out
 
-    def guarded(self, step: str, position: Position, work: Callable[[], Any]) -> Any:
+    def guarded(self, step: str, position: Position, work: Callable[[], object]) -> Any:
         try:
             return work()
         except Exception as error:
@@ -106,7 +106,7 @@ def _applied(
     records: list[tuple[Position, Any]],
     seen: set[bytes],
     failing: _Failing,
-    refuse: Callable[[Any], Exception | None],
+    refuse: Callable[[object], Exception | None],
 ) -> Iterator[tuple[Position, Any]]:
     component = step.component
     chances = StepTraits.of(component).chances
@@ -137,7 +137,7 @@ def _all_of(component: FlatTransform, record: Any) -> list[Any]:
     return records_of(component.flat_map(record))
 
 
-def _one_of(component: Transform, record: Any, refuse: Callable[[Any], Exception | None]) -> Any:
+def _one_of(component: Transform, record: Any, refuse: Callable[[object], Exception | None]) -> Any:
     result = component.map(record)
     problem = refuse(result)
     if problem is not None:
@@ -145,6 +145,6 @@ def _one_of(component: Transform, record: Any, refuse: Callable[[Any], Exception
     return result
 
 
-def _show(records: list[tuple[Position, Any]], out: Callable[[str], Any]) -> None:
+def _show(records: list[tuple[Position, object]], out: Callable[[str], object]) -> None:
     for _, record in records:
         out("  " + json.dumps(record, ensure_ascii=False, default=text_of))

@@ -207,7 +207,9 @@ class PublishFile(HandsOver, beam.DoFn):
             with self._delivery.codec.archive(out, member) as archive:
                 self._text(file, archive.write, None)
 
-    def _text(self, file: PlannedFile, text: Callable[[bytes], Any], member: Callable[[bytes], Any] | None) -> None:
+    def _text(
+        self, file: PlannedFile, text: Callable[[bytes], object], member: Callable[[bytes], object] | None
+    ) -> None:
         form = self._delivery.text_format
         if not file.slices:
             empty = self._delivery.shape.empty

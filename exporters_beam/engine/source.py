@@ -202,7 +202,7 @@ class Source:
             yield number, mark(True), records
 
     def _chunks(
-        self, stream: Any, number: Callable[[], int], member: str = "", warn: Callable[[str], Any] = str
+        self, stream: Any, number: Callable[[], int], member: str = "", warn: Callable[[str], object] = str
     ) -> Iterator[tuple[Any, int, int]]:
         """The deserializer's chunks. What it says of the record that follows them gets that record's number, and the name of
         the member of the archive."""
@@ -379,7 +379,7 @@ class naming:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (SourceError, RecordError)):
             raise SourceError(f"{shown(self.unit.name)}: {error}") from error
         if isinstance(error, MemoryError):

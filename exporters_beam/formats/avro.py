@@ -267,7 +267,7 @@ def _check_schema(schema: bytes) -> None:
         raise SourceError(f"the file's schema cannot be read: {shortened(str(error), 200)}") from error
 
 
-def _without(schema: Any, logical: tuple[str, ...]) -> Any:
+def _without(schema: object, logical: tuple[str, ...]) -> Any:
     """The schema without these logical types (without all, where none is named), values staying as they are stored."""
     if isinstance(schema, list):
         return [_without(inner, logical) for inner in schema]
@@ -517,7 +517,7 @@ def _avro_schema(schema: bytes, name: str) -> dict[str, Any]:
     return kept.avro_schema(kept.load(schema), name)
 
 
-def _header(schema: Any, codec: str, sync: bytes) -> bytes:
+def _header(schema: object, codec: str, sync: bytes) -> bytes:
     text = json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode()
     parts = [MAGIC, _LONGS[2]]
     for data in (b"avro.codec", codec.encode(), b"avro.schema", text):

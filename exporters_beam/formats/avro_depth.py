@@ -44,7 +44,7 @@ def _parsed(schema: bytes) -> tuple[Any, _Names, bool, bool]:
     return parsed, names, risky, risky or _thin(parsed, names)
 
 
-def _risky(schema: Any, names: _Names, above: tuple[str, ...]) -> bool:
+def _risky(schema: object, names: _Names, above: tuple[str, ...]) -> bool:
     """Whether the type contains itself, or has arrays of items without bytes. `above`: the records around it."""
     if isinstance(schema, list):
         return any(_risky(branch, names, above) for branch in schema)
@@ -63,7 +63,7 @@ def _risky(schema: Any, names: _Names, above: tuple[str, ...]) -> bool:
     return isinstance(kind, (dict, list)) and _risky(kind, names, above)
 
 
-def _thin(schema: Any, names: _Names, items: bool = False) -> bool:
+def _thin(schema: object, names: _Names, items: bool = False) -> bool:
     """Whether arrays or maps, in a type that does not contain itself, have items of few bytes that are made of others."""
     if isinstance(schema, list):
         return any(_thin(branch, names, items) for branch in schema)
@@ -93,7 +93,7 @@ def _fewest(schema: Any, names: _Names) -> int:
     return int(schema["size"]) if kind == "fixed" else 1 if kind in _MADE_OF else _fewest(kind, names)
 
 
-def _size(schema: Any, names: _Names) -> int:
+def _size(schema: object, names: _Names) -> int:
     """The fewest bytes that a value has, as far as it matters: 0 or more than that."""
     if isinstance(schema, str):
         schema = names.get(schema, schema)

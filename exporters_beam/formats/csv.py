@@ -62,7 +62,7 @@ class _Rows(NamedTuple):
 _Chosen = Callable[[Iterable[Any] | None], list[Any]]
 
 
-def _chosen(rows: list[Any], flags: Iterable[Any] | None) -> list[Any]:
+def _chosen(rows: list[Any], flags: Iterable[object] | None) -> list[Any]:
     return rows if flags is None else list(compress(rows, flags))
 
 
@@ -472,7 +472,7 @@ _TOO_MANY = (
 _TOO_FEW = "fix the row, or set ragged: null for null in the columns that it lacks"
 
 
-def _values_of(row: list[Any]) -> str:
+def _values_of(row: list[object]) -> str:
     return "1 value" if len(row) == 1 else f"{len(row)} values"
 
 
@@ -631,7 +631,7 @@ class _Written(Decimal):
         return plain(Decimal(self))
 
 
-def _cell(value: Any, name: str) -> Any:
+def _cell(value: object, name: str) -> Any:
     """A value of another type as one that is simple."""
     if isinstance(value, (dict, list)):
         return _json(value, name)
@@ -656,7 +656,7 @@ def _cell(value: Any, name: str) -> Any:
     return _json(value, name)
 
 
-def _json(value: Any, name: str) -> str:
+def _json(value: object, name: str) -> str:
     try:
         return _nested(value).decode()
     except RecordError as error:

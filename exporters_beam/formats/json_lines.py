@@ -211,7 +211,7 @@ class _Seen:
             self._learn(parts)
         return parts
 
-    def _learn(self, parts: list[Any]) -> None:
+    def _learn(self, parts: list[object]) -> None:
         for name, texts in self._texts.items():
             if texts is not None:
                 try:
@@ -223,7 +223,7 @@ class _Seen:
         kinds: Any = {name: Literal[tuple(texts)] | None for name, texts in self._texts.items() if texts}
         self._known = self._decoder(kinds) if kinds else None
 
-    def _decoder(self, kinds: Mapping[str, Any]) -> Callable[[bytes], list[Any]]:
+    def _decoder(self, kinds: Mapping[str, object]) -> Callable[[bytes], list[Any]]:
         values: list[Any] = [(name, kinds.get(name, Any), MISSING) for name in self._names]
         seen = msgspec.defstruct("seen", values, rename=self._names, gc=False)
         return msgspec.json.Decoder(seen).decode_lines

@@ -114,7 +114,7 @@ class JsonFormat:
         """A file without records."""
         return b"" if self.jsonlines else b"[]"
 
-    def format(self, record: Any) -> bytes:
+    def format(self, record: object) -> bytes:
         try:
             out = orjson.dumps(record, _default, self._options)
         except TypeError:
@@ -123,7 +123,7 @@ class JsonFormat:
             return text
         return self._checked(out, record)
 
-    def format_all(self, records: Sequence[Any]) -> list[bytes]:
+    def format_all(self, records: Sequence[object]) -> list[bytes]:
         """What `format` gives for each record, faster. Raises anything where one is at fault."""
         texts = list(map(orjson.dumps, records, repeat(_default), repeat(self._options)))
         together = b"\n".join(texts)
@@ -155,7 +155,7 @@ class JsonFormat:
                 texts[index] = b"{" + texts[index][len(line) :]
         return texts
 
-    def _members(self, name: str, values: list[Any]) -> list[bytes]:
+    def _members(self, name: str, values: list[object]) -> list[bytes]:
         """Each value as a member of an object that has others, with a comma before."""
         start = b"," + self.format({name: None})[1:-5]
         try:
@@ -173,7 +173,7 @@ class JsonFormat:
                 raise
         return [start + text for text in texts]
 
-    def _checked(self, out: bytes, record: Any) -> bytes:
+    def _checked(self, out: bytes, record: object) -> bytes:
         """What orjson wrote, or something else where it does not write what Python does."""
         # `in` and `rfind` are the cheapest tests there are: together they take as long as the dump itself.
         if 45 in out and out.rfind(b"e-") >= 0 and _SMALL(out):
@@ -188,7 +188,7 @@ class JsonFormat:
             return self._exactly(record)
         return out
 
-    def _exactly(self, record: Any) -> bytes:
+    def _exactly(self, record: object) -> bytes:
         try:
             text = _encoder(self.pretty_print, self.allow_nan, self.ensure_ascii)(record)
         except (TypeError, ValueError, RecursionError):
@@ -198,7 +198,7 @@ class JsonFormat:
                 raise RecordError("the record cannot be written: values are nested too deep or in a circle") from None
         return text.encode("utf-8", "backslashreplace")  # what cannot be encoded is a surrogate: \ud800
 
-    def _text(self, value: Any, path: tuple[str, ...], newline: str) -> str:
+    def _text(self, value: object, path: tuple[str, ...], newline: str) -> str:
         """Any value as JSON. The slowest way, and the only one that can tell where in the record the fault lies."""
         if isinstance(value, Enum) and not isinstance(value, (str, int, float)):
             value = value.value
@@ -271,7 +271,7 @@ def _key(key: Any, path: tuple[str, ...]) -> str:
     raise RecordError(f"JSON cannot have the {type(key).__name__} {cut(key)} as a key{_at(path)}; convert it to text")
 
 
-def _refuse_twice(record: Any) -> None:
+def _refuse_twice(record: object) -> None:
     """Raises RecordError where two keys of a mapping, one of them no text, would be the same in JSON."""
     left: list[tuple[Any, tuple[str, ...]]] = [(record, ())]
     while left:
@@ -292,7 +292,7 @@ def _at(path: tuple[str, ...]) -> str:
     return f' at "{cut(".".join(path))}"' if path else ""
 
 
-def _default(value: Any) -> Any:
+def _default(value: object) -> Any:
     """What orjson writes for a value that it does not know. What is raised here sends the record the exact way."""
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
@@ -309,7 +309,7 @@ def _default(value: Any) -> Any:
     raise TypeError
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     """Whether no float in the value is NaN or infinite."""
     if value.__class__ is dict:
         members: Any = value.values()

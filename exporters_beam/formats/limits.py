@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from exporters_beam.errors import RecordError
 
@@ -25,7 +25,7 @@ def after_mark(stream: BinaryIO, size: int) -> tuple[bytes, int]:
     return first + stream.read(max(0, size - 3)), 0
 
 
-def cut(value: Any) -> str:
+def cut(value: object) -> str:
     """A value of the input as messages show it: at most about 200 characters in one line, bytes as text, and how long it is.
 
     >>> cut(b"x" * 300)[195:]

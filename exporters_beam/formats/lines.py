@@ -35,7 +35,7 @@ class Split:
             return not len(ends) and not objects
         return _meet(self.text, ends - 1, -1, b"}") and _meet(self.text, _starts(ends), 1, b"{")
 
-    def lines(self, flags: Iterable[Any] | None = None) -> list[bytes]:
+    def lines(self, flags: Iterable[object] | None = None) -> list[bytes]:
         """The lines, or those with a true flag, without their line feeds."""
         text, ends = self.text, self.ends.tolist()
         if flags is None:

@@ -134,7 +134,7 @@ class ParquetDeserializer:
         for row_group in range(opened.groups):
             yield from self._chunks(opened, row_group)
 
-    def types_of(self, data: Any) -> bytes:
+    def types_of(self, data: object) -> bytes:
         """The types of a chunk's columns, for formats that keep them."""
         types: bytes = unpack(data).schema.metadata[TYPES]
         return types
@@ -308,7 +308,7 @@ class _File:
         self.types = {TYPES: kept.ARROW + file.schema_arrow.remove_metadata().serialize().to_pybytes()}
         self.file = self._made(file.metadata) if self._dictionaries else file
 
-    def _made(self, metadata: Any = None) -> Any:
+    def _made(self, metadata: object = None) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -369,7 +369,7 @@ class _File:
         return found
 
 
-def _value(data: Any, physical: int, type_: str) -> Any:
+def _value(data: object, physical: int, type_: str) -> Any:
     """A bound of a column's values; None where it is none."""
     if not isinstance(data, bytes):
         return None
@@ -426,7 +426,7 @@ def _checks() -> dict[str, bool]:
 
 
 @contextmanager
-def _source_errors(what: Any) -> Iterator[None]:
+def _source_errors(what: object) -> Iterator[None]:
     import pyarrow as pa
 
     try:

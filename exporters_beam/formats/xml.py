@@ -295,10 +295,10 @@ class _Document:
         """Whether the element of this name that has just ended is to be a list."""
         return name in self._lists or (*(element.name for element in self._open[1:]), name) in self._paths
 
-    def _skipped(self, name: str, _: Any) -> None:
+    def _skipped(self, name: str, _: object) -> None:
         raise SourceError(f"record {self._count + 1}: the entity {cut(name)!r} is not declared in the document")
 
-    def _entity(self, name: str, *_: Any) -> None:
+    def _entity(self, name: str, *_: object) -> None:
         raise SourceError(f"the document declares the entity {cut(name)!r}, which is refused; replace it by its text")
 
 
@@ -338,7 +338,7 @@ def _mapping(element: _Element) -> Any:
     return _grouped(own + element.children)
 
 
-def _grouped(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _grouped(members: list[tuple[str, object]]) -> dict[str, Any]:
     """A mapping of the members; the values of a name that occurs more than once become one list."""
     found = dict(members)
     if len(found) < len(members):
@@ -468,7 +468,7 @@ class XmlFormat:
             )
         return text.encode()
 
-    def _members(self, mapping: Mapping[Any, Any], out: list[str]) -> None:
+    def _members(self, mapping: Mapping[Any, object], out: list[str]) -> None:
         for key, value in mapping.items():
             text = key if isinstance(key, str) else _key(key)
             if text is not key and text in mapping:
@@ -502,7 +502,7 @@ class XmlFormat:
             out.append(f"<{name}{attribute}>{text}</{name}>")
 
 
-def _scalar(value: Any) -> tuple[str, str]:
+def _scalar(value: object) -> tuple[str, str]:
     """Type and text of a value of a less usual type."""
     if value is None:
         return "null", ""

@@ -277,7 +277,7 @@ def _at(reader: AnyReader, now: datetime) -> AnyReader:
     return reader if at is None else at(now)
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
@@ -349,7 +349,7 @@ def _without_secrets(section: Section[object]) -> dict[str, Any]:
     }
 
 
-def _without_credentials(value: Any) -> Any:
+def _without_credentials(value: object) -> Any:
     """An option's value without passwords and tokens of URLs."""
     if isinstance(value, dict):
         return {key: _without_credentials(member) for key, member in value.items()}

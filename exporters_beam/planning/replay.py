@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
 
 from exporters_beam.components.registry import Entry
 from exporters_beam.components.secret import reveal
@@ -192,7 +191,7 @@ def _remove_marked(plan: Plan, mark: str) -> Iterator[str]:
                 yield path
 
 
-def _foreign(letter: dict[str, Any]) -> str:
+def _foreign(letter: dict[str, object]) -> str:
     config = f" of {letter['config']}" if letter.get("config") else ""
     return (f"these dead letters are those of another export, {letter['export']}{config}, which reads something else; "
             "replay them with its config")  # fmt: skip

@@ -114,7 +114,7 @@ class FsReader:
                     warnings.append(f"input: there is no folder {shown(folder)!r}; nothing is read from it")
         return tuple(warnings)
 
-    def _folder(self, place: Mapping[str, Any]) -> str:
+    def _folder(self, place: Mapping[str, object]) -> str:
         if "dir" in place:
             return str(place["dir"])
         pointer = str(place["dir_pointer"])
@@ -188,7 +188,7 @@ class FsReader:
                 return True
         return False
 
-    def _passes_over(self, place: Mapping[str, Any], name: str) -> bool:
+    def _passes_over(self, place: Mapping[str, object], name: str) -> bool:
         if self.include_hidden or (place.get("include_dot_files") and name.startswith(".")):
             return False
         return is_hidden(name)
@@ -310,7 +310,7 @@ def _settled(path: str) -> os.stat_result:
     return found
 
 
-def _name_once(path: str, found: os.stat_result, seen: dict[Any, str]) -> str | None:
+def _name_once(path: str, found: os.stat_result, seen: dict[object, str]) -> str | None:
     """None for a file that was not seen yet; else the name it was seen under, or "" where that is an other spelling."""
     inode = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     real = os.path.realpath(path)

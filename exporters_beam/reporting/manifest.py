@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from exporters_beam.config.on_error import SKIP, set_aside
 from exporters_beam.decimals import beyond_json
@@ -33,7 +32,7 @@ def unbalanced(counts: Mapping[str, int], limit: int, sample: int, letters: int)
     return ""
 
 
-def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+def manifest_checksum(manifest: Mapping[str, object]) -> str:
     """The checksum of a manifest, which stands in it: that of its JSON with sorted keys, entry by entry."""
     digest = hashlib.sha256(b"{")
     for n, key in enumerate(sorted(manifest.keys() - {"checksum"})):
@@ -44,7 +43,7 @@ def manifest_checksum(manifest: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def manifest_text(manifest: Mapping[str, Any]) -> bytes:
+def manifest_text(manifest: Mapping[str, object]) -> bytes:
     """A manifest as it is written: a line for each unit and each file."""
     text = io.BytesIO()
     text.write(b"{")
@@ -55,7 +54,7 @@ def manifest_text(manifest: Mapping[str, Any]) -> bytes:
     return text.getvalue()
 
 
-def _entries(value: Any, begin: str, between: str, end: str, sort_keys: bool = False) -> Iterator[bytes]:
+def _entries(value: object, begin: str, between: str, end: str, sort_keys: bool = False) -> Iterator[bytes]:
     """The JSON of a value; that of a list entry by entry, since there may be very many."""
     if not isinstance(value, list) or not value:
         yield _json(value, sort_keys)
@@ -65,7 +64,7 @@ def _entries(value: Any, begin: str, between: str, end: str, sort_keys: bool = F
     yield end.encode()
 
 
-def _json(value: Any, sort_keys: bool = False, before: str = "") -> bytes:
+def _json(value: object, sort_keys: bool = False, before: str = "") -> bytes:
     text = before + json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, default=beyond_json)
     return text.encode("utf-8", "backslashreplace")  # group values may hold lone surrogates
 

@@ -81,7 +81,7 @@ class WebhookNotifier:
                 if reason:
                     raise ConfigError(f"endpoints[{at}]: {endpoint!r:.200} {reason}")
 
-    def send(self, event: str, report: Mapping[str, Any]) -> None:
+    def send(self, event: str, report: Mapping[str, object]) -> None:
         """Tell every address, in order. Raises nothing for what goes wrong on the way."""
         body = json.dumps(webhook_body(event, report), ensure_ascii=True).encode()
         for endpoint in self.endpoints:
@@ -113,7 +113,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, _FAILURES) and not isinstance(error, Refused)
 
 
-def webhook_body(event: str, report: Mapping[str, Any]) -> dict[str, Any]:
+def webhook_body(event: str, report: Mapping[str, object]) -> dict[str, Any]:
     """The object that a webhook is given."""
     status = {"started": "STARTED", "complete": "COMPLETED", "failed": "FAILED"}[event]
     body: dict[str, Any] = {"job_status": status}
@@ -188,7 +188,7 @@ class SesMailNotifier:
         if (self.team_mails or self.client_mails) and importlib.util.find_spec("boto3") is None:
             raise MissingExtra("the notification ses_mail", "ses")
 
-    def send(self, event: str, report: Mapping[str, Any]) -> None:
+    def send(self, event: str, report: Mapping[str, object]) -> None:
         """Mail everybody concerned. Raises MissingExtra without boto3, and nothing for what goes wrong on the way."""
         try:
             mails = list(self.mails(event, report))
@@ -204,7 +204,7 @@ class SesMailNotifier:
             message = {"Subject": _utf8(subject), "Body": {"Text": _utf8(text)}}
             self._send(client, {"Source": sender, "Destination": {"ToAddresses": receivers}, "Message": message})
 
-    def mails(self, event: str, report: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    def mails(self, event: str, report: Mapping[str, object]) -> Iterator[tuple[list[str], str, str]]:
         """(addresses, subject, text) of each mail for an event: clients first, and nobody where no address is given."""
         groups = (self.team_mails,) if event == "failed" else (self.client_mails, self.team_mails)
         subject = {
@@ -227,7 +227,7 @@ class SesMailNotifier:
         )
         return session.client("ses", region_name=session.region_name or "us-east-1")
 
-    def _send(self, client: Any, mail: dict[str, Any]) -> None:
+    def _send(self, client: Any, mail: dict[str, object]) -> None:
         def warn(error: BaseException, wait: float) -> None:
             _log.warning("a mail was not sent, next try in %d s: %s", wait, error)
 
@@ -265,7 +265,7 @@ _TOLD_OPTIONS = (
 )
 
 
-def started_text(report: Mapping[str, Any]) -> str:
+def started_text(report: Mapping[str, object]) -> str:
     """The mail at the start: where the export goes."""
     writer = _writer(report)
     lines = ["The export job started with these parameters:", "", f"Writer: {_class_name(writer.get('name'))}"]
@@ -286,7 +286,7 @@ def complete_text(report: Mapping[str, Any]) -> str:
     return _text([*lines, *_collection(_writer(report).get("options") or {})])
 
 
-def failed_text(report: Mapping[str, Any]) -> str:
+def failed_text(report: Mapping[str, object]) -> str:
     """The mail of a failure, for the team: what went wrong, where, and the config with its secrets masked."""
     lines = ["The export job failed with this error:", "", str(report.get("error") or "unknown")]
     job = os.environ.get("SHUB_JOBKEY")
@@ -304,11 +304,11 @@ def _writer(report: Mapping[str, Any]) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {"name": section}
 
 
-def _class_name(name: Any) -> str:
+def _class_name(name: object) -> str:
     return re.split(r"[.:]", str(name))[-1]
 
 
-def _collection(options: Mapping[str, Any]) -> list[str]:
+def _collection(options: Mapping[str, object]) -> list[str]:
     project, collection = options.get("project_id"), options.get("collection_name")
     if not (project and collection):
         return []

@@ -18,7 +18,7 @@ CONSOLE = "-"
 
 
 @contextmanager
-def noted(far: dict[str, Any], staging: Staging) -> Iterator[None]:
+def noted(far: dict[str, object], staging: Staging) -> Iterator[None]:
     """Put into `far` what has been staged and delivered when the work inside fails: counts, units and files of a report."""
     try:
         yield

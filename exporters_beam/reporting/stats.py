@@ -22,7 +22,7 @@ class BasicStatsManager:
 
     kind: ClassVar[str] = "stats_manager"
 
-    def report(self, report: Any, logger: logging.Logger) -> None:
+    def report(self, report: object, logger: logging.Logger) -> None:
         logger.debug("%s", json.dumps(_as_mapping(report), ensure_ascii=False, default=str))
 
 
@@ -40,7 +40,7 @@ class LoggingStatsManager:
 
     kind: ClassVar[str] = "stats_manager"
 
-    def report(self, report: Any, logger: logging.Logger) -> None:
+    def report(self, report: object, logger: logging.Logger) -> None:
         times = _as_mapping(report).get("times") or {}
         logger.info("%s", json.dumps({**dict.fromkeys(STAGES), **times}))
         BasicStatsManager().report(report, logger)

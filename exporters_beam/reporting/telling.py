@@ -59,7 +59,7 @@ class Telling:
                 self._log.warning("%s had not been told %s %d seconds after the end; it is not waited for any longer",
                                   who, lane.event, PATIENCE)  # fmt: skip
 
-    def _do(self, who: str, event: str, work: Callable[[], Any]) -> None:
+    def _do(self, who: str, event: str, work: Callable[[], object]) -> None:
         lane = self._lanes.get(who)
         if lane is None:
             lane = self._lanes[who] = _Lane(who, self._log)
@@ -78,7 +78,7 @@ class _Lane:
         self.idle = threading.Event()
         threading.Thread(target=self._go, name=f"exporters_beam {who}", daemon=True).start()
 
-    def add(self, event: str, work: Callable[[], Any]) -> None:
+    def add(self, event: str, work: Callable[[], object]) -> None:
         with self._lock:
             self._left += 1
             self.idle.clear()

@@ -118,7 +118,7 @@ def _read(path: str, opened: Callable[[str], BinaryIO]) -> dict[str, Any]:
     return told
 
 
-def _has_its_shape(told: Mapping[str, Any]) -> bool:
+def _has_its_shape(told: Mapping[str, object]) -> bool:
     """Anybody can put a checksum under anything."""
     counts, files, form = told["counts"], told["files"], told.get("format")
     if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
@@ -132,7 +132,9 @@ def _has_its_shape(told: Mapping[str, Any]) -> bool:
     return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
-def _check(file: Mapping[str, Any], form: Mapping[str, Any] | None, opened: Callable[[str], BinaryIO]) -> Iterator[str]:
+def _check(
+    file: Mapping[str, Any], form: Mapping[str, object] | None, opened: Callable[[str], BinaryIO]
+) -> Iterator[str]:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with opened(file["name"]) as stream:
         while data := stream.read(1 << 20):

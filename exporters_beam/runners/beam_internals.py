@@ -100,14 +100,14 @@ def sample_every(milliseconds: int) -> None:
         __getattr__("StateSampler").__init__.__defaults__ = (milliseconds,)
 
 
-def times(result: Any) -> Iterator[tuple[str, float]]:
+def times(result: object) -> Iterator[tuple[str, float]]:
     """Steps of the graph, and the seconds that a part of each took; nothing where the runner does not say."""
     for info in getattr(result, "monitoring_infos", tuple)():
         if info.urn.startswith("beam:metric:pardo_execution_time:"):
             yield info.labels.get("PTRANSFORM", ""), __getattr__("extract_counter_value")(info) / 1000
 
 
-def has_connected(control: Any) -> bool:
+def has_connected(control: object) -> bool:
     """Whether the worker at the other end has ever called. `_input` is what it sends; where that is gone, it may have."""
     return getattr(control, "_input", control) is not None
 
@@ -119,13 +119,13 @@ def break_off(control: Any, data: Any, why: Exception) -> None:
         control.abort(why)
 
 
-def quieten(control: Any, data: Any) -> None:
+def quieten(control: object, data: object) -> None:
     """The launcher's threads that read from a worker end silently, and hold up nobody's exit, when it is gone. Where the
     private names are missing, those threads speak."""
     import grpc
 
     def quiet(read: Callable[..., None]) -> Callable[..., None]:
-        def reading(*args: Any) -> None:
+        def reading(*args: object) -> None:
             with suppress(grpc.RpcError):
                 read(*args)
 

@@ -111,7 +111,7 @@ def write(files: Mapping[str, str], folder: str) -> None:
         raise DestinationError(f"cannot write the template to {folder}: {error.strerror or error}") from error
 
 
-def metadata(document: Mapping[str, Any], config: str = "", streaming: bool = False) -> dict[str, Any]:
+def metadata(document: Mapping[str, object], config: str = "", streaming: bool = False) -> dict[str, Any]:
     """What Google's console shows of a template and checks before it is launched."""
     found, _ = parameters.declared(document)
     stem = os.path.splitext(os.path.basename(config))[0]
@@ -146,7 +146,7 @@ def _described(p: parameters.Parameter) -> dict[str, Any]:
     return told
 
 
-def container_spec(image: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def container_spec(image: str, told: Mapping[str, object]) -> dict[str, Any]:
     """The file that `flexTemplates:launch` is pointed to. Workers take the launcher's image."""
     return {
         "image": image,
@@ -168,7 +168,7 @@ def requirements() -> str:
     return "".join(f"{line}\n" for line in [*lines, *(f"{name}=={number}" for name, number in PINNED.items())])
 
 
-def launch_body(job: str, spec_path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def launch_body(job: str, spec_path: str, values: Mapping[str, object]) -> dict[str, Any]:
     """The body of the request that launches a Flex Template."""
     given = {name: parameters.as_text(value) for name, value in values.items()}
     return {"launchParameter": {"jobName": job, "containerSpecGcsPath": spec_path, "parameters": given}}
@@ -222,5 +222,5 @@ def _taken(name: str) -> str:
     return ""
 
 
-def _json(value: Mapping[str, Any]) -> str:
+def _json(value: Mapping[str, object]) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

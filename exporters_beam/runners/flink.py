@@ -59,7 +59,7 @@ class Flink(GoesOn):
             start, run=replace(start.run, resumed=resumed, pieces=PIECES, sees=_first_unit(plan), again=True)
         )
 
-    def let_go(self, start: Start, result: Any) -> None:
+    def let_go(self, start: Start, result: object) -> None:
         """The job is cancelled. Beam's own way, over the job server, leaves it to Flink (2.62)."""
         master = start.given.text("flink_master")
         if master in HERE:

@@ -34,7 +34,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._workers: dict[str, list[subprocess.Popen[bytes]]] = {}
         self._environments = Environments()
 
-    def StartWorker(self, request: Any, context: Any) -> Any:
+    def StartWorker(self, request: Any, context: object) -> Any:
         python = sys.executable
         try:
             if request.provision_endpoint.url:
@@ -54,7 +54,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         threading.Thread(target=self._wait, args=(request.worker_id, worker), daemon=True).start()
         return beam_fn_api_pb2.StartWorkerResponse()
 
-    def StopWorker(self, request: Any, context: Any) -> Any:
+    def StopWorker(self, request: Any, context: object) -> Any:
         """Ends the worker. Of several with this id none is ended: each ends when its runner hangs up."""
         with self._lock:
             workers = list(self._workers.get(request.worker_id, ()))

@@ -68,7 +68,7 @@ class Environments:
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _installed(self, info: Any, artifacts: str, told: Any) -> str:
+    def _installed(self, info: Any, artifacts: str, told: object) -> str:
         staged = Path(tempfile.mkdtemp(dir=self._folder, prefix="staged-"))
         try:
             with grpc.insecure_channel(artifacts) as channel:
@@ -92,7 +92,7 @@ def _staged_name(artifact: Any) -> str:
     return os.path.basename(name)
 
 
-def _fetch(stub: Any, artifact: Any, folder: Path, told: Any) -> None:
+def _fetch(stub: Any, artifact: Any, folder: Path, told: object) -> None:
     name = _staged_name(artifact)
     if not name:
         return

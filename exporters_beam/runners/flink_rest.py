@@ -65,7 +65,7 @@ class Cluster:
         cause = (found.get("operation") or {}).get("failure-cause")
         return innermost(str(cause.get("stack-trace") or cause)) if cause else ""
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, job: str = "") -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None, job: str = "") -> dict[str, Any]:
         thing = f"job {job!r}" if job else ""
         return rest.ask("Flink", method, f"{self.address}{path}", body, thing=thing, said=_said, seconds=self.seconds)
 
@@ -102,6 +102,6 @@ def _path(job: str) -> str:
     return f"/jobs/{quote(job, safe='')}"
 
 
-def _said(found: Any) -> str:
+def _said(found: object) -> str:
     errors = found.get("errors") if isinstance(found, dict) else None
     return innermost(str(errors[-1])) if errors else ""

@@ -127,7 +127,7 @@ def drain(job: Job, savepoints: str = "") -> None:
     FUNCTIONS[job.runner][2](job, savepoints)
 
 
-def watch(job: Job, tell: Callable[[str], Any], every: float = 10.0, stop: threading.Event | None = None) -> Status:
+def watch(job: Job, tell: Callable[[str], object], every: float = 10.0, stop: threading.Event | None = None) -> Status:
     """Tell each change of state and each new message until the job has ended; gives how it ended. Raises ExportError."""
     stop = stop or threading.Event()
     state, seen = "", set[str]()
@@ -194,12 +194,12 @@ def _dataflow_ask_for(job: Job, state: str) -> None:
     _ask_dataflow(job, "PUT", job._path((job.endpoint or DATAFLOW).rstrip("/")), {"requestedState": state})
 
 
-def _ask_dataflow(job: Job, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _ask_dataflow(job: Job, method: str, url: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
     headers = {} if job.no_auth else {"Authorization": f"Bearer {_token()}"}
     return rest.ask("Dataflow", method, url, body, thing=f"job {job.id!r}", headers=headers, said=_said)
 
 
-def _said(found: Any) -> str:
+def _said(found: object) -> str:
     """The message in an error's body."""
     error = found.get("error") if isinstance(found, dict) else None
     return str(error.get("message", "")) if isinstance(error, dict) else ""

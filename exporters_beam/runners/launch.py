@@ -145,7 +145,9 @@ def _tell_complete(telling: Telling, report: Report) -> None:
         raise
 
 
-def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, Any]) -> dict[str, Any]:
+def _execute(
+    plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, object]
+) -> dict[str, Any]:
     """Run the plan in its books; gives what is told of it. `far` is kept up to how far it has come."""
     options = Options(args)
     support = support_of(options)
@@ -252,7 +254,7 @@ _STAGES = {
 """Steps of the graph and what the old system's statistics called them."""
 
 
-def _times(result: Any, steps: Sequence[str]) -> dict[str, float]:
+def _times(result: object, steps: Sequence[str]) -> dict[str, float]:
     """Seconds spent in each stage, sampled by the workers; nothing where the runner does not say. A list of `steps` has a
     stage for each."""
     stages = {**_STAGES, **{name: name for name in steps}}

@@ -63,7 +63,7 @@ class Runner(FnApiRunner):
         self._broken = False
         self._lost: tuple[int, bool] | None = None
 
-    def run_pipeline(self, pipeline: Any, options: Any) -> Any:
+    def run_pipeline(self, pipeline: Any, options: object) -> Any:
         """Run it in a thread, which can be left behind when it waits for the dead. Raises DestinationError."""
         found: list[Any] = []
         wrong: list[BaseException] = []
@@ -91,7 +91,7 @@ class Runner(FnApiRunner):
             raise wrong[0]
         return found[0]
 
-    def run_via_runner_api(self, pipeline_proto: Any, options: Any) -> Any:
+    def run_via_runner_api(self, pipeline_proto: Any, options: object) -> Any:
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.urn, environment.payload = KIND, self._name

@@ -184,7 +184,7 @@ def _profile(spec: ExportSpec, profile: str) -> dict[str, list[str]]:
     return {name: list(_arguments(spec, (*path, name), name, value)) for name, value in options.items()}
 
 
-def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: Any) -> Iterator[str]:
+def _arguments(spec: ExportSpec, path: tuple[str, ...], name: str, value: object) -> Iterator[str]:
     """An option of a profile as it is written on a command line; lists and mappings repeat it."""
     if value is None or value is False:
         return

@@ -45,11 +45,11 @@ def ask(
     service: str,
     method: str,
     url: str,
-    body: Mapping[str, Any] | None = None,
+    body: Mapping[str, object] | None = None,
     *,
     thing: str = "",
     headers: Mapping[str, str] | None = None,
-    said: Callable[[Any], str] = lambda found: "",
+    said: Callable[[object], str] = lambda found: "",
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """The answer of a service to a request, which is a JSON object; {} where it is anything else that is JSON.
@@ -78,7 +78,7 @@ def ask(
 
 
 def _answer(
-    service: str, method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], seconds: float
+    service: str, method: str, url: str, body: Mapping[str, object] | None, headers: Mapping[str, str], seconds: float
 ) -> Any:
     import httpx
 

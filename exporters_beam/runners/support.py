@@ -137,7 +137,7 @@ class Elsewhere:
             self.let_go(start, result)
             raise
 
-    def let_go(self, start: Start, result: Any) -> None:
+    def let_go(self, start: Start, result: object) -> None:
         """Nobody waits for the job any more: tell that it goes on, where it does, and how it is stopped."""
         if hasattr(result, "job_id"):
             logging.getLogger(__name__).warning("the job %s goes on; exporters-beam cancel stops it", result.job_id())
@@ -166,7 +166,7 @@ def about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
     return ("runner", runner), *((("bypassed", True),) if plan.copied else ()), *letters
 
 
-def begin(plan: Plan, start: Start, runner: Any = None) -> Any:
+def begin(plan: Plan, start: Start, runner: object = None) -> Any:
     """Have Beam run the graph, on this runner or the one that the options name; gives Beam's result."""
     import apache_beam as beam
 

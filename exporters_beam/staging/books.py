@@ -198,7 +198,7 @@ def sweep(books: Books) -> int:
     return freed
 
 
-def flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, object], path: str = "") -> dict[str, Any]:
     """A config by dotted path.
 
     >>> flat({"writer": {"options": {"filebase": "x"}}})

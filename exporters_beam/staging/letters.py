@@ -71,7 +71,7 @@ _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
 """Values that JSON has no form for: {"$decimal": "1.50"} and the like, and back."""
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """A value as JSON holds it. Raises TypeError for what cannot be made again from it."""
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is int or kind is float:
@@ -89,7 +89,7 @@ def to_json(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def from_json(value: Any) -> Any:
+def from_json(value: object) -> Any:
     """What `to_json` made a form of."""
     if isinstance(value, list):
         return [from_json(member) for member in value]
@@ -104,7 +104,7 @@ def from_json(value: Any) -> Any:
     return {key: from_json(member) for key, member in value.items()}
 
 
-def identity(letter: Mapping[str, Any]) -> str:
+def identity(letter: Mapping[str, object]) -> str:
     """What a letter is known by: its export, file, number and step, whatever was fixed in it.
 
     Of several records that a transform has made of one, those that fail at one step are told apart by `part`. A letter that
@@ -121,7 +121,7 @@ def child(letter: str, step: str, part: int) -> str:
     return _digest([letter, step, part])
 
 
-def _digest(told: Any) -> str:
+def _digest(told: object) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 

@@ -113,7 +113,7 @@ class AzureStorage(ClientStorage):
         """What a download is asked with: the client reads what breaks off three times, whatever its retries are."""
         asked = iter((True,))
 
-        def only_once(_: Any) -> None:
+        def only_once(_: object) -> None:
             if not next(asked, False):
                 raise StorageError("", f"the connection broke between the bytes {start:,} and {stop:,}")
 
@@ -214,7 +214,7 @@ def etag_of(found: Any) -> str:
     return str(found.etag or "").strip('"')
 
 
-def code_of(error: Any) -> str:
+def code_of(error: object) -> str:
     """What the service calls its error."""
     code = getattr(error, "error_code", None) or ""
     return str(getattr(code, "value", code))

@@ -63,7 +63,7 @@ class OnFirstUse(Protocol):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
 
 
@@ -173,7 +173,7 @@ def answer(text: str) -> str:
 def each_page(
     answers: Callable[[], AbstractContextManager[None]],
     pages: Iterator[Any],
-    listed: Callable[[Any], Iterable[Any]] = list,
+    listed: Callable[[Any], Iterable[object]] = list,
 ) -> Iterator[Any]:
     """What is on the pages of a listing; each page is asked for where `answers` turns what goes wrong into StorageError."""
     while True:

@@ -185,7 +185,7 @@ class DropboxStorage(ClientStorage):
         return arrived(self.url(name), _stored(name, made), content)
 
     def _in_session(
-        self, name: str, session: str, data: bytes, at: int, act: Callable[[bytes, Any], Any], wanted: str = ""
+        self, name: str, session: str, data: bytes, at: int, act: Callable[[bytes, object], object], wanted: str = ""
     ) -> Any:
         """Send a piece, or what of it has not arrived yet. Where only the answer to the last one was lost, the session
         is gone and the file is there: `wanted` is its content hash then."""
@@ -255,7 +255,7 @@ class DropboxStorage(ClientStorage):
             if "files.metadata.read" not in error.text:
                 raise
 
-    def _again(self, act: Callable[[], Any], name: str, putting: bool = False) -> Any:
+    def _again(self, act: Callable[[], object], name: str, putting: bool = False) -> Any:
         """Do it, again where the connection breaks; the client itself does so where the server has too much to do."""
 
         def once() -> Any:
@@ -308,7 +308,7 @@ def _session(host: str) -> Any:
     session = client("requests", WHAT, EXTRA).Session
 
     class Elsewhere(session):  # type: ignore[misc, valid-type]
-        def request(self, method: str, url: str, **more: Any) -> Any:
+        def request(self, method: str, url: str, **more: object) -> Any:
             return super().request(method, host.rstrip("/") + urlsplit(url).path, **more)
 
     return Elsewhere()
@@ -375,7 +375,7 @@ def _offset(union: Any) -> int:
     return int(getattr(union, "correct_offset", -1))
 
 
-def _tags(union: Any) -> list[str]:
+def _tags(union: object) -> list[str]:
     """What is wrong, from the outside in, as the service itself sums it up: path, not_found."""
     tags = []
     while union is not None:

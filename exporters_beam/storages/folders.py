@@ -55,7 +55,7 @@ def aside_of(half_sent: str) -> str:
     return f"{half_sent}.old"
 
 
-def rename_over(connection: Any, remove: Callable[[str], Any], refused: type[Exception], old: str, new: str) -> None:
+def rename_over(connection: Any, remove: Callable[[str], object], refused: type[Exception], old: str, new: str) -> None:
     """Rename on a server that does not replace: what stands under the name is moved aside until the new file has it, and
     comes back where that fails. It is left there (`aside_of`). `refused` is what `remove` raises where there is nothing."""
     aside = aside_of(old)

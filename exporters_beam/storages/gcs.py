@@ -244,7 +244,7 @@ def _stored(blob: Any) -> Stored:
     return Stored(blob.name, int(blob.size or 0), str(blob.generation), md5, blob.metadata or {})
 
 
-def _said(error: Any) -> str:
+def _said(error: object) -> str:
     text = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(getattr(error, "message", "") or error))
     return re.sub(r":? ?\('Request failed with status code', (\d+), .*\)$", r" (status \1)", text).strip()
 
@@ -261,7 +261,7 @@ def _of_package(given: str) -> Any:
         raise StorageError("credentials", f"{given!r} names no JSON file of an installed package ({kind})") from None
 
 
-def check_credentials(given: Any) -> None:
+def check_credentials(given: object) -> None:
     """What can be said of credentials without the client. Raises ConfigError."""
     if isinstance(given, Mapping):
         missing = [name for name in ("client_email", "private_key", "token_uri") if not given.get(name)]

@@ -479,14 +479,14 @@ def _check(name: str, given: Any, client_secret: Any) -> None:
             raise ConfigError("client_secret: it is missing; give the content of the file of the OAuth client")
 
 
-def _app(given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _app(given: Mapping[str, object] | None) -> Mapping[str, Any]:
     """An OAuth client, as Google's file has it: below the kind of the application."""
     found = given or {}
     inner = found.get("installed") or found.get("web") or found
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _document(name: str, given: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
+def _document(name: str, given: Mapping[str, object] | str | None) -> dict[str, Any] | None:
     if not given:
         return None
     try:
@@ -524,11 +524,11 @@ def _pause(attempt: int, wanted: str = "") -> None:
     time.sleep(min(64.0, float(wanted) if wanted.isdecimal() else random.random() * 2**attempt))
 
 
-def _status(error: Any) -> int:
+def _status(error: object) -> int:
     return int(getattr(getattr(error, "resp", None), "status", 0))
 
 
-def _may_pass(error: Any) -> bool:
+def _may_pass(error: object) -> bool:
     status = _status(error)
     return status >= 500 or status == 429 or (status == 403 and "ateLimitExceeded" in _reason(error))
 

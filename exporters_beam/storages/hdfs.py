@@ -286,7 +286,7 @@ class _Body:
             self._stack.close()
 
 
-def _refuse_what_is_busy(response: Any, **_: Any) -> None:
+def _refuse_what_is_busy(response: Any, **_: object) -> None:
     """The client tells no status of what it raises."""
     if response.status_code in _BUSY:
         text = f"the server has too much to do (it said {response.status_code}: {answer(response.text)})"

@@ -192,7 +192,7 @@ class S3Storage(ClientStorage):
             self.client.put_object(**about, Body=file, ContentLength=content.size, ContentMD5=digest)
         return arrived(self.url(name), self.stat(name), content)
 
-    def _in_parts(self, about: dict[str, Any], file: BinaryIO, content: Content) -> None:
+    def _in_parts(self, about: dict[str, object], file: BinaryIO, content: Content) -> None:
         """Multipart upload: the object appears when it is completed. What was sent of a failed one is given up."""
         place = {"Bucket": about["Bucket"], "Key": about["Key"]}
         upload = self.client.create_multipart_upload(**about)["UploadId"]
@@ -216,7 +216,7 @@ class S3Storage(ClientStorage):
                 self.client.abort_multipart_upload(**place, UploadId=upload)
             raise
 
-    def _complete(self, place: dict[str, Any], upload: str, parts: list[dict[str, Any]]) -> None:
+    def _complete(self, place: dict[str, object], upload: str, parts: list[dict[str, object]]) -> None:
         """Where the answer got lost and the client asked again, there is no such upload any more, but the object."""
         try:
             self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
@@ -260,7 +260,7 @@ class S3Storage(ClientStorage):
             raise StorageError("", f"the copy {self.url(name)} is not what {source.url(found.name)} is")
         return there
 
-    def _copy_in_parts(self, about: dict[str, Any], given: dict[str, Any], found: Stored) -> None:
+    def _copy_in_parts(self, about: dict[str, Any], given: dict[str, object], found: Stored) -> None:
         place = {"Bucket": about["Bucket"], "Key": about["Key"]}
         upload = self.client.create_multipart_upload(**about, Metadata=dict(found.metadata))["UploadId"]
         size = max(COPY_PART_BYTES, -(-found.size // MAX_PARTS))
@@ -374,7 +374,7 @@ def _endpoint(host: str | None) -> str | None:
     return host if "://" in host else f"https://{host}"
 
 
-def check_keys(key: Any, secret: Any, token: Any) -> None:
+def check_keys(key: object, secret: object, token: object) -> None:
     """Raises ConfigError where only a part of the credentials is given."""
     for name, given, other in (
         ("aws_access_key_id", key, secret or token),

@@ -92,12 +92,12 @@ class Expression:
         return _compile_again, (self.source, modules, values)
 
 
-def _compile_again(source: str, modules: Mapping[str, str], values: Mapping[str, Any]) -> Expression:
+def _compile_again(source: str, modules: Mapping[str, str], values: Mapping[str, object]) -> Expression:
     imported = {name: importlib.import_module(path) for name, path in modules.items()}
     return compile_expression(source, {**values, **imported})
 
 
-def compile_expression(source: str, names: Mapping[str, Any] = {}) -> Expression:
+def compile_expression(source: str, names: Mapping[str, object] = {}) -> Expression:
     """Check and compile an expression. `names` are further variables, which win over the usual names: modules, whose
     functions and classes may all be used, or plain values.
 
@@ -141,7 +141,7 @@ def _replace_result(tree: ast.AST, value: ast.expr) -> None:
             node.value = value
 
 
-def compile_option(place: str, source: str, names: Mapping[str, Any] = {}) -> Expression:
+def compile_option(place: str, source: str, names: Mapping[str, object] = {}) -> Expression:
     """The same for an option of a component, whose name the message begins with."""
     try:
         return compile_expression(source, names)
@@ -149,7 +149,7 @@ def compile_option(place: str, source: str, names: Mapping[str, Any] = {}) -> Ex
         raise InvalidExpression(f"{place}: {error}") from None
 
 
-def _parse(source: Any) -> ast.expr:
+def _parse(source: object) -> ast.expr:
     if not isinstance(source, str):
         raise InvalidExpression(f"an expression is a text, not {source!r:.100}")
     if len(source) > LONGEST:
@@ -205,7 +205,7 @@ class _Checker(Known):
 
     # What stands for objects and functions in the checked form
 
-    def constant(self, found: Any) -> ast.expr:
+    def constant(self, found: object) -> ast.expr:
         if isinstance(found, Worker):
             return self.work(found.method)
         if isinstance(found, Drawn):
@@ -223,7 +223,7 @@ class _Checker(Known):
         self.works = True
         return ast.Attribute(ast.Name("_work", ast.Load()), method, ast.Load())
 
-    def call(self, function: Any, *args: ast.expr) -> ast.Call:
+    def call(self, function: object, *args: ast.expr) -> ast.Call:
         return ast.Call(function if isinstance(function, ast.expr) else self.constant(function), list(args), [])
 
     def seen(self, node: ast.expr, original: ast.expr, how: str = "seen") -> ast.expr:
@@ -440,7 +440,7 @@ class _Checker(Known):
         owner = owner if cheap else self.seen(owner, func.value, self.cost(name, func))
         return ast.Attribute(owner, func.attr, ast.Load()), []
 
-    def searching(self, node: ast.Call, name: str, found: Any) -> Any:
+    def searching(self, node: ast.Call, name: str, found: object) -> Any:
         """A function of a module; those of `re` as they are where the expression is written out and harmless."""
         if getattr(re, name, None) is None or found is not MODULES["re"].get(name) or name not in patterns.SEARCHES:
             return found

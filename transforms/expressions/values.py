@@ -137,10 +137,10 @@ class Stream:
         raise RecordError("a record cannot hold an iterator; write list(…) around it")
 
 
-def streamed(function: Callable[..., Iterator[Any]]) -> Callable[..., Stream]:
+def streamed(function: Callable[..., Iterator[object]]) -> Callable[..., Stream]:
     """A function that gives an iterator, as one that gives a stream."""
 
-    def stream(*args: Any, **kwargs: Any) -> Stream:
+    def stream(*args: object, **kwargs: object) -> Stream:
         return Stream(function(*args, **kwargs), *args, *kwargs.values())
 
     return stream
@@ -151,7 +151,7 @@ def grouped(iterable: Any, key: Any = None) -> Stream:
     return Stream(((name, Stream(group, iterable)) for name, group in itertools.groupby(iterable, key)), iterable)
 
 
-def following(iterator: Any, *default: Any) -> Any:
+def following(iterator: Any, *default: object) -> Any:
     """`next`."""
     return next(iterator._iterator if type(iterator) is Stream else iterator, *default)
 
@@ -177,7 +177,7 @@ class Handed:
 Stream.__name__ = "iterator"  # in messages of Python
 
 
-def as_value(found: Any) -> Any:
+def as_value(found: object) -> Any:
     """A function that is not handed on at once, so that it shows no address; anything else as it is."""
     return Handed(found) if isinstance(found, FunctionType) else found
 
@@ -185,11 +185,11 @@ def as_value(found: Any) -> Any:
 # Sets
 
 
-def _order(member: Any) -> tuple[str, str]:
+def _order(member: object) -> tuple[str, str]:
     return type(member).__name__, repr(member)
 
 
-def ordered(members: Iterable[Any]) -> list[Any]:
+def ordered(members: Iterable[object]) -> list[Any]:
     """The members of a set in an order that depends on them alone: numbers and texts by value, others by type and text."""
     found = list(members)
     kinds = {*map(type, found)}
@@ -238,7 +238,7 @@ class SteadyFrozenSet(frozenset[Any]):
 def _steady(name: str, kind: type, made: type) -> Callable[..., Any]:
     plain = getattr(kind, name)
 
-    def method(self: Any, *others: Any) -> Any:
+    def method(self: object, *others: object) -> Any:
         found = plain(self, *others)
         return found if found is NotImplemented else made(found)
 

@@ -205,7 +205,7 @@ def records_of(payload: bytes, struct: Struct) -> list[Record]:
     return rows(batch.schema.names, columns, batch.num_rows)
 
 
-def _batch(payload: bytes, schema: Any) -> Any:
+def _batch(payload: bytes, schema: object) -> Any:
     import pyarrow as pa
     import zstandard
 
@@ -231,7 +231,7 @@ def mark(schema: bytes) -> bytes:
     return blake2b(schema, digest_size=8).digest()
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that has no parts, and where it is. List members do not count: `tags[]`."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -291,7 +291,7 @@ def _selected(batch: Any, indices: Sequence[int]) -> Any:
     return batch.take(pa.array(indices, pa.int64()))
 
 
-def _fit_fields(columns: Sequence[Any], have: Struct, want: Struct, length: int) -> list[Any]:
+def _fit_fields(columns: Sequence[object], have: Struct, want: Struct, length: int) -> list[Any]:
     import pyarrow as pa
 
     places = {f.name: (f.slot.type, column) for f, column in zip(have.fields, columns, strict=True)}
@@ -417,13 +417,13 @@ def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
     return found
 
 
-def rows(names: Sequence[str], columns: Sequence[list[Any]], length: int) -> list[Any]:
+def rows(names: Sequence[str], columns: Sequence[list[object]], length: int) -> list[Any]:
     if not columns:
         return [{} for _ in range(length)]
     return maker(tuple(names))(zip(*columns))  # noqa: B905  `strict` costs a tenth, and lengths are equal
 
 
-def _is_text(type_: Any) -> bool:
+def _is_text(type_: object) -> bool:
     import pyarrow as pa
 
     return any(

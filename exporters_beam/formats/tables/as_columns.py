@@ -106,7 +106,7 @@ def _moments(array: Any) -> Any:
     return array
 
 
-def _list_of(array: Any, items: Any) -> Any:
+def _list_of(array: Any, items: object) -> Any:
     """The lists again, of other items, in order and without gaps."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -161,7 +161,7 @@ def _holds(type_: Type, array: Any) -> bool:
     return True
 
 
-def _as_it_was(array: Any, target: Any) -> Any:
+def _as_it_was(array: Any, target: object) -> Any:
     import pyarrow as pa
 
     if pa.types.is_dictionary(array.type):

@@ -45,12 +45,12 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
     return _conform_structs(records, struct, "", drop)
 
 
-def fitted(values: Sequence[Any], slot: Slot) -> Sequence[Any]:
+def fitted(values: Sequence[object], slot: Slot) -> Sequence[Any]:
     """Values of one column as its type wants them. Raises RecordError."""
     return _conform(values, slot, "", False)
 
 
-def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
+def _conform(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
     try:
         return _conform_slot(values, slot, path, drop)
     except RecordError:
@@ -59,7 +59,7 @@ def _conform(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequen
     return _conform_slot([None if v == "" else v for v in values], slot, path, drop)
 
 
-def _conform_slot(values: Sequence[Any], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
+def _conform_slot(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
     if None not in values:
         return _conform_present(values, slot.type, path, drop) if values else values
     if slot.null_at is None and slot.type != NULL:
@@ -121,7 +121,7 @@ def _conform_structs(values: Sequence[Any], struct: Struct, path: str, drop: boo
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if changed else values
 
 
-def _branch(value: Any, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:
+def _branch(value: object, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:
     """A value of a union as it is staged: the number of its type, and the value in a column of its own.
 
     Types of the value's own family are tried first, so that text stays text though it could be read as a date.
@@ -171,11 +171,11 @@ def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequenc
     return fitted
 
 
-def _misfit(value: Any, words: str, path: str, why: str = "") -> NoReturn:
+def _misfit(value: object, words: str, path: str, why: str = "") -> NoReturn:
     raise RecordError(f"field {path}: {brief(value)} is not {words}, as the schema says{f' ({why})' if why else ''}")
 
 
-def _refuse(value: Any, type_: Scalar) -> Any:
+def _refuse(value: object, type_: Scalar) -> Any:
     raise TypeError
 
 
@@ -203,7 +203,7 @@ def _exactly(text: str, pattern: re.Pattern[str]) -> str:
     return text
 
 
-def _boolean(value: Any, type_: Scalar) -> bool:
+def _boolean(value: object, type_: Scalar) -> bool:
     if isinstance(value, bool):
         return value
     if not isinstance(value, str) or value not in _BOOLEANS:
@@ -211,7 +211,7 @@ def _boolean(value: Any, type_: Scalar) -> bool:
     return _BOOLEANS[value]
 
 
-def _integer(value: Any, type_: Scalar) -> int:
+def _integer(value: object, type_: Scalar) -> int:
     if isinstance(value, str):
         value = int(_exactly(value, _INTEGER))
     low, high = RANGES[type_.kind]
@@ -221,7 +221,7 @@ def _integer(value: Any, type_: Scalar) -> int:
     return number
 
 
-def _float(value: Any, type_: Scalar) -> float:
+def _float(value: object, type_: Scalar) -> float:
     if isinstance(value, str):
         text = _exactly(value, _NUMBER)
         value = int(text) if _INTEGER.fullmatch(text) else float(text)
@@ -236,17 +236,17 @@ def _float(value: Any, type_: Scalar) -> float:
     return float(value)
 
 
-def _text(value: Any, type_: Scalar) -> str:
+def _text(value: object, type_: Scalar) -> str:
     if not isinstance(value, str) or (type_.kind == "enum" and value not in type_.size):
         raise TypeError
     return value
 
 
-def _json(value: Any, type_: Scalar) -> str:
+def _json(value: object, type_: Scalar) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json_leaf)
 
 
-def _json_leaf(value: Any) -> str:
+def _json_leaf(value: object) -> str:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -254,13 +254,13 @@ def _json_leaf(value: Any) -> str:
     raise TypeError
 
 
-def _bytes(value: Any, type_: Scalar) -> bytes:
+def _bytes(value: object, type_: Scalar) -> bytes:
     if not isinstance(value, (bytes, bytearray)) or (type_.kind == "fixed" and len(value) != type_.size[0]):
         raise TypeError
     return bytes(value)
 
 
-def _date(value: Any, type_: Scalar) -> datetime.date:
+def _date(value: object, type_: Scalar) -> datetime.date:
     if isinstance(value, str):
         return datetime.date.fromisoformat(_exactly(value, _DATE_TEXT))
     if isinstance(value, datetime.datetime) or not isinstance(value, datetime.date):
@@ -268,7 +268,7 @@ def _date(value: Any, type_: Scalar) -> datetime.date:
     return value
 
 
-def _moment(value: Any, type_: Scalar) -> datetime.datetime:
+def _moment(value: object, type_: Scalar) -> datetime.datetime:
     moment = datetime.datetime.fromisoformat(_iso(value, _MOMENT_TEXT)) if isinstance(value, str) else value
     if not isinstance(moment, datetime.datetime):
         raise TypeError
@@ -294,7 +294,7 @@ def _iso(text: str, pattern: re.Pattern[str]) -> str:
     return re.sub(r"[zZ]\Z", "+00:00", text)
 
 
-def _time(value: Any, type_: Scalar) -> datetime.time:
+def _time(value: object, type_: Scalar) -> datetime.time:
     time = datetime.time.fromisoformat(_iso(value, _TIME_TEXT)) if isinstance(value, str) else value
     if not isinstance(time, datetime.time):
         raise TypeError
@@ -305,7 +305,7 @@ def _time(value: Any, type_: Scalar) -> datetime.time:
     return time
 
 
-def _exact_decimal(value: Any, type_: Scalar) -> Decimal:
+def _exact_decimal(value: object, type_: Scalar) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise TypeError
     if isinstance(value, str):

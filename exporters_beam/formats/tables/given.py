@@ -48,17 +48,17 @@ def given(schema: Any, form: str) -> Struct:
     return found
 
 
-def is_avro(schema: Any) -> bool:
+def is_avro(schema: object) -> bool:
     return isinstance(schema, Mapping) and "fields" in record(schema)
 
 
-def record(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def record(schema: Mapping[str, object]) -> Mapping[str, Any]:
     """An Avro schema without the objects around it that have nothing but a type."""
     inner = schema.get("type")
     return record(inner) if isinstance(inner, Mapping) and "fields" not in schema else schema
 
 
-def flat(node: Any) -> Any:
+def flat(node: object) -> Any:
     """An Avro schema without objects that have nothing to say but another type: not every library reads those."""
     while isinstance(node, Mapping) and not isinstance(node.get("type", ""), str):
         node = node["type"]
@@ -78,11 +78,11 @@ def _refuse(path: Path, message: str) -> NoReturn:
     raise ConfigError(Problem(path, message))
 
 
-def _told(value: Any) -> str:
+def _told(value: object) -> str:
     return in_json(value, 80, default=repr)
 
 
-def _known(kind: Any, known: list[str]) -> str:
+def _known(kind: object, known: list[str]) -> str:
     return f"there is no type {_told(kind)}{did_you_mean(kind, known) if isinstance(kind, str) else ''}"
 
 
@@ -104,7 +104,7 @@ class _JsonSchema:
     root: Mapping[str, Any]
     form: str
 
-    def slot_of(self, node: Any, path: Path, above: tuple[str, ...] = (), depth: int = 0) -> Slot:
+    def slot_of(self, node: object, path: Path, above: tuple[str, ...] = (), depth: int = 0) -> Slot:
         if not isinstance(node, Mapping):
             _refuse(path, f"a JSON Schema is an object, not {_told(node)}")
         if depth > DEEPEST:
@@ -130,7 +130,7 @@ class _JsonSchema:
             return Slot(_JSON_FORMATS[format_], null_at)
         return Slot(_JSON_KINDS[kind], null_at)
 
-    def _kind(self, node: Mapping[str, Any], path: Path) -> tuple[str, int | None]:
+    def _kind(self, node: Mapping[str, object], path: Path) -> tuple[str, int | None]:
         """The one type that a node has beside null, and whether it has null."""
         implied = "object" if "properties" in node else "array" if "items" in node else None
         names = node.get("type", implied)
@@ -153,7 +153,7 @@ class _JsonSchema:
         has = "it has none" if not kinds else f"it has {', '.join(sorted(kinds))}"
         _refuse(where if "type" in node else path, f"give one type; {has}")
 
-    def _referred(self, reference: Any, path: Path, above: tuple[str, ...], depth: int) -> Slot:
+    def _referred(self, reference: object, path: Path, above: tuple[str, ...], depth: int) -> Slot:
         where = (*path, "$ref")
         if not isinstance(reference, str) or not reference.startswith("#"):
             _refuse(where, f"{_told(reference)} is not found in the schema; references begin with #/")
@@ -173,7 +173,7 @@ class _JsonSchema:
                 _refuse(where, f"{_told(reference)} is not found in the schema; references begin with #/")
         return self.slot_of(found, ("schema", *way), (*above, reference), depth + 1)
 
-    def _one_of(self, nodes: Any, word: str, path: Path, above: tuple[str, ...], depth: int) -> Slot:
+    def _one_of(self, nodes: object, word: str, path: Path, above: tuple[str, ...], depth: int) -> Slot:
         if not isinstance(nodes, (list, tuple)):
             _refuse((*path, word), f"it is a list of JSON Schemas, not {_told(nodes)}")
         options = [(n, o) for n, o in enumerate(nodes) if not (isinstance(o, Mapping) and o.get("type") == "null")]
@@ -183,7 +183,7 @@ class _JsonSchema:
         slot = self.slot_of(option, (*path, word, place), above, depth + 1)
         return Slot(slot.type, 0 if len(options) < len(nodes) else slot.null_at)
 
-    def _object(self, node: Mapping[str, Any], path: Path, above: tuple[str, ...], depth: int) -> Type:
+    def _object(self, node: Mapping[str, object], path: Path, above: tuple[str, ...], depth: int) -> Type:
         properties, others = node.get("properties"), node.get("additionalProperties")
         if properties is not None and not isinstance(properties, Mapping):
             _refuse((*path, "properties"), f"properties are an object, not {_told(properties)}")
@@ -214,7 +214,7 @@ class _JsonSchema:
         if self.form == "avro" and not is_avro_name(name, dots=False):
             _refuse(path, f"{brief(name)} cannot be a name in Avro, which has letters, digits and _ only")
 
-    def _arrow(self, hint: Any, path: Path) -> Scalar:
+    def _arrow(self, hint: object, path: Path) -> Scalar:
         name = _ARROW_NAMES.get(str(hint), str(hint))
         if name == "uint64" and self.form == "avro":
             _refuse(path, "Avro has no type for uint64; use int64 or a decimal")
@@ -272,7 +272,7 @@ class _Avro:
     form: str
     names: dict[str, Type | None] = field(default_factory=dict)
 
-    def type_of(self, node: Any, path: Path, space: str = "", depth: int = 0) -> Slot:
+    def type_of(self, node: object, path: Path, space: str = "", depth: int = 0) -> Slot:
         """The type of a node, inside the namespace `space`."""
         if depth > DEEPEST:
             _refuse(path, f"it is nested deeper than {DEEPEST} levels")
@@ -315,7 +315,7 @@ class _Avro:
             _refuse(path, f"there is no Avro type {_told(name)}{did_you_mean(name, [*_AVRO_TYPES, *self.names])}")
         return found
 
-    def _named(self, node: Mapping[str, Any], kind: str, path: Path, space: str, depth: int) -> Type:
+    def _named(self, node: Mapping[str, object], kind: str, path: Path, space: str, depth: int) -> Type:
         name, own = node.get("name", "Record" if not depth else None), node.get("namespace")
         if not isinstance(name, str) or not is_avro_name(name):
             _refuse(
@@ -332,7 +332,7 @@ class _Avro:
         self.names[full] = found = self._parts(node, kind, path, inside, depth)
         return found
 
-    def _parts(self, node: Mapping[str, Any], kind: str, path: Path, space: str, depth: int) -> Type:
+    def _parts(self, node: Mapping[str, object], kind: str, path: Path, space: str, depth: int) -> Type:
         part = {"record": "fields", "enum": "symbols", "fixed": "size"}[kind]
         if part not in node:
             _refuse(path, f'this {kind} has no "{part}"')
@@ -361,7 +361,7 @@ class _Avro:
             _refuse(path, "a record without fields cannot be written to Parquet")
         return Struct(tuple(fields.values()))
 
-    def _field(self, node: Any, path: Path, space: str, depth: int) -> Field:
+    def _field(self, node: object, path: Path, space: str, depth: int) -> Field:
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str) or "type" not in node:
             _refuse(path, f'a field is an object that has "name" and "type", not {_told(node)}')
         if not is_avro_name(node["name"], dots=False):
@@ -399,7 +399,7 @@ class _Avro:
         return Slot(OneOf(tuple(options)), null_at)
 
 
-def _sort(type_: Type, node: Any) -> str:
+def _sort(type_: Type, node: object) -> str:
     """What there may be but one of in a union: named types count by their names, others by their kinds."""
     while isinstance(node, Mapping) and not isinstance(node.get("type"), str) and "type" in node:
         node = node["type"]
@@ -408,7 +408,7 @@ def _sort(type_: Type, node: Any) -> str:
     return str(node)
 
 
-def _decimal(node: Mapping[str, Any], size: int, path: Path) -> Scalar:
+def _decimal(node: Mapping[str, object], size: int, path: Path) -> Scalar:
     precision, scale = node.get("precision"), node.get("scale", 0)
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (precision, scale))
     if not whole or not 0 <= scale <= precision <= 76 or not precision:  # type: ignore[operator]
@@ -416,7 +416,7 @@ def _decimal(node: Mapping[str, Any], size: int, path: Path) -> Scalar:
     return Scalar("decimal", (precision, scale, size))
 
 
-def _default(name: str, slot: Slot, default: Any, path: Path) -> Any:
+def _default(name: str, slot: Slot, default: object, path: Path) -> Any:
     kind = slot.type.kind if isinstance(slot.type, Scalar) else ""
     if isinstance(default, str) and kind in ("bytes", "fixed"):
         default = default.encode("latin-1", "replace")

@@ -366,7 +366,7 @@ def _of_avro(schema: bytes) -> tuple[dict[str, Kept], str]:
     return {f.name: Kept(f.slot, nodes[f.name]) for f in struct.fields}, json.dumps(head, ensure_ascii=False)
 
 
-def _in_full(node: Any, names: dict[str, Any], space: str) -> Any:
+def _in_full(node: Any, names: dict[str, object], space: str) -> Any:
     """An Avro type with its names in full, and in place of a name the type that is called so."""
     if isinstance(node, list):
         return [_in_full(inner, names, space) for inner in node]
@@ -440,7 +440,7 @@ def _as_avro(type_: Type) -> Type | None:
 # Do values fit?
 
 
-def column_of(values: Sequence[Any], name: str, source: Column | None) -> tuple[Column, Sequence[Any]]:
+def column_of(values: Sequence[object], name: str, source: Column | None) -> tuple[Column, Sequence[Any]]:
     """What values say of their column, which may have had a type in the source, and the values as they are staged."""
     if source is None or source.kept is None:
         return Column(schemas.infer_column(values, name, 1)), values
@@ -480,7 +480,7 @@ def _found_again(values: Sequence[Any], kept: Type) -> Type | None:
     return Scalar("int" if max(-min(present), max(present)) <= schemas.EXACT else "int64")
 
 
-def prepared(values: Sequence[Any], slot: Slot) -> Sequence[Any]:
+def prepared(values: Sequence[object], slot: Slot) -> Sequence[Any]:
     """The values as `columns.arrow_type` of the slot's type takes them. Raises Unfit where it does not hold one exactly."""
     if None in values:
         if slot.null_at is None and slot.type != NULL:
@@ -531,7 +531,7 @@ def _structs(values: Sequence[Any], type_: Struct) -> Sequence[Any]:
     return values if same else [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _branch(value: Any, type_: OneOf) -> dict[str, Any]:
+def _branch(value: object, type_: OneOf) -> dict[str, Any]:
     for i, option in enumerate(type_.options):
         try:
             (fitted,) = _present([value], option)
@@ -628,7 +628,7 @@ class _TwoMeanings(Exception):
     """One name of two types."""
 
 
-def _in_short(node: Any, seen: dict[str, Any], space: str) -> Any:
+def _in_short(node: object, seen: dict[str, object], space: str) -> Any:
     """What `_in_full` made, each named type where it comes first and by its name behind that."""
     if isinstance(node, list):
         return [_in_short(inner, seen, space) for inner in node]

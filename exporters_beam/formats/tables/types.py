@@ -130,7 +130,7 @@ NUMBERS = Scalar("numbers")
 """Floating point numbers and integers that are exactly such."""
 
 
-def brief(value: Any) -> str:
+def brief(value: object) -> str:
     """The value as Python writes it, or the beginning of that."""
     return shortened(repr(value), 80)
 
@@ -172,7 +172,7 @@ def infer(records: Sequence[Record]) -> Struct:
     return _infer_struct(records, "", 0)
 
 
-def check_mappings(records: Sequence[Any]) -> None:
+def check_mappings(records: Sequence[object]) -> None:
     for kind in set(map(type, records)):
         if not issubclass(kind, dict):
             found = next(r for r in records if type(r) is kind)
@@ -189,7 +189,7 @@ def _infer_struct(values: Sequence[Any], path: str, depth: int, like: Type | Non
     return Struct(tuple(fields))
 
 
-def check_key(key: Any, path: str) -> None:
+def check_key(key: object, path: str) -> None:
     where = f"field {path}" if path else "the record"
     if not isinstance(key, str):
         raise RecordError(f"{where} has the key {brief(key)}, which is not text")
@@ -239,7 +239,7 @@ def family_of(kind: type) -> str:
     return next((_FAMILIES[base] for base in kind.__mro__ if base in _FAMILIES), "")
 
 
-def _refuse_kind(values: Sequence[Any], path: str) -> NoReturn:
+def _refuse_kind(values: Sequence[object], path: str) -> NoReturn:
     value = next(v for v in values if not family_of(type(v)))
     raise RecordError(
         f"field {path} holds {brief(value)}, of Python's type {type(value).__name__}, which a table cannot hold; "
@@ -247,7 +247,7 @@ def _refuse_kind(values: Sequence[Any], path: str) -> NoReturn:
     )
 
 
-def _refuse_mixture(values: Sequence[Any], path: str) -> NoReturn:
+def _refuse_mixture(values: Sequence[object], path: str) -> NoReturn:
     examples: dict[str, Any] = {}
     for value in values:
         examples.setdefault(family_of(type(value)), value)
@@ -255,7 +255,7 @@ def _refuse_mixture(values: Sequence[Any], path: str) -> NoReturn:
     raise RecordError(f"field {path} holds {parts}; a column has one type: {REMEDY}")
 
 
-def _floats(values: Sequence[Any], path: str) -> Scalar:
+def _floats(values: Sequence[object], path: str) -> Scalar:
     for value in values:
         if isinstance(value, int) and not -EXACT <= value <= EXACT:
             raise RecordError(
@@ -352,7 +352,7 @@ def _typed(plain: Any) -> Type:
     return Struct(tuple(Field(name, typed_slot(inner)) for name, inner in plain["struct"]))
 
 
-def typed_slot(plain: Any) -> Slot:
+def typed_slot(plain: object) -> Slot:
     if isinstance(plain, dict) and "slot" in plain:
         return Slot(_typed(plain["slot"]), plain["null"])
     return Slot(_typed(plain))
