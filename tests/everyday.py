@@ -33,6 +33,12 @@ EVERYDAY: dict[str, int | tuple[str, ...]] = {
     "transforms/test_expression_budget.py::test_hostile_expressions_end_soon_within_the_memory": 1,
     "transforms/test_expression_budget.py::test_composed_expressions_end_too": 0,
     "transforms/test_expressions.py::test_greedy_expressions_end_soon_with_an_error_of_the_record": 40,
+    "transforms/test_python2.py::test_limits_hold_for_what_stands_for_python_2": (
+        "map(str",
+        "hex",
+        "unicode_escape",
+        "set",
+    ),
     "transforms/test_sightings.py::test_what_no_record_has_is_told": 4,
     "matrix/test_matrix.py::test_same_files_on_every_runner": ("two worker processes-plain",),
     "engine/test_again.py::test_what_was_staged_before_the_runner_began_again_is_taken_in": 1,

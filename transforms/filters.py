@@ -19,8 +19,9 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import patterns
+from exporters_beam.transforms.expressions import patterns, python2, python2_patterns
 from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.python2 import DIALECT, DIALECT_OF_PATTERNS
 from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 from exporters_beam.transforms.results import surely_gives
 
@@ -48,7 +49,7 @@ Condition = tuple[Key, Check]
 """Where a value stands, and its check."""
 
 
-def _conditions(keys: Iterable[Mapping[str, object]], separator: str, regex: bool) -> Iterator[Condition]:
+def _conditions(keys: Iterable[Mapping[str, object]], separator: str, regex: bool, dialect: str) -> Iterator[Condition]:
     """The conditions of the option `keys`. Raises ConfigError with the place of what is wrong."""
     for n, key in enumerate(keys):
         if not isinstance(key, Mapping):
@@ -65,12 +66,12 @@ def _conditions(keys: Iterable[Mapping[str, object]], separator: str, regex: boo
             raise ConfigError(f"keys[{n}].name: {name!r:.200} is not the name of a field")
         if operator is not None and operator not in OPERATORS:
             raise ConfigError(f"keys[{n}].operator: there is no operator {operator!r}; known: {', '.join(OPERATORS)}")
-        yield Key.of(name, separator), _check("re_match" if regex else operator or "==", key["value"], n)
+        yield Key.of(name, separator), _check("re_match" if regex else operator or "==", key["value"], n, dialect)
 
 
-def _check(operator: str, expected: object, n: int) -> Check:
+def _check(operator: str, expected: object, n: int, dialect: str) -> Check:
     if operator == "re_match":
-        return _match(expected, n)
+        return _match(expected, n, dialect)
     if operator == "contains":
         found = meant(expected)
         return lambda value: any(_holds(value, each) for each in found)
@@ -94,12 +95,14 @@ def _holds(container: Any, member: object) -> bool:
         return False
 
 
-def _expression(expected: object, n: int) -> Callable[[str], Any]:
+def _expression(expected: object, n: int, dialect: str) -> Callable[[str], Any]:
     """The `match` of a regular expression. Raises ConfigError."""
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a regular expression; write a text")
     try:
-        compiled = re.compile(str(expected))
+        compiled = re.compile(
+            *(python2_patterns.modern(str(expected)) if dialect == python2.PYTHON_2 else (str(expected),))
+        )
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a valid regular expression: {error}") from None
     longest = patterns.longest(compiled, "match")
@@ -113,8 +116,8 @@ def _expression(expected: object, n: int) -> Callable[[str], Any]:
     return limited
 
 
-def _match(expected: object, n: int) -> Check:
-    match = _expression(expected, n)
+def _match(expected: object, n: int, dialect: str) -> Check:
+    match = _expression(expected, n, dialect)
 
     def matches(value: object) -> bool:
         if value.__class__ is str:
@@ -193,17 +196,18 @@ class KeyValueFilter:
         "conditions, all of which have to hold", type="dict_list", example=[{"name": "country", "value": "Spain"}]
     )
     nested_field_separator: str = option("splits names into paths; empty: names are not split", default=".")
+    dialect: str = DIALECT_OF_PATTERNS
     _holds: Any = field(init=False, repr=False, compare=False, default=None)
     _wanted: Any = field(init=False, repr=False, compare=False, default=())
     _found: tuple[Key, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        conditions = tuple(_conditions(self.keys, self.nested_field_separator, self.regex))
+        conditions = tuple(_conditions(self.keys, self.nested_field_separator, self.regex, self.dialect))
         holds = _all_of(conditions)
         if len(conditions) == 1 and (only := conditions[0][0].single) is not None:
             operator = "re_match" if self.regex else self.keys[0].get("operator")
             if operator == "re_match":
-                holds = _matches_one(only, _expression(self.keys[0]["value"], 0))
+                holds = _matches_one(only, _expression(self.keys[0]["value"], 0, self.dialect))
         object.__setattr__(self, "_holds", holds)
         object.__setattr__(self, "_found", tuple(key for key, _ in conditions))
         wanted = ((key.single, self._values(n)) for n, (key, _) in enumerate(conditions) if key.single is not None)
@@ -242,7 +246,11 @@ class KeyValueFilter:
         return self._holds(record)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"keys": self.keys, "nested_field_separator": self.nested_field_separator}
+        return {
+            "keys": self.keys,
+            "nested_field_separator": self.nested_field_separator,
+            "dialect": self.dialect,
+        }
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -287,10 +295,11 @@ class PythonexpFilter:
     imports: dict[str, str] = option(
         "modules for the expression, by the name it knows them by", type="dict", default={}
     )
+    dialect: str = DIALECT
     _expression: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        if surely_gives(self.python_expression) == "None":
+        if surely_gives(*self.expressions) == "None":
             raise ConfigError(
                 "python_expression: the expression gives None whatever the record is, so that every record is dropped; "
                 "write one that is true for records to keep"
@@ -299,20 +308,22 @@ class PythonexpFilter:
         for name, path in self.imports.items():
             if not str(name).isidentifier() or str(name).startswith("_") or name == "item":
                 raise ConfigError(f"imports: {name!r} cannot be the name of a module in an expression")
+            path = python2.MODULES.get(path, path) if self.dialect == python2.PYTHON_2 else path
             try:
                 modules[name] = import_module(str(path))
             except ImportError as error:
                 raise ConfigError(f"imports.{name}: {path!r} cannot be imported: {error}") from None
-        object.__setattr__(self, "_expression", compile_option("python_expression", self.python_expression, modules))
+        made = compile_option("python_expression", self.python_expression, modules, self.dialect)
+        object.__setattr__(self, "_expression", made)
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        return (self.python_expression,)
+        return python2.as_read((self.python_expression,), self.dialect)
 
     @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expression looks at; None for all. What `imports` do with them, nobody knows."""
-        return None if self.imports or self.chances else fields_read(self.python_expression)
+        return None if self.imports or self.chances else fields_read(*self.expressions)
 
     @property
     def chances(self) -> tuple[Chance, ...]:
@@ -322,7 +333,7 @@ class PythonexpFilter:
     @property
     def steady(self) -> bool:
         """Whether it is sure to say the same of equal records."""
-        return is_steady(self.python_expression)
+        return is_steady(*self.expressions)
 
     @property
     def judge(self) -> Callable[[Record], Any]:

@@ -17,6 +17,7 @@ from exporters_beam.records import Key, Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.python2 import DIALECT, as_read
 from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 
 UNKNOWN = "unknown"
@@ -128,11 +129,15 @@ class PythonExpGrouper:
     python_expressions: tuple[str, ...] = option(
         "one expression a value", type="str_list", example=["item['country'].lower()"]
     )
+    dialect: str = DIALECT
     _chances: tuple[Chance, ...] = field(init=False, repr=False, compare=False, default=())
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        found = [
+            compile_option(f"python_expressions[{n}]", source, dialect=self.dialect)
+            for n, source in enumerate(self.python_expressions)
+        ]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
         object.__setattr__(self, "_chances", tuple(each.chance for each in found if each.chance is not None))
         apart(self._chances)
@@ -153,23 +158,23 @@ class PythonExpGrouper:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        return self.python_expressions
+        return as_read(self.python_expressions, self.dialect)
 
     @property
     def reads(self) -> frozenset[str] | None:
         """The top-level fields that the expressions look at; None for all."""
-        return None if self.chances else fields_read(*self.python_expressions)
+        return None if self.chances else fields_read(*self.expressions)
 
     @property
     def steady(self) -> bool:
         """Whether they are sure to say the same of equal records."""
-        return is_steady(*self.python_expressions)
+        return is_steady(*self.expressions)
 
     def key(self, record: Record) -> tuple[str, ...]:
         return tuple([as_text(evaluate(record)) for evaluate in self._evaluate])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"python_expressions": self.python_expressions}
+        return {"python_expressions": self.python_expressions, "dialect": self.dialect}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)

@@ -12,6 +12,7 @@ from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.compile import compile_option
+from exporters_beam.transforms.expressions.python2 import DIALECT, as_read
 from exporters_beam.transforms.expressions.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
 
@@ -52,11 +53,15 @@ class PythonexpTransform:
     python_expressions: tuple[str, ...] = option(
         "expressions that change item", type="str_list", example=["item.update(total=item['a'] + item['b'])"]
     )
+    dialect: str = DIALECT
     _chances: tuple[Chance, ...] = field(init=False, repr=False, compare=False, default=())
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        found = [compile_option(f"python_expressions[{n}]", source) for n, source in enumerate(self.python_expressions)]
+        found = [
+            compile_option(f"python_expressions[{n}]", source, dialect=self.dialect)
+            for n, source in enumerate(self.python_expressions)
+        ]
         object.__setattr__(self, "_evaluate", tuple(expression.evaluate for expression in found))
         object.__setattr__(self, "_chances", tuple(each.chance for each in found if each.chance is not None))
         apart(self._chances)
@@ -68,18 +73,18 @@ class PythonexpTransform:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        return self.python_expressions
+        return as_read(self.python_expressions, self.dialect)
 
     @property
     def reads(self) -> frozenset[str] | None:
         """The fields that are looked at, where nothing else is done than to add some; else None."""
-        found = None if self.chances else fields_added(*self.python_expressions)
+        found = None if self.chances else fields_added(*self.expressions)
         return None if found is None else found[0]
 
     @property
     def adds(self) -> tuple[str, ...] | None:
         """The fields that are added, in order; None where more may be done to a record."""
-        found = None if self.chances else fields_added(*self.python_expressions)
+        found = None if self.chances else fields_added(*self.expressions)
         return None if found is None else found[1]
 
     def map(self, record: Record) -> Record:
@@ -88,7 +93,7 @@ class PythonexpTransform:
         return record
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"python_expressions": self.python_expressions}
+        return {"python_expressions": self.python_expressions, "dialect": self.dialect}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -112,11 +117,12 @@ class PythonMapTransform:
     kind: ClassVar[str] = "transform"
 
     map_expression: str = option("the new record", name="map", example="dict(item, tagged=True)")
+    dialect: str = DIALECT
     _expression: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_expression", compile_option("map", self.map_expression))
-        if surely_gives(self.map_expression) == "None":
+        object.__setattr__(self, "_expression", compile_option("map", self.map_expression, dialect=self.dialect))
+        if surely_gives(*self.expressions) == "None":
             raise ConfigError(
                 "map: the expression gives None whatever the record is, and its value takes the record's place; use the "
                 "transform pythonexp to change records, or write dict(item, field=value)"
@@ -125,11 +131,11 @@ class PythonMapTransform:
     @property
     def gives(self) -> str:
         """What it gives in the place of every record, where that is proved to be no object."""
-        return surely_gives(self.map_expression)
+        return surely_gives(*self.expressions)
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        return (self.map_expression,)
+        return as_read((self.map_expression,), self.dialect)
 
     @property
     def chances(self) -> tuple[Chance, ...]:

@@ -217,6 +217,8 @@ def _validate(args: argparse.Namespace) -> int:
             continue
         warn(spec.warnings)
         print_line(f"{config}: ok")
+        for told in spec.as_before:
+            print_line(f"- {told}")
     return status
 
 

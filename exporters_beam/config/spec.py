@@ -133,6 +133,22 @@ class ExportSpec:
                  self.write_buffer)  # fmt: skip
         return tuple(section for section in found if section is not None)
 
+    @property
+    def as_before(self) -> tuple[str, ...]:
+        """What works as in exporters 0.6.18, because it is asked for by its class path there: a sentence for each."""
+        found = []
+        for section in self.working:
+            if section.name in section.entry.legacy:
+                given = ((name, value) for name, value in section.entry.as_before if section.options.get(name) == value)
+                told = ", ".join(
+                    f"{name}: {value if isinstance(value, str) else words.in_json(value, 20)}" for name, value in given
+                )
+                if told:
+                    found.append(
+                        f"{dotted(section.path)}: named by its old class path, so it works as in exporters 0.6.18 ({told})"
+                    )
+        return tuple(found)
+
     def problem(self, path: Path, message: str) -> Problem:
         """A problem at `path`, with its place in the file."""
         return self.source.problem(path, message)

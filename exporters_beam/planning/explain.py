@@ -98,6 +98,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
         yield "exporter_options.prevent_bypass: true forces the pipeline, with its names and sizes of files"
         return
+    yield from plan.spec.as_before
     if plan.why_not_copied != NO_STORAGES:
         yield f"no bypass: {plan.why_not_copied}"
     if plan.names is not None:

@@ -393,7 +393,7 @@ ESCAPES = [
     "(1).to_bytes(1000000000, 'big')",
     "int.from_bytes(b'a', 'big')",
     "item['l'].__iadd__(item['l'])",
-    "item['l'].__len__()",
+    "item['l'].__reduce__()",
     "re.compile('a').__class__",
     "re.match('a', 'a').re.scanner",
     "re.match('a', 'a').expand('x')",

@@ -65,7 +65,7 @@ def multiply(a: Any, b: Any) -> Any:
     for part, times in ((a, b), (b, a)):
         if isinstance(times, int):
             if isinstance(part, (str, bytes)):
-                _check_text(len(part) * times)
+                check_text(len(part) * times)
             elif isinstance(part, (list, tuple)) and times > 1 and (size := weight(part) * times) > ELEMENTS:
                 raise TooMuch(f"a list of {size:,} members or more is too long; at most {ELEMENTS:,} are allowed")
     return a * b
@@ -119,7 +119,7 @@ def _check_template(template: Any, values: Any) -> None:
     else:
         members = values.values() if isinstance(values, dict) else (values,)
         filled = fields * max(map(_text_size, members), default=0)
-    _check_text(len(text) + fields * (widest + 25) + filled, 10 * CHARACTERS)
+    check_text(len(text) + fields * (widest + 25) + filled, 10 * CHARACTERS)
 
 
 def _text_size(value: Any) -> int:
@@ -140,9 +140,9 @@ def bounded_text(function: Callable[..., Any]) -> Callable[..., Any]:
         if type(value) not in ATOMS and len(args) == 1:
             if isinstance(value, (str, bytes)):
                 if function is not str or isinstance(value, bytes):
-                    _check_text(len(value) * (2 if _is_printable(value) else 10), 4 * CHARACTERS)
+                    check_text(len(value) * (2 if _is_printable(value) else 10), 4 * CHARACTERS)
             elif type(value) not in (re.Match, re.Pattern):
-                _check_text(10 * 32 * weigh(value), 32 * CHARACTERS)
+                check_text(10 * 32 * weigh(value), 32 * CHARACTERS)
         return function(*map(steady, args), **kwargs)
 
     return show
@@ -157,21 +157,21 @@ limited_str, limited_repr, limited_ascii = bounded_text(str), bounded_text(repr)
 
 def joined(parts: Sequence[Any]) -> str:
     """The parts of a long f-string, which are texts, as one."""
-    _check_text(sum(map(len, parts)), 10 * CHARACTERS)
+    check_text(sum(map(len, parts)), 10 * CHARACTERS)
     return "".join(parts)
 
 
 def escaped(pattern: Any) -> Any:
     """`re.escape`."""
     if isinstance(pattern, (str, bytes)):
-        _check_text(2 * len(pattern), 4 * CHARACTERS)
+        check_text(2 * len(pattern), 4 * CHARACTERS)
     return re.escape(pattern)
 
 
 def as_hex(value: Any, *args: Any, **kwargs: Any) -> Any:
     """`hex` of bytes, which numbers have as well."""
     if isinstance(value, bytes):
-        _check_text(3 * len(value), 4 * CHARACTERS)
+        check_text(3 * len(value), 4 * CHARACTERS)
     return value.hex(*args, **kwargs)
 
 
@@ -226,7 +226,7 @@ def formatted(value: Any, spec: Any = "") -> Any:
 _MANY_DIGITS = re.compile(r"\d{5}").search
 
 
-def _check_text(size: int, limit: int = CHARACTERS) -> None:
+def check_text(size: int, limit: int = CHARACTERS) -> None:
     if size > limit:
         raise TooMuch(f"a text of {size:,} characters is too long; at most {limit:,} are allowed")
 
@@ -264,7 +264,7 @@ def limited_slice(*args: Any) -> slice:
 
 def limited_bytes(*args: Any, **kwargs: Any) -> bytes:
     if args and isinstance(args[0], int):
-        _check_text(args[0])
+        check_text(args[0])
     return bytes(*args, **kwargs)
 
 
@@ -345,7 +345,7 @@ def join(separator: Any, parts: Any) -> Any:
             size = sum(map(len, parts)) + len(separator) * len(parts)
         except TypeError:
             size = 0  # not all are texts, and joining says so
-        _check_text(size, CHARACTERS * 10)
+        check_text(size, CHARACTERS * 10)
     return separator.join(parts)
 
 
@@ -354,7 +354,7 @@ def replace(text: Any, *args: Any, **kwargs: Any) -> Any:
     if type(text) in (str, bytes) and len(args) > 1 and type(args[1]) is type(text) is type(args[0]):
         old, new = args[0], args[1]
         if (len(text) + 1) * len(new) > CHARACTERS:
-            _check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))
+            check_text(len(text) + text.count(old) * (len(new) - len(old)), max(CHARACTERS, 2 * len(text)))
     return text.replace(*args, **kwargs)
 
 
@@ -362,14 +362,14 @@ def translate(text: Any, table: Any, *args: Any) -> Any:
     if isinstance(text, str) and isinstance(table, (dict, list, tuple)):
         values = table.values() if isinstance(table, dict) else table
         longest = max((len(value) for value in values if isinstance(value, str)), default=1)
-        _check_text(len(text) * longest, max(CHARACTERS, 2 * len(text)))
+        check_text(len(text) * longest, max(CHARACTERS, 2 * len(text)))
     return text.translate(table, *args)
 
 
 def expandtabs(text: Any, tabsize: Any = 8) -> Any:
     if isinstance(text, (str, bytes)) and isinstance(tabsize, int):
         tabs = text.count("\t" if isinstance(text, str) else b"\t")  # type: ignore[arg-type]
-        _check_text(len(text) + tabs * tabsize, max(CHARACTERS, 16 * len(text)))
+        check_text(len(text) + tabs * tabsize, max(CHARACTERS, 16 * len(text)))
     return text.expandtabs(tabsize)
 
 
@@ -383,11 +383,11 @@ def sample(owner: Any, population: Any, k: Any) -> Any:
 
 
 def sub(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
-    return patterns.replaced(pattern, "sub", _replacement(repl, string), string, count)
+    return patterns.replaced(pattern, "sub", replacement(repl, string), string, count)
 
 
 def subn(pattern: Any, repl: Any, string: Any, count: Any = 0) -> Any:
-    return patterns.replaced(pattern, "subn", _replacement(repl, string), string, count)
+    return patterns.replaced(pattern, "subn", replacement(repl, string), string, count)
 
 
 def matching(name: str) -> Callable[..., Any]:
@@ -415,7 +415,7 @@ def of_pattern(name: str) -> Callable[..., Any]:
     return method
 
 
-def _replacement(given: Any, text: Any) -> Any:
+def replacement(given: Any, text: Any) -> Any:
     """The replacement itself where the result cannot become large, else a function that counts."""
     if callable(given):
         raise RecordError("the replacement has to be a text, not a function")
@@ -447,14 +447,14 @@ def bound(guard: Any, owner: Any) -> Any:
 def filled(template: str, *args: Any, **kwargs: Any) -> str:
     """`format` of a template that is written out."""
     fields = template.count("{")
-    _check_text(len(template) + fields * max(map(_text_size, (*args, *kwargs.values())), default=0), 10 * CHARACTERS)
+    check_text(len(template) + fields * max(map(_text_size, (*args, *kwargs.values())), default=0), 10 * CHARACTERS)
     return template.format(*args, **kwargs)
 
 
 def _padding(name: str) -> Callable[..., Any]:
     def pad(text: Any, width: Any, *fill: Any) -> Any:
         if isinstance(width, int):
-            _check_text(width)
+            check_text(width)
         return getattr(text, name)(width, *fill)
 
     return pad
@@ -484,7 +484,7 @@ def _coding(name: str) -> Callable[..., Any]:
             raise TooMuch(f"the encoding {encoding} takes too long on a text of {len(text):,} characters")
         if isinstance(text, (str, bytes)) and len(text) > 100_000:
             errors = args[1] if len(args) > 1 else kwargs.get("errors", "strict")
-            _check_text(len(text) * _growth(encoding, errors), 4 * CHARACTERS)
+            check_text(len(text) * _growth(encoding, errors), 4 * CHARACTERS)
         return getattr(text, name)(*args, **kwargs)
 
     return code

@@ -40,11 +40,16 @@ SEARCHES = frozenset((*WHOLE, "search", "findall", "finditer", "split", "sub", "
 """Methods of patterns."""
 
 
+def parsed(pattern: Any) -> Any:
+    """The syntax tree of a compiled expression."""
+    return parser.parse(pattern.pattern, pattern.flags)
+
+
 @lru_cache(maxsize=512)
 def degree(pattern: Any, method: str) -> int:
     """The power of the text's length with which the time grows, besides the time to read it: 0 is harmless."""
     try:
-        tree = parser.parse(pattern.pattern, pattern.flags)
+        tree = parsed(pattern)
     except (RecursionError, re.error, OverflowError):
         return _NEVER
     if _choices(tree) > _CHOICES:

@@ -33,6 +33,18 @@ _BUILDERS = frozenset(("dict", "list", "tuple", "map", "filter", "fromkeys", "se
                        "zip_longest", "permutations", "combinations", "pairwise", "groupby", "starmap"))  # fmt: skip
 
 
+class Own(ast.expr):
+    """A function of ours in a syntax tree, which no text can spell. `cost` says how what it reads is paid for in loops, and
+    `calls` whether it calls what it is given. One that `works` takes the evaluation's `Work` first."""
+
+    _fields = ()
+    _attributes = ("lineno", "col_offset", "end_lineno", "end_col_offset")
+
+    def __init__(self, function: Any, cost: str = "seen", calls: bool = False, works: bool = False) -> None:
+        super().__init__()
+        self.function, self.cost, self.calls, self.works = function, cost, calls, works
+
+
 @dataclass(frozen=True)
 class Shape:
     """`large`: so much is in it that it is treated as one loop. `compiles`: patterns may be values. `views`: views of
@@ -55,7 +67,7 @@ class Shape:
 
 
 def _grows(node: ast.AST) -> bool:
-    return isinstance(node, ast.FormattedValue) or (
+    return isinstance(node, (ast.FormattedValue, Own)) or (
         isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mult, ast.Mod))
     )
 
@@ -68,6 +80,8 @@ def builds(node: ast.expr) -> bool:
         ):
             return True
         if isinstance(each, ast.Call):
+            if isinstance(each.func, Own):
+                return True
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
             if name in _BUILDERS:
                 return True

@@ -109,6 +109,18 @@ def kept(value: Any) -> Any:
     return value
 
 
+def set_item(owner: Any, key: Any, value: Any) -> None:
+    """`owner.__setitem__(key, value)`. A slice might make a list longer."""
+    if isinstance(key, slice):
+        raise RecordError("__setitem__ takes a field or a place, not a slice")
+    owner[key] = value
+
+
+def delete_item(owner: Any, key: Any) -> None:
+    """`owner.__delitem__(key)`."""
+    del owner[key]
+
+
 # Iterators and functions
 
 
