@@ -89,13 +89,15 @@ class Mark(NamedTuple):
 class Sought(NamedTuple):
     """Whether a record of a range had what a step looks for: a key of its config, which stands there as `name`.
 
-    Where no record of the whole export has it, users are told so. `near` is a field that they may have meant.
+    Where no record of the whole export has it, users are told so. `near` is a field that they may have meant. What is not
+    `known` to have been looked for in whole records says no more than that.
     """
 
     step: str
     name: str
     found: bool
     near: str = ""
+    known: bool = True
 
 
 class Batch(NamedTuple):

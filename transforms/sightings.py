@@ -82,7 +82,8 @@ def warnings(sought: Iterable[Sought]) -> list[str]:
     near: dict[tuple[str, str], str] = {}
     for each in sought:
         what = each.step, each.name
-        found[what] = found.get(what, False) or each.found
+        if each.known:
+            found[what] = found.get(what, False) or each.found
         near[what] = near.get(what) or each.near
     return [_sentence(*what, near[what]) for what, was in found.items() if not was]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import compress, repeat
 from operator import attrgetter, contains
@@ -13,8 +14,9 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, GrouperTraits
 from exporters_beam.config.on_error import DESERIALIZER, OnError
 from exporters_beam.engine.source import Source
-from exporters_beam.records import MISSING, Batch, Chunk, Failure, Lines, Mark, Skipped
-from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Project, Sift, Transcribe
+from exporters_beam.records import MISSING, Batch, Chunk, Failure, Key, Lines, Mark, Skipped
+from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Sift, Transcribe
+from exporters_beam.transforms.sightings import Sightings, names_in
 from exporters_beam.transforms.steps import Step, given, ready, sifted, taken_up
 
 NO_ERRORS = OnError()
@@ -209,9 +211,35 @@ class Sifting(Glancing):
 
 
 class Projecting(Glancing):
-    """`Project`: what was seen is all there is to a record."""
+    """`Project`: what was seen is all there is to a record. Later steps do not see which other name of a field may have been
+    meant, so that is looked up here."""
 
     seen_of_kept, at_values = True, False
+    _sought: tuple[tuple[str, tuple[tuple[str, Key], ...]], ...] = ()
+
+    def hinting(self, sought: tuple[tuple[str, tuple[tuple[str, Key], ...]], ...]) -> Projecting:
+        """With what later steps look for, by their names."""
+        self._sought = sought
+        return self
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._hints = [Sightings(step, sought) for step, sought in self._sought]
+
+    def decoded(self, chunk: Chunk) -> list[Any]:
+        found = super().decoded(chunk)
+        for batch in found if self._hints else ():
+            missing = [hint for hint in self._hints if hint.left and hint.look(batch.records)]
+            with suppress(Exception):  # What is wrong with a record is told elsewhere.
+                names = names_in(self._source.records(chunk)) if missing else []
+                for hint in missing:
+                    hint.compare(names)
+        return found
+
+    def end_range(self, mark: Mark) -> Mark:
+        hints = (each._replace(known=False) for hint in self._hints for each in hint.noted() if each.near)
+        mark = super().end_range(mark)
+        return mark._replace(sought=(*mark.sought, *hints))
 
     def kept(
         self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
@@ -320,8 +348,6 @@ def decoder(decoding: Decoding, source: Source, *args: Any) -> Decode:
     """The ParDo for what a plan decodes; `args` are those of `Decode`."""
     if isinstance(decoding, Sift):
         return Sifting(source, decoding.fields, *args)
-    if isinstance(decoding, Project):
-        return Projecting(source, decoding.fields, *args)
     if isinstance(decoding, HandOn):
         return HandingOn(source, decoding.fields, *args)
     if isinstance(decoding, Extend):

@@ -25,7 +25,7 @@ from exporters_beam.engine.closing import WriteManifest
 from exporters_beam.engine.columns import EncodeColumns, SiftColumns
 from exporters_beam.engine.copying import CopyObjects, ReadCopied
 from exporters_beam.engine.dead_letters import Letters
-from exporters_beam.engine.decode import Decode, decoder
+from exporters_beam.engine.decode import Decode, Projecting, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
@@ -38,7 +38,7 @@ from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
 from exporters_beam.records import Limits, Position, Sampling, Typed
-from exporters_beam.stages import Columns, Extend
+from exporters_beam.stages import Columns, Extend, Project
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
@@ -339,6 +339,8 @@ def decoder_of(plan: Plan, source: Source) -> Decode:
     """The ParDo for what the plan decodes; it has the filter that the steps begin with in it."""
     decoding = plan.physical.decoding
     args = source, plan.logical.first, plan.on_error, plan.grouper, plan.logical.format.finds_types
+    if isinstance(decoding, Project):
+        return Projecting(source, decoding.fields, *args[1:]).hinting(plan.logical.sought)
     return SiftColumns(*args) if isinstance(decoding, Columns) else decoder(decoding, *args)
 
 

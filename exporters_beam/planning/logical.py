@@ -19,7 +19,12 @@ from exporters_beam.components.traits import (
     MapTraits,
     StepTraits,
 )
+from exporters_beam.config.on_error import FORMATTER, GROUPER
+from exporters_beam.records import Key
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
+
+Sought = tuple[str, tuple[tuple[str, Key], ...]]
+"""The name of a step, and the fields that it looks for, by what the config calls them."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,14 @@ class Logical:
         """The fields that steps add in order, None where some step does something else to records."""
         adding = [adds(step) for step in self.steps if step.kind != "keep"]
         return None if None in adding else tuple(dict.fromkeys(name for names in adding for name in names or ()))
+
+    @cached_property
+    def sought(self) -> tuple[Sought, ...]:
+        """What is looked for in records behind the decoder."""
+        steps = [(step.name, StepTraits.of(step.component).sought) for step in self.others]
+        labels = tuple((label, Key.of(label)) for label in GrouperTraits.of(self.grouper).labels)
+        found = (*steps, (GROUPER, labels), (FORMATTER, self.format.sought))
+        return tuple((name, sought) for name, sought in found if sought)
 
     @cached_property
     def decoding(self) -> Decoding:

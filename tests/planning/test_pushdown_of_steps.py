@@ -100,7 +100,7 @@ def test_lists_of_steps_with_and_without_pushdown(
 
 
 def said(found: Outcome) -> Outcome:
-    """Where only the columns of a format are decoded, nobody sees which other name of a field was meant."""
+    """Without what was probably meant: that is looked up in some records, in others where fewer fields are decoded."""
     return found._replace(warnings=tuple(text.partition("; did you mean")[0] for text in found.warnings))
 
 
@@ -114,6 +114,33 @@ def test_the_name_that_was_meant_is_told_with_and_without_pushdown(tmp_path: Pat
     for way in (True, False):
         found = outcome({**config, "exporter_options": {"pushdown": way}})
         assert found.warnings == ("filter_2: no record has the field bb; did you mean b?",)
+
+
+LATER = filtering("key_value_regex", keys=[{"name": "NN", "value": "x"}])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        ([LATER], ["filter_2: no record has the field NN; did you mean n?"]),
+        ([], ["formatter: no record has the field nn: its column is empty; did you mean n?",
+              "grouper: no record has a value of B: all are in the group unknown; did you mean b?"]),
+    ],
+)  # fmt: skip
+def test_the_name_that_was_meant_is_told_where_only_columns_are_decoded(
+    tables: dict[str, str], kind: str, later: list[Any], told: list[str]
+) -> None:
+    config = {
+        "reader": {"name": "fs", "options": {"input": tables[kind]}},
+        "deserializer": kind,
+        "steps": [filtering("key_value_regex", keys=[{"name": "a", "value": "1"}]), *later],
+        "grouper": {"name": "file_key", "options": {"keys": ["B"]}},
+        "formatter": {"name": "csv", "options": {"fields": ["a", "nn"]}},
+        "writer": {"name": "fs", "options": {"filebase": "out/{groups[0]}/part-", "compression": "none"}},
+    }
+    for way in (True, False):
+        assert list(outcome({**config, "exporter_options": {"pushdown": way}}).warnings) == told
 
 
 TABLE = [{"a": n % 4, "b": "xyz"[n % 3], "n": None if n % 5 else n, "s": [n]} for n in range(40)]
