@@ -71,23 +71,30 @@ class Budget:
             yield data
 
 
-def opened(decompressor: Decompressor, raw: BinaryIO) -> BinaryIO | Archive:
-    """The decompressed bytes of a file, or the archive that it is. Raises SourceError."""
-    name = str(getattr(raw, "name", ""))
-    told = DecompressorTraits.of(decompressor)
-    chosen, raw = (decompressor, raw) if told.choose is None else told.choose(raw)
-    each = DecompressorTraits.of(chosen).each
-    if each is not None:
-        return members_of(each(raw), told.members)
-    source = chosen.open(raw)
-    first, source = _begin(source)
-    named = name.lower().endswith(_TAR_NAMES) and told.choose is not None
-    if is_tar(first) or (named and len(first) == BLOCK and not first.strip(b"\0")):
-        return Archive(lambda: _chosen(_tar_members(source, told.max_ratio), told.members))
-    if first and named:
-        source.close()
-        raise SourceError("the name says that it is a tar archive but the content is none; rename it, or unpack it")
-    return source
+class Opening:
+    """How a decompressor opens files. What it tells of itself is asked once, for there may be many small ones."""
+
+    def __init__(self, decompressor: Decompressor) -> None:
+        self._decompressor, self._told = decompressor, DecompressorTraits.of(decompressor)
+        self._chosen, self._each = decompressor, self._told.each
+
+    def __call__(self, raw: BinaryIO) -> BinaryIO | Archive:
+        """The decompressed bytes of a file, or the archive that it is. Raises SourceError."""
+        name, told = str(getattr(raw, "name", "")), self._told
+        chosen, raw = (self._decompressor, raw) if told.choose is None else told.choose(raw)
+        if chosen is not self._chosen:
+            self._chosen, self._each = chosen, DecompressorTraits.of(chosen).each
+        if self._each is not None:
+            return members_of(self._each(raw), told.members)
+        source = chosen.open(raw)
+        first, source = _begin(source)
+        named = told.choose is not None and name.lower().endswith(_TAR_NAMES)
+        if is_tar(first) or (named and len(first) == BLOCK and not first.strip(b"\0")):
+            return Archive(lambda: _chosen(_tar_members(source, told.max_ratio), told.members))
+        if first and named:
+            source.close()
+            raise SourceError("the name says that it is a tar archive but the content is none; rename it, or unpack it")
+        return source
 
 
 def members_of(found: Iterator[Any], wanted: str | None) -> Archive:

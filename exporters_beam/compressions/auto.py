@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, ClassVar
 
 from exporters_beam.components.protocols import Decompressor
@@ -66,7 +67,13 @@ class Auto:
     def _chosen(self, first: bytes, name: object) -> Decompressor:
         found = sniff(first)
         refuse_contradiction(found, first, name)
-        module, _, kind = {**SINGLE, "": PLAIN, "zip": ZIP}[found].partition(":")
-        made = getattr(importlib.import_module(module), kind)
-        chosen: Decompressor = made(**({"max_ratio": self.max_ratio, "members": self.members} if found else {}))
-        return chosen
+        return _made(found, self.max_ratio, self.members)
+
+
+@lru_cache(maxsize=64)
+def _made(found: str, max_ratio: int, members: str | None) -> Decompressor:
+    """The decompressor for what was found: one for all files that hold it."""
+    module, _, kind = {**SINGLE, "": PLAIN, "zip": ZIP}[found].partition(":")
+    made = getattr(importlib.import_module(module), kind)
+    chosen: Decompressor = made(**({"max_ratio": max_ratio, "members": members} if found else {}))
+    return chosen

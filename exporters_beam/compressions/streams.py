@@ -129,6 +129,10 @@ class _Counted(io.BufferedIOBase):
     def seekable(self) -> bool:
         return _seekable(self._raw)
 
+    def ahead(self) -> bytes:
+        """Some of what comes next, for which at most one read is done; it may be nothing at all."""
+        return self._raw.peek() if isinstance(self._raw, io.BufferedReader) else b""
+
     def read(self, size: int | None = -1, /) -> bytes:
         data: bytes = self._raw.read(size)
         self.taken += len(data)
@@ -196,6 +200,9 @@ def _reads(raw: BinaryIO) -> Iterator[bytes]:
 
 def head(raw: BinaryIO, size: int = HEAD) -> tuple[bytes, BinaryIO]:
     """The first bytes of `raw`, as many as `size` or fewer at its end, and a stream that still begins with them."""
+    ahead = raw.ahead() if isinstance(raw, _Counted) else raw.peek(size) if isinstance(raw, io.BufferedReader) else b""
+    if len(ahead) >= size:
+        return ahead[:size], raw
     if _seekable(raw):
         position = raw.tell()
         first = read_up_to(raw, size)
@@ -307,8 +314,8 @@ def sniff(first: bytes) -> str:
 
 def refuse_contradiction(found: str, first: bytes, name: object) -> None:
     """Raises SourceError where a name and what was found in the first bytes contradict each other."""
-    suffix = next((s for s in SUFFIXES if isinstance(name, str) and name.lower().endswith(s)), "")
-    if first and suffix and found not in SUFFIXES[suffix]:
+    suffix = name[max(0, name.rfind(".")) :].lower() if isinstance(name, str) else ""
+    if first and suffix in SUFFIXES and found not in SUFFIXES[suffix]:
         content = found or "not compressed"
         remedy = "rename it" if found else 'rename it or use the decompressor "none"'
         raise SourceError(f"the name ends in {suffix} but the content is {content}; {remedy}")

@@ -8,6 +8,7 @@ from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
 from exporters_beam.compressions.streams import (
+    INPUT,
     OUTPUT,
     buffered,
     check_members,
@@ -60,13 +61,21 @@ def _pieces(raw: BinaryIO) -> Iterator[bytes]:
         raise wrong("gzip or zlib", first)
 
 
-def _gzip(raw: BinaryIO) -> Iterator[bytes]:
-    """ISA-L's reader verifies checksums and lengths and goes on from member to member, all in C."""
+def _gzip(raw: BinaryIO, at_once: bool = True) -> Iterator[bytes]:
+    """ISA-L's reader verifies checksums and lengths and goes on from member to member, all in C. A small file that is one whole
+    member is decompressed `at_once`; where anything else is in it, the reader says what."""
     from gzip import BadGzipFile
 
     from isal import igzip
     from isal.igzip_lib import IsalError
 
+    if at_once and raw.seekable():
+        begins = raw.tell()
+        data = raw.read(INPUT)
+        if len(data) < INPUT and (out := _member(data)) is not None:
+            yield out
+            return
+        raw.seek(begins)
     failure = cast(type[Exception], IsalError)
     file = igzip.IGzipFile(fileobj=buffered(raw), mode="rb")
     while True:
@@ -83,6 +92,20 @@ def _gzip(raw: BinaryIO) -> Iterator[bytes]:
         if not data:
             return
         yield data
+
+
+def _member(data: bytes) -> bytes | None:
+    """What one whole gzip member holds; None where the bytes are anything else, or hold much."""
+    from isal import isal_zlib
+    from isal.igzip_lib import IsalError
+
+    failure = cast(type[Exception], IsalError)
+    member = isal_zlib.decompressobj(31)
+    try:
+        out = member.decompress(data, OUTPUT)
+    except failure:
+        return None
+    return out if member.eof and not member.unused_data else None
 
 
 class _Member:

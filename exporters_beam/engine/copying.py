@@ -20,7 +20,7 @@ from exporters_beam.components.names import FileNames
 from exporters_beam.components.protocols import Decompressor, Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.compressions import Codec
-from exporters_beam.compressions.archives import Archive, Member, opened
+from exporters_beam.compressions.archives import Archive, Member
 from exporters_beam.engine.delivery import TALLIES
 from exporters_beam.engine.source import Source, naming
 from exporters_beam.errors import DestinationError, SourceError, shown
@@ -157,7 +157,7 @@ class CopyObjects(HandsOver, beam.DoFn):
 
     def _lines(self, raw: BinaryIO) -> Iterator[bytes]:
         """The decompressed bytes; of the members of an archive one behind the other, each with its last line whole."""
-        found = opened(cast(Decompressor, self._source.decompressor), raw)
+        found = self._source.opening(raw)
         for part in found.members() if isinstance(found, Archive) else (Member("", found),):
             if isinstance(part, Warned):
                 self._warned.append(part.text)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, BinaryIO, cast
 
 from exporters_beam.components.protocols import AnyReader, Decompressor, Deserializer, Reader, StreamReader
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import DecoderTraits, DecompressorTraits, ReaderTraits
-from exporters_beam.compressions.archives import Archive, Member, opened, splits, spooled
+from exporters_beam.compressions.archives import Archive, Member, Opening, splits, spooled
 from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError, shown
 from exporters_beam.readers.units import NAMES, Names, listed, names_of
 from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned
@@ -53,6 +53,11 @@ class Source:
     def decoder(self) -> DecoderTraits:
         """What the deserializer tells of itself."""
         return DecoderTraits.of(self.deserializer)
+
+    @cached_property
+    def opening(self) -> Opening:
+        """How the decompressor opens files."""
+        return Opening(cast(Decompressor, self.decompressor))
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: self.__dict__[each.name] for each in fields(self)}
@@ -139,33 +144,28 @@ class Source:
                         yield from self._stream(unit, start, covered, found, unchanged)
 
     @contextmanager
-    def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO | Archive, Callable[[], None]]]:
+    def _open(self, unit: Unit) -> Iterator[tuple[BinaryIO | Archive, Callable[[], object]]]:
         """The unit's decompressed bytes, or the archive that it is, and what looks whether it is still the one that was
         listed, before a mark."""
         with self.opened(unit) as raw:
-            found = opened(cast(Decompressor, self.decompressor), raw)
-            with nullcontext(found) if isinstance(found, Archive) else found, self._as_listed(unit, raw) as unchanged:
+            found = self.opening(raw)
+            unchanged = self._as_listed(unit, raw)
+            try:
                 yield found, unchanged
+            except (SourceError, RecordError, OSError):
+                unchanged()  # That it is another one is what is wrong with what cannot be read.
+                raise
+            finally:
+                if not isinstance(found, Archive):
+                    found.close()
 
-    @contextmanager
-    def _as_listed(self, unit: Unit, raw: BinaryIO) -> Iterator[Callable[[], None]]:
-        """What looks whether the opened unit is still the one that was listed: where it is not, that is what is wrong with
-        what cannot be read."""
-
+    def _as_listed(self, unit: Unit, raw: BinaryIO) -> Callable[[], object]:
+        """What looks whether the opened unit is still the one that was listed, and raises SourceError where it is not."""
         look = self.given.unchanged
-
-        def unchanged() -> None:
-            if look is not None:
-                look(self.names.real(unit), raw)
-
-        try:
-            yield unchanged
-        except (SourceError, RecordError, OSError):
-            unchanged()
-            raise
+        return _nothing if look is None else partial(look, self.names.real(unit), raw)
 
     def _stream(
-        self, unit: Unit, start: int, covered: Covered, found: BinaryIO | Archive, unchanged: Callable[[], None]
+        self, unit: Unit, start: int, covered: Covered, found: BinaryIO | Archive, unchanged: Callable[[], object]
     ) -> Iterator[Event]:
         """A stream in order, or the members of an archive one behind the other: ranges are of the bytes of all."""
         number, size, records, first = 0, 0, 0, 0
@@ -240,16 +240,21 @@ class Source:
                 yield number, None, 0
                 continue
             records = 0
-            with self.opened(unit) as raw, self._as_listed(unit, raw) as unchanged:
-                lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
-                for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
-                    yield number, Chunk(unit, number, records, data), count
-                    records += count
+            with self.opened(unit) as raw:
+                unchanged = self._as_listed(unit, raw)
+                try:
+                    lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
+                    for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
+                        yield number, Chunk(unit, number, records, data), count
+                        records += count
+                except (SourceError, RecordError, OSError):
+                    unchanged()
+                    raise
                 unchanged()
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
 
     def _row_groups(
-        self, unit: Unit, start: int, stop: int, covered: Covered, stream: BinaryIO, unchanged: Callable[[], None]
+        self, unit: Unit, start: int, stop: int, covered: Covered, stream: BinaryIO, unchanged: Callable[[], object]
     ) -> Iterator[Event]:
         row_groups, chunks_of = self.decoder.row_groups, self.decoder.chunks_of
         assert row_groups is not None and chunks_of is not None
@@ -363,6 +368,10 @@ class Places:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_source": self._source, "_ready": False, "_before": {}, "_members": {}}
+
+
+def _nothing() -> None:
+    """Looks at nothing."""
 
 
 def _parts(found: BinaryIO | Archive) -> Iterator[Member | Warned]:

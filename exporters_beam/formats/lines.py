@@ -44,6 +44,9 @@ class Split:
         return [text[a:b] for a, b in zip(compress(starts, flags), compress(ends, flags), strict=True)]
 
 
+_SMALL = 16 << 10
+"""Bytes of a text in which line feeds are looked for one by one: less is not worth the steps that save it."""
+
 _MOST_SPACES = 40
 """Bytes of white space before or behind an object up to which lines are looked at together."""
 
@@ -83,6 +86,9 @@ def split(text: bytes) -> Split:
     if not text:
         return Split(text, np.array([], np.int64))
     feeds = np.frombuffer(text, np.uint8) == 10
+    if len(text) < _SMALL:
+        ends = np.flatnonzero(feeds)
+        return Split(text, ends if text.endswith(b"\n") else np.append(ends, len(text)))
     packed = np.packbits(feeds)
     places = np.flatnonzero(packed != 0)
     bits = packed[places]

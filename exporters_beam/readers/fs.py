@@ -227,8 +227,9 @@ class FsReader:
     def open(self, unit: Unit) -> BinaryIO:
         """The file's bytes, as many as were listed. Raises SourceError where the file is not the one that was listed."""
         raw: BinaryIO = io.BufferedReader(cast(Any, _AsListed(unit.name, unit.size)), BUFFER)
-        try:
-            self.unchanged(unit, raw)
+        try:  # The name led to it just now: whether it still does is looked at when all has been read.
+            if not _is_as_listed(unit, raw.fileno()):
+                raise SourceError(_CHANGED)
         except BaseException:
             raw.close()
             raise
@@ -236,15 +237,16 @@ class FsReader:
 
     def unchanged(self, unit: Unit, raw: BinaryIO) -> None:
         """Raises SourceError where an opened file is no longer as it was listed, or its name stands for another one."""
-        descriptor = raw.fileno()
-        same = _etag(os.fstat(descriptor)) == unit.etag and not os.pread(descriptor, 1, unit.size)
+        same = _is_as_listed(unit, raw.fileno())
         try:
             same = same and _etag(os.stat(unit.name)) == unit.etag
         except FileNotFoundError:
             same = False
         if not same:
-            raise SourceError("the file changed while the export ran; export again when it is complete")
+            raise SourceError(_CHANGED)
 
+
+_CHANGED = "the file changed while the export ran; export again when it is complete"
 
 BUFFER = 1 << 16
 """Bytes that are read ahead of who reads a line."""
@@ -258,8 +260,11 @@ class _AsListed(io.FileIO):
         self._size = size
 
     def readinto(self, buffer: Any) -> int:
+        left = self._size - self.tell()
+        if left <= 0:
+            return 0
         view = memoryview(buffer).cast("B")
-        return super().readinto(view[: max(0, min(len(view), self._size - self.tell()))]) or 0
+        return super().readinto(view if len(view) <= left else view[:left]) or 0
 
     def readall(self) -> bytes:
         return self.read(max(0, self._size - self.tell()))
@@ -272,6 +277,11 @@ class _AsListed(io.FileIO):
 def _open_without_waiting(path: str, flags: int) -> int:
     """A pipe that came into the place of a file is opened at once, and then found to be none."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_as_listed(unit: Unit, descriptor: int) -> bool:
+    """Whether an opened file is as it was listed, and ends where it ended."""
+    return _etag(os.fstat(descriptor)) == unit.etag and not os.pread(descriptor, 1, unit.size)
 
 
 def _etag(found: os.stat_result) -> str:

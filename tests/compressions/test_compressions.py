@@ -24,7 +24,7 @@ from exporters_beam.compressions.bz2 import Bz2
 from exporters_beam.compressions.none import Plain
 from exporters_beam.compressions.xz import Xz
 from exporters_beam.compressions.zip import Zip
-from exporters_beam.compressions.zlib import Zlib
+from exporters_beam.compressions.zlib import Zlib, _gzip
 from exporters_beam.compressions.zstd import Zstd
 from exporters_beam.errors import ConfigError, SourceError
 
@@ -284,6 +284,33 @@ def test_auto_refuses_a_name_that_contradicts_the_content() -> None:
     assert Auto().open(named("part.jl.gz", b"")).read() == b""
     assert Auto().open(named("part.jl.gz", zlib.compress(TEXT))).read() == TEXT
     assert Auto().open(named("part.jl", gzip.compress(TEXT))).read() == TEXT
+
+
+@settings(max_examples=at_least(400), deadline=None)
+@given(
+    st.lists(st.binary(max_size=300) | st.just(bytes(streams.OUTPUT + 1)), min_size=1, max_size=3),
+    st.sampled_from([b"", b"\0" * 8, b"\x1f\x8b", b"rest"]),
+    st.none() | st.integers(0, 400),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2),
+    st.integers(0, 31),
+)
+def test_a_small_gzip_file_is_read_at_once_as_the_reader_reads_it(
+    members: list[bytes], behind: bytes, cut: int | None, changed: list[tuple[int, int]], flags: int
+) -> None:
+    data = bytearray(b"".join(map(gzip.compress, members)) + behind)
+    for place, byte in changed:
+        data[place % len(data)] = byte
+    data[3] |= flags * (flags % 3 == 0)
+    found = []
+    for at_once in (True, False):
+        raw = io.BytesIO(bytes(data[:cut]))
+        pieces: list[bytes] = []
+        try:
+            pieces.extend(_gzip(cast(BinaryIO, raw), at_once))
+            found.append((b"".join(pieces), raw.tell()))
+        except SourceError as error:
+            found.append((b"".join(pieces), str(error)))
+    assert found[0] == found[1]
 
 
 def test_closing_a_stream_closes_what_it_reads_from() -> None:
