@@ -30,6 +30,13 @@ class Unit(NamedTuple):
     etag: str = ""
 
 
+class Units(NamedTuple):
+    """Small units that a worker gets together and reads one after the other: what a runner does for an element, it does once
+    for all of them."""
+
+    units: tuple[Unit, ...]
+
+
 class Warned(NamedTuple):
     """A sentence about something that is right to do and that users should know of, found while the export runs.
 

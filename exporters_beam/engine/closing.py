@@ -16,7 +16,7 @@ from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Warned
+from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Units, Warned
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
@@ -72,8 +72,9 @@ class WriteManifest(HandsOver, beam.DoFn):
                 warned[value.text] = None
             elif isinstance(value, DeliveredFile):
                 delivered[value.name] = value
-            elif isinstance(value, Unit):
-                listed[value.index] = units.setdefault(value, value)
+            elif isinstance(value, (Unit, Units)):
+                for each in value.units if isinstance(value, Units) else (value,):
+                    listed[each.index] = units.setdefault(each, each)
         del units, counts
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)

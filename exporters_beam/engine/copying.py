@@ -11,13 +11,13 @@ import os
 import posixpath
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import FileNames
-from exporters_beam.components.protocols import Decompressor, Writer
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.compressions.archives import Archive, Member

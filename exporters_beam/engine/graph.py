@@ -143,7 +143,8 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     if plan.copied:
         return copies(plan, pipeline, run, source, delivery)
     start = pipeline | "Impulse" >> beam.Impulse()
-    units, warned = listed(start, source, run)
+    # Where workers are elsewhere, files are cut into pieces and not put together.
+    units, warned = listed(start, source, run, plan.physical.together and not plan.limit and not run.pieces)
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]
@@ -267,9 +268,9 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
     return Outputs(done["files"], {}, manifest)
 
 
-def listed(start: Any, source: Source, run: Run) -> tuple[Any, Any]:
-    """The units of the source, and what its reader warns of."""
-    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run)).with_outputs(WARNED, main="units")
+def listed(start: Any, source: Source, run: Run, together: bool = False) -> tuple[Any, Any]:
+    """The units of the source, small ones together where that is wanted, and what its reader warns of."""
+    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run, together)).with_outputs(WARNED, main="units")
     return found["units"], found[WARNED]
 
 

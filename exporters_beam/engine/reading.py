@@ -20,7 +20,7 @@ from apache_beam.transforms.core import RestrictionProvider
 from exporters_beam.engine.source import Event, Source, Span
 from exporters_beam.errors import SourceError
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import Chunk, Mark, Unit, Warned
+from exporters_beam.records import Chunk, Mark, Unit, Units, Warned
 from exporters_beam.staging.listing import Listing, differences, listed_before
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Resumed, staged_ranges
@@ -30,6 +30,17 @@ WARNED = "warned"
 
 END = -1
 """What is claimed when a unit whose end was not known has ended."""
+
+
+SMALL = 64 << 10
+"""Bytes of a file up to which it goes to a worker together with others."""
+
+ALONE = 64
+"""So many small files go alone first, then so many two by two, and so on: all workers have something to do from the
+beginning."""
+
+MOST = 16
+"""So many at most go together."""
 
 
 class SpanTracker(RestrictionTracker):
@@ -78,10 +89,10 @@ class SpanTracker(RestrictionTracker):
 
 
 class ListUnits(HandsOver, beam.DoFn):
-    """Lists the reader's units, on a worker, as they are found."""
+    """Lists the reader's units, on a worker, as they are found; many small ones `together`, where that is wanted."""
 
-    def __init__(self, source: Source, run: Run | None = None) -> None:
-        self._source, self._run = source, run
+    def __init__(self, source: Source, run: Run | None = None, together: bool = False) -> None:
+        self._source, self._run, self._together = source, run, together
 
     def setup(self) -> None:
         self._source = self._source.ready()
@@ -92,6 +103,8 @@ class ListUnits(HandsOver, beam.DoFn):
         before = listed_before(books) if books else None  # where a run is resumed, or begins again by itself
         listing = Listing(books) if books and before is None else None
         now: list[Unit] = []
+        small: list[Unit] = []
+        number = 0
         try:
             for found in self._source.listed():
                 if isinstance(found, Warned):
@@ -102,7 +115,16 @@ class ListUnits(HandsOver, beam.DoFn):
                     listing.add(unit)
                 elif before is not None:
                     now.append(unit)
-                yield unit
+                if not self._together or not 0 <= unit.size <= SMALL:
+                    yield unit
+                    continue
+                small.append(unit)
+                number += 1
+                if len(small) >= min(MOST, 1 + number // ALONE):
+                    yield small[0] if len(small) == 1 else Units(tuple(small))
+                    small = []
+            if small:
+                yield Units(tuple(small))
             if listing is not None:
                 listing.commit()
         finally:
@@ -123,6 +145,8 @@ class ReadChunks(HandsOver, beam.DoFn, RestrictionProvider):
     same worker, which goes on with the stream it still has open; any other worker passes over the ranges before.
     `enough(unit, range)`, where given, says that nothing from this range on can be delivered any more (a limit).
     Ranges that `resumed` covers are claimed and passed over, units that it has whole are not even opened.
+
+    Of small units that come together each is claimed whole.
     """
 
     def __init__(
@@ -146,26 +170,37 @@ class ReadChunks(HandsOver, beam.DoFn, RestrictionProvider):
             self._revealed = self._source.ready()
         return self._revealed
 
-    def initial_restriction(self, unit: Unit) -> Span:
+    def initial_restriction(self, unit: Unit | Units) -> Span:
+        if isinstance(unit, Units):
+            return (0, len(unit.units))
         return (0, -1) if unit.index in self._whole else self._ready.span(unit)
 
     def create_tracker(self, span: Span) -> SpanTracker:
         return SpanTracker(span)
 
-    def split(self, unit: Unit, span: Span) -> Iterator[Span]:
+    def split(self, unit: Unit | Units, span: Span) -> Iterator[Span]:
         """Pieces of a few ranges, so that workers share large units."""
         start, stop = span
-        if stop < 0 or not self._pieces:
+        if stop < 0 or not self._pieces or isinstance(unit, Units):
             yield span
             return
         for at in range(start, stop, self._pieces):
             yield (at, min(at + self._pieces, stop))
 
-    def restriction_size(self, unit: Unit, span: Span) -> int:
+    def restriction_size(self, unit: Unit | Units, span: Span) -> int:
         start, stop = span
+        if isinstance(unit, Units):
+            return max(1, sum(each.size for each in unit.units[start:stop]))
         return max(1, unit.size) if stop < 0 else max(1, stop - start) * self._source.range_bytes
 
-    def process(self, unit: Unit, tracker: Any = beam.DoFn.RestrictionParam()) -> Iterator[Chunk | Mark]:  # noqa: B008
+    def process(
+        self,
+        unit: Unit | Units,
+        tracker: Any = beam.DoFn.RestrictionParam(),  # noqa: B008
+    ) -> Iterator[Chunk | Mark]:
+        if isinstance(unit, Units):
+            yield from self._one_after_the_other(unit.units, tracker)
+            return
         if unit.index in self._whole:
             tracker.try_claim(END)
             return
@@ -188,6 +223,19 @@ class ReadChunks(HandsOver, beam.DoFn, RestrictionProvider):
             if found is not None:
                 yield found
         tracker.try_claim(END)
+
+    def _one_after_the_other(self, units: tuple[Unit, ...], tracker: Any) -> Iterator[Chunk | Mark]:
+        started = time.monotonic()
+        start, stop = tracker.current_restriction()
+        for number in range(start, stop):
+            if number > start and self._seconds is not None and time.monotonic() - started >= self._seconds:
+                tracker.defer_remainder()
+                return
+            if not tracker.try_claim(number):
+                return
+            if units[number].index not in self._whole:
+                events = self._ready.events(units[number], self._ready.span(units[number]), self._covered)
+                yield from (found for _, found, _ in events if found is not None)
 
     def _events(self, unit: Unit, span: Span) -> Iterator[Event]:
         suspended, self._suspended = self._suspended, None

@@ -12,11 +12,13 @@ from exporters_beam.stages import Decoding
 @dataclass(frozen=True)
 class Physical:
     """How records are decoded; `skips`: parts of a table are not read where statistics say that the filter drops all;
-    `stages`: records that wait for a step that has to see all of them are staged, and not shuffled."""
+    `stages`: records that wait for a step that has to see all of them are staged, and not shuffled; `together`: workers get
+    small files several at a time."""
 
     decoding: Decoding
     skips: bool = False
     stages: bool = False
+    together: bool = False
     trace: tuple[Applied, ...] = field(default=(), compare=False)
 
 

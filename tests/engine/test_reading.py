@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporters_beam.compressions.auto import Auto
-from exporters_beam.engine.reading import END, SpanTracker
+from exporters_beam.engine.reading import END, ListUnits, ReadChunks, SpanTracker
 from exporters_beam.engine.source import LineRange, Places, Source
 from exporters_beam.errors import SourceError
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
 from exporters_beam.readers.fs import FsReader
 from exporters_beam.readers.memory import MemoryReader
 from exporters_beam.readers.random import RandomReader
-from exporters_beam.records import Mark
+from exporters_beam.records import Mark, Unit, Units
+from exporters_beam.staging.segments import Resumed
 
+from examples import at_least
 from helpers import jsonl
 
 RECORDS = [{"n": n, "text": "x" * (n % 50)} for n in range(500)]
@@ -158,3 +165,77 @@ def test_positions_sort_in_input_order():
     later = unit._replace(index=1, name="a")
     positions = [(later, 0, 0), (unit, 1, 0), (unit, 0, 5)]
     assert sorted(positions) == positions[::-1]
+
+
+FILES = [
+    *(("jl", jsonl(RECORDS[:5])), ("jl.gz", gzip.compress(jsonl(RECORDS[5:9]))), ("jl", b""), ("jl.gz", b"")),
+    *(("jl.gz", gzip.compress(b"") + gzip.compress(jsonl(RECORDS[:3]))), ("jl", jsonl(RECORDS))),
+    *(
+        ("jl", b'{"a":1}\n{"a":'),
+        ("jl.gz", gzip.compress(b"7\n\xff\n")),
+        ("jl.gz", gzip.compress(jsonl(RECORDS[:9]))[:-9]),
+    ),
+    *(("jl.gz", b"no gzip"), ("jl.gz", gzip.compress(jsonl(RECORDS[:2])) + b"more"), ("jl.zst", gzip.compress(b"{}"))),
+]
+
+
+def emitted(
+    folder: Path, together: bool, seconds: float | None, resumed: Resumed, halved: bool
+) -> tuple[list[Any], str, int]:
+    """What is read of a folder, in the order of the input, what ends it, and how many elements there were."""
+    src = Source(FsReader(input={"dir": str(folder)}, allow_empty=True), Auto(), JsonLinesDeserializer(), 2000)
+    lists, reader = ListUnits(src, together=together), ReadChunks(src, seconds, resumed=resumed)
+    lists.setup()
+    found: list[Any] = []
+    listed = [each for each in lists.process(None) if isinstance(each, (Unit, Units))]
+    for element in listed:
+        spans = list(reader.split(element, reader.initial_restriction(element)))
+        while spans:
+            tracker = ThreadsafeRestrictionTracker(SpanTracker(spans.pop(0)))
+            try:
+                for each in reader.process(element, RestrictionTrackerView(tracker)):
+                    found.append(each)
+                    if halved and (split := tracker.try_split(0.5)) is not None:
+                        spans.insert(0, split[1])
+            except SourceError as error:
+                return found, str(error), len(listed)
+            tracker.check_done()
+            if (rest := tracker.deferred_status()) is not None:
+                spans.insert(0, rest[0])
+    return found, "", len(listed)
+
+
+@settings(max_examples=at_least(60), deadline=None)
+@given(
+    st.lists(st.sampled_from(FILES), max_size=12) | st.lists(st.sampled_from(FILES[:6]), max_size=12),
+    st.sampled_from([None, 0.0, 60.0]),
+    st.sets(st.integers(0, 9), max_size=4),
+    st.sets(st.integers(0, 9), max_size=4),
+    st.booleans(),
+)
+def test_small_files_that_come_together_are_read_like_others(
+    files: list[tuple[str, bytes]], seconds: float | None, whole: set[int], covered: set[int], halved: bool
+) -> None:
+    resumed = Resumed(covered=frozenset((unit, 0) for unit in covered), whole=frozenset(whole))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporters_beam.engine.reading.ALONE", 2)
+        for number, (ending, data) in enumerate(files):
+            (Path(folder) / f"{number:03d}.{ending}").write_bytes(data)
+        *together, fewer = emitted(Path(folder), True, seconds, resumed, halved)
+        *alone, each = emitted(Path(folder), False, seconds, resumed, halved)
+        assert together == alone
+        assert fewer < each or len(files) < 4
+
+
+def test_few_small_files_come_alone_and_many_together(tmp_path):
+    for number in range(400):
+        (tmp_path / f"{number:03d}.jl").write_bytes(b"{}\n")
+    (tmp_path / "200.jl").write_bytes(b"{}\n" * 40_000)
+    src = Source(FsReader(input={"dir": str(tmp_path)}), Auto(), JsonLinesDeserializer())
+    lists = ListUnits(src, together=True)
+    lists.setup()
+    found = list(lists.process(None))
+    assert not any(isinstance(each, Units) for each in found[:60])
+    assert [each.index for one in found if isinstance(one, Units) for each in one.units][-1] == 399
+    assert sorted(u.index for one in found for u in (one.units if isinstance(one, Units) else (one,))) == [*range(400)]
+    assert next(each for each in found if each[0] == 200).size == 120_000

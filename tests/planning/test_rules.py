@@ -170,6 +170,7 @@ def test_each_rule_is_applied_somewhere_and_can_be_left_out(rule: str) -> None:
         "columns-kept": {"deserializer": "parquet", "exporter_options": {"formatter": "parquet"}},
         "row-groups-skipped": {"deserializer": "parquet", "filter": FILTER},
         "records-staged": {"filter": DUPE},
+        "files-together": {},
     }[rule]
     config = {**LINES_TO_LINES, **sections}
     applied = {each.rule: each.rewritten for each in make(spec.load(config)).physical.trace}
@@ -189,3 +190,27 @@ def test_a_rule_is_left_out_by_the_command(tmp_path: Path, capsys: pytest.Captur
     assert "exporter_options.without: the planner has no rule 'field-pushed'; did you mean \"fields-pushed\"?" in told
     assert main(["explain", str(path), "--no-pushdown"]) == 0
     assert capsys.readouterr().out.count("it is turned off") == len(rules.NAMES)
+
+
+def test_many_small_files_are_delivered_alike_when_they_go_to_workers_together(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(200):
+        lines = [f'{{"a":{n},"b":"{number % 3}"}}' for n in range(number % 5)] + ["oops"] * (number % 50 == 7)
+        (tmp_path / "in" / f"{number:03d}.jl").write_text("\n".join(lines))
+    told = []
+    for name, without in (("together", []), ("alone", ["files-together"])):
+        config = {
+            "reader": {"name": "fs", "options": {"input": {"dir": str(tmp_path / "in")}}},
+            "grouper": {"name": "file_key", "options": {"keys": ["b"]}}, "on_error": "dead_letter",
+            "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/{name}/{{groups[0]}}-"}},
+            "exporter_options": {"without": without},
+        }  # fmt: skip
+        (tmp_path / "c.json").write_text(json.dumps(config))
+        assert main(["run", str(tmp_path / "c.json"), "--workers", "1"]) == 0
+        files = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if path.is_file()}
+        manifest = json.loads(next((tmp_path / name / ".exporters").glob("*/manifest.json")).read_text())
+        kept = {key: manifest[key] for key in ("units", "counts", "warnings")}
+        lines = Path(manifest["dead_letters"]["name"]).read_text().splitlines()
+        letters = [{**json.loads(line), "export": ""} for line in lines]
+        told.append((files, kept, letters, [file["md5"] for file in manifest["files"]]))
+    assert told[0] == told[1] and len(told[0][0]) == 3 and told[0][1]["counts"]["read"] > 300

@@ -16,6 +16,7 @@ from exporters_beam.planning.physical import Applied, Physical, Rewritten, Rule
 from exporters_beam.planning.rules.columns_kept import ColumnsKept
 from exporters_beam.planning.rules.fields_projected import FieldsProjected
 from exporters_beam.planning.rules.fields_pushed import FieldsPushed
+from exporters_beam.planning.rules.files_together import FilesTogether
 from exporters_beam.planning.rules.lines_transcribed import LinesTranscribed
 from exporters_beam.planning.rules.records_staged import RecordsStaged
 from exporters_beam.planning.rules.row_groups_skipped import RowGroupsSkipped
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     FieldsPushed(),
     RowGroupsSkipped(),
     RecordsStaged(),
+    FilesTogether(),
 )
 
 NAMES = tuple(rule.name for rule in RULES)
