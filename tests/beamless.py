@@ -65,11 +65,11 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
             stages.append([dedupe.survivors])
         else:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
-            stages[-1].append(dofn(step.name, step.component, plan.on_error))
+            stages[-1].append(dofn(step.name, step.component, plan.on_error).after(step.drawn))
     encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
     if plan.physical.decoding.representation == "columns":
         encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
-    stages[-1].append(encoder)
+    stages[-1].append(encoder.after(plan.drawn))
     out: list[Any] = []
     try:
         ready = source.ready()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,23 @@ def python_path() -> str:
     return os.pathsep.join((str(ROOT), str(ROOT / "tests" / "flink")))
 
 
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process at a time installs what all of them use."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster that runs: one JobManager, two TaskManagers, a job server, a pool of workers."""
-    problem = script.missing()
-    if problem:
-        pytest.skip(problem)
+    with alone("flink"):
+        problem = script.missing()
+        if problem:
+            pytest.skip(problem)
+        script.install()
     cluster = script.Cluster(tmp_path_factory.mktemp("flink"))
     os.environ["PYTHONPATH"] = python_path()
     cluster.start()
@@ -52,7 +65,9 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def prism() -> str:
     """The path of Beam's reference runner."""
     binary = CACHE / "prism" / "bin" / "prism"
-    if not binary.exists():
+    with alone("prism"):
+        if binary.exists():
+            return str(binary)
         if shutil.which("go") is None:
             pytest.skip("there is no go, which builds Prism: install Go, e.g. apt-get install golang")
         folders = {"GOBIN": "bin", "GOMODCACHE": "mod", "GOCACHE": "build"}

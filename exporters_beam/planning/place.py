@@ -14,7 +14,7 @@ from typing import Any
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, WriterTraits
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan
-from exporters_beam.staging.books import FOLDER, HALF_BUILT, Books
+from exporters_beam.staging.books import HALF_BUILT, Books, all_books
 
 
 def place_of(plan: Plan) -> str | None:
@@ -49,8 +49,8 @@ def books_of(plan: Plan) -> Books:
 
 def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
     delivered = destination_of(plan)
-    folder = os.path.join(place, FOLDER, plan.export_id) if lasting else place
-    beside = os.path.join(delivered, FOLDER, plan.export_id) if delivered else folder
+    folder = os.path.join(all_books(place), plan.export_id) if lasting else place
+    beside = os.path.join(all_books(delivered), plan.export_id) if delivered else folder
     return Books(folder, os.path.join(beside, HALF_BUILT), lasting)
 
 

@@ -29,7 +29,7 @@ from exporters_beam.planning.place import place_of
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.readers.dead_letters import Letter, LettersReader, _letters
 from exporters_beam.records import Warned
-from exporters_beam.staging.books import FOLDER, MANIFEST, Books, locked, sweep, unfinished
+from exporters_beam.staging.books import FOLDER, MANIFEST, Books, all_books, locked, sweep, unfinished
 from exporters_beam.staging.letters import identity
 from exporters_beam.staging.listing import some
 
@@ -48,7 +48,7 @@ def replayed(spec: ExportSpec, files: Sequence[str]) -> Iterator[ExportSpec]:
     if place is None:
         yield _sending(spec, plan, letters, digests)
         return
-    root = os.path.join(place, FOLDER)
+    root = all_books(place)
     folder = os.path.join(root, f"replays-{plan.origin}")
     made = [path for path in (folder, root) if not os.path.exists(path)]
     try:

@@ -20,10 +20,10 @@ from exporters_beam.readers.units import units_of
 from exporters_beam.records import Unit
 from exporters_beam.staging.books import (
     ABOUT,
-    FOLDER,
     HALF_BUILT,
     STAGED,
     Books,
+    all_books,
     folders_above,
     foreign,
     forget_input,
@@ -187,7 +187,7 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
     place = place_of(plan)
     if not place:
         return
-    root = os.path.join(place, FOLDER)
+    root = all_books(place)
     refuse_what_is_in_the_way(Books(os.path.join(root, plan.export_id), "", True))
     exports = [str(about["export"]) for about in unfinished(root)
                if about["config"] == told_before(plan)]  # fmt: skip

@@ -12,6 +12,8 @@ from exporters_beam.components.secret import hide
 from exporters_beam.errors import MORE_MEMORY, ExportError
 from exporters_beam.handover import Failed, received
 
+# No value of ours can stand for these: they are raised in Beam's own code, too, where no DoFn is, and want of memory may leave
+# none to make a value of. So they are read from the text.
 _INTERRUPTED = re.compile(r"^(?:builtins\.RuntimeError: )?KeyboardInterrupt\b", re.MULTILINE)
 """Beam's worker in this process makes a RuntimeError, whose text is a traceback, of a Ctrl-C that hits it."""
 

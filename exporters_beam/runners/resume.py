@@ -25,9 +25,9 @@ from exporters_beam.reporting.leftovers import remove
 from exporters_beam.runners.books import refuse_changed_input
 from exporters_beam.staging.books import (
     ABOUT,
-    FOLDER,
     LOCK,
     Books,
+    all_books,
     flat,
     has_segments,
     locked,
@@ -58,7 +58,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, dict[str, Any] 
         return plan, None
     done = finished(plan)
     if done is None:
-        _refuse_changed_config(plan, os.path.join(place, FOLDER))
+        _refuse_changed_config(plan, all_books(place))
         log.warning(
             "--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder)
         )
@@ -84,7 +84,7 @@ def _as_begun(plan: Plan) -> Plan:
     place = place_of(plan)
     if place is None:
         return plan
-    for about in unfinished(os.path.join(place, FOLDER)):
+    for about in unfinished(all_books(place)):
         if about["config"] == told_before(plan):
             begun = make(plan.spec, datetime.fromisoformat(about["now"]))
             if begun.export_id == about["export"] and has_segments(books_at(place, begun)):

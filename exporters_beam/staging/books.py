@@ -31,6 +31,11 @@ STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "exp
 """What stands in the folder of an export. `export.json` tells of a run that has not been finished."""
 
 
+def all_books(place: str) -> str:
+    """The folder that holds the books of every export that keeps them here, each in a folder by its id."""
+    return os.path.join(place, FOLDER)
+
+
 @dataclass(frozen=True)
 class Books:
     """The folder of one export's books. `lasting` is false where it goes with the run."""
