@@ -6,102 +6,28 @@ The long form: `EXPORTERS_BEAM_EXAMPLES=20000 pytest tests/planning/test_pushdow
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
 
-from beamless import Outcome, outcome
+from beamless import outcome
 from examples import at_least
+from generated import LINES, Export, changing, exports, filtering
 
-
-def filtering(name: str, **options: Any) -> dict[str, Any]:
-    return {"filter": {"name": name, "options": options}}
-
-
-def changing(*expressions: str) -> dict[str, Any]:
-    return {"transform": {"name": "pythonexp", "options": {"python_expressions": list(expressions)}}}
-
-
-STEPS = [
-    filtering("key_value", keys=[{"name": "a", "value": 1}]),
-    filtering("key_value", keys=[{"name": "n", "value": 1}]),
-    filtering("key_value_regex", keys=[{"name": "b", "value": "[xy]"}]),
-    filtering("pythonexp", python_expression="item['a'] > 0"),
-    filtering("pythonexp", python_expression="item.get('n', 0) != 2"),
-    filtering("pythonexp", python_expression="random.random() < 0.5"),
-    filtering("jsonschema", schema={"required": ["a"], "properties": {"a": {"maximum": 5}}}),
-    filtering("jsonschema", schema={"properties": {"b": {"type": "string"}}}, on_violation="drop"),
-    filtering("python", function="plugin_functions:not_two"),
-    filtering("dupe"),
-    filtering("dupe", key_field="a"),
-    filtering("dupe", key_field="n"),
-    filtering("key_value", keys=[{"name": "bb", "value": 1}]),
-    filtering("dupe", key_field="bb"),
-    filtering("none"),
-    changing("item.update(n=item['a'])"),
-    changing("item.update(n=1, m=item['a'] + 1)"),
-    changing("item.update(m=item['n'])"),
-    changing("item.update(n=item['b'])", "item.update(k=len(item['n']))"),
-    changing("item.update(a=item['a'] + 1)"),
-    changing("item.pop('b')"),
-    changing("item.update(r=random.random())"),
-    {"transform": {"name": "pythonmap", "options": {"map": "dict(a=item['a'], s=item.get('s'))"}}},
-    {"transform": {"name": "python", "options": {"function": "plugin_functions:each_of"}}},
-    {"transform": "none"},
-]
-LINES = [
-    b'{"a":1,"b":"x"}', b'{"a":1,"b":"y","s":[1,2,2]}', b'{"a":2,"b":"x","n":1}', b'{"b":"z"}', b'{"a":1,"b":3}', b"{}",
-    b'{"a":"1","b":"x"}', b'{"a":null,"n":2}', b'{"a":1,"a":2}', b'{"\\u006e":1,"a":1}', b'{"a": 1 , "b":"x"}', b'{"a":1}x',
-    b"[1]", b'{"a":1e400}', b'{"a":1,"b":"\xff"}', b'{"a":7,"s":{"x":1}}', b'{"a":1,"s":[null,{"a":1}],"b":"x"}', b"",
-    b'{"a":[1,2],"b":"\\ud800"}', b'{"a":true,"b":"x","m":1}', b'{"n":1,"m":2,"a":1,"b":"x"}', b'{"a":1.0}',
-]  # fmt: skip
-steps = st.builds(
-    lambda step, action: {**step, **({"on_error": action} if action else {})},
-    st.sampled_from(STEPS), st.sampled_from([None, None, None, "fail", "skip", "dead_letter"]),
-)  # fmt: skip
-MORE: list[dict[str, Any]] = [
-    {}, {}, {"grouper": {"name": "file_key", "options": {"keys": ["a"]}}},
-    {"grouper": {"name": "file_key", "options": {"keys": ["n"]}}},
-    {"formatter": {"name": "csv", "options": {"fields": ["a", "n"]}}},
-    {"formatter": {"name": "json", "options": {"reencode": True}}},
-]  # fmt: skip
 ADD_AND_MISS = [changing("item.update(n=item['a'])"), filtering("key_value", keys=[{"name": "bb", "value": 1}])]
 ADD_AND_FAIL = [changing("item.update(m=item['a'])"), changing("item.update(n=item['b'])")]
 
 
-@settings(
-    max_examples=at_least(40, 2), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@given(
-    st.lists(steps, max_size=5), st.lists(st.sampled_from(LINES), max_size=12),
-    st.sampled_from(["fail", "skip", "dead_letter", "dead_letter"]), st.sampled_from(MORE),
-)  # fmt: skip
-@example(ADD_AND_FAIL, [LINES[0], b'{"a":7}'], "dead_letter", {})
-@example(ADD_AND_MISS, [LINES[0]], "fail", {})
-def test_lists_of_steps_with_and_without_pushdown(
-    tmp_path: Path, listed: Any, lines: Any, action: str, more: Any
-) -> None:
-    source = tmp_path / "in.jl"
-    source.write_bytes(b"\n".join(lines))
-    config = {
-        "reader": {"name": "fs", "options": {"input": str(source)}},
-        "decompressor": "none",
-        "steps": listed,
-        "on_error": action,
-        "writer": {"name": "fs", "options": {"filebase": "out/{groups[0]}" if "grouper" in more else "out/part-",
-                                             "compression": "none"}},
-        **more,
-    }  # fmt: skip
-    on, off = (outcome({**config, "exporter_options": {"pushdown": way}}) for way in (True, False))
-    assert said(on) == said(off)
-
-
-def said(found: Outcome) -> Outcome:
-    """Without what was probably meant: that is looked up in some records, in others where fewer fields are decoded."""
-    return found._replace(warnings=tuple(text.partition("; did you mean")[0] for text in found.warnings))
+@settings(max_examples=at_least(55, 2), deadline=None)
+@given(exports)
+@example(Export("jsonlines", LINES[0] + b'\n{"a":7}', {"steps": ADD_AND_FAIL, "on_error": "dead_letter"}))
+@example(Export("jsonlines", LINES[0], {"steps": ADD_AND_MISS, "on_error": "fail"}))
+def test_lists_of_steps_with_and_without_pushdown(export: Export) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert export.outcome(folder) == export.outcome(folder, pushdown=False)
 
 
 def test_the_name_that_was_meant_is_told_with_and_without_pushdown(tmp_path: Path) -> None:
@@ -144,29 +70,6 @@ def test_the_name_that_was_meant_is_told_where_only_columns_are_decoded(
 
 
 TABLE = [{"a": n % 4, "b": "xyz"[n % 3], "n": None if n % 5 else n, "s": [n]} for n in range(40)]
-
-
-@settings(
-    max_examples=at_least(15, 2), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
-@given(
-    st.lists(steps, max_size=4), st.sampled_from(["csv", "parquet"]), st.sampled_from(["fail", "skip", "dead_letter"]),
-    st.sampled_from(["json", "parquet", {"name": "csv", "options": {"fields": ["a", "n"]}}]),
-)  # fmt: skip
-def test_lists_of_steps_on_tables_with_and_without_pushdown(
-    tmp_path: Path, tables: dict[str, str], listed: Any, kind: str, action: str, formatter: Any
-) -> None:
-    config = {
-        "reader": {"name": "fs", "options": {"input": tables[kind]}},
-        "decompressor": "none",
-        "deserializer": kind,
-        "steps": listed,
-        "on_error": action,
-        "formatter": formatter,
-        "writer": {"name": "fs", "options": {"filebase": "out/part-", "compression": "none"}},
-    }
-    on, off = (outcome({**config, "exporter_options": {"pushdown": way}}) for way in (True, False))
-    assert said(on) == said(off)
 
 
 @pytest.fixture(scope="module")

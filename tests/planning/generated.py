@@ -1,0 +1,163 @@
+"""Exports that Hypothesis makes: lists of steps with any grouper and format, on hostile input of the kinds that rules know."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from beamless import Outcome, outcome
+
+
+class Export(NamedTuple):
+    """An input, and what a config says beside it."""
+
+    kind: str
+    data: bytes
+    config: dict[str, Any]
+
+    def outcome(self, folder: str, **options: Any) -> Outcome:
+        """What it gives with these `exporter_options`. What was probably meant by a name is left out of warnings: that is
+        looked up in some records, in others where fewer fields are decoded."""
+        path = Path(folder) / f"in.{self.kind}"
+        path.write_bytes(self.data)
+        names = "{groups[0]}-" if "grouper" in self.config else ""
+        found = outcome({
+            "reader": {"name": "fs", "options": {"input": str(path)}}, "decompressor": "none", "deserializer": self.kind,
+            "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/{names}"}}, "exporter_options": options,
+            **self.config,
+        })  # fmt: skip
+        return found._replace(warnings=tuple(text.partition("; did you mean")[0] for text in found.warnings))
+
+
+def filtering(name: str, **options: Any) -> dict[str, Any]:
+    return {"filter": {"name": name, "options": options}}
+
+
+def changing(*expressions: str) -> dict[str, Any]:
+    return {"transform": {"name": "pythonexp", "options": {"python_expressions": list(expressions)}}}
+
+
+LINES = [
+    b'{"a":1,"b":"x"}', b'{"a":1,"b":"y","s":[1,2,2]}', b'{"a":2,"b":"x","n":1}', b'{"b":"z"}', b'{"a":1,"b":3}', b"{}",
+    b'{"a":"1","b":"x"}', b'{"a":null,"n":2}', b'{"a":1,"a":2}', b'{"\\u006e":1,"a":1}', b'{"a": 1 , "b":"x"}', b'{"a":1}x',
+    b"[1]", b'{"a":1e400}', b'{"a":1,"b":"\xff"}', b'{"a":7,"s":{"x":1}}', b'{"a":1,"s":[null,{"a":1}],"b":"x"}', b"",
+    b'{"a":[1,2],"b":"\\ud800"}', b'{"a":true,"b":"x","m":1}', b'{"n":1,"m":2,"a":1,"b":"x"}', b'{"a":1.0}', b'{"a":1}',
+    b'{"b":"y","a":2}', b'{"b":null,"a":1,"n":3}', b'{"a":"1","b":[1,{"z":1e2}]}', b' {"a":1, "b": "x" }\t', b'{"a":',
+    b'{"a":1,"a":2,"b":"x"}', b'{"a":1}{"a":2}', b"7", b"null", b'{"a":01}', b'{"b":NaN,"a":1}', b'{"b":"\xff","a":1}',
+    b'{"a":"\\ud800","b":"x"}', b"\x0c", b'{"a":1,"b":' + b"7" * 700 + b"}", b'{"a":-0.0,"b":"x"}',
+    b'{"b":' + b"[" * 1500 + b"]" * 1500 + b',"a":1}',
+]  # fmt: skip
+ROWS = ["1,x", "2,y", "1,", ",", "1", "1,x,3", '"1","a\n""b"', '1,"x', "é,ü", "1 ,x", '"",NaN', "01,1e5", ""]
+VALUES: list[Any] = [1, 2, None, 1.5, 0]
+
+STEPS = [
+    filtering("key_value", keys=[{"name": "a", "value": 1}]),
+    filtering("key_value", keys=[{"name": "n", "value": 1}]),
+    filtering("key_value", keys=[{"name": "b", "value": "x", "operator": "contains"}]),
+    filtering("key_value", keys=[{"name": "bb", "value": 1}]),
+    filtering("key_value_regex", keys=[{"name": "b", "value": "[xy]"}]),
+    filtering("key_value_regex", keys=[{"name": "b", "value": "[xy]|None"}]),
+    filtering("pythonexp", python_expression="item['a'] > 0"),
+    filtering("pythonexp", python_expression="item['a'] == 1 or 'b' in item"),
+    filtering("pythonexp", python_expression="item.get('n', 0) != 2"),
+    filtering("pythonexp", python_expression="len(item) > 1"),
+    filtering("pythonexp", python_expression="random.random() < 0.5"),
+    filtering("jsonschema", schema={"required": ["a"], "properties": {"a": {"maximum": 5}}}),
+    filtering("jsonschema", schema={"properties": {"b": {"type": "string"}}}, on_violation="drop"),
+    filtering("python", function="plugin_functions:not_two"),
+    filtering("dupe"),
+    filtering("dupe", key_field="a"),
+    filtering("dupe", key_field="n"),
+    filtering("dupe", key_field="bb"),
+    filtering("none"),
+    changing("item.update(n=item['a'])"),
+    changing("item.update(n=item.get('b'), m=[1])"),
+    changing("item.update(n=item['b'] * 2)"),
+    changing("item.update(n=1, m=item['a'] + 1)"),
+    changing("item.update(m=item['n'])"),
+    changing("item.update(n=item['b'])", "item.update(k=len(item['n']))"),
+    changing("item.update(a=item['a'] + 1)"),
+    changing("item.pop('b')"),
+    changing("item.pop('b', None)"),
+    changing("item.update(r=random.random())"),
+    {"transform": {"name": "pythonmap", "options": {"map": "dict(a=item['a'], s=item.get('s'))"}}},
+    {"transform": {"name": "pythonmap", "options": {"map": "dict(item, z=item['a'])"}}},
+    {"transform": {"name": "python", "options": {"function": "plugin_functions:each_of"}}},
+    {"transform": "none"},
+]
+ACTIONS = ["fail", "skip", "dead_letter"]
+GROUPERS = [
+    {"name": "file_key", "options": {"keys": ["b"]}},
+    {"name": "file_key", "options": {"keys": ["n"]}},
+    {"name": "file_key", "options": {"keys": ["b", "a"]}},
+    {"name": "python_exp", "options": {"python_expressions": ["str(item['a'])[:1]"]}},
+]
+FORMATS: list[Any] = [
+    "json",
+    {"name": "json", "options": {"reencode": True}},
+    {"name": "csv", "options": {"fields": ["b", "a"]}},
+    {"name": "csv", "options": {"fields": ["a", "n"]}},
+    {"name": "parquet"},
+    {"name": "parquet", "options": {"schema": {"type": "object", "properties": {"a": {"type": "number"}}}}},
+    {"name": "avro"},
+]
+
+
+NANOSECONDS = pa.timestamp("ns")
+MORE: list[tuple[pa.DataType, list[Any]]] = [
+    (pa.int64(), [None, 1, -(2**63)]),
+    (NANOSECONDS, [None, 0, 10**15, 10**15 + 1, 2**62]),
+    (pa.timestamp("s", "UTC"), [None, 0, -(10**12), 10**12]),
+    (pa.timestamp("us", "Nowhere/Near"), [None, 0]),
+    (pa.date32(), [None, 0, 10**7]),
+    (pa.duration("s"), [None, 5]),
+    (pa.struct({"x": pa.binary(), "y": pa.list_(pa.float32())}), [None, {"x": b"\0", "y": [0.1, None]}, {"x": b"z"}]),
+    (pa.map_(pa.string(), pa.int8()), [None, [("k", 1)], []]),
+    (pa.decimal128(9, 2), [None, 5]),
+]
+"""Types of a third column with values for it, as numbers where that makes more of them possible."""
+
+
+def parquet(rows: list[tuple[Any, Any, int]], more: int, broken: bool) -> bytes:
+    """A file with row groups of three records. `broken`: the texts of a column are not all UTF-8. Statistics are left out where
+    some values may not be readable: what stands in a row group that is skipped for them is not noticed, as documented."""
+    type_, values = MORE[more]
+    texts = [None if b is None else b.encode() + b"\xff" * (broken and b == "y") for _, b, _ in rows]
+    third = [values[n % len(values)] for _, _, n in rows]
+    columns = {
+        "a": pa.array([a for a, _, _ in rows], pa.float64()),
+        "b": pa.array(texts, pa.binary()).view(pa.string()),
+        "c": pa.array(third, pa.int64()).cast(type_) if pa.types.is_timestamp(type_) else pa.array(third, type_),
+    }
+    out = io.BytesIO()
+    readable = more == 0 and not broken
+    pq.write_table(pa.table(columns), out, row_group_size=3, use_dictionary=False, write_statistics=readable)
+    return out.getvalue()
+
+
+rows = st.tuples(st.sampled_from(VALUES), st.sampled_from(["x", "y", None, ""]), st.integers(0, 4))
+inputs = st.one_of(
+    st.tuples(st.just("jsonlines"), st.lists(st.sampled_from(LINES), max_size=12).map(b"\n".join)),
+    st.tuples(
+        st.just("csv"), st.lists(st.sampled_from(ROWS), max_size=8).map(lambda r: "\n".join(["a,b", *r]).encode())
+    ),
+    st.tuples(
+        st.just("parquet"),
+        st.builds(parquet, st.lists(rows, max_size=9), st.integers(0, len(MORE) - 1), st.booleans()),
+    ),
+)
+steps = st.builds(
+    lambda step, action: {**step, **({"on_error": action} if action else {})},
+    st.sampled_from(STEPS),
+    st.sampled_from([None, None, None, *ACTIONS]),
+)
+configs = st.fixed_dictionaries(
+    {"steps": st.lists(steps, max_size=5), "on_error": st.sampled_from(ACTIONS)},
+    optional={"grouper": st.sampled_from(GROUPERS), "formatter": st.sampled_from(FORMATS)},
+)
+exports = st.builds(lambda source, config: Export(*source, config), inputs, configs)
