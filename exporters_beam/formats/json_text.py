@@ -17,6 +17,7 @@ from itertools import accumulate, repeat
 from typing import Any, ClassVar
 from uuid import UUID
 
+import msgspec
 import orjson
 
 from exporters_beam.components.options import option
@@ -130,7 +131,10 @@ class JsonFormat:
         if self.ensure_ascii or not _WRITES_PLUS:
             return list(map(self._checked, texts, records))
         ends: list[int] = []
-        for sign in _SIGNS if _has_exponent(together) else _SIGNS[1:]:
+        signs = _SIGNS if _has_exponent(together) else _SIGNS[1:]
+        if together.count(b"null") > len(texts) // 8 and _surely_finite(records):
+            signs = signs[:-1]
+        for sign in signs:
             at = together.rfind(sign)  # twice as fast as `find`, and mostly there is none
             while at >= 0:
                 ends = ends or list(accumulate(len(text) + 1 for text in texts))
@@ -335,6 +339,19 @@ def _finite(value: object) -> bool:
         elif isinstance(member, (Mapping, list, tuple)) and not _finite(member):
             return False
     return True
+
+
+_SPECIAL = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+"""Finds NaN and infinite floats in MessagePack, and now and then something like them in other values."""
+
+
+def _surely_finite(records: Sequence[Any]) -> bool:
+    """Whether no float in the records is NaN or infinite: mostly found in a tenth of the time that `_finite` takes. Where it
+    cannot be told, it says no."""
+    try:
+        return _SPECIAL(msgspec.msgpack.encode(records)) is None
+    except Exception:  # Some value is not one that MessagePack knows.
+        return False
 
 
 @lru_cache(maxsize=16)

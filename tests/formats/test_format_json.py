@@ -9,6 +9,7 @@ import json
 import math
 import pickle
 import re
+import struct
 import uuid
 from collections import OrderedDict, namedtuple
 from datetime import date, datetime, time, timedelta, timezone
@@ -127,6 +128,29 @@ def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
 def test_where_many_digits_follow_each_other(parts: list[tuple[bytes, int]], count: int) -> None:
     text = b"".join(part * times for part, times in parts)
     assert digits_follow(text, count) == bool(re.search(rb"[0-9]{%d}" % count, text))
+
+
+class Unusual(Enum):
+    NAN = math.nan
+
+
+SPECIAL = [math.nan, math.inf, -math.inf, struct.unpack("<d", b"\1" + b"\0" * 5 + b"\xf4\xff")[0], Unusual.NAN]
+
+
+@pytest.mark.parametrize("value", SPECIAL, ids=str)
+@pytest.mark.parametrize(
+    "around", [lambda v: v, lambda v: [1.5, (v,)], lambda v: {"n": {"b": v}}, lambda v: OrderedDict(b=v)]
+)
+def test_a_number_that_is_not_json_is_found_among_many_nulls(value: Any, around: Any) -> None:
+    records = [{"a": None, "b": n / 3} for n in range(40)]
+    form = JsonFormat(allow_nan=True)
+    assert form.format_all(records) == list(map(form.format, records))
+    records[20]["b"] = around(value)
+    texts = form.format_all(records)
+    assert texts == list(map(form.format, records))
+    assert b"NaN" in texts[20] or b"Infinity" in texts[20]
+    with pytest.raises(RecordError, match="is not JSON at"):
+        JsonFormat().format_all(records)
 
 
 odd = values | st.floats() | st.decimals(allow_nan=False, allow_infinity=False) | st.binary(max_size=3) | st.dates()
