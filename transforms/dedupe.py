@@ -15,6 +15,7 @@ from zlib import crc32
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
+from isal import isal_zlib
 
 from exporters_beam.components.protocols import Keyed
 from exporters_beam.config.on_error import OnError
@@ -114,7 +115,7 @@ class _Key(Step):
         self._segment: Segment | None = None if self._stage is None else self._stage.staging.create_passing()
         self._last = (-1, -1, -1)
         self._part = self._waiting = 0
-        self._keys: defaultdict[int, list[Any]] = defaultdict(list)
+        self._keys: defaultdict[int, list[KeyLot]] = defaultdict(list)
         self._begin_range()
 
     def _begin_range(self) -> None:
@@ -201,7 +202,7 @@ class _Key(Step):
     def _keys_told(self) -> Iterator[KeyedBytes]:
         told, self._keys, self._waiting = self._keys, defaultdict(list), 0
         for bucket, keys in told.items():
-            yield b"%d" % bucket, marshal.dumps(keys)
+            yield b"%d" % bucket, packed_keys(keys)
 
     def _parts(self, where: tuple[int, int], numbers: Sequence[int]) -> Sequence[int]:
         """The part of each record, nothing where all are 0: the n-th record in a row that one record became is part n."""
@@ -268,13 +269,27 @@ def _failure_of(packed: bytes) -> Failure:
     return failure if nested is None else failure._replace(record=marshal.loads(nested))
 
 
+KeyLot = tuple[int, int, list[bytes], list[int]]
+"""Unit and number of a range, keys in it, and their places."""
+
+
+def packed_keys(lots: list[KeyLot]) -> bytes:
+    """Lots as bytes. Compression halves what stands in the memory of a shuffle."""
+    return isal_zlib.compress(marshal.dumps(lots), 1)
+
+
+def _keys_of(packed: bytes) -> list[KeyLot]:
+    lots: list[KeyLot] = marshal.loads(isal_zlib.decompress(packed))
+    return lots
+
+
 class Losers(HandsOver, beam.DoFn):
     """Of the positions of each key all but the smallest, by range. A bundle that ran twice has told of some twice."""
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
         first: dict[bytes, tuple[int, int, int]] = {}
         losers: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
-        for unit, number, keys, places in chain.from_iterable(map(marshal.loads, element[1])):
+        for unit, number, keys, places in chain.from_iterable(map(_keys_of, element[1])):
             for key, position in zip(keys, zip(repeat(unit), repeat(number), places)):  # noqa: B905
                 other = first.setdefault(key, position)
                 if position != other:

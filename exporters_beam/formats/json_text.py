@@ -131,7 +131,7 @@ class JsonFormat:
         if self.ensure_ascii or not _WRITES_PLUS:
             return list(map(self._checked, texts, records))
         ends: list[int] = []
-        signs = _SIGNS if _has_exponent(together) else _SIGNS[1:]
+        signs: Sequence[bytes] = _SIGNS if _has_exponent(together) else _SIGNS[1:]
         if together.count(b"null") > len(texts) // 8 and _surely_finite(records):
             signs = signs[:-1]
         for sign in signs:

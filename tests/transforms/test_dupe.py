@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import marshal
 import pickle
 import re
 from collections.abc import Callable
@@ -147,7 +146,7 @@ def test_all_records_of_a_key_lose_but_the_first(keys: dict[Any, bytes], data: A
     told += data.draw(st.lists(st.sampled_from(told), max_size=9)) if told else []  # Bundles may run twice.
     told = data.draw(st.permutations(told))
     cut = data.draw(st.integers(0, len(told)))
-    values = [marshal.dumps(part) for part in (told[:cut], told[cut:])]
+    values = [dedupe.packed_keys(part) for part in (told[:cut], told[cut:])]
     found = [
         (*pickle.loads(where), place)
         for where, value in dedupe.Losers().process((b"7", values))
