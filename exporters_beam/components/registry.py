@@ -7,7 +7,9 @@ A component is found by its short name (`fs`), by the class path it had in expor
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import importlib.util
 import sys
 import threading
 from contextlib import nullcontext, redirect_stdout
@@ -68,7 +70,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("deserializer", "avro", "exporters_beam.formats.avro:AvroDeserializer"),
     Entry("deserializer", "csv", "exporters_beam.formats.csv:CsvDeserializer",
           legacy=("exporters.deserializers.CSVDeserializer",),
-          as_before=(("ragged", "null"), ("bare_quotes", "keep"), ("duplicate_names", "last"))),
+          as_before=(("ragged", "keep"), ("open_quotes", "keep"), ("bare_quotes", "keep"), ("duplicate_names", "last"))),
     Entry("deserializer", "json", "exporters_beam.formats.json:JsonDeserializer"),
     Entry("deserializer", "jsonlines", "exporters_beam.formats.json_lines:JsonLinesDeserializer",
           legacy=("exporters.deserializers.JsonLinesDeserializer",)),
@@ -113,7 +115,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("formatter", "csv", "exporters_beam.formats.csv:CsvFormat",
           legacy=(f"{_FORMATTERS}.csv_export_formatter.CSVExportFormatter", f"{_FORMATTERS}.CSVExportFormatter")),
     Entry("formatter", "json", "exporters_beam.formats.json_text:JsonFormat",
-          legacy=(f"{_FORMATTERS}.json_export_formatter.JsonExportFormatter", f"{_FORMATTERS}.JsonExportFormatter")),
+          legacy=(f"{_FORMATTERS}.json_export_formatter.JsonExportFormatter", f"{_FORMATTERS}.JsonExportFormatter"),
+          as_before=(("allow_nan", True),)),
     Entry("formatter", "parquet", "exporters_beam.formats.parquet:ParquetFormat"),
     Entry("formatter", "xml", "exporters_beam.formats.xml:XmlFormat",
           legacy=(f"{_FORMATTERS}.xml_export_formatter.XMLExportFormatter", f"{_FORMATTERS}.XMLExportFormatter")),
@@ -205,7 +208,25 @@ def find(kind: str, name: str) -> Entry:
     other = _KINDS_OF_LEGACY.get(name)
     if other is not None:
         raise ConfigError(f"name: {name} is a {other}, not a {kind}")
-    raise ConfigError(f"name: there is no {kind} called {name!r}{did_you_mean(name, names(kind))}")
+    raise ConfigError(f"name: there is no {kind} called {name!r}{_hint(kind, name)}")
+
+
+def _hint(kind: str, name: str) -> str:
+    """The end of a sentence about a name that nothing has. The nearest of our names says nothing of a class path."""
+    module, _, attribute = name.rpartition(".")
+    if not module or not attribute[:1].isupper():
+        return did_you_mean(name, names(kind))
+    tails = {path.rpartition(".")[2]: e.name for e in ENTRIES if e.kind == kind for path in e.legacy}
+    near = difflib.get_close_matches(attribute, tails, n=1, cutoff=0.9)
+    if near:
+        return f'; did you mean "{tails[near[0]]}"?'
+    try:
+        known = not name.startswith("exporters.") and importlib.util.find_spec(module) is not None
+    except (ImportError, AttributeError, ValueError):
+        known = False
+    if known:
+        return f'; a component of your own is named "{module}:{attribute}"'
+    return f"; known: {', '.join(names(kind))}"
 
 
 def names(kind: str) -> tuple[str, ...]:

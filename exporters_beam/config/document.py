@@ -25,6 +25,7 @@ from typing import Any
 
 from exporters_beam.components.plain import Plain
 from exporters_beam.components.words import kind_of
+from exporters_beam.config.sections import is_older
 from exporters_beam.errors import ConfigError, Problem
 
 Path = tuple["str | int", ...]
@@ -73,13 +74,14 @@ def _as_told(value: object) -> str:
 @dataclass(frozen=True)
 class Document:
     """A config as values, with its text where it has one. `syntax` is "json", "yaml" or "" for a mapping. `odd` are the
-    scalars of YAML that may be misread."""
+    scalars of YAML that may be misread, `repeated` the keys that stand twice in a config of exporters 0.6.18."""
 
     value: dict[Any, Any]
     file: str = ""
     text: str = ""
     syntax: str = ""
     odd: tuple[Odd, ...] = ()
+    repeated: tuple[Problem, ...] = ()
 
     @cached_property
     def places(self) -> dict[Path, Place]:
@@ -145,21 +147,23 @@ def parse(text: str, file: str = "") -> Document:
         raise ConfigError(Problem((), "the file is empty; an export needs a reader and a writer", file=file))
     syntax, odd = "json", tuple[Odd, ...]()
     try:
-        value = _read_json(text, file)
+        value, repeated = _read_json(text, file)
     except RecursionError:
         raise ConfigError(Problem((), _TOO_DEEP, file=file)) from None
     except ValueError as not_json:
         if isinstance(not_json, ConfigError):
             raise
         try:
-            value, odd = _read_yaml(text, file)
+            value, odd, repeated = _read_yaml(text, file)
         except ConfigError:
             if isinstance(not_json, JSONDecodeError) and _meant_as_json(text, file):
                 message = f"not valid JSON: {_lower(not_json.msg)}"
                 raise ConfigError(Problem((), message, not_json.lineno, not_json.colno, file)) from None
             raise
         syntax = "yaml"
-    return _checked(Document(value, file, text, syntax, odd))
+    if repeated and not (isinstance(value, Mapping) and is_older(value)):
+        raise ConfigError(*repeated)
+    return _checked(Document(value, file, text, syntax, odd, repeated))
 
 
 def from_mapping(value: Mapping[str, object]) -> Document:
@@ -208,8 +212,8 @@ def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def _read_json(text: str, file: str) -> Any:
-    """The value of a JSON text. Raises ValueError where it is not JSON, ConfigError where keys stand twice."""
+def _read_json(text: str, file: str) -> tuple[Any, tuple[Problem, ...]]:
+    """The value of a JSON text, and keys that stand twice in it. Raises ValueError where it is not JSON."""
     repeated = False
 
     def mapping(pairs: list[tuple[str, object]]) -> dict[str, Any]:
@@ -219,12 +223,10 @@ def _read_json(text: str, file: str) -> Any:
         return made
 
     value = json.loads(text, object_pairs_hook=mapping, parse_constant=_refuse_constant)
-    if repeated:
-        raise ConfigError(*(
-            Problem(path, _twice(_place(text, first)[0]), *_place(text, at), file)
-            for path, first, at in _json_places(text)[1]
-        ))  # fmt: skip
-    return value
+    return value, tuple(
+        Problem(path, _twice(_place(text, first)[0]), *_place(text, at), file)
+        for path, first, at in (_json_places(text)[1] if repeated else ())
+    )
 
 
 def _refuse_constant(name: str) -> Any:
@@ -307,13 +309,13 @@ def _odd_spelling(text: str) -> bool:
     return text in ("True", "TRUE", "False", "FALSE", "Null", "NULL") or text.startswith(("+", "0x"))
 
 
-def _read_yaml(text: str, file: str) -> tuple[Any, tuple[Odd, ...]]:
-    """The value of a YAML text, and what may be misread in it. Raises ConfigError."""
+def _read_yaml(text: str, file: str) -> tuple[Any, tuple[Odd, ...], tuple[Problem, ...]]:
+    """The value of a YAML text, what may be misread in it, and keys that stand twice. Raises ConfigError."""
     import yaml
 
     try:
         loaded = _load_yaml(text, file)
-        return loaded.value, tuple(loaded.odd)
+        return loaded.value, tuple(loaded.odd), tuple(loaded.repeated)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -350,6 +352,7 @@ class _Loaded:
     node: Any
     value: Any
     odd: list[Odd]
+    repeated: list[Problem]
 
     def places(self) -> dict[Path, Place]:
         found: dict[Path, Place] = {}
@@ -393,9 +396,9 @@ def _load_yaml(text: str, file: str) -> _Loaded:
     try:
         node = loader.get_single_node()
         if node is None:
-            return _Loaded(None, None, [])
-        odd = _check_nodes(yaml, loader, node, file)
-        return _Loaded(node, loader.construct_document(node), odd)
+            return _Loaded(None, None, [], [])
+        odd, repeated = _check_nodes(yaml, loader, node, file)
+        return _Loaded(node, loader.construct_document(node), odd, repeated)
     finally:
         loader.dispose()
 
@@ -420,15 +423,16 @@ def _refuse_deep_yaml(yaml: Any, text: str, loader: object, file: str) -> None:
             raise ConfigError(Problem((), _TOO_DEEP, mark.line + 1, mark.column + 1, file))
 
 
-def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> list[Odd]:
-    """Refuse keys that stand twice, aliases inside what they stand for, and aliases that multiply without end. Keys become
-    texts. Gives what may be misread.
+def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> tuple[list[Odd], list[Problem]]:
+    """Refuse aliases inside what they stand for, and aliases that multiply without end. Keys become texts. Gives what may be
+    misread, and keys that stand twice.
 
     An anchor stands before its aliases, so in this order what an alias names has been measured, and the recursion
     is no deeper than the text.
     """
     problems = []
     odd: list[Odd] = []
+    repeated: list[Problem] = []
     sizes: dict[int, int] = {}
     opened: set[int] = set()
 
@@ -454,7 +458,7 @@ def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> list[Odd]:
                     key.tag = f"{_YAML}str"
                 name = key.value if isinstance(key, yaml.ScalarNode) and key.tag != f"{_YAML}merge" else None
                 if name in lines:
-                    problems.append(_at_mark((*path, key.value), _twice(lines[name]), key.start_mark, file))
+                    repeated.append(_at_mark((*path, key.value), _twice(lines[name]), key.start_mark, file))
                 elif name is not None:
                     lines[name] = key.start_mark.line + 1
                 total += size(member, (*path, "<<" if name is None else str(name)))
@@ -467,8 +471,8 @@ def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> list[Odd]:
             Problem((), f"its aliases stand for more than {ALIASED:,} values; write less with them", file=file)
         )
     if problems:
-        raise ConfigError(*problems)
-    return odd
+        raise ConfigError(*problems, *repeated)
+    return odd, repeated
 
 
 def _at_mark(path: Path, message: str, mark: Any, file: str) -> Problem:

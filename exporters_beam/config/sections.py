@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from exporters_beam.components.options import option
 
@@ -21,6 +23,21 @@ SECTIONS = {
     "stats_manager": "stats_manager",
 }
 """Sections of a config and the kind of component each takes, in the order in which records pass them."""
+
+PREFIX = "exporters."
+"""How the class paths of exporters 0.6.18 begin."""
+
+
+def name_of(section: object) -> str:
+    """The name of a component in a section, or an empty text."""
+    name = section.get("name") if isinstance(section, Mapping) else section
+    return name if isinstance(name, str) else ""
+
+
+def is_older(config: Mapping[Any, object]) -> bool:
+    """Whether a config names components by the class paths of the old system."""
+    return any(name_of(config.get(name)).startswith(PREFIX) for name in SECTIONS)
+
 
 OWN_STEPS = ("filter_before", "transform", "filter_after")
 """Sections that are steps with names of their own; a config has these, or the list `steps`."""

@@ -34,9 +34,20 @@ from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
+from exporters_beam.config.older import as_taken
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
 from exporters_beam.config.schema import faults
-from exporters_beam.config.sections import EMPTY, LABELS, NO_FILE, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
+from exporters_beam.config.sections import (
+    EMPTY,
+    LABELS,
+    NO_FILE,
+    OWN_STEPS,
+    SECTIONS,
+    STEP_KINDS,
+    STEP_NAME,
+    Settings,
+    is_older,
+)
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import Filled, fill
 from exporters_beam.errors import ConfigError, Problem, dotted
@@ -166,10 +177,14 @@ def load(
     """
     environ = os.environ if environ is None else environ
     document = from_mapping(source) if isinstance(source, Mapping) else read(source)
+    taken, told = as_taken(document.value)
+    document = replace(document, value=taken)
     wrong, missing = parameters.check(document.value, variables)
     filled = fill(document.value, variables, environ, declared_names(document), missing)
     filled.problems = [*wrong, *filled.problems]
-    return _Loading(document, filled, environ).spec()
+    loading = _Loading(document, filled, environ)
+    loading.warnings += [*document.repeated, *(document.problem(path, message) for path, message in told)]
+    return loading.spec()
 
 
 def declared_names(document: Document) -> set[str]:
@@ -190,7 +205,7 @@ class _Loading:
         self.misspelt: set[str] = set()
         self.kinds: dict[Path, list[str]] = {(name,): ["str"] for name in (*LABELS, "staging")}
         """Types of the options that were given, by their ways."""
-        self.older = any(_name(self.config.get(name)).startswith("exporters.") for name in SECTIONS)
+        self.older = is_older(self.config)
         """It names components as exporters 0.6.18 did, which did not look at keys that it did not know."""
 
     def spec(self) -> ExportSpec:

@@ -92,7 +92,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         warned.update(dict.fromkeys([unread, *told] if unread else told))
         manifest = self._manifest(tallies, late, files, letters, list(warned), left)
         self._check(manifest["counts"], files, letters)
-        if self._delivery.naming.checksums and files:
+        if self._delivery.naming.checksums:
             self._checksums(files)
         path = self._run.manifest
         text = manifest_text(manifest)

@@ -114,6 +114,10 @@ class CsvDeserializer:
     bare_quotes: str = option(
         "quotes inside of values that are not quoted: an error, or text", default="fail", choices=("fail", "keep")
     )
+    open_quotes: str = option(
+        "a quote that is never closed: an error, or a value that takes the rest of the file",
+        default="fail", choices=("fail", "keep"),
+    )  # fmt: skip
     empty_lines: str = option(
         "completely empty lines: passed over, or rows with one empty value", default="skip", choices=("skip", "keep")
     )
@@ -155,7 +159,7 @@ class CsvDeserializer:
     def _dialect(self) -> Dialect:
         return Dialect(
             self.delimiter, self.quotechar, self.escapechar, self.comment, self.null_marker,
-            self.bare_quotes == "keep", self.empty_lines == "keep",
+            self.bare_quotes == "keep", self.empty_lines == "keep", self.open_quotes == "keep",
         )  # fmt: skip
 
     @cached_property

@@ -70,6 +70,7 @@ class Dialect:
     null: str | None = None
     bare_quotes: bool = False
     empty_lines: bool = False
+    open_quotes: bool = False
 
     def rows(self, text: str, last: bool = True) -> Iterator[tuple[int, Row, int]]:
         """Every whole row with where it begins and ends; comments and empty lines, where they are none, have no values.
@@ -130,6 +131,9 @@ class Dialect:
             else:
                 stop = text.find(quote, at)
             if stop < 0 or (stop + 1 == len(text) and text[stop] != quote):
+                if last and self.open_quotes:
+                    values.append(text[begin:].replace(quote + quote, quote))
+                    return len(text)
                 if last:
                     raise Malformed(
                         begin - 1, f"a quote opens a value here and is never closed: {cut(text[begin : begin + 200])}"

@@ -6,7 +6,7 @@ object's own name, behind `filebase`. `exporter_options.prevent_bypass` forces t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporters_beam.components.protocols import FileWriter
 from exporters_beam.components.traits import ReaderTraits, WriterTraits, delivers_files
@@ -44,7 +44,11 @@ def why_not_copied(spec: ExportSpec) -> str:
 
 
 def _is_default(component: object, name: str) -> bool:
-    return type(component).__name__ == name and component == type(component)()
+    """Whether it writes, or reads, what is copied as it is. NaN is copied whether it may be written or not."""
+    kind: Any = type(component)
+    if kind.__name__ != name:
+        return False
+    return bool(component == kind()) or (name == "JsonFormat" and bool(component == kind(allow_nan=True)))
 
 
 def _other_compression(spec: ExportSpec, writer: FileWriter) -> str:

@@ -9,6 +9,7 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
 from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
+from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
 from exporters_beam.planning.plan import Plan
@@ -110,7 +111,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a sample of {plan.sample:,} records of each group, one file each"
         elif limits:
             yield f"a file is closed at {' or '.join(limits)}"
-    if plan.empty:
+    if plan.spec.empty == ONE_FILE:
         yield "empty: where there are no records, one file without any is delivered"
     if plan.logical.first is not None:
         yield f"{plan.logical.first.name}: runs in the deserializer's loop, so that only what it keeps becomes an element"

@@ -38,7 +38,7 @@ from exporters_beam.components.traits import (
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.config.on_error import FAIL, OnError
-from exporters_beam.config.sections import ONE_FILE
+from exporters_beam.config.sections import ONE_FILE, is_older
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
@@ -178,7 +178,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         seed=sampling.seed if sampling is not None else 0,
         md5=files.md5,
         on_error=on_error,
-        empty=spec.empty == ONE_FILE,
+        empty=spec.empty == ONE_FILE or _prints_without_records(spec, form),
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
@@ -252,6 +252,11 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
     )
 
 
+def _prints_without_records(spec: ExportSpec, form: Format) -> bool:
+    """Whether the console shows something where there are no records: brackets, or the row of titles."""
+    return spec.writer.entry.name == "console" and bool(FormatTraits.of(form).empty)
+
+
 def _why_no_empty_file(writer: Writer, form: Format) -> str:
     """Why there can be no file without records; "" where there can be one."""
     if WriterTraits.of(writer).staged_as is not None:
@@ -296,7 +301,11 @@ def _format(spec: ExportSpec) -> Format:
     staged_as = WriterTraits.of(spec.writer.component).staged_as
     if staged_as is not None:
         return staged_as
-    return _or_default(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
+    form: Format = _or_default(spec.formatter, "exporters_beam.formats.json_text:JsonFormat")
+    if spec.formatter is None and is_older(spec.source.value):
+        kind: Any = type(form)
+        return kind(allow_nan=True)  # as exporters 0.6.18 wrote where no formatter was named
+    return form
 
 
 def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:

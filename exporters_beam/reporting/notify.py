@@ -170,8 +170,9 @@ class SesMailNotifier:
 
     team_mails: tuple[str, ...] = option("addresses told of everything", type="str_list", default=())
     client_mails: tuple[str, ...] = option("addresses told of start and completion", type="str_list", default=())
-    access_key: str = option("AWS access key", env="EXPORTERS_MAIL_AWS_ACCESS_KEY", secret=True)
-    secret_key: str = option("AWS secret key", env="EXPORTERS_MAIL_AWS_SECRET_KEY", secret=True)
+    access_key: str | None = option("AWS access key; without it boto3 finds keys in its own ways", default=None,
+                                    env="EXPORTERS_MAIL_AWS_ACCESS_KEY", secret=True)  # fmt: skip
+    secret_key: str | None = option("AWS secret key", default=None, env="EXPORTERS_MAIL_AWS_SECRET_KEY", secret=True)
     client_name: str = option("whose export it is, for the subject", default="Customer")
     mail_from: str = option("the sender", env="EXPORTERS_MAIL_FROM", example="exports@example.org")
     attempts: int = field(default=10, repr=False, compare=False)

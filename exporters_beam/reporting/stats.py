@@ -31,8 +31,8 @@ class LoggingStatsManager:
     """Log the seconds spent in each stage at level INFO, as one JSON object, and the whole report at level DEBUG.
 
     Stages are read, filtered, transformed, filtered_after, grouped, written and persisted; those of a list of `steps` are
-    called as the steps are. They are fused and run at
-    the same time in several workers, so a stage that the runner does not measure on its own has null.
+    called as the steps are. They are fused and run at the same time in several workers, so a stage that the runner does not
+    measure on its own has 0.
 
     Example:
         stats_manager: {name: logging}
@@ -42,7 +42,9 @@ class LoggingStatsManager:
 
     def report(self, report: object, logger: logging.Logger) -> None:
         times = _as_mapping(report).get("times") or {}
-        logger.info("%s", json.dumps({**dict.fromkeys(STAGES), **times}))
+        logger.info(
+            "%s", json.dumps({name: seconds or 0.0 for name, seconds in {**dict.fromkeys(STAGES), **times}.items()})
+        )
         BasicStatsManager().report(report, logger)
 
 

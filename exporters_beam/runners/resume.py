@@ -168,7 +168,7 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
         for file in done["files"]:
             if not _is_as_delivered(file, since):
                 yield f"{file['name']} is gone or has changed"
-        sums = plan.names.checksums if plan.md5 and plan.names and done["files"] else ""
+        sums = plan.names.checksums if plan.md5 and plan.names else ""
         if sums and not os.path.exists(sums):
             yield f"{sums} is gone"
     elif to.storage is not None:

@@ -296,7 +296,7 @@ def test_credentials_come_from_the_environment_too():
         "EXPORTERS_MAIL_AWS_ACCESS_KEY": "a", "EXPORTERS_MAIL_AWS_SECRET_KEY": "s", "EXPORTERS_MAIL_FROM": "me@x",
     }  # fmt: skip
     assert build(SesMailNotifier, {}, environ).mail_from == "me@x"
-    with pytest.raises(ConfigError, match="EXPORTERS_MAIL_AWS_ACCESS_KEY"):
+    with pytest.raises(ConfigError, match="EXPORTERS_MAIL_FROM"):
         build(SesMailNotifier, {}, {})
 
 

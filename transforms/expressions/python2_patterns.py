@@ -21,7 +21,7 @@ _GLOBAL, _OPENED = re.compile(r"\(\?([iLmsux]+)\)"), re.compile(r"\[\^?\]?")
 def modern(pattern: str, flags: int = 0) -> tuple[str, int]:
     """The same expression for Python 3, and its flags.
 
-    >>> modern("a(?i)\\y") == ("ay", re.I | re.A), modern("(?u)[\\Z]") == ("[Z]", re.U)
+    >>> modern("a(?i)\\\\y") == ("ay", re.I | re.A), modern("(?u)[\\\\Z]") == ("[Z]", re.U)
     (True, True)
     """
     text, found = _spelled(pattern, flags)

@@ -1,0 +1,184 @@
+"""Configs that name components as exporters 0.6.18 did: what that system took without a word is taken, with a warning.
+
+It looked at the truth of values, passed over keys that it did not know, and knew nothing of the sections that are new. What it
+refused is refused.
+
+>>> config = {"reader": {"name": "exporters.readers.FSReader"}, "env": "prod", "exporter_options": {"resume": 0}}
+>>> found, warnings = as_taken(config)
+>>> "env" in found, found["exporter_options"], [message for _, message in warnings]
+(False, {'resume': False}, ['not used: exporters 0.6.18 knew no such section', 'found 0; taken as false'])
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from exporters_beam.components import registry
+from exporters_beam.components.options import options_of
+from exporters_beam.components.plain import Plain
+from exporters_beam.components.secret import Secret
+from exporters_beam.components.words import did_you_mean, in_json, kind_of
+from exporters_beam.config.document import Path
+from exporters_beam.config.on_error import ACTIONS
+from exporters_beam.config.sections import EMPTY, PREFIX, Settings, is_older, name_of
+from exporters_beam.errors import ConfigError
+
+Warning = tuple[Path, str]
+
+NEW: Mapping[str, Any] = {
+    "env": lambda value: isinstance(value, (list, tuple)),
+    "vars": lambda value: isinstance(value, Mapping),
+    "parameters": lambda value: isinstance(value, Mapping),
+    "steps": lambda value: isinstance(value, (list, tuple)),
+    "staging": lambda value: isinstance(value, str),
+    "runners": lambda value: isinstance(value, Mapping),
+    "on_error": lambda value: isinstance(value, Mapping) or value in ACTIONS,
+    "empty": lambda value: value in EMPTY,
+    "formatter": lambda value: bool(name_of(value)) and not name_of(value).startswith(PREFIX),
+    "decompressor": lambda value: bool(name_of(value)),
+    "deserializer": lambda value: bool(name_of(value)),
+}
+"""Sections that the old system did not know at this place, and what they look like where the new ones are meant."""
+
+_LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+
+_LIMITS = ("items_limit", "items_per_buffer_write", "size_per_buffer_write", "start_file_count")
+
+_UNCHECKED = ("grouper", "stats_manager")
+"""Sections whose options were not looked at."""
+
+
+def as_taken(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[Warning]]:
+    """The config as the old system took it, and what to tell of it. One that names no old class path is left as it is."""
+    found = dict(config)
+    warnings: list[Warning] = []
+    if not is_older(config):
+        return found, warnings
+    for name, is_ours in NEW.items():
+        value = found.get(name)
+        if value is not None and not _refers(value) and not is_ours(value):
+            del found[name]
+            warnings.append(((name,), "not used: exporters 0.6.18 knew no such section"))
+    _settings(found, warnings)
+    for name in _UNCHECKED:
+        section = found.get(name)
+        known = _options(name, section)
+        if known is not None and isinstance(section, Mapping) and isinstance(section.get("options"), Mapping):
+            options, path = dict(section["options"]), (name, "options")
+            found[name] = {**section, "options": options}
+            _drop_unknown(options, known, path, warnings)
+    for name in ("filter", "filter_before", "filter_after"):
+        _conditions(found, name, warnings)
+    _input(found, warnings)
+    _writer(found, warnings)
+    return found, sorted(warnings, key=str)
+
+
+def _refers(value: object) -> bool:
+    return isinstance(value, Secret) or (isinstance(value, str) and "${" in value)
+
+
+def _options(kind: str, section: object) -> list[str] | None:
+    """The options of a component that is named by an old class path."""
+    name = name_of(section)
+    if not name.startswith(PREFIX):
+        return None
+    try:
+        return [o.name for o in options_of(registry.load(registry.find(kind, name)))]
+    except ConfigError:
+        return None
+
+
+def _drop_unknown(given: dict[Any, Any], known: Iterable[str], path: Path, warnings: list[Warning]) -> None:
+    known = list(known)
+    for key in [key for key in given if key not in known]:
+        del given[key]
+        hint = did_you_mean(str(key), known) if known else "; there are no options here"
+        warnings.append(((*path, str(key)), f"unknown, not used{hint}"))
+
+
+def _settings(found: dict[Any, Any], warnings: list[Warning]) -> None:
+    given = found.get("exporter_options")
+    if not isinstance(given, Mapping):
+        return
+    options = found["exporter_options"] = dict(given)
+    kinds = {o.name: o.type for o in options_of(Settings)}
+    for name, value in given.items():
+        kind, path = kinds.get(name), ("exporter_options", str(name))
+        if value is None or isinstance(value, Plain) or _refers(value):
+            continue
+        if kind == "bool" and not isinstance(value, bool):
+            options[name] = bool(value)
+            warnings.append((path, f"found {_shown(value)}; taken as {in_json(bool(value), 10)}"))
+        elif kind == "int" and not isinstance(value, int):
+            del options[name]
+            warnings.append((path, f"found {_shown(value)}; not used"))
+        elif kind == "str" and not isinstance(value, str):
+            options[name] = _LEVELS.get(value, str(value)) if isinstance(value, int) else str(value)
+            warnings.append((path, f"found {_shown(value)}; taken as {in_json(options[name], 100)}"))
+
+
+def _shown(value: object) -> str:
+    return kind_of(value) if isinstance(value, (Mapping, list, tuple)) else in_json(value, 100)
+
+
+def _conditions(found: dict[Any, Any], name: str, warnings: list[Warning]) -> None:
+    """Keys of conditions that mean nothing."""
+    section = found.get(name)
+    if (
+        not name_of(section).startswith(PREFIX)
+        or "KeyValue" not in name_of(section)
+        or not isinstance(section, Mapping)
+    ):
+        return
+    options = section.get("options")
+    keys = options.get("keys") if isinstance(options, Mapping) else None
+    if not isinstance(keys, list) or not isinstance(options, Mapping):
+        return
+    kept: list[Any] = copy.copy(keys)
+    for at, key in enumerate(keys):
+        if isinstance(key, Mapping) and not key.keys() <= {"name", "value", "operator"}:
+            kept[at] = dict(key)
+            _drop_unknown(kept[at], ("name", "value", "operator"), (name, "options", "keys", at), warnings)
+    found[name] = {**section, "options": {**options, "keys": kept}}
+
+
+def _input(found: dict[Any, Any], warnings: list[Warning]) -> None:
+    """Keys of the reader's `input` that mean nothing."""
+    section = found.get("reader")
+    options = section.get("options") if isinstance(section, Mapping) else None
+    if not name_of(section).startswith(PREFIX) or not isinstance(options, Mapping) or not isinstance(section, Mapping):
+        return
+    given = options.get("input")
+    places = given if isinstance(given, list) else [given]
+    kept: list[Any] = []
+    for at, place in enumerate(places):
+        kept.append(dict(place) if isinstance(place, Mapping) else place)
+        if isinstance(place, Mapping):
+            path = ("reader", "options", "input", *((at,) if isinstance(given, list) else ()))
+            _drop_unknown(kept[at], ("dir", "dir_pointer", "pattern", "include_dot_files"), path, warnings)
+    if any(isinstance(place, Mapping) for place in places):
+        found["reader"] = {**section, "options": {**options, "input": kept if isinstance(given, list) else kept[0]}}
+
+
+def _writer(found: dict[Any, Any], warnings: list[Warning]) -> None:
+    section = found.get("writer")
+    given = section.get("options") if isinstance(section, Mapping) else None
+    if not name_of(section).startswith(PREFIX) or not isinstance(given, Mapping) or not isinstance(section, Mapping):
+        return
+    options = dict(given)
+    for name in _LIMITS:
+        value = options.get(name)
+        if isinstance(value, (int, float)) and value < 0:
+            options[name] = 0
+            warnings.append((("writer", "options", name), f"{value} is below 0; taken as 0"))
+    inner = options.get("write_buffer_options")
+    if isinstance(inner, Mapping):
+        known = _options("write_buffer", options.get("write_buffer") or f"{PREFIX}write_buffers.base.WriteBuffer")
+        if known is not None:
+            options["write_buffer_options"] = dict(inner)
+            path = ("writer", "options", "write_buffer_options")
+            _drop_unknown(options["write_buffer_options"], known, path, warnings)
+    found["writer"] = {**section, "options": options}
