@@ -73,10 +73,17 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class MakeColumns:
+    """Columns are made of rows of text, and the transforms, which set fields, work on them."""
+
+    representation: ClassVar[str] = "columns"
+
+
+@dataclass(frozen=True)
 class Copy:
     """Objects are copied as they are; nothing is decoded."""
 
     representation: ClassVar[str] = "objects"
 
 
-Decoding = Whole | Sift | Project | HandOn | Transcribe | Extend | Columns | Copy
+Decoding = Whole | Sift | Project | HandOn | Transcribe | Extend | Columns | MakeColumns | Copy

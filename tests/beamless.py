@@ -15,9 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.config import spec
 from exporters_beam.engine import graph
-from exporters_beam.engine.columns import EncodeColumns
 from exporters_beam.engine.delivery import TALLIES, staged_lines, total_of
-from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.engine.source import Places
 from exporters_beam.errors import ExportError
@@ -66,9 +64,7 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
         else:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
             stages[-1].append(dofn(step.name, step.component, plan.on_error).after(step.drawn))
-    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
-    if plan.physical.decoding.representation == "columns":
-        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    encoder = graph.encoder_of(plan, source, delivery, run)
     stages[-1].append(encoder.after(plan.drawn))
     out: list[Any] = []
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,8 +11,9 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
+from exporters_beam.transforms.expressions.by_column import Columns, columns_set
 from exporters_beam.transforms.expressions.compile import compile_option
-from exporters_beam.transforms.expressions.python2 import DIALECT, as_read
+from exporters_beam.transforms.expressions.python2 import DIALECT, PYTHON_3, as_read
 from exporters_beam.transforms.expressions.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
 
@@ -86,6 +87,11 @@ class PythonexpTransform:
         """The fields that are added, in order; None where more may be done to a record."""
         found = None if self.chances else fields_added(*self.expressions)
         return None if found is None else found[1]
+
+    @property
+    def map_columns(self) -> Callable[[Columns, int], Columns] | None:
+        """`map` for columns; None where it may do more to a record than to set fields."""
+        return None if self.chances or self.dialect != PYTHON_3 else columns_set(*self.python_expressions)
 
     def map(self, record: Record) -> Record:
         for evaluate in self._evaluate:

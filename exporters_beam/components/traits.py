@@ -47,14 +47,24 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
     "reads": ("keep", "key", "map"),
     "steady": ("keep", "key"),
     **dict.fromkeys(("judge", "may_keep"), ("keep",)),
-    "adds": ("map",),
+    **dict.fromkeys(("adds", "map_columns"), ("map",)),
     **dict.fromkeys(
-        ("glance", "glance_at", "decoder_of", "json_lines", "gives_lines", "in_columns", "skipping", "types_of"),
+        (
+            "glance",
+            "glance_at",
+            "decoder_of",
+            "json_lines",
+            "gives_lines",
+            "in_columns",
+            "skipping",
+            "types_of",
+            "column_values",
+        ),
         ("chunks", "decode", "decode_each"),
     ),
     **dict.fromkeys(("splits_on_lines", "row_groups", "chunks_of"), ("chunks",)),
     **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
-    "encode_columns": ("encode",),
+    **dict.fromkeys(("encode_columns", "encode_values"), ("encode",)),
     "sought": ("keep", "map", "key", "format", "encode"),
     "labels": ("key",),
     "gives": ("map",),
@@ -190,6 +200,10 @@ class MapTraits(StepTraits):
     adds: tuple[str, ...] | None = trait()
     """The top-level fields that it adds, in order, where it is proved to do nothing else to a record."""
 
+    map_columns: Callable[[dict[str, Sequence[Any]], int], dict[str, Sequence[Any]]] | None = trait(how=METHOD)
+    """What `map` does, for so many records that all have the same fields, given as columns. It raises where `map` raises for
+    one of them, and changes none of the columns that it is given."""
+
     gives: str = trait("")
     """What it gives in the place of every record, where that is proved to be no object."""
 
@@ -250,6 +264,9 @@ class DecoderTraits(_Traits):
     gives_lines: bool = trait(False)
     """Whether the lines of `glance` are lines of JSON, which may be handed on."""
 
+    column_values: Callable[[Any], tuple[dict[str, Sequence[Any]], int]] | None = trait(how=METHOD)
+    """The records of a chunk as columns, and how many there are. It raises where that takes more than to cut rows."""
+
     types_of: Callable[[Any], bytes] | None = trait(how=METHOD)
     """The types that a chunk's columns have in the source."""
 
@@ -302,6 +319,9 @@ class FormatTraits(_Traits):
 
     encode_columns: Callable[[Any, bytes], tuple[bytes, bytes]] | None = trait(how=METHOD)
     """`encode` for columns that did not become records."""
+
+    encode_values: Callable[[Mapping[str, Sequence[Any]], int], tuple[bytes, bytes]] | None = trait(how=METHOD)
+    """`encode` for so many records that all have the same fields, given as columns. It raises where one is at fault."""
 
     sought: tuple[tuple[str, Key], ...] = trait(())
     """The columns that the config names, by what it calls them."""

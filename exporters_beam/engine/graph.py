@@ -33,12 +33,13 @@ from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
+from exporters_beam.engine.tables import EncodeTables, ToColumns
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
 from exporters_beam.records import Limits, Position, Sampling, Typed
-from exporters_beam.stages import Columns, Extend, Project
+from exporters_beam.stages import Columns, Extend, MakeColumns, Project
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
@@ -161,9 +162,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
             records, failures = outputs["records"], outputs[FAILED]
         failed[step.name] = failures
         flows += [records, failures]
-    encoder = EncodeBlocks("writer", delivery, run, plan.grouper)
-    if isinstance(plan.physical.decoding, Columns):
-        encoder = EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    encoder = encoder_of(plan, source, delivery, run)
     encoded = records | "writer" >> beam.ParDo(encoder.after(plan.drawn)).with_outputs(
         FAILED, TALLIES, TYPED, main="blocks"
     )
@@ -342,7 +341,18 @@ def decoder_of(plan: Plan, source: Source) -> Decode:
     args = source, plan.logical.first, plan.on_error, plan.grouper, plan.logical.format.finds_types
     if isinstance(decoding, Project):
         return Projecting(source, decoding.fields, *args[1:]).hinting(plan.logical.sought)
+    if isinstance(decoding, MakeColumns):
+        return ToColumns([step.component for step in plan.logical.steps], *args)
     return SiftColumns(*args) if isinstance(decoding, Columns) else decoder(decoding, *args)
+
+
+def encoder_of(plan: Plan, source: Source, delivery: Delivery, run: Run) -> EncodeBlocks:
+    """The ParDo that stages what the plan makes of records."""
+    decoding = plan.physical.decoding
+    if isinstance(decoding, Columns):
+        return EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+    kind = EncodeTables if isinstance(decoding, MakeColumns) else EncodeBlocks
+    return kind("writer", delivery, run, plan.grouper)
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:

@@ -226,6 +226,13 @@ class CsvDeserializer:
             return [_record(header, row, sound, self.ragged) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
+    def column_values(self, data: _Rows) -> tuple[dict[str, Any], int]:
+        """The records of a chunk as columns, and how many there are. Raises RecordError where rows are not plain."""
+        values, width = self._values(data), len(data.header) + 1
+        if values is None:
+            raise RecordError("rows are not plain")  # The caller makes records.
+        return {name: values[n::width] for n, name in enumerate(data.header)}, len(values) // width
+
     def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
         makes records of rows.

@@ -606,6 +606,11 @@ class ParquetFormat:
             return arrow.stage(fitted, self._given, b""), b""
         return arrow.stage_found(records, kept.of_source(source, "parquet"))
 
+    def encode_values(self, columns: Mapping[str, Sequence[object]], count: int) -> tuple[bytes, bytes]:
+        """What `encode` gives for so many records that all have the same fields, given as columns. Raises where one is at
+        fault."""
+        return arrow.stage_values(columns, count, self._given, self.unknown_fields == "drop")
+
     @property
     def needs(self) -> frozenset[str] | None:
         """The fields that files will have, others being dropped; None for all."""

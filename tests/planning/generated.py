@@ -53,6 +53,7 @@ LINES = [
     b'{"b":' + b"[" * 1500 + b"]" * 1500 + b',"a":1}',
 ]  # fmt: skip
 ROWS = ["1,x", "2,y", "1,", ",", "1", "1,x,3", '"1","a\n""b"', '1,"x', "é,ü", "1 ,x", '"",NaN', "01,1e5", ""]
+ROWS += ["99999999999999999999999,", "1_0,", "1e400,x", "nan,y", "9007199254740993,", '"2","y"']
 VALUES: list[Any] = [1, 2, None, 1.5, 0]
 
 STEPS = [
@@ -82,6 +83,8 @@ STEPS = [
     changing("item.update(m=item['n'])"),
     changing("item.update(n=item['b'])", "item.update(k=len(item['n']))"),
     changing("item.update(a=item['a'] + 1)"),
+    changing("item.update(a=int(item['a']))", "item.update(m=[item['a']])"),
+    changing("item.update(b=item['a'], a=None if item['b'] == '' else float(item['a']))"),
     changing("item.pop('b')"),
     changing("item.pop('b', None)"),
     changing("item.update(r=random.random())"),

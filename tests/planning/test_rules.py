@@ -50,6 +50,7 @@ def test_each_rule_is_applied_somewhere_and_can_be_left_out(rule: str) -> None:
         "fields-projected": {"exporter_options": {"formatter": {"name": "csv", "options": {"fields": ["a"]}}}},
         "fields-pushed": {"filter": FILTER},
         "columns-kept": {"deserializer": "parquet", "exporter_options": {"formatter": "parquet"}},
+        "columns-made": {"deserializer": "csv", "exporter_options": {"formatter": "parquet"}},
         "row-groups-skipped": {"deserializer": "parquet", "filter": FILTER},
         "records-staged": {"filter": DUPE},
         "files-together": {},

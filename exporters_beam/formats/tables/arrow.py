@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from exporters_beam.components.words import shortened
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.formats.rows import maker
 from exporters_beam.formats.tables import kept
-from exporters_beam.formats.tables.conform import fitted
+from exporters_beam.formats.tables.conform import conform_columns, fitted
 from exporters_beam.formats.tables.types import (
     DIGITS,
     NULL,
@@ -33,6 +33,7 @@ from exporters_beam.formats.tables.types import (
     check_mappings,
     dump,
     infer,
+    infer_columns,
 )
 from exporters_beam.records import Record
 
@@ -141,6 +142,24 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     with _record_errors(records):
         array = pa.array(records, type=pa.struct(arrow_schema(struct)))
     return _packed(pa.RecordBatch.from_struct_array(array), schema)
+
+
+def stage_values(
+    columns: Mapping[str, Sequence[Any]], count: int, given: Struct | None, drop: bool
+) -> tuple[bytes, bytes]:
+    """A block's payload, and its types where none are `given`, of so many records that all have the same fields, given as
+    columns. Raises where one is at fault."""
+    import pyarrow as pa
+
+    if given is not None:
+        struct, schema, fit = given, b"", conform_columns(columns, count, given, drop)
+    else:
+        struct, fit = infer_columns(columns), list(columns.values())
+        schema = dump(struct)
+    if not struct.fields:
+        raise RecordError("there are no columns")  # Records without keys are staged as records.
+    arrays = [pa.array(values, arrow_type(f.slot.type)) for values, f in zip(fit, struct.fields, strict=True)]
+    return _packed(pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(struct)), schema), schema
 
 
 def _packed(batch: Any, schema: bytes) -> bytes:

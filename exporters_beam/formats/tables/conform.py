@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NoReturn
@@ -43,6 +43,15 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
     """
     check_mappings(records)
     return _conform_structs(records, struct, "", drop)
+
+
+def conform_columns(
+    given: Mapping[str, Sequence[object]], count: int, struct: Struct, drop: bool = False
+) -> list[Sequence[Any]]:
+    """The columns of what `conform` gives for so many records that all have the same fields, given as columns."""
+    _refuse_unknown(() if drop else given, struct, "")
+    columns = (given[f.name] if f.name in given else [f.default] * count for f in struct.fields)
+    return [_conform(column, f.slot, f.name, drop) for column, f in zip(columns, struct.fields, strict=True)]
 
 
 def fitted(values: Sequence[object], slot: Slot) -> Sequence[Any]:
@@ -107,11 +116,7 @@ def cut(flat: Sequence[Any], like: Sequence[Any]) -> list[Any]:
 
 def _conform_structs(values: Sequence[Any], struct: Struct, path: str, drop: bool) -> Sequence[Any]:
     names = {f.name: None for f in struct.fields}
-    for key in () if drop else dict.fromkeys(chain.from_iterable(values)):
-        if key not in names:
-            raise RecordError(
-                f"field {below(path, str(key))} is not in the schema; add it there, or set unknown_fields: drop"
-            )
+    _refuse_unknown(() if drop else dict.fromkeys(chain.from_iterable(values)), struct, path)
     columns, changed = [], False
     for f in struct.fields:
         column = [v.get(f.name, f.default) for v in values]
@@ -119,6 +124,15 @@ def _conform_structs(values: Sequence[Any], struct: Struct, path: str, drop: boo
         changed = changed or fitted is not column or f.default is not None
         columns.append(fitted)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if changed else values
+
+
+def _refuse_unknown(keys: Iterable[object], struct: Struct, path: str) -> None:
+    names = {f.name for f in struct.fields}
+    for key in keys:
+        if key not in names:
+            raise RecordError(
+                f"field {below(path, str(key))} is not in the schema; add it there, or set unknown_fields: drop"
+            )
 
 
 def _branch(value: object, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:

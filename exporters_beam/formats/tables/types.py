@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
@@ -170,6 +170,13 @@ def infer(records: Sequence[Record]) -> Struct:
     """
     check_mappings(records)
     return _infer_struct(records, "", 0)
+
+
+def infer_columns(columns: Mapping[str, Sequence[Any]]) -> Struct:
+    """What `infer` gives for records that all have the same fields, given as columns."""
+    for key in columns:
+        check_key(key, "")
+    return Struct(tuple(Field(key, Slot(infer_column(values, key, 1))) for key, values in columns.items()))
 
 
 def check_mappings(records: Sequence[object]) -> None:

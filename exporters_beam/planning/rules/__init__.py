@@ -14,6 +14,7 @@ from dataclasses import replace
 from exporters_beam.planning.logical import Logical
 from exporters_beam.planning.physical import Applied, Physical, Rewritten, Rule
 from exporters_beam.planning.rules.columns_kept import ColumnsKept
+from exporters_beam.planning.rules.columns_made import ColumnsMade
 from exporters_beam.planning.rules.fields_projected import FieldsProjected
 from exporters_beam.planning.rules.fields_pushed import FieldsPushed
 from exporters_beam.planning.rules.files_together import FilesTogether
@@ -26,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     ColumnsKept(),
     FieldsProjected(),
     FieldsPushed(),
+    ColumnsMade(),
     RowGroupsSkipped(),
     RecordsStaged(),
     FilesTogether(),
