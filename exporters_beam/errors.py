@@ -112,7 +112,7 @@ def dotted(path: tuple[str | int, ...]) -> str:
 
 
 def shown(path: str) -> str:
-    """A name as part of a message of one line: line ends, control characters and bytes that are no text are escaped.
+    """A name as part of a message of one line: line ends, control characters and bytes that are not text are escaped.
 
     >>> print(shown("a\\nb.jl"), shown("für.jl"))
     a\\nb.jl für.jl

@@ -87,7 +87,7 @@ def ask(
     """The answer. `headers` go to wherever redirects lead, `secret` ones and a user in the address to the first origin only.
 
     A body is sent again with the same method where a redirect leads. Raises Refused, OSError (HTTPError for a status that
-    is no success), HTTPException, ValueError.
+    is not a success), HTTPException, ValueError.
     """
     address = encoded(address)
     if wrong_address(address):

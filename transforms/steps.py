@@ -95,7 +95,7 @@ class Step(HandsOver, beam.DoFn):
         """What `work` makes of each record, the batch without those it fails for, and what to emit for these.
 
         `before` gives a record, by its index, as it was before `work` had it; `refuse` says what is wrong with a result
-        that is no dictionary, if anything.
+        that is not a dictionary, if anything.
         """
         records = batch.records
         chances = self._told.chances

@@ -103,7 +103,7 @@ def members_of(found: Iterator[Any], wanted: str | None) -> Archive:
 
 
 def splits(decompressor: Decompressor, raw: BinaryIO) -> bool:
-    """Whether a file holds plain bytes that can be entered anywhere, and is no archive."""
+    """Whether a file holds plain bytes that can be entered anywhere, and is not an archive."""
     detect = DecompressorTraits.of(decompressor).detect
     chosen = decompressor if detect is None else detect(raw)
     return DecompressorTraits.of(chosen).splittable and not is_tar(peeked(raw, BLOCK))
@@ -146,7 +146,7 @@ def _begin(source: BinaryIO) -> tuple[bytes, BinaryIO]:
 def _chosen(
     found: Iterator[tuple[str, str, Callable[[], Iterator[bytes]], Budget]], pattern: str | None
 ) -> Iterator[Any]:
-    """Those of an archive's members that are read: (name, what it is if it is no file, its bytes, the budget) of each."""
+    """Those of an archive's members that are read: (name, what it is if it is not a file, its bytes, the budget) of each."""
     wanted = re.compile(pattern or "").search
     hidden, seen, some = Hidden("the decompressor's option members chooses it"), set[str](), False
     with closing(cast(Any, found)):

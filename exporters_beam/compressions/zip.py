@@ -61,7 +61,7 @@ class Zip:
         return stream((data for part in streams for data in iter(partial(part.read, OUTPUT), b"")), raw)
 
     def each(self, raw: BinaryIO) -> Iterator[tuple[str, str, Callable[[], Iterator[bytes]], Budget]]:
-        """(name, what it is if it is no file, its bytes, the budget of all) of each member."""
+        """(name, what it is if it is not a file, its bytes, the budget of all) of each member."""
         import zipfile
 
         first, raw = head(raw)
@@ -84,7 +84,7 @@ class Zip:
 
 
 def _kind(member: Any) -> str:
-    """What a member is that is no file; "" for files."""
+    """What a member is that is not a file; "" for files."""
     mode = modes.S_IFMT(member.external_attr >> 16) if member.create_system == 3 else 0
     return {0: "", modes.S_IFREG: "", modes.S_IFLNK: "a link"}.get(mode, "a pipe, a socket or a device")
 

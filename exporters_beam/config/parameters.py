@@ -148,7 +148,7 @@ def _value_problem(parameter: Parameter, value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     told = shortened(text, 200)
     if parameter.enum and text not in [as_text(member) for member in parameter.enum]:
-        return f"{told!r} is none of: {', '.join(as_text(member) for member in parameter.enum)}"
+        return f"{told!r} is not one of: {', '.join(as_text(member) for member in parameter.enum)}"
     for regex in parameter.regexes:
         if not re.fullmatch(regex, text):
             return f"{told!r} does not match {regex}"

@@ -70,7 +70,7 @@ def _sentence(error: Any, option: Option, path: Path) -> str:
     if error.validator == "enum":
         choices = [str(choice) for choice in option.choices or ()]
         hint = words.did_you_mean(value, choices) if isinstance(value, str) else f"; known: {', '.join(choices)}"
-        return f"{_found(value, option)} is none of the choices{hint}"
+        return f"{_found(value, option)} is not one of the choices{hint}"
     if len(path) > 1:
         members = {
             "str_list": "a string or a number",

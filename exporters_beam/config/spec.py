@@ -502,14 +502,14 @@ class _Loading:
             return NO_FILE
         if not isinstance(given, str) or given not in EMPTY:
             hint = words.did_you_mean(given, EMPTY) if isinstance(given, str) else f"; known: {', '.join(EMPTY)}"
-            self.add(("empty",), f"{_found(given)} is none of the choices{hint}")
+            self.add(("empty",), f"{_found(given)} is not one of the choices{hint}")
             return NO_FILE
         return str(given)
 
     def check_action(self, path: Path, action: object) -> None:
         if not isinstance(action, str) or action not in ACTIONS:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
-            self.add(path, f"{_found(action)} is none of the choices{hint}")
+            self.add(path, f"{_found(action)} is not one of the choices{hint}")
 
     def notification(self, path: Path, given: object) -> Section[Any] | None:
         if given is None:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 
@@ -51,31 +51,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
-        tallies: dict[tuple[int, int], Mark] = {}
-        listed: dict[int, Unit] = {}
-        delivered: dict[str, DeliveredFile] = {}
-        warned: dict[str, None] = {}
-        units: dict[Unit, Unit] = {}
-        counts: dict[Any, Any] = {}
-        late: dict[str, int] = {}
-        # There may be very many, most of them alike: each unit and tuple of counts is held once.
-        for value in element[1]:
-            if isinstance(value, Mark):
-                unit = units.setdefault(value.unit, value.unit)
-                same = counts.setdefault(value.counts, value.counts)
-                tallies[unit.index, value.range] = Mark(
-                    unit, value.range, same, value.last, "", value.warnings, value.sought
-                )
-            elif isinstance(value, Recount):
-                late = dict(value.counts)
-            elif isinstance(value, Warned):
-                warned[value.text] = None
-            elif isinstance(value, DeliveredFile):
-                delivered[value.name] = value
-            elif isinstance(value, (Unit, Units)):
-                for each in value.units if isinstance(value, Units) else (value,):
-                    listed[each.index] = units.setdefault(each, each)
-        del units, counts
+        tallies, listed, delivered, warned, late = _gathered(element[1])
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         if not files and self._delivery.naming.empty:
@@ -99,13 +75,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         to, names = self._delivery.to, self._delivery.naming.names
         if to.finish is not None and names:
             to.finish(text, names, self._run.export_id)
-        with destination("cannot write the manifest", path):
-            os.makedirs(self._run.books, exist_ok=True)
-            with open(path + ".part", "wb") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(path + ".part", path)
+        _write(path, text)
         remove(self._delivery.writer, left)
         if "letters" in manifest and to.note_letters is not None and names:
             to.note_letters(manifest["letters"], names, manifest["origin"])
@@ -197,3 +167,53 @@ class WriteManifest(HandsOver, beam.DoFn):
             out.write(text)
 
         self._delivery.writer.publish(PlannedFile(name, (), 0, 0, ()), fill, self._run.scratch)
+
+
+class _Gathered(NamedTuple):
+    """What comes from all over the export."""
+
+    marks: dict[tuple[int, int], Mark]
+    listed: dict[int, Unit]
+    delivered: dict[str, DeliveredFile]
+    warned: dict[str, None]
+    late: dict[str, int]
+
+
+def _gathered(values: Iterable[object]) -> _Gathered:
+    """Marks by range, listed units, delivered files by name, warnings, and counts that changed late."""
+    tallies: dict[tuple[int, int], Mark] = {}
+    listed: dict[int, Unit] = {}
+    delivered: dict[str, DeliveredFile] = {}
+    warned: dict[str, None] = {}
+    units: dict[Unit, Unit] = {}
+    counts: dict[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]] = {}
+    late: dict[str, int] = {}
+    # There may be very many, most of them alike: each unit and tuple of counts is held once.
+    for value in values:
+        if isinstance(value, Mark):
+            unit = units.setdefault(value.unit, value.unit)
+            same = counts.setdefault(value.counts, value.counts)
+            tallies[unit.index, value.range] = Mark(
+                unit, value.range, same, value.last, "", value.warnings, value.sought
+            )
+        elif isinstance(value, Recount):
+            late = dict(value.counts)
+        elif isinstance(value, Warned):
+            warned[value.text] = None
+        elif isinstance(value, DeliveredFile):
+            delivered[value.name] = value
+        elif isinstance(value, (Unit, Units)):
+            for each in value.units if isinstance(value, Units) else (value,):
+                listed[each.index] = units.setdefault(each, each)
+    return _Gathered(tallies, listed, delivered, warned, late)
+
+
+def _write(path: str, text: bytes) -> None:
+    """The manifest, whole under its name or not at all."""
+    with destination("cannot write the manifest", path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".part", "wb") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(path + ".part", path)

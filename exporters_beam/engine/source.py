@@ -331,7 +331,7 @@ class Places:
         return unit.name, n + 1 + self._records_before(unit, number)
 
     def _member(self, unit: Unit, n: int) -> tuple[int, str]:
-        """The member of an archive in which a record is, and its first record; ("", 0) for a file that is no archive."""
+        """The member of an archive in which a record is, and its first record; ("", 0) for a file that is not an archive."""
         upto, found = self._members.get(unit.index, (-1, []))
         if n > upto:
             upto = n if upto < 0 else sys.maxsize  # One record is asked for, and then often many.

@@ -132,7 +132,7 @@ class AvroDeserializer:
 
     def decode_each(self, data: Any) -> Iterator[tuple[int, Record | Exception, Any]]:
         """Records one by one. Logical types are left out at first, to find where each record ends. Raises SourceError
-        where the bytes are no records at all: behind that point nothing can be read."""
+        where the bytes are not records at all: behind that point nothing can be read."""
         import fastavro
 
         schema, _, first, _ = data

@@ -492,7 +492,7 @@ class CsvFormat:
     """Write CSV: one row a record, with the columns that `fields` or `schema` names.
 
     Text stands in double quotes, numbers and True and False do not. Lists and mappings are written as JSON, dates and
-    times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are no columns are left out. Files
+    times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are not columns are left out. Files
     begin with a row of names unless `show_titles` is false, and end with a line feed.
 
     What is missing or null is written like empty text, "". With `null_marker` it is written as the marker, without quotes,

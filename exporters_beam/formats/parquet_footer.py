@@ -68,7 +68,7 @@ class Footer(NamedTuple):
 
 
 def read(stream: BinaryIO) -> Footer:
-    """Raises SourceError for what is no Parquet file, and for what is encrypted."""
+    """Raises SourceError for what is not a Parquet file, and for what is encrypted."""
     if not stream.seekable():
         raise SourceError("Parquet files are read from their end, so they cannot be compressed once more as a whole")
     size = stream.seek(0, 2)

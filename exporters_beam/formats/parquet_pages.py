@@ -213,7 +213,7 @@ def _allocated() -> int:
 
 def _header(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     """Of the page whose header begins at `at`: its kind, its size unpacked and in the file, how many values it has, their
-    encoding, and where its data begins. Raises ValueError and IndexError for what is no header."""
+    encoding, and where its data begins. Raises ValueError and IndexError for what is not a header."""
     usual = _usual().match(data, at)
     if usual is not None:
         kind, size, packed, crc, about, values, second, more = usual.groups()

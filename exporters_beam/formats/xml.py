@@ -560,7 +560,7 @@ _REFERENCES = (
 
 @lru_cache(maxsize=4096)
 def _named(key: str) -> tuple[str, str, str]:
-    """The element's name for a field; where that is no name in XML, also an attribute with the field's name, or an
+    """The element's name for a field; where that is not a name in XML, also an attribute with the field's name, or an
     instruction with it.
 
     >>> _named("a b"), _named("$x")

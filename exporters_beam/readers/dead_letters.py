@@ -103,7 +103,7 @@ def _index(path: str, digest: str) -> list[tuple[str, int, str, str]]:
 
 
 def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Each letter in a file with its record. Raises SourceError for what is no letter, or names none of these steps."""
+    """Each letter in a file with its record. Raises SourceError for what is not a letter, or names none of these steps."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():

@@ -36,7 +36,7 @@ class FsReader:
     Of what is found below a folder, these are passed over: files and folders whose names begin with a dot or an
     underscore (marks of jobs, copies; a folder such as `_day=2026-11-29` is read), unless `include_hidden` is given
     (`include_dot_files` in a mapping: those with a dot); the books of exports, `.exporters`, always; with a warning
-    what is no file (pipes, sockets, devices) and links to folders that are not below one that is read. A folder or a
+    what is not a file (pipes, sockets, devices) and links to folders that are not below one that is read. A folder or a
     link that cannot be followed ends the export. A file that has several names (other spellings, links) is read once.
 
     An export that would read the files that it delivers is refused.
@@ -97,7 +97,7 @@ class FsReader:
         return tuple(self.input) if isinstance(self.input, (tuple, list)) else (self.input,)
 
     def check(self) -> tuple[str, ...]:
-        """Warnings about what is not there. Raises ConfigError for a listed file that does not exist or is no file."""
+        """Warnings about what is not there. Raises ConfigError for a listed file that does not exist or is not a file."""
         warnings = []
         for place in self._places():
             if isinstance(place, str):

@@ -73,7 +73,7 @@ def left_behind(writer: Writer, before: Iterable[Entry], now: Iterable[str]) -> 
     warnings = []
     if there and not to.replace:
         names = some([entry["name"] for entry in there])
-        warnings.append(f"files of runs before are no part of this export and still there: {names}; {ADVICE}")
+        warnings.append(f"files of runs before are not part of this export and still there: {names}; {ADVICE}")
     elif touched:
         warnings.append(f"files of runs before are not as they were delivered, so they are not removed: "
                         f"{some(touched)}; remove them by hand")  # fmt: skip

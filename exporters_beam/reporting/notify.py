@@ -138,7 +138,7 @@ def _told(error: BaseException) -> str:
 
 
 def _post(address: str, body: bytes) -> None:
-    """Raises OSError (HTTPError for a status that is no success), HTTPException, ValueError."""
+    """Raises OSError (HTTPError for a status that is not a success), HTTPException, ValueError."""
     with ask(address, "POST", {"Content-type": "application/json"}, body, timeout=TIMEOUT) as answer:
         answer.read(1 << 16)
 

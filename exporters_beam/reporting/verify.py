@@ -55,7 +55,7 @@ def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], di
 def beside(
     manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None
 ) -> Iterator[str]:
-    """What stands beside the files of a manifest and is no file of its own: sentences, which make nothing wrong.
+    """What stands beside the files of a manifest and is not a file of its own: sentences, which make nothing wrong.
 
     Files of the other `manifests`, and of those in the same books, are known.
     """
@@ -73,7 +73,7 @@ def beside(
         yield f"{manifest}: whether other files stand beside those it lists is not known: {error}"
         return
     if still:
-        yield f"{manifest}: files of runs before are no part of it: {some(still)}; {ADVICE}"
+        yield f"{manifest}: files of runs before are not part of it: {some(still)}; {ADVICE}"
     if found:
         yield f"{manifest}: files beside those it lists stand in no manifest: {some(found)}"
 

@@ -250,7 +250,7 @@ REFUSALS: tuple[Refusal[Options], ...] = (
     ),
     Refusal(
         lambda o: _kind(o) not in ("", "DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK"),
-        lambda o: f"--environment_type: {_kind(o)!r} is none of DOCKER, PROCESS, EXTERNAL, LOOPBACK",
+        lambda o: f"--environment_type: {_kind(o)!r} is not one of DOCKER, PROCESS, EXTERNAL, LOOPBACK",
     ),
     *(
         Refusal(

@@ -54,7 +54,7 @@ def ask(
 ) -> dict[str, Any]:
     """The answer of a service to a request, which is a JSON object; {} where it is anything else that is JSON.
 
-    `thing` is what the request is about, and `said` gives what the JSON of an answer that is no success says.
+    `thing` is what the request is about, and `said` gives what the JSON of an answer that is not a success says.
     Raises Refused and its kinds.
     """
 

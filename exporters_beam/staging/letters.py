@@ -78,7 +78,7 @@ def to_json(value: object) -> Any:
         return value
     if isinstance(value, Mapping):
         if not all(type(key) is str for key in value):
-            raise TypeError("keys that are no texts")
+            raise TypeError("keys that are not texts")
         found = {key: to_json(member) for key, member in value.items()}
         return {"$object": found} if len(found) == 1 and next(iter(found)).startswith("$") else found
     if isinstance(value, (list, tuple)):

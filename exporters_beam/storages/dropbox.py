@@ -300,7 +300,7 @@ class DropboxStorage(ClientStorage):
             why = answer(str(error))
             raise StorageError("host", f"the server cannot be reached ({why})", passing=True) from error
         except (AssertionError, ValueError, KeyError) as error:  # The client checks the form of answers.
-            raise StorageError("host", f"the answer is none of Dropbox ({answer(str(error))})") from error
+            raise StorageError("host", f"the answer does not come from Dropbox ({answer(str(error))})") from error
 
 
 def _session(host: str) -> Any:

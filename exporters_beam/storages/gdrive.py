@@ -453,7 +453,9 @@ class GoogleDriveFolder(Connected):
     def check_place(self) -> None:
         """What can be said without the client. Raises ConfigError."""
         if not self.folder_id or "/" in self.folder_id:
-            raise ConfigError(f"folder_id: {self.folder_id!r} is no ID; it stands at the end of the folder's address")
+            raise ConfigError(
+                f"folder_id: {self.folder_id!r} is not an ID; it stands at the end of the folder's address"
+            )
         _check("credentials", self.credentials, self.client_secret)
 
     def connect(self) -> Storage:

@@ -44,7 +44,7 @@ def test_a_value_has_to_be_what_its_parameter_allows():
     assert problems(rules, **good) == problems(rules, {"town": 7}, **good) == []
     told = problems(rules, {"town": "oslo", "code": "ABCD", "all": "yes", "size": "1", "file": "/f"}, **good)
     assert told == [
-        "parameters.town: 'oslo' is none of: Oslo, Rome, 7",
+        "parameters.town: 'oslo' is not one of: Oslo, Rome, 7",
         "parameters.code: 'ABCD' does not match .{2,3}",
         "parameters.all: 'yes' is neither true nor false",
         "parameters.size: '1' is not a number",
@@ -185,4 +185,4 @@ def test_a_launcher_knows_parameters_from_options_of_beam(tmp_path, monkeypatch)
 def test_main_is_thin_and_starts_what_the_command_line_does(tmp_path):
     ran = subprocess.run([sys.executable, str(ROOT / "templates/dataflow/main.py"), "--category=nope"],
                          cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)  # fmt: skip
-    assert ran.returncode == 2 and "parameters.category: 'nope' is none of: all, bags" in ran.stderr
+    assert ran.returncode == 2 and "parameters.category: 'nope' is not one of: all, bags" in ran.stderr

@@ -320,7 +320,7 @@ def test_parameters_are_given_as_they_stand(tmp_path):
         + "parameters:\n  land: {enum: [NO, SE], optional: yes}\n  all: {type: boolean}\nvars: {land: NO, all: yes}\n"
     )
     assert yaml_spec(tmp_path, text, land="NO")[0].staging is None
-    with pytest.raises(ConfigError, match=r"parameters\.land: 'false' is none of: NO, SE"):
+    with pytest.raises(ConfigError, match=r"parameters\.land: 'false' is not one of: NO, SE"):
         yaml_spec(tmp_path, text, land=False)
 
 
@@ -525,7 +525,7 @@ def test_options_of_every_type():
     ({"ratio": True}, "ratio: wrong type: found true, expected a number"),
     ({"size": False}, "size: false is too small; the least is 1"),
     ({"ratio": "x"}, 'ratio: wrong type: found the string "x", expected a number'),
-    ({"mode": "fats"}, 'mode: the string "fats" is none of the choices; did you mean "fast"?'),
+    ({"mode": "fats"}, 'mode: the string "fats" is not one of the choices; did you mean "fast"?'),
     ({"mode": 3}, "mode: wrong type: found the number 3, expected a string; put it in quotes"),
     ({"on": 1}, "on: wrong type: found the number 1, expected true or false"),
     ({"on": "true"}, 'on: wrong type: found the string "true", expected true or false; write it without quotes'),
@@ -561,7 +561,7 @@ def test_long_values_are_cut():
 def test_a_date_is_a_text(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("reader: {name: test_spec:Picky, options: {key: k, mode: 2020-01-02}}\nwriter: test_spec:Shy\n")
-    assert problems(path)[0].endswith('the string "2020-01-02" is none of the choices; known: fast, slow')
+    assert problems(path)[0].endswith('the string "2020-01-02" is not one of the choices; known: fast, slow')
 
 
 def test_what_a_component_says_itself():

@@ -111,7 +111,7 @@ def test_a_list_that_says_the_same_as_sections_delivers_the_same_bytes(tmp_path)
      ["steps[0].as: writer is the name of another part of the export; take another one"]),
     ({"steps": [{"filter": "dupe", "as": 7}]}, ["steps[0].as: wrong type: found 7, expected the name of the step"]),
     ({"steps": [{"filter": "dupe", "on_error": "ignore"}]},
-     ['steps[0].on_error: "ignore" is none of the choices; known: fail, skip, dead_letter']),
+     ['steps[0].on_error: "ignore" is not one of the choices; known: fail, skip, dead_letter']),
     ({"steps": [{"filter": {"name": "dupe", "on_error": "skip"}, "on_error": "fail"}]},
      ["steps[0].filter.on_error: on_error stands beside `filter` already; give one of the two"]),
 ])  # fmt: skip

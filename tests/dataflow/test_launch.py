@@ -104,7 +104,7 @@ def test_a_launcher_says_what_is_wrong_and_starts_nothing(service, tmp_path):
     ran = launched(
         tmp_path / "template", "--category=cats", *beam_args(service), EXPORTERS_BEAM_IMAGE="registry.example/x:1"
     )
-    assert ran.returncode == 2 and "'cats' is none of: all, bags" in ran.stderr and service.asked == []
+    assert ran.returncode == 2 and "'cats' is not one of: all, bags" in ran.stderr and service.asked == []
     ran = launched(tmp_path / "template", f"--filebase={tmp_path}/out/", "--input=/data", *beam_args(service))
     assert ran.returncode == 2 and "--sdk_container_image=IMAGE" in ran.stderr and service.asked == []
 

@@ -135,8 +135,8 @@ CODE = "def reduce_function(item, accumulator=None): return 1"
 @pytest.mark.parametrize(
     ("changes", "place", "words"),
     [
-        ({"empty": "fil"}, "empty", '"fil" is none of the choices; did you mean "file"?'),
-        ({"empty": True}, "empty", "none of the choices; known: none, file"),
+        ({"empty": "fil"}, "empty", '"fil" is not one of the choices; did you mean "file"?'),
+        ({"empty": True}, "empty", "not one of the choices; known: none, file"),
         ({"empty": "file", "formatter": {"name": "parquet"}}, "empty", "needs a schema in the formatter's options"),
         ({"empty": "file", "formatter": {"name": "avro"}}, "empty", "needs a schema in the formatter's options"),
         ({"empty": "file", "writer": {"name": "reduce", "options": {"code": CODE}}},

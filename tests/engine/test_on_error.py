@@ -367,13 +367,13 @@ def test_letters_go_where_the_config_says_and_a_replay_replaces_none(folder, tmp
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"on_error": "dead_leter"}, r'on_error: "dead_leter" is none of the choices; did you mean "dead_letter"\?'),
-        ({"on_error": {"action": "stop"}}, r'on_error\.action: the string "stop" is none of the choices'),
+        ({"on_error": "dead_leter"}, r'on_error: "dead_leter" is not one of the choices; did you mean "dead_letter"\?'),
+        ({"on_error": {"action": "stop"}}, r'on_error\.action: the string "stop" is not one of the choices'),
         ({"on_error": {"max_rate": 5}}, r"on_error\.max_rate: 5 is too large: it is a share of the records, 0 to 1"),
         ({"on_error": {"max_recrods": 5}}, r'on_error\.max_recrods: unknown option; did you mean "max_records"\?'),
         ({"on_error": 5}, r"on_error: wrong type: found 5, expected one of fail, skip, dead_letter, or a mapping"),
         ({"transform": {"name": "none", "on_error": "skp"}},
-         r'transform\.on_error: "skp" is none of the choices; did you mean "skip"'),
+         r'transform\.on_error: "skp" is not one of the choices; did you mean "skip"'),
         ({"on_error": "dead_letter", "writer": {"name": "memory", "options": {"filebase": "x"}}},
          r"on_error\.file: say where dead letters go: this writer has no folder for them"),
     ],

@@ -542,7 +542,7 @@ def test_explain_tells_it(tmp_path, capsys):
     assert main(["explain", str(path)]) == 0
     out = capsys.readouterr().out
     assert "✓ fields-pushed       of a record only city is decoded before the filter decides\n" in out
-    assert "· columns-kept        no: the source is no table\n" in out
+    assert "· columns-kept        no: the source is not a table\n" in out
     assert "lines are handed on as they are" in out
     expressions = {"python_expressions": ["item.update(double=item['n'] * 2, source='x')"]}
     path.write_text(json.dumps({**config, "transform": {"name": "pythonexp", "options": expressions}}))

@@ -55,7 +55,7 @@ OLD = ["g1/part-0000.jl", "g2/part-0000.jl"]
 def test_without_replace_they_are_named(fewer: Path, caplog: Any) -> None:
     report = exporters_beam.run(config(fewer))
     (warning,) = report.warnings
-    assert warning == (f"files of runs before are no part of this export and still there: {fewer}/out/{OLD[0]}, "
+    assert warning == (f"files of runs before are not part of this export and still there: {fewer}/out/{OLD[0]}, "
                        f"{fewer}/out/{OLD[1]}; remove them, or give the writer `replace: true`")  # fmt: skip
     assert warning in caplog.text and told(fewer)["warnings"] == [warning]
     assert names(fewer) == ["g0/part-0000.jl", *OLD]
@@ -131,7 +131,7 @@ def test_verify_tells_what_is_left_and_what_no_manifest_knows(fewer: Path, capsy
     said = capsys.readouterr()
     out = f"{fewer}/out"
     assert said.err.splitlines() == [
-        f"warning: {first}: files of runs before are no part of it: {out}/{OLD[0]}, {out}/{OLD[1]}; remove them, or give "
+        f"warning: {first}: files of runs before are not part of it: {out}/{OLD[0]}, {out}/{OLD[1]}; remove them, or give "
         "the writer `replace: true`",
         f"warning: {first}: files beside those it lists stand in no manifest: {out}/g0/part-0001.jl, {out}/g5/part-x",
     ]

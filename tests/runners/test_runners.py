@@ -118,7 +118,7 @@ def test_explain_tells_what_is_chosen_and_why(tmp_path, capsys):
         (["--max_bundle_size=many"], "'many' is not a whole number"),
         (["--streaming", "--unaligned_checkpoint_enabled=true"], "takes no value"),
         (["--environment_type=EXTERNAL"], "it needs --environment_config"),
-        (["--environment_type=EXTRENAL"], "is none of DOCKER"),
+        (["--environment_type=EXTRENAL"], "is not one of DOCKER"),
         (["--environment_type=LOOPBACK", "--flink_master=192.0.2.1:8081"], "does not reach them"),
         (["--flink_master=localhost"], "has no port"),
         (["--checkpoint_interval=5"], 'did you mean "checkpointing_interval"'),

@@ -331,7 +331,7 @@ def test_gdrive_options(run, gdrive: Place):
         ({"credentials": {"type": "service_account", "client_email": "a@b"}}, "credentials: this is not a key"),
         ({"credentials": {"client_id": "a"}}, "credentials: they are neither of a user"),
         ({"credentials": {"refresh_token": SECRET}}, "client_secret: it is missing"),
-        ({"folder_id": "a/b"}, "folder_id: 'a/b' is no ID"),
+        ({"folder_id": "a/b"}, "folder_id: 'a/b' is not an ID"),
     ):
         status, told = run(writer=changed(section, **options))
         assert status == 2 and why in told

@@ -63,7 +63,7 @@ def test_a_url_of_a_writer():
         ("http://files/x", "files cannot be delivered to a web server"),
         ("sftp://files:port/x", "not a URL"),
         ("s3:///x", "bucket: it is empty"),
-        ("gdrive:///x", "folder_id: '' is no ID"),
+        ("gdrive:///x", "folder_id: '' is not an ID"),
         ("dropbox://dumps/a", "write dropbox:///dumps/a"),
         ("other://files/x", "is not a URL of a storage; known: az://"),
     ],

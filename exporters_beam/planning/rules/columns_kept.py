@@ -15,7 +15,7 @@ class ColumnsKept:
 
     def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined:
         if not isinstance(plan.decoding, Whole):
-            return Declined("the source is no table")
+            return Declined("the source is not a table")
         if logical.decoder.in_columns is None:
             return Declined("the deserializer gives no columns")
         if logical.format.encode_columns is None:
