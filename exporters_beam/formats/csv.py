@@ -292,9 +292,14 @@ class CsvDeserializer:
         return b"".join(parts)
 
     def _values(self, data: _Rows) -> list[Any] | None:
-        """All values of plain text, one row after the other and behind each "\n"; None where that is not so simple."""
-        width, text = len(data.header), self._unquoted(data)
-        values = None if text is None else _split(text, self.delimiter, "\n", text.count("\n"), width)
+        """All values of plain text, one row after the other and behind each its end; None where that is not so simple."""
+        width, text = len(data.header), self._without_quoted(data)
+        if text is None:
+            return None
+        feed, rows = "\n", text.count("\n")
+        if "\r" in text and text.count("\r\n") == rows:
+            feed = "\r\n"
+        values = _split(_with_feeds(text) if feed == "\n" else text, self.delimiter, feed, rows, width)
         if values is None:
             return None
         null = self.null_marker
@@ -307,7 +312,12 @@ class CsvDeserializer:
         return found
 
     def _unquoted(self, data: _Rows) -> str | None:
-        """Plain text with rows of empty values in place of those with quotes; None where rows are not plain."""
+        """Plain text with rows of empty values in place of those with quotes, and line feeds behind rows; None where rows are
+        not plain."""
+        text = self._without_quoted(data)
+        return None if text is None else _with_feeds(text)
+
+    def _without_quoted(self, data: _Rows) -> str | None:
         header, text, sound, quoted = data
         if quoted is None or not sound or not header or any(len(row) != len(header) for _, _, _, row in quoted):
             return None
@@ -316,7 +326,7 @@ class CsvDeserializer:
             starts = (*(start for _, start, _, _ in quoted), len(text))
             empty = self.delimiter * (len(header) - 1) + "\n"
             text = empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
-        return text.replace("\r\n", "\n") if "\r" in text else text
+        return text
 
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
         for number, row in enumerate(self._dialect.texts(data.text)):
@@ -429,6 +439,10 @@ def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
 
 def _undecodable(text: str) -> bool:
     return not text.isascii() and any("\udc00" <= char <= "\udcff" for char in text)
+
+
+def _with_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n") if "\r" in text else text
 
 
 def _split(text: AnyStr, delimiter: AnyStr, feed: AnyStr, rows: int, width: int) -> list[AnyStr] | None:
