@@ -25,7 +25,7 @@ from exporters_beam.records import Batch, BlockRef, Failure, Mark
 from exporters_beam.staging.letters import Unreadable
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.staging.segments import Blocks, Segment
-from exporters_beam.transforms.steps import FAILED, Step, taken_up
+from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, Step, taken_up
 
 KeyedBytes = tuple[bytes, bytes]
 
@@ -37,6 +37,9 @@ TOGETHER = 1 << 16
 
 SHUFFLED_BYTES = 256 << 10
 """Where lots are not staged, those of a range are shuffled when they have so many bytes."""
+
+FEW, LOT_BYTES = 100, 512 << 10
+"""Fewer records than that are no lot of their own; what is packed one by one is one at so many bytes."""
 
 Lot = tuple[Sequence[int], Sequence[int], list[Any], bool]
 """The numbers of records, their parts, nothing where all are 0, the records, and whether each of them is packed by itself."""
@@ -124,25 +127,28 @@ class _Key(Step):
         self._failures: list[bytes | BlockRef] = []
         self._shares = self._shuffled = 0
         self._types, self._in_order = b"", True
+        self._begin_rows()
+
+    def _begin_rows(self) -> None:
+        """Rows are records, with number and part, and failures that are packed one by one and go together in a lot."""
+        self._rows: list[tuple[int, int, bytes]] = []
+        self._failed: list[bytes] = []
+        self._row_bytes = 0
 
     def process(self, element: Any) -> Iterator[Any]:
         where = element.unit.index, element.range
         if element.__class__ is Mark:  # Bundles have whole ranges, so that none ends with records that wait.
+            self._close_rows(element)
             yield self._shared(where, self.end_range(element))
             self._close_keys(where)
             self._begin_range()
         else:
             batch = taken_up(element, self._name)
             self.look(batch.records)
-            keys, numbers, parts, packed, failures, emitted = self._packed(batch, self._parts(where, batch.numbers))
-            yield from emitted
+            yield from self._packed(batch, self._parts(where, batch.numbers))
             self._types = batch.types or self._types
-            if numbers:
-                self._records.append(self._lot(batch, packed))
-                self._hold(keys, numbers, parts)
-            if failures:
-                lot = pickle.dumps([_failure_packed(failure) for failure in failures], 5)
-                self._failures.append(self._lot(batch, lot))
+            if self._row_bytes >= LOT_BYTES or len(self._rows) + len(self._failed) >= BATCH_RECORDS:
+                self._close_rows(element)
             if self._shuffled >= SHUFFLED_BYTES:
                 yield self._shared(where)
         if self._waiting >= TOGETHER:
@@ -150,7 +156,7 @@ class _Key(Step):
             yield from (TaggedOutput("keys", told) for told in self._keys_told())
 
     def finish_bundle(self) -> Iterator[Any]:
-        if self._records or self._failures or self._shares:
+        if self._records or self._failures or self._rows or self._failed or self._shares:
             raise RuntimeError("a bundle ended in the middle of a range")
         if self._segment is not None:
             self._segment.close()
@@ -163,12 +169,12 @@ class _Key(Step):
         if segment is not None:
             segment.abandon()
 
-    def _lot(self, batch: Batch, packed: bytes) -> bytes | BlockRef:
+    def _lot(self, element: Batch | Mark, packed: bytes) -> bytes | BlockRef:
         """A lot, or a reference to it where lots are staged."""
         if self._segment is None:
             self._shuffled += len(packed)
             return packed
-        ref = BlockRef.of(length=len(packed), records=0, first=(batch.unit, batch.range, 0), number=0)
+        ref = BlockRef.of(length=len(packed), records=0, first=(element.unit, element.range, 0), number=0)
         return self._segment.add((), packed, (), ref)
 
     def _shared(self, where: tuple[int, int], mark: Mark | None = None) -> KeyedBytes:
@@ -220,34 +226,54 @@ class _Key(Step):
             last = number
         return parts
 
-    def _packed(
-        self, batch: Batch, parts: Sequence[int]
-    ) -> tuple[Sequence[Any], Sequence[int], Sequence[int], bytes, Sequence[Failure], list[Any]]:
-        """The key, number and part of each record, all of them packed, the failures, and what to emit for those that fail."""
+    def _packed(self, batch: Batch, parts: Sequence[int]) -> list[Any]:
+        """Pack what there is of a batch, and hold its keys; gives what to emit for records that fail.
+
+        What has nothing in common with others goes as one, where it is enough for a lot.
+        """
         records, numbers = batch.records, batch.numbers
+        emitted: list[Any] = []
+        rows: Any = ()
         try:
             keys = list(map(self._component.key, records))
-            if len(keys) == len(records):
-                told = [pickle.dumps(record, 5) for record in records] if self._share else list(records)
-                return keys, numbers, parts, _lot_of(numbers, parts, told, self._share), batch.failures, []
+            if len(keys) != len(records):
+                raise RuntimeError("StopIteration")
+            if self._share or len(records) < FEW:
+                rows = list(zip(numbers, parts or repeat(0), [pickle.dumps(record, 5) for record in records]))  # noqa: B905
+            else:
+                together = pickle.dumps((numbers, parts, list(records), False), 5)
         except Exception:  # Some record is at fault: one after the other.
-            pass
-        rows = list(zip(numbers, parts or repeat(0), records))  # noqa: B905
-        found, left, emitted = self.each(self._keyed, batch._replace(records=rows), "", records.__getitem__)
-        numbers, parts, keys, told = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
-        return keys, numbers, parts, _lot_of(numbers, parts, told, True), left.failures, emitted
+            asked = list(zip(numbers, parts or repeat(0), records))  # noqa: B905
+            found, batch, emitted = self.each(self._keyed, batch._replace(records=asked), "", records.__getitem__)
+            keys, rows = [key for key, _ in found], [row for _, row in found]
+            numbers, parts = [number for number, _, _ in rows], [part for _, part, _ in rows]
+        else:
+            if not rows and keys:
+                self._close_rows(batch)
+                self._records.append(self._lot(batch, together))
+        self._hold(keys, numbers, parts)
+        failed = [_failure_packed(failure) for failure in batch.failures]
+        self._rows += rows
+        self._failed += failed
+        self._row_bytes += sum(len(packed) for _, _, packed in rows) + sum(map(len, failed))
+        return emitted
 
-    def _keyed(self, row: tuple[int, int, Any]) -> tuple[int, int, bytes | None, bytes]:
+    def _close_rows(self, element: Batch | Mark) -> None:
+        if self._rows:
+            numbers, parts, packed = [list(column) for column in zip(*self._rows, strict=True)]
+            self._records.append(
+                self._lot(element, pickle.dumps((numbers, parts if any(parts) else (), packed, True), 5))
+            )
+        if self._failed:
+            self._failures.append(self._lot(element, pickle.dumps(self._failed, 5)))
+        self._begin_rows()
+
+    def _keyed(self, row: tuple[int, int, Any]) -> tuple[bytes | None, tuple[int, int, bytes]]:
         number, part, record = row
         try:
-            return number, part, self._component.key(record), pickle.dumps(record, 5)
+            return self._component.key(record), (number, part, pickle.dumps(record, 5))
         except RecursionError:
             raise RecordError("the record is nested too deeply for the filter dupe") from None
-
-
-def _lot_of(numbers: Sequence[int], parts: Sequence[int], records: list[Any], each: bool) -> bytes:
-    """Records with their numbers and parts as bytes. `each`: every record is packed already."""
-    return pickle.dumps((numbers, parts, records, each), 5)
 
 
 def _failure_packed(failure: Failure) -> bytes:

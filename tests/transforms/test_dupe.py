@@ -108,6 +108,13 @@ def odd(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "k": Odd()} if record.get("odd") else record
 
 
+@pytest.fixture(params=[0, dedupe.FEW], ids=["packed together", "packed one by one"])
+def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local runner has one worker, in this process."""
+    monkeypatch.setattr(dedupe, "FEW", request.param)
+
+
+@pytest.mark.usefixtures("packed")
 @pytest.mark.parametrize("step", ["filter_before", "filter_after"])
 @pytest.mark.parametrize("options", [{}, {"key_field": "k"}], ids=["whole", "by a field"])
 def test_what_is_nested_too_deeply_becomes_a_dead_letter(
@@ -173,8 +180,8 @@ def test_where_records_wait_makes_no_difference_and_nothing_is_left(
     workers: int | None, tmp_path: Path, export: Callable[..., Report]
 ) -> None:
     for name in range(3):
-        lines = (json.dumps({"k": n % (700 + name), "t": "x" * (n % 300), "bad": n % 9}) for n in range(2000))
-        (tmp_path / f"{name}.jl").write_text("\n".join(lines))
+        text = (json.dumps({"k": n % (700 + name), "t": "x" * (n % 300), "bad": n % 9}) for n in range(2000))
+        (tmp_path / f"{name}.jl").write_text("\n".join(text))
     steps = [
         {"filter": {"name": "dupe", "options": {"key_field": "k"}}},
         {
@@ -186,6 +193,9 @@ def test_where_records_wait_makes_no_difference_and_nothing_is_left(
         {"filter": "dupe"},
     ]
     found = []
+    (tmp_path / "2.jl").write_bytes(
+        (tmp_path / "2.jl").read_bytes() + b"\n7\n"
+    )  # One is at fault: one after the other.
     for out, without in (("staged", []), ("shuffled", ["records-staged"])):
         report = export(
             {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r"\.jl$"}}},
@@ -196,7 +206,8 @@ def test_where_records_wait_makes_no_difference_and_nothing_is_left(
             exporter_options={"without": without},
         )
         files = {name: path.read_bytes() for name, path in visible(tmp_path / out).items()}
-        letters = [json.loads(line)["record"] for line in Path(report.dead_letters["name"]).read_text().splitlines()]
+        lines = Path(report.dead_letters["name"]).read_text().splitlines()
+        letters = [(letter["number"], letter.get("record")) for letter in map(json.loads, lines)]
         found.append((files, report.counts, letters))
         assert not list((tmp_path / out).glob(".exporters/*/staged"))
     assert found[0] == found[1]
