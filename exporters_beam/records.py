@@ -10,6 +10,9 @@ Record = dict[str, Any]
 """One exported item: a JSON-like mapping whose key order is kept."""
 
 
+Json = dict[str, Any]
+"""An object of JSON that is not a record: a manifest, a report, a dead letter, a schema, what a service answers."""
+
 Position = tuple["Unit", int, int]
 """Where a record came from: (unit, number of the range in the unit, number in the range), from 0.
 

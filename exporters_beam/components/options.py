@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from exporters_beam.components.plain import Plain, plain
 from exporters_beam.errors import ConfigError
+from exporters_beam.records import Json
 
 T = TypeVar("T")
 
@@ -125,7 +126,7 @@ def values_of(component: object) -> Iterator[object]:
     return (getattr(component, each.name, None) for each in fields(component))  # type: ignore[arg-type]
 
 
-def schema_of(component: type) -> dict[str, Any]:
+def schema_of(component: type) -> Json:
     """The JSON Schema of a component's `options` mapping. Null stands for "not given" where there is a default."""
     declared = options_of(component)
     return {
@@ -136,15 +137,15 @@ def schema_of(component: type) -> dict[str, Any]:
     }
 
 
-def _schema(o: Option) -> dict[str, Any]:
-    schema: dict[str, Any] = {"description": o.help}
+def _schema(o: Option) -> Json:
+    schema: Json = {"description": o.help}
     kinds = o.type.split("|")
     if "object" not in kinds:
         types = sorted({str(TYPES[kind]) for kind in kinds})
         if not o.required:
             types.append("null")
         schema["type"] = types[0] if len(types) == 1 else types
-    items: list[dict[str, Any]] = []
+    items: list[Json] = []
     if "str_list" in kinds:
         items.append({"type": ["string", "number", "boolean"]})
     if "int_list" in kinds:
@@ -163,7 +164,7 @@ def _schema(o: Option) -> dict[str, Any]:
     return schema
 
 
-def as_declared(component: type, given: Mapping[str, object]) -> dict[str, Any]:
+def as_declared(component: type, given: Mapping[str, object]) -> Json:
     """The options with texts of YAML that stand there without quotes as their options want them: `yes` as true, `1_000` as
     a number, all others as texts."""
     kinds = {o.name: o.type.split("|") for o in options_of(component)}

@@ -18,6 +18,7 @@ from exporters_beam.components.secret import Secret
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
 from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
+from exporters_beam.records import Json
 
 
 def faults(component: type, given: Mapping[str, object], environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
@@ -127,11 +128,11 @@ _REFERENCE = {"type": "string", "pattern": r"^\$\{"}
 _OWN = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "a component of your own, package.module:Class"}
 
 
-def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dict[str, Any]:
+def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Json:
     """The JSON Schema (2020-12) of a config. Imports every component; raises ConfigError where one cannot be."""
     found = [(entry, registry.load(entry)) for entry in entries]
     kinds = dict.fromkeys(kind for kind in SECTIONS.values())
-    definitions: dict[str, Any] = {kind: _section(kind, found) for kind in (*kinds, "notification")}
+    definitions: Json = {kind: _section(kind, found) for kind in (*kinds, "notification")}
     for entry, component in found:
         definitions[f"{entry.kind}.{entry.name}"] = _options(component)
     settings = _options(Settings)
@@ -139,7 +140,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "formatter": _optional("formatter"),
         "notifications": _or_reference({"type": ["array", "null"], "items": {"$ref": "#/$defs/notification"}}),
     }
-    properties: dict[str, Any] = {name: _optional(kind) for name, kind in SECTIONS.items()}
+    properties: Json = {name: _optional(kind) for name, kind in SECTIONS.items()}
     properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
     properties |= {
         "steps": _or_reference(
@@ -181,11 +182,11 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> dic
         "then": {"properties": {name: {"type": "null"} for name in ("filter", *OWN_STEPS)}},
         "$defs": definitions,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(document))  # lists where options have tuples
+    plain: Json = json.loads(json.dumps(document))  # lists where options have tuples
     return plain
 
 
-def _step() -> dict[str, Any]:
+def _step() -> Json:
     """A member of the list `steps`."""
     return {
         "type": "object",
@@ -202,11 +203,11 @@ def _step() -> dict[str, Any]:
     }
 
 
-def _optional(kind: str) -> dict[str, Any]:
+def _optional(kind: str) -> Json:
     return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "null"}]}
 
 
-def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, Any]:
+def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> Json:
     """A section: a mapping with name and options, or only the name of a component that needs no options."""
     names, short, rules = [], [], []
     for entry, component in found:
@@ -214,9 +215,9 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, A
             continue
         spellings = [entry.name, *entry.legacy]
         names += spellings
-        options: dict[str, Any] = {"$ref": f"#/$defs/{entry.kind}.{entry.name}"}
+        options: Json = {"$ref": f"#/$defs/{entry.kind}.{entry.name}"}
         if any(o.required for o in options_of(component)):
-            then: dict[str, Any] = {
+            then: Json = {
                 "properties": {"options": {"anyOf": [options, _REFERENCE]}},
                 "required": ["options"],
             }
@@ -241,7 +242,7 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> dict[str, A
     }
 
 
-def _options(component: type) -> dict[str, Any]:
+def _options(component: type) -> Json:
     schema = schema_of(component)
     secrets = {o.name for o in options_of(component) if o.secret}
     for name, given in schema["properties"].items():
@@ -251,7 +252,7 @@ def _options(component: type) -> dict[str, Any]:
     return schema
 
 
-def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
+def _or_reference(schema: Json) -> Json:
     """What a document may hold where the option wants `schema`: also a reference, and booleans where integers may."""
     described = {key: schema.pop(key) for key in ("description", "default") if key in schema}
     types = schema.get("type", [])

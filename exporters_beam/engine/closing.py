@@ -16,7 +16,7 @@ from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import DeliveredFile, Mark, PlannedFile, Recount, Unit, Units, Warned
+from exporters_beam.records import DeliveredFile, Json, Mark, PlannedFile, Recount, Unit, Units, Warned
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
@@ -50,7 +50,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
         enter(self._run.folder)
 
-    def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[dict[str, Any]]:
+    def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[Json]:
         tallies, listed, delivered, warned, late = _gathered(element[1])
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
@@ -93,7 +93,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         letters: DeliveredFile | None,
         warned: list[str],
         left: list[Entry],
-    ) -> dict[str, Any]:
+    ) -> Json:
         counts, names = total_of(tallies), self._delivery.naming.names
         for name, n in late.items():
             counts[name] = counts.get(name, 0) + n
@@ -138,7 +138,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         with destination("cannot read the dead letters", path), open(path, "rb") as file:
             return {identity(json.loads(line)) for line in file}
 
-    def _told_of(self, letters: DeliveredFile) -> dict[str, Any]:
+    def _told_of(self, letters: DeliveredFile) -> Json:
         return {
             "name": self._delivery.letters.path,
             "records": letters.records,

@@ -11,7 +11,7 @@ from typing import Any
 
 from exporters_beam.errors import ExportError
 from exporters_beam.files import destination, sync_folder
-from exporters_beam.records import DeliveredFile, Position, Unit
+from exporters_beam.records import DeliveredFile, Json, Position, Unit
 from exporters_beam.staging.letters import NAME
 
 
@@ -27,7 +27,7 @@ class Letters:
     place: Callable[[Position], tuple[str, int]] = field(repr=False, compare=False)
     known_by: Callable[[Position, str, int], str] | None = field(default=None, repr=False, compare=False)
 
-    def letters(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    def letters(self, lines: Iterable[bytes]) -> Iterator[Json]:
         """Staged failures as letters."""
         known = {name: (component, path) for name, component, path in self.sections}
         before: tuple[Any, ...] = ()

@@ -28,13 +28,13 @@ from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import kept as types
 from exporters_beam.formats.tables.types import NULL
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import BlockRef, Failure, Mark, Recount, Replaced, Schema, Typed, Unit
+from exporters_beam.records import BlockRef, Failure, Json, Mark, Recount, Replaced, Schema, Typed, Unit
 from exporters_beam.staging.letters import GROUP, staged
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.staging.segments import Blocks, Staging, blocks_of, in_order
 
 Group = tuple[str, ...] | None
-Rows = Sequence[tuple[int, Group, dict[str, Any], int]]
+Rows = Sequence[tuple[int, Group, Json, int]]
 """Number in the range, group, record, and its draw where a sample is taken."""
 
 LATE = 1
@@ -111,7 +111,7 @@ def _sift(each: Range, found: Settled, delivery: Delivery, staging: Staging) -> 
     """Settle a range record by record: those at fault fail, and others are staged anew."""
     rows, source = _rows(each)
     groups = list(dict.fromkeys(group for _, group, _, _ in rows))
-    kept: list[tuple[int, Group, dict[str, Any], int]] = []
+    kept: list[tuple[int, Group, Json, int]] = []
     lost: list[Failure] = []
     for part, error in _folded(rows, found, source, each.unit):
         if error is None:
@@ -156,7 +156,7 @@ def _sift(each: Range, found: Settled, delivery: Delivery, staging: Staging) -> 
 def _rows(each: Range) -> tuple[Rows, types.Columns]:
     """The records of a range, and what is known of the types that they had in the source."""
     reader, source = Blocks(), dict[str, types.Column]()
-    rows: list[tuple[int, Group, dict[str, Any], int]] = []
+    rows: list[tuple[int, Group, Json, int]] = []
     try:
         for group, ref in each.blocks():
             if group is None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import SourceError
-from exporters_beam.records import Failure, Unit
+from exporters_beam.records import Failure, Json, Unit
 from exporters_beam.staging.letters import child, identity, read_letter
 
 BATCH = 1000
@@ -102,7 +102,7 @@ def _index(path: str, digest: str) -> list[tuple[str, int, str, str]]:
     return [(letter["file"], letter["number"], letter["step"], identity(letter)) for letter, _ in _letters(path)]
 
 
-def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[dict[str, Any], Any]]:
+def _letters(path: str, steps: tuple[str, ...] | None = None) -> Iterator[tuple[Json, Any]]:
     """Each letter in a file with its record. Raises SourceError for what is not a letter, or names none of these steps."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):

@@ -35,6 +35,7 @@ from exporters_beam.components.retry import persistently
 from exporters_beam.components.secret import Secret, reveal
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, MissingExtra
+from exporters_beam.records import Json
 from exporters_beam.web import Refused, ask, wrong_address
 
 EVENTS = ("started", "complete", "failed")
@@ -113,10 +114,10 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, _FAILURES) and not isinstance(error, Refused)
 
 
-def webhook_body(event: str, report: Mapping[str, object]) -> dict[str, Any]:
+def webhook_body(event: str, report: Mapping[str, object]) -> Json:
     """The object that a webhook is given."""
     status = {"started": "STARTED", "complete": "COMPLETED", "failed": "FAILED"}[event]
-    body: dict[str, Any] = {"job_status": status}
+    body: Json = {"job_status": status}
     if event == "failed":
         body |= {"msg": report.get("error"), "stack_trace": report.get("stack_trace")}
     return {key: value for key, value in body.items() if value}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
+from exporters_beam.records import Json
 from exporters_beam.reporting.report import Report
 from exporters_beam.staging.segments import SUFFIX, Staging, is_ours, read_segment
 
@@ -28,7 +29,7 @@ def noted(far: dict[str, object], staging: Staging) -> Iterator[None]:
         raise
 
 
-def _committed(staging: Staging) -> dict[str, Any]:
+def _committed(staging: Staging) -> Json:
     marks = {}
     for name in sorted(os.listdir(staging.folder)):
         if name.endswith(SUFFIX) and is_ours(staging.folder, name):

@@ -9,6 +9,7 @@ from typing import Any
 
 from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import printable
+from exporters_beam.records import Json
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Report:
         dropped = (f"{name}.{what}" for name in self.filters for what in ("dropped", "duplicates"))
         return sum(self.counts.get(name, 0) for name in dropped)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Json:
         """The report as `--report` writes it."""
         return {
             "status": self.status,

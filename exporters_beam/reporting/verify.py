@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from exporters_beam.components.schemes import is_url
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
+from exporters_beam.records import Json
 from exporters_beam.reporting.leftovers import ADVICE, known_beside, strangers
 from exporters_beam.reporting.manifest import manifest_checksum, unbalanced
 from exporters_beam.staging.listing import some
@@ -20,7 +21,7 @@ LETTERS = {"name": "json", "options": {}, "compression": "none"}
 """The format of dead letters."""
 
 
-def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], dict[str, Any]]:
+def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], Json]:
     """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is not a manifest.
 
     Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
@@ -97,7 +98,7 @@ def _opened(storage: Storage | None, name: str) -> BinaryIO:
     return storage.open(storage.stat(key))
 
 
-def _read(path: str, opened: Callable[[str], BinaryIO]) -> dict[str, Any]:
+def _read(path: str, opened: Callable[[str], BinaryIO]) -> Json:
     try:
         with opened(path) as file:
             told = json.load(file)

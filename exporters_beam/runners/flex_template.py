@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from exporters_beam.config import parameters
 from exporters_beam.config.document import read
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, Problem
+from exporters_beam.records import Json
 from exporters_beam.runners.dataflow import literal_secrets
 
 PYTHON, BEAM = "3.11", "2.77.0"
@@ -111,7 +111,7 @@ def write(files: Mapping[str, str], folder: str) -> None:
         raise DestinationError(f"cannot write the template to {folder}: {error.strerror or error}") from error
 
 
-def metadata(document: Mapping[str, object], config: str = "", streaming: bool = False) -> dict[str, Any]:
+def metadata(document: Mapping[str, object], config: str = "", streaming: bool = False) -> Json:
     """What Google's console shows of a template and checks before it is launched."""
     found, _ = parameters.declared(document)
     stem = os.path.splitext(os.path.basename(config))[0]
@@ -127,8 +127,8 @@ def metadata(document: Mapping[str, object], config: str = "", streaming: bool =
     }
 
 
-def _described(p: parameters.Parameter) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _described(p: parameters.Parameter) -> Json:
+    told: Json = {
         "name": p.name,
         "label": p.label,
         "helpText": p.help,
@@ -146,7 +146,7 @@ def _described(p: parameters.Parameter) -> dict[str, Any]:
     return told
 
 
-def container_spec(image: str, told: Mapping[str, object]) -> dict[str, Any]:
+def container_spec(image: str, told: Mapping[str, object]) -> Json:
     """The file that `flexTemplates:launch` is pointed to. Workers take the launcher's image."""
     return {
         "image": image,
@@ -168,7 +168,7 @@ def requirements() -> str:
     return "".join(f"{line}\n" for line in [*lines, *(f"{name}=={number}" for name, number in PINNED.items())])
 
 
-def launch_body(job: str, spec_path: str, values: Mapping[str, object]) -> dict[str, Any]:
+def launch_body(job: str, spec_path: str, values: Mapping[str, object]) -> Json:
     """The body of the request that launches a Flex Template."""
     given = {name: parameters.as_text(value) for name, value in values.items()}
     return {"launchParameter": {"jobName": job, "containerSpecGcsPath": spec_path, "parameters": given}}

@@ -11,12 +11,12 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from exporters_beam.components.traits import ComponentTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import DestinationError
 from exporters_beam.planning.plan import Plan
+from exporters_beam.records import Json
 from exporters_beam.runners import rest
 from exporters_beam.runners.flink_rest import OVER, Cluster, page_of
 from exporters_beam.runners.options import Options, parsed, relative_paths
@@ -135,7 +135,7 @@ class Pool:
     address: str
     folder: str
     packages: Sequence[str]
-    said: dict[str, Any]
+    said: Json
 
     @property
     def advice(self) -> str:
@@ -222,7 +222,7 @@ def ask_pool(address: str, books: Books, folder: str, modules: list[str], packag
     refuse(POOLS, Pool(address, books.folder, packages, said), DestinationError)
 
 
-def _ask_worker(address: str, books: Books, folder: str, modules: list[str], packages: list[str]) -> dict[str, Any]:
+def _ask_worker(address: str, books: Books, folder: str, modules: list[str], packages: list[str]) -> Json:
     """What a worker of the pool says; see `flink_pool_probe`. Raises DestinationError where it does not answer."""
     token = os.path.join(os.path.abspath(books.folder), f"probe-{uuid.uuid4().hex}")
     os.makedirs(books.folder, exist_ok=True)
@@ -241,7 +241,7 @@ def _ask_worker(address: str, books: Books, folder: str, modules: list[str], pac
             os.remove(token)
     if done.returncode:  # It was killed, or does not even begin.
         return {"failed": "other", "why": "".join(done.stderr.splitlines()[-1:]).strip()}
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    said: Json = json.loads(done.stdout.splitlines()[-1])
     return said
 
 

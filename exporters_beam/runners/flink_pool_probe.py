@@ -15,7 +15,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+
+from exporters_beam.records import Json
 
 
 def look(asked: tuple[str, str, str]) -> None:
@@ -70,7 +71,7 @@ REFUSED = "Error starting worker: "
 """What Beam puts before the reason that a pool gives."""
 
 
-def asked(address: str, path: str, folder: str, modules: str, packages: Sequence[str]) -> dict[str, Any]:
+def asked(address: str, path: str, folder: str, modules: str, packages: Sequence[str]) -> Json:
     """What a worker of the pool says."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions

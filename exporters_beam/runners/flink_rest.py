@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError
 from exporters_beam.handover import received
+from exporters_beam.records import Json
 from exporters_beam.runners import rest
 
 OVER = ("FAILED", "CANCELED", "FINISHED")
@@ -24,11 +24,11 @@ class Cluster:
     address: str
     seconds: float = rest.SECONDS
 
-    def overview(self) -> dict[str, Any]:
+    def overview(self) -> Json:
         """Its slots and TaskManagers."""
         return self._ask("GET", "/overview")
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """Its version, among other things."""
         return self._ask("GET", "/config")
 
@@ -37,7 +37,7 @@ class Cluster:
         found = self._ask("GET", "/jobs/overview").get("jobs", ())
         return {str(job["jid"]): str(job["state"]) for job in found if job["name"] == name}
 
-    def job(self, job: str) -> dict[str, Any]:
+    def job(self, job: str) -> Json:
         """How a job is."""
         return self._ask("GET", _path(job), job=job)
 
@@ -65,7 +65,7 @@ class Cluster:
         cause = (found.get("operation") or {}).get("failure-cause")
         return innermost(str(cause.get("stack-trace") or cause)) if cause else ""
 
-    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None, job: str = "") -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None, job: str = "") -> Json:
         thing = f"job {job!r}" if job else ""
         return rest.ask("Flink", method, f"{self.address}{path}", body, thing=thing, said=_said, seconds=self.seconds)
 

@@ -10,12 +10,12 @@ import re
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from exporters_beam.components.retry import persistently
 from exporters_beam.errors import ConfigError, ExportError, MissingExtra
 from exporters_beam.handover import received
+from exporters_beam.records import Json
 from exporters_beam.runners import rest
 from exporters_beam.runners.flink_rest import OVER, Cluster, address_of, page_of
 
@@ -194,7 +194,7 @@ def _dataflow_ask_for(job: Job, state: str) -> None:
     _ask_dataflow(job, "PUT", job._path((job.endpoint or DATAFLOW).rstrip("/")), {"requestedState": state})
 
 
-def _ask_dataflow(job: Job, method: str, url: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+def _ask_dataflow(job: Job, method: str, url: str, body: Mapping[str, object] | None = None) -> Json:
     headers = {} if job.no_auth else {"Authorization": f"Bearer {_token()}"}
     return rest.ask("Dataflow", method, url, body, thing=f"job {job.id!r}", headers=headers, said=_said)
 

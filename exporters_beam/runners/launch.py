@@ -16,6 +16,7 @@ from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.place import books_of
 from exporters_beam.planning.plan import Plan, check_functions, make
+from exporters_beam.records import Json
 from exporters_beam.reporting.of_runs import noted
 from exporters_beam.reporting.report import Report
 from exporters_beam.reporting.telling import Telling
@@ -54,7 +55,7 @@ def run(
     telling = Telling(spec, log)
     telling.check()
     telling.tell("started", Report("started", plan.export_id))
-    far: dict[str, Any] = {"counts": {"read": 0, "written": 0}}
+    far: Json = {"counts": {"read": 0, "written": 0}}
     try:
         plan, done = (plan, finished(plan)) if plan.replays else goes_on_with(plan, log)
         begun(plan)
@@ -85,7 +86,7 @@ class Clock:
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
     at: float = field(default_factory=time.monotonic)
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Json:
         return {"started": self.started, "seconds": time.monotonic() - self.at}
 
 
@@ -103,7 +104,7 @@ def _warn(log: logging.Logger, warnings: Sequence[str]) -> None:
         log.warning(warning)
 
 
-def _report(plan: Plan, manifest: dict[str, Any], warnings: Sequence[str], clock: Clock) -> Report:
+def _report(plan: Plan, manifest: Json, warnings: Sequence[str], clock: Clock) -> Report:
     return Report(
         "done",
         plan.export_id,
@@ -127,7 +128,7 @@ def _filters(spec: ExportSpec) -> tuple[str, ...]:
     return tuple(step.step for step in spec.steps if step.kind == "filter")
 
 
-def _log_what_is_special(log: logging.Logger, manifest: dict[str, Any]) -> None:
+def _log_what_is_special(log: logging.Logger, manifest: Json) -> None:
     if manifest["counts"].get("not_counted"):
         log.warning("the number of records is not known: %s of the copied objects do not tell how many they hold",
                     manifest["counts"]["not_counted"])  # fmt: skip
@@ -145,9 +146,7 @@ def _tell_complete(telling: Telling, report: Report) -> None:
         raise
 
 
-def _execute(
-    plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, object]
-) -> dict[str, Any]:
+def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, object]) -> Json:
     """Run the plan in its books; gives what is told of it. `far` is kept up to how far it has come."""
     options = Options(args)
     support = support_of(options)

@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import ExportError
+from exporters_beam.records import Json
 
 SECONDS = 30.0
 """How long a request may take."""
@@ -51,14 +52,14 @@ def ask(
     headers: Mapping[str, str] | None = None,
     said: Callable[[object], str] = lambda found: "",
     seconds: float = SECONDS,
-) -> dict[str, Any]:
+) -> Json:
     """The answer of a service to a request, which is a JSON object; {} where it is anything else that is JSON.
 
     `thing` is what the request is about, and `said` gives what the JSON of an answer that is not a success says.
     Raises Refused and its kinds.
     """
 
-    def once() -> dict[str, Any]:
+    def once() -> Json:
         answer = _answer(service, method, url, body, headers or {}, seconds)
         if not answer.is_success:
             raise _refused(service, url, thing, answer.status_code, said(_json(answer.content)) or answer.reason_phrase)

@@ -20,7 +20,7 @@ from exporters_beam.components.words import in_json
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_at, code_of, place_of, told_before
 from exporters_beam.planning.plan import Plan, make
-from exporters_beam.records import Unit
+from exporters_beam.records import Json, Unit
 from exporters_beam.reporting.leftovers import remove
 from exporters_beam.runners.books import refuse_changed_input
 from exporters_beam.staging.books import (
@@ -38,7 +38,7 @@ from exporters_beam.staging.listing import listed_before, some
 from exporters_beam.storages.base import NotThere, StorageError
 
 
-def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, dict[str, Any] | None]:
+def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     """The plan to run, which resumes where there is something to go on with; and the manifest where nothing is left to do.
 
     Raises ConfigError where the input or the config has changed.
@@ -129,7 +129,7 @@ def _refuse_changed_config(plan: Plan, place: str) -> None:
                               f"{key} was {was} and is {now}{more}; put it back, or run without --resume")  # fmt: skip
 
 
-def finished(plan: Plan) -> dict[str, Any] | None:
+def finished(plan: Plan) -> Json | None:
     """The manifest of this export where an earlier run has finished it and left nothing to go on with."""
     place = place_of(plan)
     if place is None:
@@ -143,7 +143,7 @@ def finished(plan: Plan) -> dict[str, Any] | None:
     return {**read_manifest(books.manifest), "manifest": books.manifest, "times": {}, "resumed": 0}
 
 
-def read_manifest(path: str) -> dict[str, Any]:
+def read_manifest(path: str) -> Json:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)

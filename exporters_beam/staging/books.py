@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
+from exporters_beam.records import Json
 from exporters_beam.staging.listing import UNITS
 from exporters_beam.staging.segments import SUFFIX, Resumed, Staging, is_ours
 
@@ -94,7 +94,7 @@ def locked(folder: str) -> Iterator[None]:
         os.close(handle)
 
 
-def unfinished(place: str) -> list[dict[str, Any]]:
+def unfinished(place: str) -> list[Json]:
     """What runs that were not finished tell of themselves, the newest first."""
     found = []
     for name in os.listdir(place) if os.path.isdir(place) else ():
@@ -203,13 +203,13 @@ def sweep(books: Books) -> int:
     return freed
 
 
-def flat(config: Mapping[str, object], path: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, object], path: str = "") -> Json:
     """A config by dotted path.
 
     >>> flat({"writer": {"options": {"filebase": "x"}}})
     {'writer.options.filebase': 'x'}
     """
-    found: dict[str, Any] = {}
+    found: Json = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             found.update(flat(value, f"{path}{key}."))

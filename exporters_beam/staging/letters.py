@@ -13,7 +13,7 @@ from uuid import UUID
 
 from exporters_beam.config.on_error import DESERIALIZER
 from exporters_beam.decimals import plain
-from exporters_beam.records import Failure
+from exporters_beam.records import Failure, Json
 
 NAME = "<dead letters>"
 """What stands for the name of the dead letters among planned files. No delivered file can be called that."""
@@ -27,7 +27,7 @@ FILE = "dead-letters.jl"
 def staged(failure: Failure) -> bytes:
     """A failure as it is staged: all of its letter but the record's number, which takes reading to find out."""
     unit, number, n = failure.position
-    letter: dict[str, Any] = {"at": [list(unit), number, n], "step": failure.step, "message": failure.message}
+    letter: Json = {"at": [list(unit), number, n], "step": failure.step, "message": failure.message}
     return json.dumps(letter | _record(failure), ensure_ascii=True).encode()
 
 
@@ -42,7 +42,7 @@ class Unreadable(str):
             return cls(f"{type(record).__name__}: {type(error).__name__}")
 
 
-def _record(failure: Failure) -> dict[str, Any]:
+def _record(failure: Failure) -> Json:
     record = failure.record
     if isinstance(record, Unreadable):
         return {"unreadable": str(record)}
@@ -125,7 +125,7 @@ def _digest(told: object) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def read_letter(line: bytes | str) -> tuple[dict[str, Any], Any]:
+def read_letter(line: bytes | str) -> tuple[Json, Any]:
     """(a letter, its record; the undecoded text where decoding had failed). Raises ValueError where it is none."""
     letter = json.loads(line)
     if not isinstance(letter, dict) or not {"export", "step", "file", "number", "message"} <= letter.keys():

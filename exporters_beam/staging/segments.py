@@ -20,13 +20,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from isal.isal_zlib import crc32
 
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination, sync_folder
-from exporters_beam.records import BlockRef, Mark, Unit
+from exporters_beam.records import BlockRef, Json, Mark, Unit
 
 SUFFIX = ".segment"
 
@@ -98,9 +98,9 @@ class Staging:
             return cast(BinaryIO, open(os.path.join(self.folder, f"delivered-{who}"), "ab", buffering=0))
         return None
 
-    def delivered(self) -> list[dict[str, Any]]:
+    def delivered(self) -> list[Json]:
         """The delivered files of which workers left word, by name."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Json] = {}
         with suppress(OSError):
             for name in os.listdir(self.folder):
                 if name.startswith("delivered-") and is_ours(self.folder, name):

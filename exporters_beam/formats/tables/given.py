@@ -29,6 +29,7 @@ from exporters_beam.formats.tables.types import (
     brief,
     check_key,
 )
+from exporters_beam.records import Json
 
 Path = tuple["str | int", ...]
 
@@ -436,7 +437,7 @@ def is_avro_name(name: str, dots: bool = True) -> bool:
     return all(map(_AVRO_NAME.fullmatch, name.split(".") if dots else [name]))
 
 
-_TO_AVRO: dict[str, Any] = {
+_TO_AVRO: Json = {
     "null": "null",
     "bool": "boolean",
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int"),
@@ -451,7 +452,7 @@ _TO_AVRO: dict[str, Any] = {
 _UNITS = {3: "millis", 6: "micros", 9: "nanos"}
 
 
-def avro_schema(struct: Struct, name: str) -> dict[str, Any]:
+def avro_schema(struct: Struct, name: str) -> Json:
     """The Avro schema of a type that was inferred or came from a JSON Schema. Nested records are named by their field,
     in the namespace of the record around them. Raises RecordError where Avro has no such name or type."""
     space, _, last = name.rpartition(".")
@@ -464,7 +465,7 @@ def avro_schema(struct: Struct, name: str) -> dict[str, Any]:
             )
         inner = _avro_slot(f.slot, f"{name}.{f.name}")
         fields.append({"name": f.name, "type": inner, **({"default": None} if f.slot.null_at == 0 else {})})
-    schema: dict[str, Any] = {"type": "record", "name": last}
+    schema: Json = {"type": "record", "name": last}
     return schema | ({"namespace": space} if space else {}) | {"fields": fields}
 
 

@@ -37,6 +37,7 @@ from exporters_beam.formats.tables.types import (
     Type,
     settle,
 )
+from exporters_beam.records import Json
 
 ARROW, AVRO = b"arrow:", b"avro:"
 """What the types of a source begin with: an Arrow schema as it is serialised, or the JSON of an Avro schema."""
@@ -104,9 +105,7 @@ class Columns:
 
     def dump(self) -> bytes:
         """As bytes: equal ones give equal bytes."""
-        plain: dict[str, Any] = {
-            "struct": [[name, schemas._plain(column.found)] for name, column in self.columns.items()]
-        }
+        plain: Json = {"struct": [[name, schemas._plain(column.found)] for name, column in self.columns.items()]}
         kept = {
             name: [schemas.plain_slot(column.kept.slot), column.kept.origin]
             for name, column in self.columns.items()
@@ -531,7 +530,7 @@ def _structs(values: Sequence[Any], type_: Struct) -> Sequence[Any]:
     return values if same else [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _branch(value: object, type_: OneOf) -> dict[str, Any]:
+def _branch(value: object, type_: OneOf) -> Json:
     for i, option in enumerate(type_.options):
         try:
             (fitted,) = _present([value], option)
@@ -611,7 +610,7 @@ def _is_moment(value: Any, kind: str, digits: int) -> bool:
 # Avro's schema
 
 
-def avro_schema(columns: Columns, name: str) -> dict[str, Any]:
+def avro_schema(columns: Columns, name: str) -> Json:
     """The schema of a file: fields as they stand in the source's schema where their columns keep its types."""
     head = json.loads(columns.name) if columns.name else {"type": "record", "name": name}
     own = str(head["name"])
@@ -619,7 +618,7 @@ def avro_schema(columns: Columns, name: str) -> dict[str, Any]:
     made = iter(whole["fields"])
     fields = [json.loads(c.kept.origin) if c.kept and c.kept.origin else next(made) for c in columns.columns.values()]
     try:
-        return cast("dict[str, Any]", _in_short({**head, "fields": fields}, {}, ""))
+        return cast("Json", _in_short({**head, "fields": fields}, {}, ""))
     except _TwoMeanings:
         return given.avro_schema(columns.struct, own)
 
