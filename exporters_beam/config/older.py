@@ -50,7 +50,7 @@ _UNCHECKED = ("grouper", "stats_manager")
 """Sections whose options were not looked at."""
 
 
-def as_taken(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[Warning]]:
+def as_taken(config: Mapping[object, object]) -> tuple[dict[object, object], list[Warning]]:
     """The config as the old system took it, and what to tell of it. One that names no old class path is left as it is."""
     found = dict(config)
     warnings: list[Warning] = []
@@ -91,7 +91,7 @@ def _options(kind: str, section: object) -> list[str] | None:
         return None
 
 
-def _drop_unknown(given: dict[Any, Any], known: Iterable[str], path: Path, warnings: list[Warning]) -> None:
+def _drop_unknown(given: dict[object, object], known: Iterable[str], path: Path, warnings: list[Warning]) -> None:
     known = list(known)
     for key in [key for key in given if key not in known]:
         del given[key]
@@ -99,7 +99,7 @@ def _drop_unknown(given: dict[Any, Any], known: Iterable[str], path: Path, warni
         warnings.append(((*path, str(key)), f"unknown, not used{hint}"))
 
 
-def _settings(found: dict[Any, Any], warnings: list[Warning]) -> None:
+def _settings(found: dict[object, object], warnings: list[Warning]) -> None:
     given = found.get("exporter_options")
     if not isinstance(given, Mapping):
         return
@@ -124,7 +124,7 @@ def _shown(value: object) -> str:
     return kind_of(value) if isinstance(value, (Mapping, list, tuple)) else in_json(value, 100)
 
 
-def _conditions(found: dict[Any, Any], name: str, warnings: list[Warning]) -> None:
+def _conditions(found: dict[object, object], name: str, warnings: list[Warning]) -> None:
     """Keys of conditions that mean nothing."""
     section = found.get(name)
     if (
@@ -145,7 +145,7 @@ def _conditions(found: dict[Any, Any], name: str, warnings: list[Warning]) -> No
     found[name] = {**section, "options": {**options, "keys": kept}}
 
 
-def _input(found: dict[Any, Any], warnings: list[Warning]) -> None:
+def _input(found: dict[object, object], warnings: list[Warning]) -> None:
     """Keys of the reader's `input` that mean nothing."""
     section = found.get("reader")
     options = section.get("options") if isinstance(section, Mapping) else None
@@ -163,7 +163,7 @@ def _input(found: dict[Any, Any], warnings: list[Warning]) -> None:
         found["reader"] = {**section, "options": {**options, "input": kept if isinstance(given, list) else kept[0]}}
 
 
-def _writer(found: dict[Any, Any], warnings: list[Warning]) -> None:
+def _writer(found: dict[object, object], warnings: list[Warning]) -> None:
     section = found.get("writer")
     given = section.get("options") if isinstance(section, Mapping) else None
     if not name_of(section).startswith(PREFIX) or not isinstance(given, Mapping) or not isinstance(section, Mapping):

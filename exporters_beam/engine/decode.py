@@ -114,11 +114,11 @@ class Decode(Step):
                 break  # It ends the export.
         return found
 
-    def alone(self, batch: Batch, raw: Any) -> Batch:
+    def alone(self, batch: Batch, raw: object) -> Batch:
         """A batch of one record, whose undecoded text is `raw`, as the filter is to get it."""
         return batch
 
-    def passed(self, alone: Batch, raw: Any, kept: list[Any]) -> list[Any]:
+    def passed(self, alone: Batch, raw: object, kept: list[object]) -> list[Any]:
         """What goes on of one record that the filter keeps."""
         return kept
 
@@ -258,7 +258,7 @@ class HandingOn(Glancing):
             self._key, self.seen_of_kept = self._grouper.key, True
         super().setup()
 
-    def look_at_values(self, asked: list[tuple[Any, FilterTraits | GrouperTraits, Any]]) -> list[Answers]:
+    def look_at_values(self, asked: list[tuple[object, FilterTraits | GrouperTraits, object]]) -> list[Answers]:
         if self._key is not None:
             asked = [*asked, (self._grouper, GrouperTraits.of(self._grouper), self._key)]
         found = super().look_at_values(asked)
@@ -338,7 +338,7 @@ class Extending(Glancing):
 _OTHER_LINE = "a line that was judged is not the line that was decoded"
 
 
-def _as_many(records: list[Any], seen: Batch) -> list[Any]:
+def _as_many(records: list[object], seen: Batch) -> list[Any]:
     if len(records) != len(seen.numbers):
         raise ValueError(_OTHER_LINE)
     return records
@@ -368,7 +368,7 @@ class Answers(dict[Any, Any]):
     def __init__(self, value_of: Callable[[Any], Any], field: str, ask: Callable[[Any], Any], steady: bool) -> None:
         self._value_of, self._field, self._ask, self._steady = value_of, field, ask, steady
 
-    def on(self, parts: Sequence[Any]) -> list[Any]:
+    def on(self, parts: Sequence[object]) -> list[Any]:
         """The answer for each of these, of which `value_of` gives the field's value, or MISSING. Raises what the component
         raises."""
         if self._steady and len(self) < self.MOST:
@@ -378,17 +378,17 @@ class Answers(dict[Any, Any]):
                 pass
         return list(map(self._of, map(self._value_of, parts)))
 
-    def on_texts(self, records: Sequence[Any]) -> list[Any] | None:
+    def on_texts(self, records: Sequence[object]) -> list[Any] | None:
         """The answer for each of these, where all their values are plain texts, not too many; else None. Steps may have put in
         their place what equals a text and is not one."""
         values = list(map(self._value_of, records))
         known = len(self) < self.MOST and {*map(type, values)} == {str}
         return list(map(self.__getitem__, values)) if known else None
 
-    def _of(self, value: Any) -> Any:
+    def _of(self, value: object) -> Any:
         return self._ask({} if value is MISSING else {self._field: value})
 
-    def __missing__(self, value: Any) -> Any:
+    def __missing__(self, value: object) -> Any:
         answer = self._of(value)
         if value.__class__ is str:
             self[value] = answer
@@ -405,7 +405,7 @@ class Each:
         return map(self._make, self._of)
 
 
-def _seen_as(fields: Sequence[str], seen: Any) -> dict[str, Any]:
+def _seen_as(fields: Sequence[str], seen: object) -> dict[str, Any]:
     """What `glance_at` gives, as a record."""
     values = ((field, getattr(seen, f"f{n}")) for n, field in enumerate(fields))
     return {field: value for field, value in values if value is not MISSING}

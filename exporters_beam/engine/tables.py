@@ -36,7 +36,7 @@ class ToColumns(Decode):
     def setup(self) -> None:
         super().setup()
         told = (MapTraits.of(ready(each)).map_columns for each in self._maps)
-        self._works: tuple[Callable[..., dict[str, Sequence[Any]]] | None, ...] = tuple(told)
+        self._works: tuple[Callable[..., dict[str, Sequence[object]]] | None, ...] = tuple(told)
         self._columns = self._decoder.column_values
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
@@ -77,9 +77,9 @@ class EncodeTables(EncodeBlocks):
         self._as_records()
         return super().process(element)
 
-    def _table(self, table: Table) -> list[Any]:
+    def _table(self, table: Table) -> list[object]:
         unit, number, numbers, columns = table
-        staged: list[Any] = []
+        staged: list[object] = []
         at, count = 0, len(numbers)
         if self._waiting is not None and list(self._waiting.columns) != list(columns):
             self._as_records()
@@ -102,7 +102,7 @@ class EncodeTables(EncodeBlocks):
                 staged += self._stage_waiting()
         return staged
 
-    def _stage_waiting(self) -> list[Any]:
+    def _stage_waiting(self) -> list[object]:
         waiting = self._waiting
         if waiting is None:
             return []

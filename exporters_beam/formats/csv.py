@@ -62,7 +62,7 @@ class _Rows(NamedTuple):
 _Chosen = Callable[[Iterable[Any] | None], list[Any]]
 
 
-def _chosen(rows: list[Any], flags: Iterable[object] | None) -> list[Any]:
+def _chosen(rows: list[Any], flags: Iterable[object] | None) -> list[object]:
     return rows if flags is None else list(compress(rows, flags))
 
 
@@ -226,7 +226,7 @@ class CsvDeserializer:
             return [_record(header, row, sound, self.ragged) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
-    def column_values(self, data: _Rows) -> tuple[dict[str, Any], int]:
+    def column_values(self, data: _Rows) -> tuple[dict[str, object], int]:
         """The records of a chunk as columns, and how many there are. Raises RecordError where rows are not plain."""
         values, width = self._values(data), len(data.header) + 1
         if values is None:
@@ -291,7 +291,7 @@ class CsvDeserializer:
         parts[1::2] = values
         return b"".join(parts)
 
-    def _values(self, data: _Rows) -> list[Any] | None:
+    def _values(self, data: _Rows) -> list[object] | None:
         """All values of plain text, one row after the other and behind each its end; None where that is not so simple."""
         width, text = len(data.header), self._without_quoted(data)
         if text is None:
@@ -328,7 +328,7 @@ class CsvDeserializer:
             text = empty.join([text[end:start] for end, start in zip(ends, starts, strict=True)])
         return text
 
-    def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, Any]]:
+    def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, object]]:
         for number, row in enumerate(self._dialect.texts(data.text)):
             try:
                 yield number, _record(data.header, row, data.sound, self.ragged), row
@@ -656,7 +656,7 @@ class _Written(Decimal):
         return plain(Decimal(self))
 
 
-def _cell(value: object, name: str) -> Any:
+def _cell(value: object, name: str) -> object:
     """A value of another type as one that is simple."""
     if isinstance(value, (dict, list)):
         return _json(value, name)

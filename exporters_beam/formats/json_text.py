@@ -277,7 +277,7 @@ def _key(key: Any, path: tuple[str, ...]) -> str:
 
 def _refuse_twice(record: object) -> None:
     """Raises RecordError where two keys of a mapping, one of them no text, would be the same in JSON."""
-    left: list[tuple[Any, tuple[str, ...]]] = [(record, ())]
+    left: list[tuple[object, tuple[str, ...]]] = [(record, ())]
     while left:
         value, path = left.pop()
         if isinstance(value, Mapping):
@@ -296,7 +296,7 @@ def _at(path: tuple[str, ...]) -> str:
     return f' at "{cut(".".join(path))}"' if path else ""
 
 
-def _default(value: object) -> Any:
+def _default(value: object) -> object:
     """What orjson writes for a value that it does not know. What is raised here sends the record the exact way."""
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
@@ -345,7 +345,7 @@ _SPECIAL = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 """Finds NaN and infinite floats in MessagePack, and now and then something like them in other values."""
 
 
-def _surely_finite(records: Sequence[Any]) -> bool:
+def _surely_finite(records: Sequence[object]) -> bool:
     """Whether no float in the records is NaN or infinite: mostly found in a tenth of the time that `_finite` takes. Where it
     cannot be told, it says no."""
     try:
@@ -355,7 +355,7 @@ def _surely_finite(records: Sequence[Any]) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _encoder(pretty: bool, allow_nan: bool, ascii: bool) -> Callable[[Any], str]:
+def _encoder(pretty: bool, allow_nan: bool, ascii: bool) -> Callable[[object], str]:
     return json.JSONEncoder(
         ensure_ascii=ascii,
         allow_nan=allow_nan,

@@ -116,7 +116,7 @@ class Plan:
         return tuple(expression for step in self.steps for expression in draws(step.component))
 
     @property
-    def told(self) -> dict[str, Any]:
+    def told(self) -> dict[str, object]:
         """The sections that decide what is delivered, as they stand in the config. Secrets are references."""
         return _told(self.spec)
 
@@ -331,7 +331,7 @@ def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
         drawn += draws(component)
 
 
-def _told(spec: ExportSpec) -> dict[str, Any]:
+def _told(spec: ExportSpec) -> dict[str, object]:
     found: dict[str, Any] = {}
     for section in spec.working:
         told = {"name": section.entry.name, "options": _without_secrets(section)}
@@ -342,7 +342,7 @@ def _told(spec: ExportSpec) -> dict[str, Any]:
     return found
 
 
-def _without_secrets(section: Section[object]) -> dict[str, Any]:
+def _without_secrets(section: Section[object]) -> dict[str, object]:
     """The options as given; a secret that stands in the config itself is not told, and another one is the same export."""
     secret = {o.name for o in options_of(type(section.component)) if o.secret}
     told = {o.name for o in options_of(type(section.component)) if o.identity}
@@ -358,7 +358,7 @@ def _without_secrets(section: Section[object]) -> dict[str, Any]:
     }
 
 
-def _without_credentials(value: object) -> Any:
+def _without_credentials(value: object) -> object:
     """An option's value without passwords and tokens of URLs."""
     if isinstance(value, dict):
         return {key: _without_credentials(member) for key, member in value.items()}

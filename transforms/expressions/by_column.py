@@ -71,7 +71,7 @@ def _set(source: str) -> Mapping[str, _Make] | None:
     return made
 
 
-def _made(value: ast.expr, scope: dict[str, Any]) -> _Make | None:
+def _made(value: ast.expr, scope: dict[str, object]) -> _Make | None:
     fields = _Fields()
     value = fields.visit(value)
     if any(isinstance(node, ast.Name) and node.id == "item" for node in ast.walk(value)):
@@ -104,7 +104,7 @@ def _calls_alone(value: ast.expr, given: Sequence[str]) -> bool:
     )
 
 
-def _full(values: list[Any], count: int) -> list[Any]:
+def _full(values: list[object], count: int) -> list[object]:
     if len(values) != count:
         raise RuntimeError("StopIteration")  # `map` took it for its own end.
     return values

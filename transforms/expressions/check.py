@@ -234,7 +234,7 @@ class Checker(Known):
             node = node.func if isinstance(node, ast.Call) else node.value
         return isinstance(node, ast.Name) and isinstance(self.names.get(node.id), ModuleType)
 
-    def resolved(self, node: ast.expr) -> tuple[bool, Any]:
+    def resolved(self, node: ast.expr) -> tuple[bool, object]:
         """(True, object) where it names a member of a module: re.match, datetime.datetime, own.module.function."""
         if isinstance(node, ast.Name):
             found = self.names.get(node.id)
@@ -350,7 +350,7 @@ class Checker(Known):
         owner = owner if cheap else self.seen(owner, func.value, self.cost(name, func))
         return ast.Attribute(owner, func.attr, ast.Load()), []
 
-    def searching(self, node: ast.Call, name: str, found: object) -> Any:
+    def searching(self, node: ast.Call, name: str, found: object) -> object:
         """A function of a module; those of `re` as they are where the expression is written out and harmless."""
         if getattr(re, name, None) is None or found is not MODULES["re"].get(name) or name not in patterns.SEARCHES:
             return found
@@ -378,7 +378,7 @@ class Checker(Known):
         """How what a call reads is paid for: the method of `Work`."""
         return "each" if name else "scanned" if getattr(func, "attr", "") in guards.SCANS else "seen"
 
-    def builtin(self, name: str, node: ast.Call) -> Any:
+    def builtin(self, name: str, node: ast.Call) -> object:
         """The function to call: the plain one where its arguments can do no harm."""
         spread = any(isinstance(arg, ast.Starred) for arg in node.args) or any(k.arg is None for k in node.keywords)
         if not spread:
@@ -602,7 +602,7 @@ _UNDERSCORED = {"__contains__": 1, "__delitem__": 1, "__getitem__": 1, "__len__"
 
 _FIELD = re.compile(r"(?:\d+|[A-Za-z]\w*)?(?:\[[^\[\].]*\])*")
 
-_GUARDS: dict[type, Callable[..., Any]] = {
+_GUARDS: dict[type, Callable[..., object]] = {
     ast.Mult: guards.multiply,
     ast.Pow: guards.power,
     ast.LShift: guards.shift,

@@ -34,7 +34,7 @@ DIALECT_OF_PATTERNS: Any = option(
     choices=DIALECTS,
 )
 
-ORDER: Mapping[type, Callable[[Any, Any], Any]] = {
+ORDER: Mapping[type, Callable[[object, object], object]] = {
     ast.Lt: python2_values.less,
     ast.LtE: python2_values.less_or_equal,
     ast.Gt: python2_values.greater,
@@ -123,7 +123,7 @@ def as_read(sources: Iterable[str], dialect: str) -> tuple[str, ...]:
 # The tree
 
 
-def meant(body: ast.expr, names: Mapping[str, Any]) -> ast.expr:
+def meant(body: ast.expr, names: Mapping[str, object]) -> ast.expr:
     """The expression with what it meant in Python 2 in the place of what it would mean now."""
     made: ast.expr = _Meaning(body, names).visit(body)
     return ast.fix_missing_locations(made)
@@ -147,7 +147,7 @@ class _Meaning(ast.NodeTransformer):
             *(name.id for target in loops for name in ast.walk(target) if isinstance(name, ast.Name)),
         }
 
-    def all(self, nodes: Iterable[Any]) -> list[Any]:
+    def all(self, nodes: Iterable[object]) -> list[Any]:
         return [self.visit(node) for node in nodes]
 
     def free(self, node: ast.AST) -> str:

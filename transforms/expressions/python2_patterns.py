@@ -59,7 +59,7 @@ def _spelled(pattern: str, flags: int) -> tuple[str, int]:
     return "".join(made), flags
 
 
-def template(replacement: Any) -> Any:
+def template(replacement: object) -> object:
     """A replacement, in which letters that mean nothing keep their backslash."""
     if not isinstance(replacement, str) or "\\" not in replacement:
         return replacement
@@ -70,25 +70,25 @@ def _is_odd(letter: str) -> bool:
     return letter.isascii() and letter.isalpha() and letter not in "gabfnrtv"
 
 
-def compiled(pattern: Any, flags: Any = 0) -> Any:
+def compiled(pattern: Any, flags: Any = 0) -> object:
     """`re.compile`."""
     if isinstance(pattern, str) and len(pattern) <= patterns.PATTERN:
         pattern, flags = modern(pattern, int(flags))
     return patterns.compiled(pattern, flags)
 
 
-def searching(name: str) -> Callable[..., Any]:
+def searching(name: str) -> Callable[..., object]:
     """A function of `re`: `match` and the like."""
     plain = guards.MODULES["re"][name]
 
-    def search(pattern: Any, string: Any, flags: Any = 0) -> Any:
+    def search(pattern: object, string: object, flags: object = 0) -> object:
         return plain(compiled(pattern, flags), string)
 
     return search
 
 
 @lru_cache(maxsize=512)
-def _may_be_empty(pattern: Any) -> bool:
+def _may_be_empty(pattern: object) -> bool:
     try:
         least, _ = patterns.parsed(pattern).getwidth()
     except (re.error, RecursionError, OverflowError):
@@ -112,14 +112,14 @@ def split(pattern: Any, string: Any, maxsplit: Any = 0, flags: Any = 0) -> Any:
     return [*parts, string[last:]]
 
 
-def _replaced(pattern: Any, repl: Any, string: Any, count: Any, flags: Any) -> tuple[Any, int]:
+def _replaced(pattern: Any, repl: Any, string: Any, count: Any, flags: Any) -> tuple[object, int]:
     made, repl = compiled(pattern, flags), guards.replacement(template(repl), string)
     if not _may_be_empty(made):
-        found: tuple[Any, int] = patterns.replaced(made, "subn", repl, string, count)
+        found: tuple[object, int] = patterns.replaced(made, "subn", repl, string, count)
         return found
     done, last = 0, -1
 
-    def replace(match: re.Match[Any]) -> Any:
+    def replace(match: re.Match[Any]) -> object:
         nonlocal done, last
         if match.start() == match.end() == last or (count and done >= count):
             return match.group()
@@ -129,17 +129,17 @@ def _replaced(pattern: Any, repl: Any, string: Any, count: Any, flags: Any) -> t
     return patterns.replaced(made, "sub", replace, string, 0), done
 
 
-def sub(pattern: Any, repl: Any, string: Any, count: Any = 0, flags: Any = 0) -> Any:
+def sub(pattern: object, repl: object, string: object, count: object = 0, flags: object = 0) -> object:
     """`re.sub`, which passes over matches without any character right behind another match."""
     return _replaced(pattern, repl, string, count, flags)[0]
 
 
-def subn(pattern: Any, repl: Any, string: Any, count: Any = 0, flags: Any = 0) -> Any:
+def subn(pattern: object, repl: object, string: object, count: object = 0, flags: object = 0) -> object:
     """`re.subn`."""
     return _replaced(pattern, repl, string, count, flags)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, Callable[..., object]] = {
     "compile": compiled,
     **{name: searching(name) for name in ("findall", "finditer", "match", "search")},
     "split": split,

@@ -28,7 +28,7 @@ def divide(a: Any, b: Any) -> Any:
     return a / b
 
 
-def rounded(number: Any, ndigits: Any = 0) -> Any:
+def rounded(number: Any, ndigits: Any = 0) -> object:
     """`round`: a number with a fraction, and halves away from zero."""
     value = float(number)
     if not isinstance(ndigits, int):
@@ -75,12 +75,12 @@ class _Twelve(float):
         return format(float(self), spec) if spec else text_of_float(self)
 
 
-def twelve(value: Any) -> Any:
+def twelve(value: object) -> Any:
     """What a template is given."""
     return _Twelve(value) if type(value) is float else value
 
 
-def modulo(a: Any, b: Any) -> Any:
+def modulo(a: object, b: object) -> Any:
     """`a % b`, also of templates."""
     if isinstance(a, str):
         if isinstance(b, tuple):
@@ -107,7 +107,7 @@ def text(value: Any = "", *coding: Any) -> str:
     return shown
 
 
-def as_text(value: Any) -> Any:
+def as_text(value: object) -> object:
     """What a function of an imported module gives: bytes as the text that they are, if they are one."""
     try:
         return value.decode("utf-8") if isinstance(value, (bytes, bytearray)) else value
@@ -115,7 +115,7 @@ def as_text(value: Any) -> Any:
         return value
 
 
-def as_bytes(value: Any) -> Any:
+def as_bytes(value: object) -> object:
     """What is given to a function that takes bytes."""
     return value.encode("utf-8") if isinstance(value, str) else value
 
@@ -132,7 +132,7 @@ _OF_BYTES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 """Encodings from bytes to bytes, both ways."""
 
 
-def _named(encoding: Any) -> str:
+def _named(encoding: object) -> str:
     return encoding.lower().replace("_", "-").removesuffix("-codec") if isinstance(encoding, str) else ""
 
 
@@ -147,7 +147,7 @@ def raw(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> Any:
     return guards.METHOD_GUARDS["encode"](value, encoding, errors)
 
 
-def encoded(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> Any:
+def encoded(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> object:
     """`encode`, as the text that the bytes were read as."""
     found = raw(value, encoding, errors)
     name = _named(encoding)
@@ -158,7 +158,7 @@ def encoded(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> Any:
     return found.decode("ascii" if name in ("unicode-escape", "raw-unicode-escape") else encoding)
 
 
-def decoded(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> Any:
+def decoded(value: object, encoding: object = "utf-8", errors: object = "strict") -> object:
     """`decode`: a text is decoded already, unless it spells bytes."""
     if _named(encoding) in _OF_BYTES and isinstance(value, (str, bytes)):
         return as_text(_OF_BYTES[_named(encoding)][1](value.encode("ascii") if isinstance(value, str) else value))
@@ -171,7 +171,7 @@ def decoded(value: Any, encoding: Any = "utf-8", errors: Any = "strict") -> Any:
     return value
 
 
-def recoded(value: Any, encoding: tuple[Any, ...], decoding: tuple[Any, ...]) -> Any:
+def recoded(value: object, encoding: tuple[object, ...], decoding: tuple[object, ...]) -> Any:
     """`value.encode(…).decode(…)`, which repairs texts that were decoded wrongly."""
     found = raw(value, *encoding)
     if not isinstance(found, bytes) or _named((*decoding, "utf-8")[0]) in _OF_BYTES:
@@ -179,7 +179,7 @@ def recoded(value: Any, encoding: tuple[Any, ...], decoding: tuple[Any, ...]) ->
     return guards.METHOD_GUARDS["decode"](found, *decoding)
 
 
-def part_of_encoded(value: Any, encoding: tuple[Any, ...], place: Any) -> Any:
+def part_of_encoded(value: object, encoding: tuple[object, ...], place: object) -> Any:
     """`value.encode(…)[place]`."""
     found = raw(value, *encoding)
     if isinstance(found, bytes) and isinstance(place, int):
@@ -188,7 +188,7 @@ def part_of_encoded(value: Any, encoding: tuple[Any, ...], place: Any) -> Any:
     return part.decode("utf-8") if isinstance(part, bytes) else part
 
 
-def encoded_length(value: Any, *encoding: Any) -> int:
+def encoded_length(value: object, *encoding: object) -> int:
     """`len(value.encode(…))`: so many bytes."""
     return len(raw(value, *encoding))
 
@@ -200,20 +200,20 @@ def without(value: Any, table: Any, characters: Any) -> Any:
     return value.translate({ord(each): None for each in set(characters)})
 
 
-def cased_bytes(name: str) -> Callable[..., Any]:
+def cased_bytes(name: str) -> Callable[..., object]:
     """The same behind `encode`, where it changes letters of ASCII alone."""
 
-    def change(value: Any, *encoding: Any) -> Any:
+    def change(value: object, *encoding: object) -> object:
         return as_text(getattr(raw(value, *encoding), name)())
 
     return change
 
 
-def cased(name: str) -> Callable[..., Any]:
+def cased(name: str) -> Callable[..., object]:
     """A method such as `upper`, which gave one character for each: `ß` has no large form."""
     of_text = getattr(str, name)
 
-    def change(value: Any) -> Any:
+    def change(value: object) -> object:
         if type(value) is not str:
             return getattr(value, name)()
         found = of_text(value)
@@ -277,13 +277,13 @@ def compare(a: Any, b: Any) -> int:
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
 
 
-def _rank(value: Any) -> tuple[int, str]:
+def _rank(value: object) -> tuple[int, str]:
     if value is None:
         return 0, ""
     return (1, "") if isinstance(value, (int, float, Decimal)) else (2, type_name(value))
 
 
-def _compare_mappings(a: dict[Any, Any], b: dict[Any, Any]) -> int:
+def _compare_mappings(a: dict[object, object], b: dict[object, object]) -> int:
     if len(a) != len(b):
         return compare(len(a), len(b))
     first, other = (_smallest(key for key in x if key not in y or x[key] != y[key]) for x, y in ((a, b), (b, a)))
@@ -292,32 +292,32 @@ def _compare_mappings(a: dict[Any, Any], b: dict[Any, Any]) -> int:
     return compare(first[0], other[0]) or compare(a[first[0]], b[other[0]])
 
 
-def _smallest(keys: Iterable[Any]) -> list[Any]:
+def _smallest(keys: Iterable[object]) -> list[object]:
     return sorted(keys, key=functools.cmp_to_key(compare))[:1]
 
 
-def less(a: Any, b: Any) -> Any:
+def less(a: Any, b: Any) -> object:
     try:
         return a < b
     except TypeError:
         return compare(a, b) < 0
 
 
-def less_or_equal(a: Any, b: Any) -> Any:
+def less_or_equal(a: Any, b: Any) -> object:
     try:
         return a <= b
     except TypeError:
         return compare(a, b) <= 0
 
 
-def greater(a: Any, b: Any) -> Any:
+def greater(a: Any, b: Any) -> object:
     try:
         return a > b
     except TypeError:
         return compare(a, b) > 0
 
 
-def greater_or_equal(a: Any, b: Any) -> Any:
+def greater_or_equal(a: Any, b: Any) -> object:
     try:
         return a >= b
     except TypeError:
@@ -332,16 +332,16 @@ class Ordered:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def __lt__(self, other: Ordered) -> Any:
+    def __lt__(self, other: Ordered) -> object:
         return less(self.value, other.value)
 
-    def __le__(self, other: Ordered) -> Any:
+    def __le__(self, other: Ordered) -> object:
         return less_or_equal(self.value, other.value)
 
-    def __gt__(self, other: Ordered) -> Any:
+    def __gt__(self, other: Ordered) -> object:
         return greater(self.value, other.value)
 
-    def __ge__(self, other: Ordered) -> Any:
+    def __ge__(self, other: Ordered) -> object:
         return greater_or_equal(self.value, other.value)
 
 
@@ -383,17 +383,17 @@ def sort(work: Work, owner: Any, cmp: Any = None, key: Any = None, reverse: Any 
         owner.sort()
 
 
-def least(work: Work, *values: Any, key: Any = None) -> Any:
+def least(work: Work, *values: object, key: object = None) -> object:
     """`min`."""
     return _extreme(min, work, values, key)
 
 
-def most(work: Work, *values: Any, key: Any = None) -> Any:
+def most(work: Work, *values: object, key: object = None) -> object:
     """`max`."""
     return _extreme(max, work, values, key)
 
 
-def _extreme(function: Any, work: Work, values: tuple[Any, ...], key: Any) -> Any:
+def _extreme(function: Any, work: Work, values: tuple[Any, ...], key: Any) -> object:
     found = list(values[0]) if len(values) == 1 else list(values)
     try:
         return function(found, key=key)
@@ -404,7 +404,7 @@ def _extreme(function: Any, work: Work, values: tuple[Any, ...], key: Any) -> An
 # Types
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """`type(value).__name__`."""
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return "long"
@@ -414,6 +414,6 @@ def type_name(value: Any) -> str:
 _NAMES: dict[type, str] = {str: "unicode", bytes: "str", Stream: "generator"}
 
 
-def exactly(value: Any, kinds: Any) -> bool:
+def exactly(value: object, kinds: object) -> bool:
     """`type(value) == kind`, or `in` several."""
     return type(value) in (kinds if isinstance(kinds, tuple) else (kinds,))

@@ -47,19 +47,19 @@ def conform(records: Sequence[Record], struct: Struct, drop: bool = False) -> Se
 
 def conform_columns(
     given: Mapping[str, Sequence[object]], count: int, struct: Struct, drop: bool = False
-) -> list[Sequence[Any]]:
+) -> list[Sequence[object]]:
     """The columns of what `conform` gives for so many records that all have the same fields, given as columns."""
     _refuse_unknown(() if drop else given, struct, "")
     columns = (given[f.name] if f.name in given else [f.default] * count for f in struct.fields)
     return [_conform(column, f.slot, f.name, drop) for column, f in zip(columns, struct.fields, strict=True)]
 
 
-def fitted(values: Sequence[object], slot: Slot) -> Sequence[Any]:
+def fitted(values: Sequence[object], slot: Slot) -> Sequence[object]:
     """Values of one column as its type wants them. Raises RecordError."""
     return _conform(values, slot, "", False)
 
 
-def _conform(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
+def _conform(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[object]:
     try:
         return _conform_slot(values, slot, path, drop)
     except RecordError:
@@ -68,7 +68,7 @@ def _conform(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Seq
     return _conform_slot([None if v == "" else v for v in values], slot, path, drop)
 
 
-def _conform_slot(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[Any]:
+def _conform_slot(values: Sequence[object], slot: Slot, path: str, drop: bool) -> Sequence[object]:
     if None not in values:
         return _conform_present(values, slot.type, path, drop) if values else values
     if slot.null_at is None and slot.type != NULL:
@@ -135,7 +135,7 @@ def _refuse_unknown(keys: Iterable[object], struct: Struct, path: str) -> None:
             )
 
 
-def _branch(value: object, type_: OneOf, path: str, drop: bool) -> dict[str, Any]:
+def _branch(value: object, type_: OneOf, path: str, drop: bool) -> dict[str, object]:
     """A value of a union as it is staged: the number of its type, and the value in a column of its own.
 
     Types of the value's own family are tried first, so that text stays text though it could be read as a date.
@@ -165,7 +165,7 @@ _KIND_FAMILIES = {
 }
 
 
-def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequence[Any]:
+def _conform_scalars(values: Sequence[Any], type_: Scalar, path: str) -> Sequence[object]:
     kinds = set(map(type, values))
     if type_.kind == "float32" and kinds == {float} and max(values) <= LARGEST_FLOAT32 >= -min(values):
         return values
@@ -189,7 +189,7 @@ def _misfit(value: object, words: str, path: str, why: str = "") -> NoReturn:
     raise RecordError(f"field {path}: {brief(value)} is not {words}, as the schema says{f' ({why})' if why else ''}")
 
 
-def _refuse(value: object, type_: Scalar) -> Any:
+def _refuse(value: object, type_: Scalar) -> object:
     raise TypeError
 
 
