@@ -53,6 +53,7 @@ EVERYDAY: dict[str, int | tuple[str, ...]] = {
     "engine/test_graph.py::test_two_worker_processes_deliver_the_same": 0,
     "formats/test_typed_files.py::test_which_records_fail_depends_on_their_order_alone": 1,
     "test_oracle.py::test_case": 30,
+    "planning/test_migrate.py::test_old_and_migrated_deliver_the_same": 4,
     "planning/test_pushdown.py::test_exports_that_add_fields_are_the_same_with_and_without": 5,
     "planning/test_pushdown.py::test_hostile_lines_alone_and_among_good_ones": 8,
     "planning/test_pushdown.py::test_hostile_lines_that_fields_are_added_to": 8,

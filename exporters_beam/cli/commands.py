@@ -314,16 +314,36 @@ def _schema(args: argparse.Namespace) -> int:
 def _init(args: argparse.Namespace) -> int:
     from exporters_beam.reporting import reference
 
-    text = reference.starter(args.reader, args.writer)
-    try:
-        with open(args.file, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(Problem((), "this file exists; give another name", file=args.file)) from None
-    except OSError as error:
-        raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=args.file)) from None
+    _write_new(args.file, reference.starter(args.reader, args.writer))
     print_line(f"{args.file}: written; run it with: exporters-beam run {args.file}")
     return DONE
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.migrate import migrate
+
+    made = migrate(args.config, _variables(args.var))
+    if args.output:
+        _write_new(args.output, made.text)
+    else:
+        sys.stdout.write(made.text)
+        sys.stdout.flush()
+    for told in made.told():
+        print_error(told)
+    if args.output:
+        print_line(f"{args.output}: written")
+    return DONE
+
+
+def _write_new(path: str, text: str) -> None:
+    """Raises ConfigError where the file is there, or cannot be written."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(Problem((), "this file exists; give another name", file=path)) from None
+    except OSError as error:
+        raise ConfigError(Problem((), f"the file cannot be written: {error.strerror}", file=path)) from None
 
 
 def _load(config: str, variables: Sequence[str]) -> ExportSpec:

@@ -16,6 +16,7 @@ from exporters_beam.cli.commands import (
     _drain,
     _explain,
     _init,
+    _migrate,
     _modules,
     _preview,
     _replay,
@@ -231,6 +232,11 @@ def _reference(commands: Commands) -> None:
     modules.add_argument("--markdown", action="store_true", help="the whole reference, as docs/reference.md")
 
     _add(commands, "schema", _schema, "print the JSON Schema of configs, for editors")
+
+    migrate = _add(commands, "migrate", _migrate, "write a config of exporters 0.6.18 in today's form")
+    migrate.add_argument("config", metavar="OLD")
+    migrate.add_argument("-o", "--output", metavar="NEW", help="the file to write; without it: standard output")
+    _add_variables(migrate)
 
     init = _add(commands, "init", _init, "write a config to start with")
     init.add_argument("file", metavar="FILE", nargs="?", default="export.yaml")

@@ -12,6 +12,7 @@ refused is refused.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,6 +44,9 @@ NEW: Mapping[str, Any] = {
 """Sections that the old system did not know at this place, and what they look like where the new ones are meant."""
 
 _LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+
+_DATE = re.compile(r"\{:(%[^{}]*)\}")
+"""A date in the name of files as the old tutorials wrote it: `{:%d-%b-%Y}`."""
 
 _LIMITS = ("items_limit", "items_per_buffer_write", "size_per_buffer_write", "start_file_count")
 
@@ -174,6 +178,13 @@ def _writer(found: dict[object, object], warnings: list[Warning]) -> None:
         if isinstance(value, (int, float)) and value < 0:
             options[name] = 0
             warnings.append((("writer", "options", name), f"{value} is below 0; taken as 0"))
+    base = options.get("filebase")
+    if base == "" and name_of(section).endswith(".FSWriter"):
+        options["filebase"] = "./"
+        warnings.append((("writer", "options", "filebase"), "it is empty; files go to the working directory"))
+    if isinstance(base, str) and (plain_dates := _DATE.sub(r"\1", base)) != base:
+        options["filebase"] = plain_dates
+        warnings.append((("writer", "options", "filebase"), f"taken as {plain_dates}"))
     inner = options.get("write_buffer_options")
     if isinstance(inner, Mapping):
         known = _options("write_buffer", options.get("write_buffer") or f"{PREFIX}write_buffers.base.WriteBuffer")

@@ -12,6 +12,7 @@ import pytest
 from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
+from exporters_beam.planning.plan import make
 
 READER = {"name": "exporters.readers.fs_reader.FSReader", "options": {"input": {"dir": "in"}}}
 WRITER = {"name": "exporters.writers.fs_writer.FSWriter", "options": {"filebase": "out/part-"}}
@@ -42,6 +43,8 @@ TAKEN = [
     ({"writer": inside(WRITER, items_limit=-1)}, "items_limit: -1 is below 0; taken as 0"),
     ({"writer": inside(WRITER, size_per_buffer_write=-5)}, "size_per_buffer_write: -5 is below 0; taken as 0"),
     ({"writer": inside(WRITER, start_file_count=-1)}, "start_file_count: -1 is below 0; taken as 0"),
+    ({"writer": inside(WRITER, filebase="")}, "filebase: it is empty; files go to the working directory"),
+    ({"writer": inside(WRITER, filebase="out/{:%d-%b-%Y}/p")}, "filebase: taken as out/%d-%b-%Y/p"),
     ({"reader": inside(READER, input={"dir": "in", "recursive": True})}, "input.recursive: unknown, not used"),
     (
         {"filter": {"name": "exporters.filters.KeyValueFilter", "options": {"keys": [{"name": "a", "value": 1, "why": 2}]}}},
@@ -59,7 +62,7 @@ def test_it_is_taken_with_a_warning(change: dict, told: str) -> None:
                       .replace("exporters.stats_managers.BasicStatsManager", "basic")
                       .replace("exporters.filters.KeyValueFilter", "key_value"))  # fmt: skip
     with pytest.raises(ConfigError):
-        load(ours)
+        make(load(ours))
 
 
 @pytest.mark.parametrize(
