@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from exporters_beam.errors import DestinationError, shown
@@ -70,13 +69,20 @@ class Hidden:
                          f"{self._remedy}")  # fmt: skip
 
 
-@contextmanager
-def destination(what: str, path: str) -> Iterator[None]:
+class destination:
     """Turns what the file system says into one sentence: what could not be done, where and why."""
-    try:
-        yield
-    except OSError as error:
-        raise DestinationError(f"{what} {path}: {error.strerror or error}") from error
+
+    __slots__ = ("_path", "_what")
+
+    def __init__(self, what: str, path: str) -> None:
+        self._what, self._path = what, path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise DestinationError(f"{self._what} {self._path}: {error.strerror or error}") from error
 
 
 def sync_folder(folder: str) -> None:

@@ -106,6 +106,8 @@ def _handing_over(work: F) -> F:
         except ExportError as error:
             handed_over(error)
             raise
+        if found is None or found.__class__ is list:
+            return found
         return _each(found) if isinstance(found, Iterator) else found
 
     return doing  # type: ignore[return-value]

@@ -129,11 +129,10 @@ class Step(HandsOver, beam.DoFn):
         """The mark with this step's tally of the range added."""
         for name, n in self._tally.items():
             self._totals[name] = self._totals.get(name, 0) + n
-        mark = mark._replace(counts=(*mark.counts, *self._tally.items()))
-        if self._sightings is not None:
-            mark = mark._replace(sought=(*mark.sought, *self._sightings.noted()))
-        self._tally = {}
-        return mark
+        counts, self._tally = (*mark.counts, *self._tally.items()), {}
+        if self._sightings is None:
+            return mark._replace(counts=counts)
+        return mark._replace(counts=counts, sought=(*mark.sought, *self._sightings.noted()))
 
     def failed(self, position: Position, record: object, error: Exception, step: str = "") -> list[Any]:
         """What to emit, or to set aside, for a record that failed this step."""

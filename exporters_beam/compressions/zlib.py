@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar, cast
 
 from exporters_beam.compressions import Codec, Compressor
 from exporters_beam.compressions.streams import (
+    HEAD,
     INPUT,
     OUTPUT,
     buffered,
@@ -46,7 +48,7 @@ class Zlib:
         check_members(self.members)
 
     def open(self, raw: BinaryIO) -> BinaryIO:
-        return decompressed(_pieces, raw, self.max_ratio)
+        return _at_once(raw) or decompressed(_pieces, raw, self.max_ratio)
 
 
 def _pieces(raw: BinaryIO) -> Iterator[bytes]:
@@ -61,21 +63,13 @@ def _pieces(raw: BinaryIO) -> Iterator[bytes]:
         raise wrong("gzip or zlib", first)
 
 
-def _gzip(raw: BinaryIO, at_once: bool = True) -> Iterator[bytes]:
-    """ISA-L's reader verifies checksums and lengths and goes on from member to member, all in C. A small file that is one whole
-    member is decompressed `at_once`; where anything else is in it, the reader says what."""
+def _gzip(raw: BinaryIO) -> Iterator[bytes]:
+    """ISA-L's reader verifies checksums and lengths and goes on from member to member, all in C."""
     from gzip import BadGzipFile
 
     from isal import igzip
     from isal.igzip_lib import IsalError
 
-    if at_once and raw.seekable():
-        begins = raw.tell()
-        data = raw.read(INPUT)
-        if len(data) < INPUT and (out := _member(data)) is not None:
-            yield out
-            return
-        raw.seek(begins)
     failure = cast(type[Exception], IsalError)
     file = igzip.IGzipFile(fileobj=buffered(raw), mode="rb")
     while True:
@@ -92,6 +86,42 @@ def _gzip(raw: BinaryIO, at_once: bool = True) -> Iterator[bytes]:
         if not data:
             return
         yield data
+
+
+def _at_once(raw: BinaryIO) -> BinaryIO | None:
+    """The content of a small gzip file that is one whole member; None for any other, which stays at its beginning, so that what
+    is wrong with it is told by what reads it in pieces."""
+    if not isinstance(raw, io.BufferedReader) or not raw.seekable():
+        return None
+    first = raw.peek()
+    if len(first) >= INPUT or first[:2] != b"\x1f\x8b":
+        return None
+    begins = raw.tell()
+    data = raw.read(INPUT)
+    if len(data) < INPUT and (out := _member(data)) is not None:
+        return cast(BinaryIO, _Whole(out, raw))
+    raw.seek(begins)
+    return None
+
+
+class _Whole(io.BytesIO):
+    """The whole content of a file. Closing it closes the file, too."""
+
+    def __init__(self, content: bytes, raw: BinaryIO) -> None:
+        super().__init__(content)
+        self._raw = raw
+
+    def seekable(self) -> bool:  # A larger one could not.
+        return False
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """What is ahead, at least as much as is asked for."""
+        at = self.tell()
+        return self.getvalue()[at : at + max(size, HEAD)]
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _member(data: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
@@ -16,7 +17,7 @@ from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import DeliveredFile, Json, Mark, PlannedFile, Recount, Unit, Units, Warned
+from exporters_beam.records import DeliveredFile, Json, Mark, PlannedFile, Recount, Sought, Unit, Units, Warned
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
@@ -35,6 +36,22 @@ def some_of(warnings: list[str]) -> list[str]:
     return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
 
 
+def booked(value: Any) -> bytes:
+    """What the manifest is made of, on its way there: marks, of which there may be very many, as plain tuples."""
+    if isinstance(value, Mark):
+        unit, *rest, sought = value
+        return pickle.dumps((tuple(unit), *rest, [tuple(each) for each in sought]), 5)
+    return pickle.dumps(value, 5)
+
+
+def _unbooked(data: bytes) -> Any:
+    value = pickle.loads(data)
+    if type(value) is tuple:
+        unit, number, counts, last, staged, warnings, sought = value
+        return Mark(Unit(*unit), number, counts, last, staged, warnings, tuple(Sought(*each) for each in sought))
+    return value
+
+
 class WriteManifest(HandsOver, beam.DoFn):
     """The last step: checks that every record is accounted for, then writes the manifest and sweeps what was staged, where
     the launcher does not.
@@ -51,7 +68,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[Json]:
-        tallies, listed, delivered, warned, late = _gathered(element[1])
+        tallies, listed, delivered, warned, late = _gathered(map(_unbooked, element[1]))
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         if not files and self._delivery.naming.empty:

@@ -6,7 +6,7 @@ import json
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from exporters_beam.components.names import Naming
@@ -15,7 +15,7 @@ from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.config.on_error import OnError
 from exporters_beam.engine.dead_letters import Letters
-from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed
+from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed, Unit
 from exporters_beam.staging.segments import Blocks
 
 BLOCK_BYTES = 1 << 20
@@ -101,9 +101,25 @@ class Delivery:
 
 def staged_block(group: tuple[str, ...] | None, ref: BlockRef) -> tuple[bytes, bytes]:
     """A block as it crosses the shuffle: its group, None for dead letters, as a deterministic key, and its reference."""
-    return key_of(group), pickle.dumps(ref, 5)
+    return key_of(group), packed(ref)
 
 
+def packed(ref: BlockRef) -> bytes:
+    """A reference on its way through a shuffle, as plain tuples: there may be very many."""
+    unit, number, n = ref.first
+    return pickle.dumps((*ref[:7], (tuple(unit), number, n), *ref[8:]), 5)
+
+
+def unpacked(data: bytes) -> Any:
+    """What came through a shuffle: a reference, or what was pickled as it is."""
+    value = pickle.loads(data)
+    if type(value) is not tuple:
+        return value
+    (unit, number, n) = value[7]
+    return BlockRef._make((*value[:7], (Unit(*unit), number, n), *value[8:]))
+
+
+@lru_cache(maxsize=1024)
 def key_of(group: tuple[str, ...] | None) -> bytes:
     return json.dumps(group).encode()
 

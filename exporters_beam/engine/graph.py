@@ -21,7 +21,7 @@ from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import Keyed
 from exporters_beam.components.traits import DecoderTraits, FilterTraits
 from exporters_beam.engine.admit import Enough
-from exporters_beam.engine.closing import WriteManifest
+from exporters_beam.engine.closing import WriteManifest, booked
 from exporters_beam.engine.columns import EncodeColumns, SiftColumns
 from exporters_beam.engine.copying import CopyObjects, ReadCopied
 from exporters_beam.engine.dead_letters import Letters
@@ -239,7 +239,7 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
     return (
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
         tuple(
-            flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, Any])
+            flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, bytes])
             for name, flow in booked.items()
         )
         | "Books" >> beam.Flatten()
@@ -393,8 +393,8 @@ def _planned(file: tuple[str, bytes]) -> tuple[bytes, tuple[str, bytes]]:
     return b"", file
 
 
-def _booked(value: Any) -> tuple[int, Any]:
-    return 0, value
+def _booked(value: Any) -> tuple[int, bytes]:
+    return 0, booked(value)
 
 
 def _typed(typed: Typed) -> KeyedBytes:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import apache_beam as beam
 
 from exporters_beam.compressions import Codec
-from exporters_beam.engine.delivery import Delivery, staged_lines
+from exporters_beam.engine.delivery import Delivery, staged_lines, unpacked
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice
@@ -31,13 +31,13 @@ class PlanFiles(HandsOver, beam.DoFn):
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[tuple[str, bytes]]:
         if element[0] == GROUP:
-            blocks = in_order(pickle.loads(value) for value in element[1])
+            blocks = in_order(map(unpacked, element[1]))
             slices = tuple(Slice(ref, 0, ref.total) for ref in blocks)
             file = PlannedFile(NAME, (), 0, sum(ref.total for ref in blocks), slices)
             yield file.name, pickle.dumps(file, 5)
             return
         group = tuple(json.loads(element[0]))
-        refs, schema = settled(map(pickle.loads, element[1]))
+        refs, schema = settled(map(unpacked, element[1]))
         schemas = tuple(dict.fromkeys([*schema, *(ref.schema for ref in refs if ref.schema)]))
         for file in plan_files(self._delivery, group, refs):
             yield file.name, pickle.dumps(file._replace(schemas=schemas), 5)

@@ -20,7 +20,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, counted
 from exporters_beam.engine.dead_letters import TooManyFailed
-from exporters_beam.engine.delivery import TALLIES, Delivery, key_of, staged_lines, total_of
+from exporters_beam.engine.delivery import TALLIES, Delivery, key_of, packed, staged_lines, total_of, unpacked
 from exporters_beam.engine.encode import BLOCK_RECORDS
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.errors import RecordError
@@ -230,7 +230,7 @@ class Admit(HandsOver, beam.DoFn):
             if kind == "tally":
                 marks[what.unit.index, what.range] = what
             else:
-                blocks.append((what[0], pickle.loads(what[1])))
+                blocks.append((what[0], unpacked(what[1])))
         counts = total_of(marks)
         admitted = list(self._limited(marks, blocks)) if self._limit else blocks
         settled = self._settled(admitted) if self._delivery.finds_types else Settled()
@@ -241,7 +241,7 @@ class Admit(HandsOver, beam.DoFn):
         for name, n in settled.counts.items():
             counts[name] = counts.get(name, 0) + n
         self._check_budget(counts, [*settled.letters, *(ref for group, ref in blocks if group == GROUP)])
-        yield from ((group, pickle.dumps(ref, 5)) for group, ref in admitted)
+        yield from ((group, packed(ref)) for group, ref in admitted)
         if self._delivery.finds_types:
             yield from settled.told(dict.fromkeys(group for group, _ in admitted if group != GROUP))
         if settled.counts:

@@ -389,6 +389,8 @@ class naming:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         if isinstance(error, (SourceError, RecordError)):
             raise SourceError(f"{shown(self.unit.name)}: {error}") from error
         if isinstance(error, MemoryError):

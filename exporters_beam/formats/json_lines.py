@@ -74,7 +74,7 @@ class JsonLinesDeserializer:
                     yield from self._short_lines(data, mark)
                 else:
                     found = split(data)
-                    yield found, len(found.ends), len(data) + mark
+                    yield found, found.count, len(data) + mark
                 parts, mark, held = [], 0, len(piece) - cut
             if held:  # A chunk of one part is not copied.
                 parts.append(piece[cut:])

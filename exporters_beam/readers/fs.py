@@ -7,7 +7,7 @@ import os
 import re
 import stat as modes
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
@@ -143,7 +143,7 @@ class FsReader:
                     found.setdefault(path, False)
         yield from warnings
         yield from hidden.warnings()
-        index, seen = 0, dict[Any, str]()
+        index, seen, real_of = 0, dict[Any, str](), lru_cache(maxsize=1024)(os.path.realpath)
         for path in sorted(found):
             there = _settled(path)
             if not modes.S_ISREG(there.st_mode):
@@ -151,7 +151,7 @@ class FsReader:
                     raise SourceError(_what_is(path))
                 yield Warned(f"{shown(path)}: passed over, since it is {_kind(there.st_mode)}")
                 continue
-            known = _name_once(path, there, seen)
+            known = _name_once(path, there, seen, real_of)
             if known is None:
                 yield Unit(index, path, there.st_size, _etag(there))
                 index += 1
@@ -320,10 +320,12 @@ def _settled(path: str) -> os.stat_result:
     return found
 
 
-def _name_once(path: str, found: os.stat_result, seen: dict[object, str]) -> str | None:
-    """None for a file that was not seen yet; else the name it was seen under, or "" where that is an other spelling."""
+def _name_once(path: str, found: os.stat_result, seen: dict[object, str], real_of: Callable[[str], str]) -> str | None:
+    """None for a file that was not seen yet; else the name it was seen under, or "" where that is an other spelling. `real_of`
+    remembers where folders are."""
     inode = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    real = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    real = os.path.realpath(path) if os.path.islink(path) else os.path.join(real_of(folder), name)
     known = seen.get(real)
     if known is not None:
         return ""

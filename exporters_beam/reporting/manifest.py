@@ -64,8 +64,12 @@ def _entries(value: object, begin: str, between: str, end: str, sort_keys: bool 
     yield end.encode()
 
 
+_AS_IT_IS = json.JSONEncoder(ensure_ascii=False, default=beyond_json)
+_SORTED = json.JSONEncoder(ensure_ascii=False, default=beyond_json, sort_keys=True)
+
+
 def _json(value: object, sort_keys: bool = False, before: str = "") -> bytes:
-    text = before + json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, default=beyond_json)
+    text = before + (_SORTED if sort_keys else _AS_IT_IS).encode(value)
     return text.encode("utf-8", "backslashreplace")  # group values may hold lone surrogates
 
 

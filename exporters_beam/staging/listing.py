@@ -17,6 +17,9 @@ UNITS = "units"
 """The name of the list in the books. Its last line says how many there are, so that a list that was not finished counts for
 nothing."""
 
+LINES = 1000
+"""So many lines at most wait to be written."""
+
 MOST_NAMES = 5
 """So many names stand in a sentence."""
 
@@ -27,22 +30,31 @@ class Listing:
     def __init__(self, books: str) -> None:
         self._path = os.path.join(books, UNITS)
         self._file: IO[str] | None = None
+        self._lines: list[str] = []
         self._count = 0
 
     def add(self, unit: Unit) -> None:
+        """Raises DestinationError."""
+        self._lines.append(json.dumps(unit))
+        self._count += 1
+        if self._file is None or len(self._lines) >= LINES:
+            self._write()
+
+    def _write(self) -> None:
         with destination("cannot write to the staging folder", self._path):
             if self._file is None:
                 os.makedirs(os.path.dirname(self._path), exist_ok=True)
                 self._file = gzip.open(self._path, "wt", 1, encoding="ascii")
-            self._file.write(json.dumps(list(unit)) + "\n")
-        self._count += 1
+            self._file.write("\n".join((*self._lines, "")))
+        self._lines = []
 
     def commit(self) -> None:
         """Raises DestinationError."""
         if self._file is None:
             return
+        self._lines.append(json.dumps(self._count))
+        self._write()
         with destination("cannot write to the staging folder", self._path):
-            self._file.write(json.dumps(self._count) + "\n")
             self._file.close()
         self._file = None
 

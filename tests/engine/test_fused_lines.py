@@ -19,7 +19,7 @@ from shared import SHARED, needs_shared
 import exporters_beam
 from exporters_beam.config import spec
 from exporters_beam.formats.json_lines import JsonLinesDeserializer
-from exporters_beam.formats.lines import split
+from exporters_beam.formats.lines import SMALL, split
 from exporters_beam.planning.plan import make
 
 from beamless import Outcome, outcome
@@ -98,8 +98,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 @settings(max_examples=at_least(400), deadline=None)
-@given(texts | balanced, st.sampled_from(["all", "some", "one"]))
-def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str) -> None:
+@given(texts | balanced, st.sampled_from(["all", "some", "one"]), st.sampled_from([0, SMALL]))
+def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str, small: int) -> None:
     text = text.removeprefix(b"\xef\xbb\xbf")
     deserializer, each = JsonLinesDeserializer(), expected(text)
     glance = (
@@ -109,7 +109,7 @@ def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str) 
     )
     for _ in range(2):  # `glance_at` knows texts the second time
         try:
-            parts, lines_of, records_of = glance(split(text))
+            parts, lines_of, records_of = glance(split(text, small))
             records = records_of(lines_of(None))
         except Exception:
             lines = text.split(b"\n")[: text.count(b"\n") + (not text.endswith(b"\n"))]
@@ -119,7 +119,7 @@ def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str) 
         assert len(parts) == len(records) and [n for n, _ in each] == list(range(1, len(parts) + 1))
         flags = [number % 2 for number, _ in each]
         assert same(records_of(lines_of(flags)), [value for number, value in each if number % 2])
-    assert same(deserializer.decode(split(text)), records)
+    assert same(deserializer.decode(split(text, small)), records)
 
 
 ADD = {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item.get('b'), m=[1])"]}}

@@ -110,12 +110,12 @@ def test_lines_are_cut_at_line_feeds_only(monkeypatch: pytest.MonkeyPatch, size:
 )
 def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
     text = b"\n".join(texts) + b"\n" * ended
-    found = split(text)
     lines = text.split(b"\n")[:-1] if text.endswith(b"\n") or not text else text.split(b"\n")
     flags = data.draw(st.lists(st.booleans(), min_size=len(lines), max_size=len(lines)))
-    assert found.lines() == found.lines([1] * len(lines)) == lines
-    assert found.lines(flags) == [line for line, flag in zip(lines, flags, strict=True) if flag]
-    assert (len(found.ends), found.longest) == (len(lines), max(map(len, lines), default=0))
+    for found in (split(text), split(text, small=0)):
+        assert found.lines() == found.lines([1] * len(lines)) == lines
+        assert found.lines(flags) == [line for line, flag in zip(lines, flags, strict=True) if flag]
+        assert (found.count, found.longest) == (len(lines), max(map(len, lines), default=0))
 
 
 @given(
