@@ -13,6 +13,9 @@ Record = dict[str, Any]
 Json = dict[str, Any]
 """An object of JSON that is not a record: a manifest, a report, a dead letter, a schema, what a service answers."""
 
+UNKNOWN = "unknown"
+"""The group of records that have no value."""
+
 Position = tuple["Unit", int, int]
 """Where a record came from: (unit, number of the range in the unit, number in the range), from 0.
 

@@ -13,15 +13,12 @@ from uuid import UUID
 from exporters_beam.components.options import option
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.records import Key, Record
+from exporters_beam.records import UNKNOWN, Key, Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.compile import compile_option
 from exporters_beam.transforms.expressions.python2 import DIALECT, as_read
 from exporters_beam.transforms.expressions.reads import fields_read, is_steady
-
-UNKNOWN = "unknown"
-"""The group of records that have no value."""
 
 
 def as_text(value: object) -> str:

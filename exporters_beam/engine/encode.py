@@ -24,12 +24,11 @@ from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.decode import Answers
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, total_of, typed_range
 from exporters_beam.errors import RecordError
-from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position, Sought, Typed
+from exporters_beam.records import MISSING, UNKNOWN, Batch, BlockRef, Failure, Lines, Mark, Position, Sought, Typed
 from exporters_beam.staging.letters import staged
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Segment, blocks_of
 from exporters_beam.transforms.chance import apart
-from exporters_beam.transforms.groupers import UNKNOWN
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
 from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
 

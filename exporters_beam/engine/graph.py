@@ -22,8 +22,6 @@ from exporters_beam.components.protocols import Keyed
 from exporters_beam.components.traits import DecoderTraits, FilterTraits
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.closing import WriteManifest, booked
-from exporters_beam.engine.columns import EncodeColumns, SiftColumns
-from exporters_beam.engine.copying import CopyObjects, ReadCopied
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.engine.decode import Decode, Projecting, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
@@ -31,9 +29,7 @@ from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
 from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
-from exporters_beam.engine.settling import Admit, Settle
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
-from exporters_beam.engine.tables import EncodeTables, ToColumns
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
@@ -43,7 +39,6 @@ from exporters_beam.stages import Columns, Extend, MakeColumns, Project
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Committed, read_segment
-from exporters_beam.transforms.dedupe import Dedupe
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map, Step
 
 KeyedBytes = tuple[bytes, bytes]
@@ -185,8 +180,10 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
     return Outputs(delivered, failed, manifest)
 
 
-def dedupe_of(plan: Plan, step: StepPlan, run: Run) -> Dedupe:
+def dedupe_of(plan: Plan, step: StepPlan, run: Run) -> beam.PTransform:
     """What applies a `dupe`. Records have no values in common where they were decoded one by one and only filters had them."""
+    from exporters_beam.transforms.dedupe import Dedupe
+
     assert isinstance(step.component, Keyed)
     before = plan.steps[: plan.steps.index(step)]
     share = plan.logical.decoder.glance is None or any(each.kind in ("map", "flat_map") for each in before)
@@ -200,6 +197,8 @@ def typed_ranges(types: Any) -> Any:
 
 def settled(delivery: Delivery, run: Run, blocks: Any, types: Any) -> tuple[Any, Any]:
     """The blocks and what all of them together say of the types of columns; and how counts change by that."""
+    from exporters_beam.engine.settling import Settle
+
     found = (
         types
         | "TypesInOrder" >> _Rebalanced(run)
@@ -251,6 +250,8 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
 
 def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delivery) -> Outputs:
     """The graph of a bypass: list, copy, manifest."""
+    from exporters_beam.engine.copying import CopyObjects, ReadCopied
+
     assert plan.names is not None
     start = pipeline | "Impulse" >> beam.Impulse()
     units, warned = listed(start, source, run)
@@ -342,20 +343,33 @@ def decoder_of(plan: Plan, source: Source) -> Decode:
     if isinstance(decoding, Project):
         return Projecting(source, decoding.fields, *args[1:]).hinting(plan.logical.sought)
     if isinstance(decoding, MakeColumns):
+        from exporters_beam.engine.tables import ToColumns
+
         return ToColumns([step.component for step in plan.logical.steps], *args)
-    return SiftColumns(*args) if isinstance(decoding, Columns) else decoder(decoding, *args)
+    if isinstance(decoding, Columns):
+        from exporters_beam.engine.columns import SiftColumns
+
+        return SiftColumns(*args)
+    return decoder(decoding, *args)
 
 
 def encoder_of(plan: Plan, source: Source, delivery: Delivery, run: Run) -> EncodeBlocks:
     """The ParDo that stages what the plan makes of records."""
     decoding = plan.physical.decoding
     if isinstance(decoding, Columns):
+        from exporters_beam.engine.columns import EncodeColumns
+
         return EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
-    kind = EncodeTables if isinstance(decoding, MakeColumns) else EncodeBlocks
-    return kind("writer", delivery, run, plan.grouper)
+    if isinstance(decoding, MakeColumns):
+        from exporters_beam.engine.tables import EncodeTables
+
+        return EncodeTables("writer", delivery, run, plan.grouper)
+    return EncodeBlocks("writer", delivery, run, plan.grouper)
 
 
 def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
+    from exporters_beam.engine.settling import Admit
+
     counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
     staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
     found = (

@@ -12,12 +12,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
-from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.options import (
     DATAFLOW,
     LOCAL,
@@ -30,6 +29,9 @@ from exporters_beam.runners.options import (
 from exporters_beam.staging.books import Books
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Staging
+
+if TYPE_CHECKING:
+    from exporters_beam.runners.jobs import Job
 
 T = TypeVar("T")
 
