@@ -152,10 +152,10 @@ def _exports(commands: Commands) -> None:
 
 def _jobs(commands: Commands) -> None:
     """The commands for what was submitted: status, cancel, drain."""
-    status = _add(commands, "status", _status, "tell how a job is that was submitted")
+    status = _add(commands, "status", _status, "show the state of a job that was submitted")
     status.add_argument("--watch", action="store_true", help="go on until it has ended; exit 1 where it ended badly")
     status.add_argument(
-        "--config", metavar="CONFIG", help="with --watch: tell the notifications of this config the end"
+        "--config", metavar="CONFIG", help="with --watch: send the notifications of this config when the job ends"
     )
     status.add_argument("--every", type=_positive, default=10, metavar="SECONDS", help="how often to ask (default: 10)")
     _add_variables(status)
