@@ -478,7 +478,8 @@ class Checker(Known):
                 operands[at + 1] = self.seen(operands[at + 1], given[at + 1], "held")
             elif not self.small(given[at + 1]):
                 operands[at] = self.seen(operands[at], given[at], "weighed")
-        if self.order and all(type(op) in self.order for op in node.ops):
+        kinds = [type(op) for op in node.ops]
+        if any(kind in self.order for kind in kinds) and {*kinds} <= {*self.order, ast.Eq, ast.NotEq}:
             if len(node.ops) == 1:
                 return self.call(self.order[type(node.ops[0])], *operands)
             operands = [self.call(Ordered, operand) for operand in operands]

@@ -332,6 +332,11 @@ class Ordered:
     def __init__(self, value: Any) -> None:
         self.value = value
 
+    def __eq__(self, other: object) -> Any:
+        return isinstance(other, Ordered) and self.value == other.value
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __lt__(self, other: Ordered) -> object:
         return less(self.value, other.value)
 
