@@ -82,9 +82,7 @@ def main(folder: Path) -> None:
     show("decode whole", reading.decode)
     show("a step: nothing", lambda batch: passing.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
     show("a step: one expression", lambda batch: step.batch(Batch(unit, 0, range(len(batch)), batch)), reading.decode)
-    show(
-        "add a number to a line", lambda pair: form.extend_all(*pair, ["ratio"]), lambda chunk: added_to(chunk.lines())
-    )
+    show("add a number to a line", lambda pair: form.extend_all(*pair, ["ratio"]), lambda chunk: added_to(chunk.lines()))
     show("write JSON", form.format_all, reading.decode)
     show("of it orjson alone", lambda batch: list(map(orjson.dumps, batch)), reading.decode)
     show("compress gzip", gz.compress, lambda chunk: chunk.text)

@@ -47,9 +47,7 @@ def sales(first: int, count: int, wide: bool = False) -> Iterator[dict[str, Any]
         if wide:
             sale["bids"] = [{"from": f"bidder{n}", "price": round(rng.uniform(1, 800), 2), "firm": n % 3 == 0,
                              "link": f"https://bids.example/{n}/{rng.randrange(10**9)}"} for n in range(12)]  # fmt: skip
-            sale.update(
-                (f"feature_{n}", f"{rng.choice(WORDS)} {rng.randrange(1000)} of feature {n}") for n in range(40)
-            )
+            sale.update((f"feature_{n}", f"{rng.choice(WORDS)} {rng.randrange(1000)} of feature {n}") for n in range(40))
         yield sale
 
 

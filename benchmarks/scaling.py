@@ -49,9 +49,7 @@ def main() -> None:
             walls[side] = wall(bench, given.records, sides[side], given.times)
         ratios.append(walls["one"] / walls["two"])
         print(f"round {n + 1}: one process {walls['one']:.1f} s, two {walls['two']:.1f} s", flush=True)
-    print(
-        f"{given.records:,} records, {os.cpu_count()} cores, two worker processes: {shown(ratios)} of the speed of one"
-    )
+    print(f"{given.records:,} records, {os.cpu_count()} cores, two worker processes: {shown(ratios)} of the speed of one")
 
 
 def shown(ratios: list[float]) -> str:

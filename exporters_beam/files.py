@@ -16,9 +16,7 @@ BOOKS = ".exporters"
 _DESKTOP = frozenset({"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db"})
 """Files of desktops and archivers whose names are as those of any other file, in small letters."""
 
-_KNOWN = frozenset(
-    {"_success", "_metadata", "_common_metadata", "_delta_log", "_temporary", ".ds_store", ".git", BOOKS}
-)
+_KNOWN = frozenset({"_success", "_metadata", "_common_metadata", "_delta_log", "_temporary", ".ds_store", ".git", BOOKS})
 
 _KNOWN_BEGINNINGS = ("_committed_", "_started_", "._")
 """Hidden names that are never data: nobody has to hear of them."""

@@ -340,10 +340,7 @@ class Key(NamedTuple):
         parts = key.split(separator) if separator else [key]
         ends = range(len(parts), 0, -1)
         return cls(
-            tuple(
-                tuple((separator.join(parts[start:end]), end) for end in ends if end > start)
-                for start in range(len(parts))
-            )
+            tuple(tuple((separator.join(parts[start:end]), end) for end in ends if end > start) for start in range(len(parts)))
         )
 
     @property

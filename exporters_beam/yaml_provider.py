@@ -70,9 +70,7 @@ class Read(beam.PTransform):
         self._fields = _checked(fields)
         sections = {"reader": reader, "decompressor": decompressor, "deserializer": deserializer}
         formatter = {"name": "json", "options": {"reencode": True}}  # records are wanted, not lines handed on
-        spec = load(
-            {**{name: value for name, value in sections.items() if value}, "writer": "console", "formatter": formatter}
-        )
+        spec = load({**{name: value for name, value in sections.items() if value}, "writer": "console", "formatter": formatter})
         list(check(spec))
         self._plan = make(spec)
 
@@ -143,9 +141,7 @@ class Write(beam.PTransform):
         memory = {"name": "memory", "options": {"records": []}}
         self._plan = make(load({"reader": memory, **{name: value for name, value in sections.items() if value}}))
         if self._plan.limit:
-            raise ConfigError(
-                "items_limit: Beam keeps no order between transforms; limit the records before they are written"
-            )
+            raise ConfigError("items_limit: Beam keeps no order between transforms; limit the records before they are written")
 
     def expand(self, elements: Any) -> Any:
         plan, books = self._plan, books_of(self._plan)
@@ -225,9 +221,7 @@ def _component(section: str, name: str, options: Any, *methods: str) -> Any:
     spec = load({"reader": "random", section: {"name": name, "options": dict(options or {})}, "writer": "console"})
     found = spec.step(section)
     if found is None or method_of(found.component) not in methods:
-        raise ConfigError(
-            f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML"
-        )
+        raise ConfigError(f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML")
     return found.component
 
 

@@ -119,9 +119,7 @@ def _shuffled(elements: list[Any]) -> list[Any]:
 
 
 def _staged(folder: str, delivery: Any) -> Outcome:
-    names = [
-        name for name in sorted(os.listdir(folder)) if name.endswith(SUFFIX)
-    ]  # Those of a `dupe` are not committed.
+    names = [name for name in sorted(os.listdir(folder)) if name.endswith(SUFFIX)]  # Those of a `dupe` are not committed.
     segments = [read_segment(os.path.join(folder, name)) for name in names]
     refs: dict[Any, list[Any]] = {}
     marks = {}

@@ -99,9 +99,7 @@ def main(args: list[str]) -> int:
         return 2
     marks = "not packaging and not dataflow and not flink and not prism and not servers"
     table = Table()
-    pytest.main(
-        ["-q", "-q", "-m", marks + (" and not slow" if args else ""), "--no-summary", *files()], plugins=[table]
-    )
+    pytest.main(["-q", "-q", "-m", marks + (" and not slow" if args else ""), "--no-summary", *files()], plugins=[table])
     width = max(len(promise) for promise in PROMISES)
     print(f"\n{'promise':{width}} | tries | faults")
     for promise in PROMISES:

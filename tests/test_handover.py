@@ -92,9 +92,7 @@ def test_a_record_at_fault_is_named_in_fields() -> None:
 
 def test_what_others_raise_is_told_by_its_last_line() -> None:
     assert str(told(failure_of(ValueError("no good")))) == "the export failed: no good"
-    assert str(told(failure_of(MemoryError("malloc")))).startswith(
-        "the export ran out of memory in the step a step; give"
-    )
+    assert str(told(failure_of(MemoryError("malloc")))).startswith("the export ran out of memory in the step a step; give")
     assert interrupted(failure_of(KeyboardInterrupt()))
     assert not interrupted(failure_of(SourceError("KeyboardInterrupt is a word")))
 
@@ -107,9 +105,7 @@ def trace(error: ExportError) -> str:
 
 
 AROUND = [
-    lambda text: (
-        f"Pipeline x failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness: {text}"
-    ),
+    lambda text: f"Pipeline x failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness: {text}",
     lambda text: "\n".join(f"  {line}" for line in text.splitlines()),
     lambda text: text.replace("\n", "\r\n"),
     lambda text: f"{text}\n\tat org.apache.flink.Task.run(Task.java:1)\nCaused by: java.lang.RuntimeException: {text}",

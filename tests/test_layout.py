@@ -188,9 +188,7 @@ def test_beam_is_imported_in_few_modules(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(MODULES) - CONNECTS))
 def test_pcollections_are_connected_in_the_graph_only(name: str) -> None:
     calls = (node.func for node in ast.walk(tree(name)) if isinstance(node, ast.Call))
-    made = [
-        f.attr for f in calls if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "beam"
-    ]
+    made = [f.attr for f in calls if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "beam"]
     assert not TRANSFORMS & set(made)
 
 

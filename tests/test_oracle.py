@@ -122,9 +122,7 @@ def compare_files(case: Path, about: dict, folders: dict[str, Path]) -> Iterator
                 if got != wanted:
                     yield f"{path.name}: {got} records, recorded {wanted}"
             elif path.name == "md5checksum.md5":
-                if len(plain(path).splitlines()) != len(
-                    (case / "expected" / entry["content"]).read_bytes().splitlines()
-                ):
+                if len(plain(path).splitlines()) != len((case / "expected" / entry["content"]).read_bytes().splitlines()):
                     yield "another number of checksums"
             elif entry["content"] is not None:
                 want = (case / "expected" / entry["content"]).read_bytes()
@@ -139,9 +137,7 @@ def pattern(recorded: str) -> str:
         return "[0-9a-f-]{36}" if kind == "UUID" else "[^/]+"
 
     parts = re.split(r"(\{\{[^}]*\}\})", recorded)
-    return "".join(
-        re.sub(r"\{\{(.*)\}\}", stand_in, part) if n % 2 else re.escape(part) for n, part in enumerate(parts)
-    )
+    return "".join(re.sub(r"\{\{(.*)\}\}", stand_in, part) if n % 2 else re.escape(part) for n, part in enumerate(parts))
 
 
 def compare(mode: str, want: bytes, got: bytes) -> Iterator[str]:

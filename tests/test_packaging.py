@@ -22,9 +22,7 @@ pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parent.parent
 
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist"
-)
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist")
 
 
 def clean_environ() -> dict[str, str]:
@@ -132,9 +130,7 @@ def test_the_data_files_are_there(environment: Environment) -> None:
 
 
 def test_the_version_is_the_same_everywhere(environment: Environment, built: Built) -> None:
-    code = (
-        "import exporters_beam, importlib.metadata as m; print(exporters_beam.__version__, m.version('exporters-beam'))"
-    )
+    code = "import exporters_beam, importlib.metadata as m; print(exporters_beam.__version__, m.version('exporters-beam'))"
     version = built.sdist.name.removesuffix(".tar.gz").rpartition("-")[2]
     assert environment.python(code) == f"{version} {version}"
     assert environment.exporters("--version", cwd=environment.empty) == f"exporters-beam {version}\n"

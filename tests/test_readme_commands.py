@@ -22,9 +22,7 @@ def test_ci_runs_them_first_in_a_clone_and_an_environment_of_their_own() -> None
     first = next(n for n, line in enumerate(run) if any(word in line for word in ("-m venv", "pip install", "apt-get")))
     assert run[first : first + 2] == [install, test], "nothing is installed before them"
     target = run[-1].rpartition(" ")[2]
-    (recipe,) = re.findall(
-        rf"^{target}:.*\n((?:\t.*\n?)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n?)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert recipe.splitlines()[-1].startswith("\t$(PYTEST) "), "the last line that is printed is pytest's summary"
 
 

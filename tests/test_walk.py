@@ -29,9 +29,7 @@ def code_of(name: str) -> set[CodeType]:
     if isinstance(found, property):
         found = found.fget
     if isinstance(found, type):
-        return {
-            method.__code__ for kind in found.__mro__ for method in vars(kind).values() if hasattr(method, "__code__")
-        }
+        return {method.__code__ for kind in found.__mro__ for method in vars(kind).values() if hasattr(method, "__code__")}
     return {found.__code__}
 
 

@@ -28,9 +28,7 @@ def test_addresses_of_metadata_services_are_refused_in_every_spelling(host: str)
         web.ask(f"http://{host}/latest", "GET", {}, timeout=1)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.1", "example.org", "8.8.8.8", "[::1]", "[2001:db8::1]", "fe80.org"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "example.org", "8.8.8.8", "[::1]", "[2001:db8::1]", "fe80.org"])
 def test_other_addresses_are_not(host: str) -> None:
     web.refuse_metadata(host)
 
@@ -86,9 +84,7 @@ def test_headers_go_to_the_first_origin_only(servers: tuple[Server, Server], exp
     first.to = second.url
     headers = {"Authorization": "Bearer hidden-2f90c1", "X-Api-Key": "hidden-2f90c1"}
     assert export(reading(f"{first.url}/a.jl", headers=headers)).read == 1
-    assert all(
-        head["Authorization"] == "Bearer hidden-2f90c1" and head["X-Api-Key"] == "hidden-2f90c1" for head in first.heads
-    )
+    assert all(head["Authorization"] == "Bearer hidden-2f90c1" and head["X-Api-Key"] == "hidden-2f90c1" for head in first.heads)
     assert second.heads and not any("hidden-2f90c1" in str(head) for head in second.heads)
     assert {head["User-Agent"] for head in second.heads} == {"exporters-beam"}
 
@@ -101,9 +97,7 @@ def test_headers_go_along_to_the_same_origin(servers: tuple[Server, Server]) -> 
     assert len(first.heads) > 1 and all(head["X-Key"] == "hidden-2f90c1" for head in first.heads)
 
 
-def test_a_user_in_the_url_goes_to_the_first_origin_only(
-    servers: tuple[Server, Server], export: Callable[..., Report]
-) -> None:
+def test_a_user_in_the_url_goes_to_the_first_origin_only(servers: tuple[Server, Server], export: Callable[..., Report]) -> None:
     first, second = servers
     first.to = second.url
     report = export(reading(f"{first.url.replace('//', '//me:p%40ss@')}/a.jl"))
@@ -113,9 +107,7 @@ def test_a_user_in_the_url_goes_to_the_first_origin_only(
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd?", "ftp://127.0.0.1/x", "gopher://x", "http://169.254.169.254"])
-def test_redirects_to_elsewhere_are_refused(
-    servers: tuple[Server, Server], export: Callable[..., Report], target: str
-) -> None:
+def test_redirects_to_elsewhere_are_refused(servers: tuple[Server, Server], export: Callable[..., Report], target: str) -> None:
     first, _ = servers
     first.to = target
     with pytest.raises(SourceError, match=r"the server is not asked: |Redirection to url .* is not allowed") as caught:

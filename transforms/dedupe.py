@@ -58,9 +58,7 @@ class Dedupe(beam.PTransform):
     changes a value of one does not change it in another. What comes out of a range is in order.
     """
 
-    def __init__(
-        self, name: str, component: Keyed, on_error: OnError, stage: Run | None = None, share: bool = True
-    ) -> None:
+    def __init__(self, name: str, component: Keyed, on_error: OnError, stage: Run | None = None, share: bool = True) -> None:
         super().__init__()
         self.key = _Key(name, component, on_error, stage, share)
         self.survivors = _Survivors(name, stage)
@@ -261,9 +259,7 @@ class _Key(Step):
     def _close_rows(self, element: Batch | Mark) -> None:
         if self._rows:
             numbers, parts, packed = [list(column) for column in zip(*self._rows, strict=True)]
-            self._records.append(
-                self._lot(element, pickle.dumps((numbers, parts if any(parts) else (), packed, True), 5))
-            )
+            self._records.append(self._lot(element, pickle.dumps((numbers, parts if any(parts) else (), packed, True), 5)))
         if self._failed:
             self._failures.append(self._lot(element, pickle.dumps(self._failed, 5)))
         self._begin_rows()

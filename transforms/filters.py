@@ -100,9 +100,7 @@ def _expression(expected: object, n: int, dialect: str) -> Callable[[str], Any]:
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a regular expression; write a text")
     try:
-        compiled = re.compile(
-            *(python2_patterns.modern(str(expected)) if dialect == python2.PYTHON_2 else (str(expected),))
-        )
+        compiled = re.compile(*(python2_patterns.modern(str(expected)) if dialect == python2.PYTHON_2 else (str(expected),)))
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a valid regular expression: {error}") from None
     longest = patterns.longest(compiled, "match")
@@ -292,9 +290,7 @@ class PythonexpFilter:
     kind: ClassVar[str] = "filter"
 
     python_expression: str = option("kept where it is true", example="item['price'] > 10")
-    imports: dict[str, str] = option(
-        "modules for the expression, by the name it knows them by", type="dict", default={}
-    )
+    imports: dict[str, str] = option("modules for the expression, by the name it knows them by", type="dict", default={})
     dialect: str = DIALECT
     _expression: Any = field(init=False, repr=False, compare=False, default=None)
 

@@ -114,9 +114,7 @@ def _array(schema: Mapping[str, Any], name: str) -> Serialize:
     if method == "extract_key_values":
         separators = how.get("separators", (";", ",", ":"))
         if not (isinstance(separators, (list, tuple)) and [*map(type, separators)] == [str, str, str]):
-            raise ConfigError(
-                f"{place}: separators has to be three texts: between members, between fields, before values"
-            )
+            raise ConfigError(f"{place}: separators has to be three texts: between members, between fields, before values")
         between, fields, before = separators
         return lambda value: (
             None if value is None else between.join(_pairs(member, fields, before) for member in _members(value))

@@ -123,9 +123,7 @@ class PythonExpGrouper:
 
     kind: ClassVar[str] = "grouper"
 
-    python_expressions: tuple[str, ...] = option(
-        "one expression a value", type="str_list", example=["item['country'].lower()"]
-    )
+    python_expressions: tuple[str, ...] = option("one expression a value", type="str_list", example=["item['country'].lower()"])
     dialect: str = DIALECT
     _chances: tuple[Chance, ...] = field(init=False, repr=False, compare=False, default=())
     _evaluate: Any = field(init=False, repr=False, compare=False, default=())

@@ -177,9 +177,7 @@ class PythonTransform(Loaded):
         if isinstance(result, Mapping):
             return (result,)
         if isinstance(result, (str, bytes)) or not isinstance(result, Iterable):
-            raise RecordError(
-                f"{self.function} gave {result!r:.200}; it has to give a mapping, None or several mappings"
-            )
+            raise RecordError(f"{self.function} gave {result!r:.200}; it has to give a mapping, None or several mappings")
         return self._checked(result)
 
     def _checked(self, results: Iterable[object]) -> Iterator[Any]:

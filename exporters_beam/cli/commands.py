@@ -94,9 +94,7 @@ def _tell_when_interrupted(tells: Callable[[], str]) -> None:
 def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
     from exporters_beam.runners.options import merged
 
-    return merged(
-        spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam]
-    )
+    return merged(spec, getattr(args, "profile", None), [*([f"--runner={args.runner}"] if args.runner else []), *args.beam])
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -111,9 +109,7 @@ def _submit(args: argparse.Namespace) -> int:
     if started.job:
         print(f"{started.job}\n{started.place}")
     elif started.place:
-        print_line(
-            f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}"
-        )
+        print_line(f"{started.place}: written; launch it with: gcloud dataflow jobs run NAME --gcs-location={started.place}")
     return DONE
 
 

@@ -32,9 +32,7 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if record.name.startswith(("apache_beam", "root")) and (record.exc_info or "Traceback" in text):
         return False
-    if text.startswith(
-        ("Unparseable argument", "Really starting service", "Really destroying service")
-    ):  # Flink's job server.
+    if text.startswith(("Unparseable argument", "Really starting service", "Really destroying service")):  # Flink's job server.
         return False
     return "apitools not found" not in text and "No semi_persistent_directory found" not in text
 

@@ -73,9 +73,7 @@ def _from_old_spelling(parser: argparse.ArgumentParser, given: list[str]) -> lis
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="exporters-beam", description="Export records as a config says.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog="exporters-beam", description="Export records as a config says.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"exporters-beam {__version__}")
     parser.set_defaults(command=None, debug=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -84,9 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(
-    commands: Commands, name: str, function: Command, help: str, epilog: str | None = None
-) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, function: Command, help: str, epilog: str | None = None) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help, allow_abbrev=False, epilog=epilog)
     command.register("action", None, _Once)
     command.set_defaults(command=function, ours=command._option_string_actions)
@@ -205,18 +201,14 @@ def _looks(commands: Commands) -> None:
     _add_rules(explain)
     _add_variables(explain)
 
-    preview = _add(
-        commands, "preview", _preview, "show the first records as they pass every step; nothing is delivered"
-    )
+    preview = _add(commands, "preview", _preview, "show the first records as they pass every step; nothing is delivered")
     preview.add_argument("config", metavar="CONFIG")
     preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
     _add_variables(preview)
 
     verify = _add(commands, "verify", _verify, "read what was delivered again and compare it with the manifest")
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
-    verify.add_argument(
-        "--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer"
-    )
+    verify.add_argument("--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer")
     _add_variables(verify)
 
     clean = _add(commands, "clean", _clean, "remove what runs of a config that did not end have staged")

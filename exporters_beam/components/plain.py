@@ -27,9 +27,7 @@ class Plain(str):
     def number(self) -> int | float | None:
         """The number that it may be read as."""
         found = self.meant
-        return (
-            found if isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found) else None
-        )
+        return found if isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found) else None
 
     @property
     def two_numbers(self) -> bool:

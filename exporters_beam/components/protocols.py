@@ -157,9 +157,7 @@ class TableFormat(Component, Protocol):
         one by one to find the one at fault.
         """
 
-    def assemble(
-        self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
-    ) -> None:
+    def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
         """Write one whole file: of each block's payload the records at the given indices (None: all), in order.
 
         `schemas` are the distinct schemas of all blocks of the group, which are merged into one. Raises RecordError

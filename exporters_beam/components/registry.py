@@ -200,9 +200,7 @@ def find(kind: str, name: str) -> Entry:
     found = [plugin for plugin in _plugins() if (plugin.kind, plugin.name) == (kind, name)]
     if len({plugin.target for plugin in found}) > 1:
         told = " and ".join(f"{plugin.target} of {plugin.package}" for plugin in found)
-        raise ConfigError(
-            f"name: several packages have a {kind} called {name!r}: {told}; name one as package.module:Class"
-        )
+        raise ConfigError(f"name: several packages have a {kind} called {name!r}: {told}; name one as package.module:Class")
     if found:
         return Entry(kind, name, found[0].target)
     other = _KINDS_OF_LEGACY.get(name)

@@ -24,9 +24,7 @@ TIMEOUT = 30.0
 GCP_EMULATOR = "SECRET_MANAGER_EMULATOR_HOST"
 """The variable of the environment that names a stand-in for Google Secret Manager, as HOST:PORT."""
 
-_GCP = re.compile(
-    r"projects/[^/\s]+/(?:locations/(?P<location>[a-z0-9-]+)/)?secrets/[\w-]+(?P<version>/versions/[\w-]+)?"
-)
+_GCP = re.compile(r"projects/[^/\s]+/(?:locations/(?P<location>[a-z0-9-]+)/)?secrets/[\w-]+(?P<version>/versions/[\w-]+)?")
 _AWS = re.compile(r"arn:aws[\w-]*:secretsmanager:(?P<region>[\w-]+):\d*:secret:[\w/+=.@-]+|[\w/+=.@-]+")
 
 _kept: dict[tuple[str, str], tuple[float, str]] = {}

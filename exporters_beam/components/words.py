@@ -15,9 +15,7 @@ def did_you_mean(given: str, known: tuple[str, ...] | list[str]) -> str:
     import difflib
 
     tail = given.rpartition(".")[2] or given
-    near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(
-        tail.lower(), known, n=1, cutoff=0.5
-    )
+    near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(tail.lower(), known, n=1, cutoff=0.5)
     if near:
         return f'; did you mean "{near[0]}"?'
     return f"; known: {', '.join(known)}" if known else ""

@@ -143,9 +143,7 @@ def _begin(source: BinaryIO) -> tuple[bytes, BinaryIO]:
     return (first, source) if len(first) == HEAD else head(source)
 
 
-def _chosen(
-    found: Iterator[tuple[str, str, Callable[[], Iterator[bytes]], Budget]], pattern: str | None
-) -> Iterator[Any]:
+def _chosen(found: Iterator[tuple[str, str, Callable[[], Iterator[bytes]], Budget]], pattern: str | None) -> Iterator[Any]:
     """Those of an archive's members that are read: (name, what it is if it is not a file, its bytes, the budget) of each."""
     wanted = re.compile(pattern or "").search
     hidden, seen, some = Hidden("the decompressor's option members chooses it"), set[str](), False
@@ -241,9 +239,7 @@ def _tar_members(source: BinaryIO, max_ratio: int) -> Iterator[tuple[str, str, C
         if info.isdir() or (info.isreg() and not info.size):
             continue
         if info.type == b"M":
-            raise SourceError(
-                f"{shown(info.name)}: it goes on from another volume of the archive; join the volumes first"
-            )
+            raise SourceError(f"{shown(info.name)}: it goes on from another volume of the archive; join the volumes first")
         if info.issparse():
             raise SourceError(f"{shown(info.name)}: it is a sparse file; unpack the archive before the export")
         kinds = {tarfile.SYMTYPE: "a link", tarfile.LNKTYPE: "a link to another member", tarfile.FIFOTYPE: "a pipe",

@@ -291,9 +291,7 @@ def wrong(name: str, first: bytes) -> SourceError:
     """The error for input that begins with `first` and is not what the chosen decompressor reads."""
     found = sniff(first)
     if found:
-        return SourceError(
-            f'the input is {found}, not {name}; use the decompressor "{_DECOMPRESSORS[found]}" or "auto"'
-        )
+        return SourceError(f'the input is {found}, not {name}; use the decompressor "{_DECOMPRESSORS[found]}" or "auto"')
     return SourceError(f'the input is not {name}; use the decompressor "none" or "auto"')
 
 
@@ -324,11 +322,7 @@ def refuse_contradiction(found: str, first: bytes, name: object) -> None:
 def is_zlib_header(first: bytes) -> bool:
     """Method deflate, a window of at most 32 KiB, no preset dictionary, and a multiple of 31."""
     return (
-        len(first) > 1
-        and first[0] & 15 == 8
-        and first[0] < 0x80
-        and not first[1] & 32
-        and (first[0] << 8 | first[1]) % 31 == 0
+        len(first) > 1 and first[0] & 15 == 8 and first[0] < 0x80 and not first[1] & 32 and (first[0] << 8 | first[1]) % 31 == 0
     )
 
 

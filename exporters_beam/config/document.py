@@ -467,9 +467,7 @@ def _check_nodes(yaml: Any, loader: Any, root: object, file: str) -> tuple[list[
         return total
 
     if size(root, ()) > max(ALIASED, len(sizes)):
-        problems.append(
-            Problem((), f"its aliases stand for more than {ALIASED:,} values; write less with them", file=file)
-        )
+        problems.append(Problem((), f"its aliases stand for more than {ALIASED:,} values; write less with them", file=file))
     if problems:
         raise ConfigError(*problems, *repeated)
     return odd, repeated

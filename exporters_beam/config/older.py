@@ -131,11 +131,7 @@ def _shown(value: object) -> str:
 def _conditions(found: dict[object, object], name: str, warnings: list[Warning]) -> None:
     """Keys of conditions that mean nothing."""
     section = found.get(name)
-    if (
-        not name_of(section).startswith(PREFIX)
-        or "KeyValue" not in name_of(section)
-        or not isinstance(section, Mapping)
-    ):
+    if not name_of(section).startswith(PREFIX) or "KeyValue" not in name_of(section) or not isinstance(section, Mapping):
         return
     options = section.get("options")
     keys = options.get("keys") if isinstance(options, Mapping) else None

@@ -21,9 +21,7 @@ class OnErrorOptions:
     """What becomes of records that fail a step: the section `on_error`."""
 
     action: str = option("what becomes of a record that fails: fail ends the export", default=FAIL, choices=ACTIONS)
-    max_records: int | None = option(
-        "more failed records than this end the export", type="int", default=None, minimum=0
-    )
+    max_records: int | None = option("more failed records than this end the export", type="int", default=None, minimum=0)
     max_rate: float | None = option("a larger share of failed records than this, 0 to 1, ends the export", type="number",
                                     default=None, minimum=0)  # fmt: skip
     file: str | None = option("where dead letters go, with % dates; by default a hidden file beside the manifest",

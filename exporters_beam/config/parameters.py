@@ -111,9 +111,7 @@ def _problems(name: str, given: object) -> Found:
 
 def _regex_problems(value: object) -> Found:
     if not (isinstance(value, list) and all(isinstance(regex, str) for regex in value)):
-        return [
-            (("regexes",), "wrong type: expected a list of regular expressions, all of which the value has to match")
-        ]
+        return [(("regexes",), "wrong type: expected a list of regular expressions, all of which the value has to match")]
     wrong = Found()
     for at, regex in enumerate(value):
         try:

@@ -290,9 +290,7 @@ class _Loading:
         action = given.get("on_error") if fails else None
         if action is not None and (*path, "on_error") not in self.failed:
             self.check_action((*path, "on_error"), action)
-        section = self.component(
-            kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options")
-        )
+        section = self.component(kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
         self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         return section if section is None or action is None else replace(section, on_error=str(action))
 
@@ -304,9 +302,7 @@ class _Loading:
             return []
         for name in ("filter", *OWN_STEPS):
             if self.config.get(name) is not None:
-                self.add(
-                    (name,), "there is a list of `steps`; write this section as one of them, or do without the list"
-                )
+                self.add((name,), "there is a list of `steps`; write this section as one of them, or do without the list")
         if not isinstance(given, (list, tuple)):
             self.add(path, f"wrong type: found {_found(given)}, expected a list of steps")
             return []
@@ -419,9 +415,7 @@ class _Loading:
         if wrong or any(place[: len(options_path)] == options_path for place in self.failed):
             return None
         try:
-            return build(
-                component, {**copy.deepcopy(dict(options)), **self.kept_secret(component, options)}, self.environ
-            )
+            return build(component, {**copy.deepcopy(dict(options)), **self.kept_secret(component, options)}, self.environ)
         except ConfigError as error:
             for problem in error.problems:
                 way, message = _way(problem, component)
@@ -459,9 +453,7 @@ class _Loading:
             return Settings(), None, []
         known = [o.name for o in options_of(Settings)]
         self.refuse_unknown(given, path, (*known, "formatter", "notifications"), "option")
-        settings = (
-            self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
-        )
+        settings = self.build(Settings, {name: given[name] for name in known if name in given}, path, path) or Settings()
         if settings.log_level not in LOG_LEVELS:
             hint = words.did_you_mean(settings.log_level.upper(), LOG_LEVELS)
             self.warn((*path, "log_level"), f"there is no level {settings.log_level!r}, so INFO is used{hint}")
@@ -471,9 +463,7 @@ class _Loading:
         if (*path, "notifications") in self.failed:
             notifications = None
         if notifications is not None and not isinstance(notifications, (list, tuple)):
-            self.add(
-                (*path, "notifications"), f"wrong type: found {_found(notifications)}, expected a list of sections"
-            )
+            self.add((*path, "notifications"), f"wrong type: found {_found(notifications)}, expected a list of sections")
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
         return settings, formatter, [member for member in members if member is not None]
@@ -534,11 +524,7 @@ class _Loading:
 
     def plain(self, name: str, type: Any, wanted: str) -> Any:
         value = self.config.get(name)
-        if (
-            value is not None
-            and (not isinstance(value, type) or isinstance(value, Secret))
-            and not self.at_fault((name,))
-        ):
+        if value is not None and (not isinstance(value, type) or isinstance(value, Secret)) and not self.at_fault((name,)):
             self.add((name,), f"wrong type: found {_found(value)}, expected {wanted}")
         return value
 
@@ -576,9 +562,7 @@ class _Loading:
     def warn_of_odd(self) -> None:
         """What YAML may have read otherwise than it was meant, unless an option says what is meant."""
         for odd in self.document.odd:
-            kinds = next(
-                (self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None
-            )
+            kinds = next((self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None)
             if kinds is None:
                 date = isinstance(odd.read, Plain) and not isinstance(odd.read.meant, (bool, int, float))
                 text = "" if date and odd.path[0] == "vars" else odd.warning
@@ -634,9 +618,7 @@ def _way(problem: Problem, component: type) -> tuple[Path, str]:
 
 MASK = "********"
 
-_SECRET_NAME = re.compile(
-    r"passw|secret|token|api_?key|access_?key|account_?key|credential|private_?key", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"passw|secret|token|api_?key|access_?key|account_?key|credential|private_?key", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 

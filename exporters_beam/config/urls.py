@@ -20,9 +20,7 @@ def section_of(kind: str, url: str) -> tuple[str, dict[str, Any]] | None:
     if kind not in ("reader", "writer") or "://" not in url:
         return None
     if url.partition("://")[0] not in SCHEMES:
-        raise ConfigError(
-            f"name: {url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}"
-        )
+        raise ConfigError(f"name: {url} is not a URL of a storage; known: {', '.join(f'{name}://' for name in SCHEMES)}")
     scheme = url.partition("://")[0]
     where = {"reader": "prefix", "writer": "filebase"}[kind]
     if scheme in ("http", "https"):

@@ -64,9 +64,7 @@ def fill(
     filled = Filled({})
     declared = document.get("vars")
     if declared is not None and not isinstance(declared, Mapping):
-        filled.problems.append(
-            (("vars",), f"wrong type: found {kind_of(declared)}, expected a mapping of names to values")
-        )
+        filled.problems.append((("vars",), f"wrong type: found {kind_of(declared)}, expected a mapping of names to values"))
         declared = {}
     allowed = document.get("env")
     if allowed is not None and not (isinstance(allowed, list) and all(isinstance(name, str) for name in allowed)):
@@ -76,9 +74,7 @@ def fill(
     filler = _Filler(names, tuple(allowed or ()), environ, filled, frozenset(missing))
     try:
         filler.check_vars()
-        filled.value = {
-            k: v if k in ("vars", "env", "parameters") else filler.fill(v, (str(k),)) for k, v in document.items()
-        }
+        filled.value = {k: v if k in ("vars", "env", "parameters") else filler.fill(v, (str(k),)) for k, v in document.items()}
     except _OverBudget:
         filled.problems.append((("vars",), f"the variables stand for more than {BUDGET:,} values and characters"))
         filled.value = dict(document)
@@ -107,9 +103,7 @@ def _overridden(declared: dict[str, object], overrides: Mapping[str, object], fi
         for part in outer:
             inner = within.get(part, {})
             if not isinstance(inner, Mapping):
-                filled.problems.append(
-                    (("vars", name), f"cannot be set: vars.{part} is {kind_of(inner)}, not a mapping")
-                )
+                filled.problems.append((("vars", name), f"cannot be set: vars.{part} is {kind_of(inner)}, not a mapping"))
                 break
             within[part] = within = dict(inner)
         else:
@@ -222,9 +216,7 @@ class _Filler:
         almost = _ALMOST.match(reference)
         if almost:
             word = almost.group(1).lower()
-            meant = (
-                "vars.name" if word.startswith("var") else "env:NAME" if word.startswith("env") else "secret:env:NAME"
-            )
+            meant = "vars.name" if word.startswith("var") else "env:NAME" if word.startswith("env") else "secret:env:NAME"
             message = f"${{{reference}}} stays as it is; did you mean ${{{meant}}}?"
             self.filled.warnings.append((path, message))
         return False, None

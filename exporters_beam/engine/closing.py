@@ -78,9 +78,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
-        before, unread = former(
-            self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id
-        )
+        before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)
         left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
         manifest = self._manifest(tallies, late, files, letters, list(warned), left)
@@ -210,9 +208,7 @@ def _gathered(values: Iterable[object]) -> _Gathered:
         if isinstance(value, Mark):
             unit = units.setdefault(value.unit, value.unit)
             same = counts.setdefault(value.counts, value.counts)
-            tallies[unit.index, value.range] = Mark(
-                unit, value.range, same, value.last, "", value.warnings, value.sought
-            )
+            tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings, value.sought)
         elif isinstance(value, Recount):
             late = dict(value.counts)
         elif isinstance(value, Warned):

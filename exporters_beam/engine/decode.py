@@ -194,9 +194,7 @@ class Glancing(Decode):
         self._dropped += len(parts) - len(numbers)
         return found
 
-    def kept(
-        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
-    ) -> list[Any]:
+    def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         """What goes on of the records that the filter keeps: `seen` of them, their lines, and what makes records of lines."""
         raise NotImplementedError
 
@@ -204,9 +202,7 @@ class Glancing(Decode):
 class Sifting(Glancing):
     """`Sift`: what the filter keeps is decoded whole."""
 
-    def kept(
-        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
-    ) -> list[Any]:
+    def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         return given(seen._replace(records=_as_many(records_of(lines()), seen)), [])
 
 
@@ -241,9 +237,7 @@ class Projecting(Glancing):
         mark = super().end_range(mark)
         return mark._replace(sought=(*mark.sought, *hints))
 
-    def kept(
-        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
-    ) -> list[Any]:
+    def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         return given(seen, [])
 
 
@@ -266,9 +260,7 @@ class HandingOn(Glancing):
             self._groups = found[-1]
         return found
 
-    def kept(
-        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
-    ) -> list[Any]:
+    def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         keys = None
         texts = lines()
         if self._key is not None:
@@ -304,9 +296,7 @@ class Extending(Glancing):
             self._some = self._decoder.decoder_of(self._later)
         self.seen_of_kept = self._some is None
 
-    def kept(
-        self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]
-    ) -> list[Any]:
+    def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         texts = lines()
         records = seen.records if self._some is None else self._some(texts)
         batch = seen._replace(records=records)

@@ -232,9 +232,7 @@ class EncodeBlocks(Step):
             if limit:
                 block.ordinals.append(self._kept)
             if sample:
-                block.draws.append(
-                    _draw(self._delivery.sampling.seed, (batch.unit, batch.range, number), len(block.parts))
-                )
+                block.draws.append(_draw(self._delivery.sampling.seed, (batch.unit, batch.range, number), len(block.parts)))
             self._kept += 1
             block.size += 1 if table else len(part) + self._gap
             if block.size >= self._limit and not sample:
@@ -258,9 +256,7 @@ class EncodeBlocks(Step):
         self._aside = []
         if not lines:
             return []
-        ref = BlockRef.of(
-            length=sum(map(len, lines)), records=len(lines), first=(mark.unit, mark.range, 0), number=0, raw=0
-        )
+        ref = BlockRef.of(length=sum(map(len, lines)), records=len(lines), first=(mark.unit, mark.range, 0), number=0, raw=0)
         return [staged_block(None, self._segment.add(None, b"".join(lines), list(map(len, lines)), ref))]
 
     def _end(self, mark: Mark) -> list[Any]:
@@ -370,14 +366,8 @@ class EncodeBlocks(Step):
 
     def _sample(self, block: _Block) -> None:
         """Of a sample no more than the smallest draws of a block can be chosen."""
-        if (
-            self._delivery.sampling.size
-            and not self._delivery.limits.items
-            and len(block.parts) > self._delivery.sampling.size
-        ):
-            smallest = sorted(
-                sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sampling.size]
-            )
+        if self._delivery.sampling.size and not self._delivery.limits.items and len(block.parts) > self._delivery.sampling.size:
+            smallest = sorted(sorted(range(len(block.draws)), key=block.draws.__getitem__)[: self._delivery.sampling.size])
             block.parts = [block.parts[i] for i in smallest]
             block.draws = [block.draws[i] for i in smallest]
             block.numbers = [block.numbers[i] for i in smallest]

@@ -158,9 +158,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         failed[step.name] = failures
         flows += [records, failures]
     encoder = encoder_of(plan, source, delivery, run)
-    encoded = records | "writer" >> beam.ParDo(encoder.after(plan.drawn)).with_outputs(
-        FAILED, TALLIES, TYPED, main="blocks"
-    )
+    encoded = records | "writer" >> beam.ParDo(encoder.after(plan.drawn)).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
     failed["writer"] = encoded[FAILED]
     for name, failures in failed.items():
         # Straight behind each step, so that the first record that fails ends the export at once.
@@ -237,10 +235,7 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
         booked = {**booked, "Once": pipeline | "Once" >> beam.Create([b"once"], reshuffle=False)}
     return (
         # Mapped before they are flattened: the fuser of Beam's Java runners refuses a ParDo behind such a Flatten.
-        tuple(
-            flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, bytes])
-            for name, flow in booked.items()
-        )
+        tuple(flow | f"Book{name}" >> beam.Map(_booked).with_output_types(tuple[int, bytes]) for name, flow in booked.items())
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)
         | "Close" >> beam.GroupByKey()
@@ -293,9 +288,7 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     return decoded["records"], decoded[FAILED]
 
 
-def _with_earlier(
-    delivery: Delivery, pipeline: Any, run: Run, blocks: Any, tallies: Any, types: Any
-) -> tuple[Any, Any, Any]:
+def _with_earlier(delivery: Delivery, pipeline: Any, run: Run, blocks: Any, tallies: Any, types: Any) -> tuple[Any, Any, Any]:
     """Blocks and marks of this run together with those that an earlier run has committed."""
     segments = pipeline | "Earlier" >> beam.Create([segment.path for segment in run.resumed.segments], reshuffle=False)
     footers = ReadFooter(delivery.finds_types)

@@ -185,9 +185,7 @@ class PublishFile(HandsOver, beam.DoFn):
 
     def _publish(self, file: PlannedFile) -> DeliveredFile:
         try:
-            delivered: DeliveredFile = self._delivery.writer.publish(
-                file, lambda out: self.fill(file, out), self._run.scratch
-            )
+            delivered: DeliveredFile = self._delivery.writer.publish(file, lambda out: self.fill(file, out), self._run.scratch)
         except RecordError as error:
             raise DestinationError(f"{file.name}: {error}") from error
         self._progress.delivered(delivered)
@@ -207,9 +205,7 @@ class PublishFile(HandsOver, beam.DoFn):
             with self._delivery.codec.archive(out, member) as archive:
                 self._text(file, archive.write, None)
 
-    def _text(
-        self, file: PlannedFile, text: Callable[[bytes], object], member: Callable[[bytes], object] | None
-    ) -> None:
+    def _text(self, file: PlannedFile, text: Callable[[bytes], object], member: Callable[[bytes], object] | None) -> None:
         form = self._delivery.text_format
         if not file.slices:
             empty = self._delivery.shape.empty

@@ -118,9 +118,7 @@ def _sift(each: Range, found: Settled, delivery: Delivery, staging: Staging) -> 
             kept += part
             continue
         ((number, _, record, _),) = part
-        failure = Failure(
-            (each.unit, each.number, number), each.unit.name, FORMATTER, found.why(error, each.unit), record
-        )
+        failure = Failure((each.unit, each.number, number), each.unit.name, FORMATTER, found.why(error, each.unit), record)
         if delivery.on_error.action(FORMATTER) == FAIL:
             raise FailedRecord(failure, *delivery.letters.place(failure.position))
         lost.append(failure)

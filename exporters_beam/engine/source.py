@@ -394,9 +394,7 @@ class naming:
         if isinstance(error, (SourceError, RecordError)):
             raise SourceError(f"{shown(self.unit.name)}: {error}") from error
         if isinstance(error, MemoryError):
-            raise SourceError(
-                f"{shown(self.unit.name)}: there is not enough memory to read it; {MORE_MEMORY}"
-            ) from error
+            raise SourceError(f"{shown(self.unit.name)}: there is not enough memory to read it; {MORE_MEMORY}") from error
         if isinstance(error, OSError):
             raise SourceError(f"{shown(self.unit.name)}: cannot be read: {error.strerror or error}") from error
 

@@ -122,9 +122,7 @@ class AvroDeserializer:
             try:
                 records = fastavro.schemaless_reader(array, schema, wanted)
             except fastavro.read.SchemaResolutionError as error:
-                raise SourceError(
-                    f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}"
-                ) from error
+                raise SourceError(f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}") from error
             if len(records) != count or array.read(1):
                 raise SourceError("a block does not hold what it claims")  # Each by itself says which.
             found += records
@@ -153,9 +151,7 @@ class AvroDeserializer:
                 try:
                     yield number, fastavro.schemaless_reader(own, full, self._wanted()), None
                 except fastavro.read.SchemaResolutionError as error:
-                    raise SourceError(
-                        f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}"
-                    ) from error
+                    raise SourceError(f"reader_schema does not fit the file's schema: {shortened(str(error), 200)}") from error
                 except Exception as error:
                     yield number, RecordError(f"a value cannot be read: {shortened(str(error), 200)}"), raw
             if body.tell() != len(packed):
@@ -398,9 +394,7 @@ def _unpacked(codec: str, data: bytes, number: int, schema: bytes, records: int)
         avro_depth.check(schema, body, records)
         return body
     except Exception as error:
-        raise SourceError(
-            f"record {number + 1}: the block is damaged ({codec}): {shortened(str(error), 200)}"
-        ) from error
+        raise SourceError(f"record {number + 1}: the block is damaged ({codec}): {shortened(str(error), 200)}") from error
 
 
 # Writing
@@ -447,18 +441,14 @@ class AvroFormat:
     unknown_fields: str = option(
         "a key that the schema lacks fails its record, or is dropped", default="fail", choices=("fail", "drop")
     )
-    codec: str = option(
-        "compression of blocks", default="deflate", choices=("deflate", "null", "zstandard", "bzip2", "xz")
-    )
+    codec: str = option("compression of blocks", default="deflate", choices=("deflate", "null", "zstandard", "bzip2", "xz"))
     name: str = option("name of the record type, with dots for its namespace", default=NAME)
     _given: Struct | None = field(init=False, repr=False, compare=False, default=None)
     _written: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not is_avro_name(self.name):
-            raise ConfigError(
-                f"name: {self.name!r} is not a valid name for Avro; names have letters, digits and _, and dots"
-            )
+            raise ConfigError(f"name: {self.name!r} is not a valid name for Avro; names have letters, digits and _, and dots")
         if self.schema is None:
             return
         struct = given(self.schema, "avro")
@@ -492,9 +482,7 @@ class AvroFormat:
             _avro_schema(schema, self.name)
         return payload, schema
 
-    def assemble(
-        self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
-    ) -> None:
+    def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
         """Write one file, a block in memory at a time. Its bytes depend on records, schemas and options alone: the
         marker between blocks, which others draw at random, is a hash of the header."""
         columns = kept.Columns() if self._given else kept.merged(schemas)

@@ -99,14 +99,10 @@ class CsvDeserializer:
     quotechar: str = option('the character around values; "" where nothing is quoted', default='"')
     escapechar: str = option("the character that takes its meaning from the one behind it", default="", example="\\")
     encoding: str = option("the encoding of the text", default="utf-8", example="windows-1252")
-    fields: tuple[str, ...] = option(
-        "names of the columns, where the files have no header row", type="str_list", default=()
-    )
+    fields: tuple[str, ...] = option("names of the columns, where the files have no header row", type="str_list", default=())
     skip_lines: int = option("lines to pass over at the beginning of each file", type="int", default=0, minimum=0)
     comment: str = option("how lines begin that are passed over", default="", example="#")
-    null_marker: str | None = option(
-        "what stands for null where it is not quoted", type="str", default=None, example="\\N"
-    )
+    null_marker: str | None = option("what stands for null where it is not quoted", type="str", default=None, example="\\N")
     ragged: str = option(
         "rows that have fewer or more values than there are columns",
         default="fail", choices=("fail", "null", "keep"), null="null",
@@ -371,9 +367,7 @@ def _check_dialect(delimiter: str, quotechar: str, null_marker: str | None) -> N
         raise ConfigError(f'delimiter: {delimiter!r} is not one character; give one such as "," or "\\t"')
     if delimiter == quotechar:
         raise ConfigError(f"delimiter: {delimiter!r} is the quote character already")
-    if null_marker and (
-        _LINE_BREAK(null_marker) or delimiter in null_marker or (quotechar and quotechar in null_marker)
-    ):
+    if null_marker and (_LINE_BREAK(null_marker) or delimiter in null_marker or (quotechar and quotechar in null_marker)):
         raise ConfigError(
             f"null_marker: {null_marker!r} cannot stand between delimiters: it holds one, a quote or a line break"
         )
@@ -477,9 +471,7 @@ def _record(header: tuple[str, ...], row: list[Any], sound: bool, ragged: str) -
         for name, value in zip((*header, *repeat("", len(row) - len(header))), row, strict=False):
             if value is not None and _undecodable(value):
                 byte = next(ord(char) - 0xDC00 for char in value if "\udc00" <= char <= "\udcff")
-                raise RecordError(
-                    f'the text in the column "{name}" is not of the encoding: byte 0x{byte:02x}: {cut(value)}'
-                )
+                raise RecordError(f'the text in the column "{name}" is not of the encoding: byte 0x{byte:02x}: {cut(value)}')
     if len(row) > len(header) and ragged == "keep" and _SURPLUS not in header:
         return {**dict(zip(header, row, strict=False)), _SURPLUS: row[len(header) :]}
     if len(row) > len(header) or (len(row) < len(header) and ragged == "fail"):
@@ -491,9 +483,7 @@ def _record(header: tuple[str, ...], row: list[Any], sound: bool, ragged: str) -
 _SURPLUS = "null"
 """The field that holds what a row has too much, by the name that the old system gave it."""
 
-_TOO_MANY = (
-    f"quote values that hold delimiters, or set ragged: keep, which keeps what is too much in the field {_SURPLUS}"
-)
+_TOO_MANY = f"quote values that hold delimiters, or set ragged: keep, which keeps what is too much in the field {_SURPLUS}"
 _TOO_FEW = "fix the row, or set ragged: null for null in the columns that it lacks"
 
 
@@ -586,9 +576,7 @@ class CsvFormat:
     def reads_back(self) -> CsvDeserializer:
         """What reads the files again."""
         names = () if self.show_titles else tuple(map(str, self._columns))
-        return CsvDeserializer(
-            delimiter=self.delimiter, fields=names, null_marker=self.null_marker, duplicate_names="last"
-        )
+        return CsvDeserializer(delimiter=self.delimiter, fields=names, null_marker=self.null_marker, duplicate_names="last")
 
     def format(self, record: Record) -> bytes:
         try:
@@ -596,9 +584,7 @@ class CsvFormat:
         except AttributeError:
             raise RecordError(f"CSV cannot hold {cut(record)}, which is not a mapping") from None
         if not _SIMPLE.issuperset(map(type, values)):
-            values = [
-                v if type(v) in _SIMPLE else _cell(v, name) for v, name in zip(values, self._columns, strict=True)
-            ]
+            values = [v if type(v) in _SIMPLE else _cell(v, name) for v, name in zip(values, self._columns, strict=True)]
         if self._null is not None and None in values:
             values = [self._null if v is None else v for v in values]
         try:

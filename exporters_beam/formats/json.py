@@ -77,9 +77,7 @@ class JsonDeserializer:
                 parts, held = [between, text], len(text)
             piece = stream.read(PIECE)
         if scan.depth or scan.in_text:
-            what = (
-                "the array is not closed" if scan.depth == 1 and scan.array and not scan.in_text else "it is cut short"
-            )
+            what = "the array is not closed" if scan.depth == 1 and scan.array and not scan.in_text else "it is cut short"
             raise SourceError(f"record {records + 1}: the input ends here, but {what}")
         if not scan.begun:
             raise SourceError("record 1: there is no JSON in it, not even an empty array")

@@ -79,9 +79,7 @@ class JsonFormat:
     pretty_print: bool = option("indent by 2 spaces and sort keys", type="bool", default=False)
     allow_nan: bool = option("write NaN, Infinity and -Infinity, which are not valid JSON", type="bool", default=False)
     ensure_ascii: bool = option("write characters beyond ASCII as \\uXXXX escapes", type="bool", default=False)
-    reencode: bool = option(
-        "write also those lines anew that nothing has changed or only added to", type="bool", default=False
-    )
+    reencode: bool = option("write also those lines anew that nothing has changed or only added to", type="bool", default=False)
 
     _options: int = field(init=False, repr=False, compare=False, default=_PLAIN)
 

@@ -175,9 +175,7 @@ class ParquetDeserializer:
                     (record[name],) = arrow.values(value, self.nanoseconds == "cut")
                 except Exception as error:
                     hint = '; set nanoseconds: "cut" to lose them' if "would lose data" in str(error) else ""
-                    problem = problem or RecordError(
-                        f"column {name} cannot be read: {shortened(str(error), 200)}{hint}"
-                    )
+                    problem = problem or RecordError(f"column {name} cannot be read: {shortened(str(error), 200)}{hint}")
             told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
             yield number, problem or record, told
 
@@ -213,9 +211,7 @@ class ParquetDeserializer:
         known = [(path, re.sub(r"\.list\.(element|item)(?=\.|$)", "", path)) for path in paths]
         found = []
         for column in self.columns:
-            matching = [
-                path for path, *others in known if any(f"{p}.".startswith(f"{column}.") for p in (path, *others))
-            ]
+            matching = [path for path, *others in known if any(f"{p}.".startswith(f"{column}.") for p in (path, *others))]
             if not matching:
                 names = ", ".join(file.schema_arrow.names)
                 raise SourceError(f"there is no column {column!r}; the file has {shortened(names, 200)}")
@@ -252,9 +248,7 @@ class ParquetDeserializer:
             try:
                 for batch in opened.batches(row_group, rows, self.max_record_bytes, self.max_ratio):
                     batch = batch.replace_schema_metadata(opened.types)
-                    for piece, weight in _small(
-                        batch, min(4 * CHUNK_BYTES * self._parts.larger, self.max_record_bytes)
-                    ):
+                    for piece, weight in _small(batch, min(4 * CHUNK_BYTES * self._parts.larger, self.max_record_bytes)):
                         if weight > self.max_record_bytes and piece.num_rows == 1:
                             raise SourceError(str(too_long("record", "bytes", self.max_record_bytes)))
                         made += _held(piece, weight)
@@ -298,13 +292,9 @@ class _File:
         about, schema = file.metadata, file.schema
         self.columns = [(c.path, c.max_repetition_level > 0) for c in map(schema.column, range(len(schema)))]
         told = [group.rows for group in self.footer.row_groups]
-        if [about.row_group(i).num_rows for i in range(about.num_row_groups)] != told or len(
-            schema
-        ) != self.footer.leaves:
+        if [about.row_group(i).num_rows for i in range(about.num_row_groups)] != told or len(schema) != self.footer.leaves:
             raise ValueError("its footer can be read in two ways")
-        self._dictionaries = frozenset(
-            f.name for f in file.schema_arrow if f.name in judged and str(f.type) == "string"
-        )
+        self._dictionaries = frozenset(f.name for f in file.schema_arrow if f.name in judged and str(f.type) == "string")
         self.types = {TYPES: kept.ARROW + file.schema_arrow.remove_metadata().serialize().to_pybytes()}
         self.file = self._made(file.metadata) if self._dictionaries else file
 
@@ -338,9 +328,7 @@ class _File:
                 if not self.footer.tail_at:
                     pages.feed(0, self.footer.tail)
                 passed = 0
-                for batch in self.file.iter_batches(
-                    rows, row_groups=[row_group], columns=self.paths, use_threads=False
-                ):
+                for batch in self.file.iter_batches(rows, row_groups=[row_group], columns=self.paths, use_threads=False):
                     passed += batch.num_rows
                     if passed > done:
                         batch = batch.slice(max(0, batch.num_rows - (passed - done)))
@@ -378,11 +366,7 @@ def _value(data: object, physical: int, type_: str) -> Any:
             return data.decode() if physical == 6 else None
         return None
     form = {1: "<I" if type_.startswith("u") else "<i", 2: "<Q" if type_.startswith("u") else "<q", 4: "<f", 5: "<d"}
-    if (
-        physical not in form
-        or (physical > 2) != (type_ in ("float", "double"))
-        or len(data) != struct.calcsize(form[physical])
-    ):
+    if physical not in form or (physical > 2) != (type_ in ("float", "double")) or len(data) != struct.calcsize(form[physical]):
         return None
     (found,) = struct.unpack(form[physical], data)
     return found if found == found else None
@@ -505,9 +489,7 @@ def _held(batch: Any, weight: int) -> int:
         if column.null_count == len(column):
             weight -= column.nbytes
         else:
-            weight -= (len(column) >> 3 if column.null_count else 0) + (
-                4 * len(column) if column.type.num_buffers > 2 else 0
-            )
+            weight -= (len(column) >> 3 if column.null_count else 0) + (4 * len(column) if column.type.num_buffers > 2 else 0)
     return max(0, weight)
 
 
@@ -624,9 +606,7 @@ class ParquetFormat:
 
         return encoded(batch, self._given, self.unknown_fields == "drop", kept.of_source(source, "parquet"))
 
-    def assemble(
-        self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO
-    ) -> None:
+    def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
         """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options, and
         on the borders of blocks only where a row group reaches ROW_GROUP_BYTES."""
         import pyarrow.parquet as pq

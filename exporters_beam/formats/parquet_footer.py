@@ -88,9 +88,7 @@ def read(stream: BinaryIO) -> Footer:
         raise SourceError("the file is truncated or damaged: it does not end with PAR1, as Parquet files do")
     length = int.from_bytes(tail[-8:-4], "little")
     if not 0 < length <= size - 12:
-        raise SourceError(
-            f"the file is truncated or damaged: its footer claims to have {length:,} of its {size:,} bytes"
-        )
+        raise SourceError(f"the file is truncated or damaged: its footer claims to have {length:,} of its {size:,} bytes")
     if length > LARGEST:
         raise SourceError(f"the file's footer has {length:,} bytes, and more than {LARGEST >> 20} MiB are not read; "
                           "write it with fewer row groups or columns")  # fmt: skip

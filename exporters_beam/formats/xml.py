@@ -92,9 +92,7 @@ class XmlDeserializer:
         for path in self.lists:
             for name in path.removeprefix("/").split("/"):
                 if not all(map(_is_name, name.split(":"))):
-                    raise ConfigError(
-                        f"lists: {path!r} names no element; give names of elements, or paths such as lines/line"
-                    )
+                    raise ConfigError(f"lists: {path!r} names no element; give names of elements, or paths such as lines/line")
 
     def chunks(self, stream: BinaryIO) -> Iterator[tuple[_Found, int, int]]:
         document = _Document(self.item_name, self.max_record_bytes, self.types, self.lists)
@@ -215,9 +213,7 @@ class _Document:
 
     def check(self) -> None:
         if not self._count and self._others:
-            raise SourceError(
-                f"no element is called {self._item!r} directly below the root, but {self._others}; set item_name"
-            )
+            raise SourceError(f"no element is called {self._item!r} directly below the root, but {self._others}; set item_name")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
@@ -315,9 +311,7 @@ def _value(element: _Element) -> Any:
         if text and not text.isspace():
             return _mapping(element)
         return (
-            [value for _, value in element.children if value is not _LISTED]
-            if kind == "list"
-            else _grouped(element.children)
+            [value for _, value in element.children if value is not _LISTED] if kind == "list" else _grouped(element.children)
         )
     if element.children or (kind == "null" and text):
         return _mapping(element)
@@ -418,9 +412,7 @@ class XmlFormat:
                 raise ConfigError(f"{name}: {value!r} cannot be the name of an XML element; use letters and digits")
         encoding = re.search(r"encoding\s*=\s*[\"']([^\"']*)", self.xml_header)
         if encoding and encoding[1].upper() not in ("UTF-8", "UTF8"):
-            raise ConfigError(
-                f"xml_header: files are written in UTF-8, not in {encoding[1]}; name that encoding or none"
-            )
+            raise ConfigError(f"xml_header: files are written in UTF-8, not in {encoding[1]}; name that encoding or none")
         try:
             expat.ParserCreate().Parse(f"{self.xml_header}\n<r/>".encode(), True)
         except (expat.ExpatError, UnicodeEncodeError):
@@ -463,9 +455,7 @@ class XmlFormat:
         bad = _FORBIDDEN(text)
         if bad:
             near = cut(text[max(0, bad.start() - 40) : bad.start()])
-            raise RecordError(
-                f"XML cannot hold the character U+{ord(bad[0]):04X}, which follows {near}; remove it first"
-            )
+            raise RecordError(f"XML cannot hold the character U+{ord(bad[0]):04X}, which follows {near}; remove it first")
         return text.encode()
 
     def _members(self, mapping: Mapping[Any, object], out: list[str]) -> None:

@@ -145,9 +145,7 @@ class _Migration:
     def undecided(self, source: str, path: Path) -> None:
         """What no dialect gives back."""
         if re.search(r"\bhash\(", source):
-            self.note(
-                path, f"look at it: hash gives another number than in Python 2, the same in every run: {source:.80}"
-            )
+            self.note(path, f"look at it: hash gives another number than in Python 2, the same in every run: {source:.80}")
         if re.search(r"isinstance\([^()]*(\([^()]*\)|\[[^\]]*\])*[^()]*,\s*str\b", source):
             self.note(path, f"look at it: texts of records are str now; they were unicode: {source:.80}")
         if re.search(r"\b(str|unicode|repr)\(\s*(\[|item\.items|item\.keys|item\.values|item\))", source):
@@ -157,9 +155,7 @@ class _Migration:
         code = str(options.get("code", ""))
         for odd in ("iteritems", "itervalues", "iterkeys", "has_key", "unicode(", "xrange(", "basestring"):
             if odd in code:
-                self.note(
-                    (*path, "options", "code"), f"look at it: it is run by Python 3, which has no {odd.rstrip('(')}"
-                )
+                self.note((*path, "options", "code"), f"look at it: it is run by Python 3, which has no {odd.rstrip('(')}")
         if re.search(r"(?<!/)/(?!/)", code):
             self.note((*path, "options", "code"), "look at it: / of whole numbers gives a fraction in Python 3")
 
@@ -282,9 +278,7 @@ def _as_yaml(found: Mapping[str, Any], notes: list[tuple[Path, str]], file: str)
     Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_list(list(value)))
     parts = []
     for name, value in found.items():
-        told = [
-            f"# {dotted(path[1:])}{': ' if path[1:] else ''}{message}" for path, message in notes if path[:1] == (name,)
-        ]
+        told = [f"# {dotted(path[1:])}{': ' if path[1:] else ''}{message}" for path, message in notes if path[:1] == (name,)]
         body = yaml.dump({name: value}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
         parts.append("\n".join([*(" ".join(line.split()) for line in told), body]))
     gone = [f"# {dotted(path)}: {message}" for path, message in notes if path[:1] and str(path[0]) not in found]

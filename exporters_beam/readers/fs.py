@@ -79,8 +79,7 @@ class FsReader:
             unknown = set(place) - {"dir", "dir_pointer", "pattern", "include_dot_files"}
             if unknown:
                 raise ConfigError(
-                    f"input: unknown key {sorted(map(str, unknown))[0]!r}; "
-                    "known: dir, dir_pointer, pattern, include_dot_files"
+                    f"input: unknown key {sorted(map(str, unknown))[0]!r}; known: dir, dir_pointer, pattern, include_dot_files"
                 )
             for key in ("dir", "dir_pointer"):
                 if key in place and not (isinstance(place[key], str) and place[key]):

@@ -105,15 +105,9 @@ def strangers(told: Mapping[str, Any], known: Iterable[str], storage: Storage | 
         key = fixed if keys and keys[0].startswith("/") else fixed.removeprefix("./").lstrip("/")
         folder = key.rpartition("/")[0] + "/" if "/" in key else key
         stored = (each.name for each in storage.names(folder) if not isinstance(each, Warned))
-        return [
-            name
-            for name in map(storage.url, filter(partial(_is_like, key, fixed, pattern), stored))
-            if name not in names
-        ]
+        return [name for name in map(storage.url, filter(partial(_is_like, key, fixed, pattern), stored)) if name not in names]
     there = {os.path.abspath(name) for name in names}
-    return [
-        path for path in _walk(fixed) if _is_like(fixed, fixed, pattern, path) and os.path.abspath(path) not in there
-    ]
+    return [path for path in _walk(fixed) if _is_like(fixed, fixed, pattern, path) and os.path.abspath(path) not in there]
 
 
 def _is_like(key: str, fixed: str, pattern: re.Pattern[str], name: str) -> bool:

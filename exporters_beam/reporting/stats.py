@@ -42,9 +42,7 @@ class LoggingStatsManager:
 
     def report(self, report: object, logger: logging.Logger) -> None:
         times = _as_mapping(report).get("times") or {}
-        logger.info(
-            "%s", json.dumps({name: seconds or 0.0 for name, seconds in {**dict.fromkeys(STAGES), **times}.items()})
-        )
+        logger.info("%s", json.dumps({name: seconds or 0.0 for name, seconds in {**dict.fromkeys(STAGES), **times}.items()}))
         BasicStatsManager().report(report, logger)
 
 

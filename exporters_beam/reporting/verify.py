@@ -37,9 +37,7 @@ def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], Js
         wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
                      f"and the manifest says {counts.get('written')} were written")  # fmt: skip
     letters = told.get("dead_letters")
-    difference = unbalanced(
-        counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0
-    )
+    difference = unbalanced(counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0)
     if difference:
         wrong.append(f"{manifest}: {difference}")
     form = told.get("format")
@@ -53,9 +51,7 @@ def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], Js
     return wrong, told
 
 
-def beside(
-    manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None
-) -> Iterator[str]:
+def beside(manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None) -> Iterator[str]:
     """What stands beside the files of a manifest and is not a file of its own: sentences, which make nothing wrong.
 
     Files of the other `manifests`, and of those in the same books, are known.
@@ -107,15 +103,11 @@ def _read(path: str, opened: Callable[[str], BinaryIO]) -> Json:
     except (ValueError, RecursionError) as error:
         raise ConfigError(Problem((), f"this is not a manifest: {error}", file=path)) from None
     if not isinstance(told, dict) or not {"export", "counts", "files", "checksum"} <= told.keys():
-        raise ConfigError(
-            Problem((), "this is not a manifest: it has no export, counts, files and checksum", file=path)
-        )
+        raise ConfigError(Problem((), "this is not a manifest: it has no export, counts, files and checksum", file=path))
     if told["checksum"] != manifest_checksum(told):
         raise DestinationError(f"{path}: the manifest was changed after it was written: its checksum does not fit")
     if not _has_its_shape(told):
-        raise ConfigError(
-            Problem((), "this is not a manifest: its counts or its files are not what a run writes", file=path)
-        )
+        raise ConfigError(Problem((), "this is not a manifest: its counts or its files are not what a run writes", file=path))
     return told
 
 
@@ -133,9 +125,7 @@ def _has_its_shape(told: Mapping[str, object]) -> bool:
     return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
-def _check(
-    file: Mapping[str, Any], form: Mapping[str, object] | None, opened: Callable[[str], BinaryIO]
-) -> Iterator[str]:
+def _check(file: Mapping[str, Any], form: Mapping[str, object] | None, opened: Callable[[str], BinaryIO]) -> Iterator[str]:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with opened(file["name"]) as stream:
         while data := stream.read(1 << 20):

@@ -51,9 +51,7 @@ def opened(plan: Plan, resume: bool = False) -> Iterator[Books]:
     """
     books = books_of(plan)
     refuse_what_is_in_the_way(books)
-    made = [
-        folder for folder in folders_above(books.folder) + folders_above(books.scratch) if not os.path.exists(folder)
-    ]
+    made = [folder for folder in folders_above(books.folder) + folders_above(books.scratch) if not os.path.exists(folder)]
     try:
         with locked(books.folder):
             for text in foreign(books):
@@ -159,9 +157,7 @@ def _refuse_other_units(plan: Plan, segments: tuple[Committed, ...]) -> None:
     """The same where the run was killed before it had listed its input: what it read is known."""
     known = {mark.unit.index: mark.unit for segment in segments for mark in segment.marks}
     now = {unit.index: unit for unit in units_of(plan.reader)}
-    told = differences(
-        [known[index] for index in sorted(known)], [now[index] for index in sorted(known) if index in now]
-    )
+    told = differences([known[index] for index in sorted(known)], [now[index] for index in sorted(known) if index in now])
     if told:
         raise ConfigError(f"--resume: the input has changed since the run that was broken off: {told}; "
                           "run without --resume to begin again")  # fmt: skip

@@ -80,9 +80,7 @@ class Given:
     def of(beams: Any) -> Given:
         from apache_beam.options import pipeline_options as options
 
-        cloud, setup, worker = map(
-            beams.view_as, (options.GoogleCloudOptions, options.SetupOptions, options.WorkerOptions)
-        )
+        cloud, setup, worker = map(beams.view_as, (options.GoogleCloudOptions, options.SetupOptions, options.WorkerOptions))
         streaming = bool(beams.view_as(options.StandardOptions).streaming)
         return Given(cloud, setup, worker, streaming, beams.view_as(options.DebugOptions).dataflow_job_file or "")
 
@@ -161,9 +159,7 @@ def literal_secrets(spec: ExportSpec) -> Iterator[Problem]:
             if o.secret and value and not isinstance(value, Secret):
                 hint = ("write ${secret:gcp:projects/PROJECT/secrets/NAME}, ${secret:env:NAME} or ${secret:file:/path}, "
                         "which the workers read")  # fmt: skip
-                yield spec.problem(
-                    (*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}"
-                )
+                yield spec.problem((*section.path, "options", o.name), f"this secret would be staged with the pipeline; {hint}")
 
 
 def _installed(*modules: str) -> bool:
@@ -246,9 +242,7 @@ PLACES: tuple[Refusal[Given], ...] = (
     ),
     *(Refusal(partial(_is_no_folder, name=name), partial(_no_folder, name)) for name in FOLDERS),
     Refusal(
-        lambda given: (
-            given.cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", given.cloud.job_name)
-        ),
+        lambda given: given.cloud.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", given.cloud.job_name),
         lambda given: (
             f"--job_name: {given.cloud.job_name!r} is not a valid name for a job; use small letters, digits and hyphens, a "
             "letter first and no hyphen last"

@@ -138,9 +138,7 @@ def _described(p: parameters.Parameter) -> Json:
     if p.regexes:
         told["regexes"] = list(p.regexes)
     if p.enum:
-        told["enumOptions"] = [
-            {"value": parameters.as_text(value), "label": parameters.as_text(value)} for value in p.enum
-        ]
+        told["enumOptions"] = [{"value": parameters.as_text(value), "label": parameters.as_text(value)} for value in p.enum]
     if p.default is not parameters.MISSING and not (isinstance(p.default, str) and "${" in p.default):
         told["defaultValue"] = parameters.as_text(p.default)
     return told

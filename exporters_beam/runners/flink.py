@@ -55,9 +55,7 @@ class Flink(GoesOn):
             options = Options([*options.given, f"--savepoint_path=file://{os.path.abspath(checkpoint)}"])
         start = super().prepare(plan, options, books, crew)
         resumed = Resumed() if checkpoint else books.resumed
-        return replace(
-            start, run=replace(start.run, resumed=resumed, pieces=PIECES, sees=_first_unit(plan), again=True)
-        )
+        return replace(start, run=replace(start.run, resumed=resumed, pieces=PIECES, sees=_first_unit(plan), again=True))
 
     def let_go(self, start: Start, result: object) -> None:
         """The job is cancelled. Beam's own way, over the job server, leaves it to Flink (2.62)."""
@@ -244,18 +242,14 @@ REFUSALS: tuple[Refusal[Options], ...] = (
     ),
     Refusal(
         lambda o: 0 < o.number("max_parallelism", -1) < o.number("parallelism", 1),
-        lambda o: (
-            f"--parallelism: {o.text('parallelism')} is more than --max_parallelism={o.number('max_parallelism', -1)}"
-        ),
+        lambda o: f"--parallelism: {o.text('parallelism')} is more than --max_parallelism={o.number('max_parallelism', -1)}",
     ),
     Refusal(
         lambda o: _kind(o) not in ("", "DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK"),
         lambda o: f"--environment_type: {_kind(o)!r} is not one of DOCKER, PROCESS, EXTERNAL, LOOPBACK",
     ),
     *(
-        Refusal(
-            partial(_lacks_environment, kind=kind), f"--environment_type={kind}: it needs --environment_config, {what}"
-        )
+        Refusal(partial(_lacks_environment, kind=kind), f"--environment_type={kind}: it needs --environment_config, {what}")
         for kind, what in (("EXTERNAL", "HOST:PORT of a pool of workers"), ("PROCESS", "the JSON of what to start"))
     ),
     Refusal(

@@ -41,11 +41,7 @@ def checked(plan: Plan, given: list[str], books: Books) -> list[str]:
     else:
         _look_at_job_server(Options(given + more))
     pool = options.text("environment_config")
-    if (
-        options.text("environment_type").upper() == "EXTERNAL"
-        and pool
-        and (is_here(options) or not _of_localhost(pool))
-    ):
+    if options.text("environment_type").upper() == "EXTERNAL" and pool and (is_here(options) or not _of_localhost(pool)):
         folder = os.getcwd() if relative_paths(plan) else ""
         ask_pool(pool, books, folder, _modules(plan), of_packages(options))
     elif options.text("environment_type").upper() == "DOCKER" and is_here(options):
@@ -178,9 +174,7 @@ POOLS: tuple[Refusal[Pool], ...] = (
     ),
     Refusal(
         lambda pool: pool.failed,
-        lambda pool: (
-            f"the workers of the pool at {pool.address} fail: {shortened(pool.said['why'], 300)}; {pool.advice}"
-        ),
+        lambda pool: f"the workers of the pool at {pool.address} fail: {shortened(pool.said['why'], 300)}; {pool.advice}",
     ),
     Refusal(
         lambda pool: pool.said["version"] != pool.said["ours"],
@@ -262,9 +256,7 @@ def _look_at_docker(options: Options) -> None:
 
     def said(*command: str) -> tuple[int, str]:
         try:
-            done = subprocess.run(
-                ["docker", *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
-            )
+            done = subprocess.run(["docker", *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
         except subprocess.TimeoutExpired:
             return 1, "it did not answer for 10 s"
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -272,9 +264,7 @@ def _look_at_docker(options: Options) -> None:
 
     failed, why = said("version", "--format", "{{.Server.Version}}")
     if failed:
-        raise DestinationError(
-            f"--environment_type=DOCKER: docker does not work here ({why}); start its daemon, {other}"
-        )
+        raise DestinationError(f"--environment_type=DOCKER: docker does not work here ({why}); start its daemon, {other}")
     if said("image", "inspect", image)[0]:
         failed, why = said("manifest", "inspect", image)
         if failed:

@@ -73,9 +73,7 @@ class Cluster:
 def address_of(master: str) -> str:
     """The address of the REST interface of a `--flink_master`. Raises ConfigError."""
     if master.startswith("["):
-        raise ConfigError(
-            f"--flink_master: {master} is a cluster inside this process; give HOST:PORT of one that stays"
-        )
+        raise ConfigError(f"--flink_master: {master} is a cluster inside this process; give HOST:PORT of one that stays")
     if not re.fullmatch(r"(https?://)?[^\s/:]+(:\d+)?/?", master):
         raise ConfigError(f"--flink_master: {master!r} is not an address; write HOST:PORT")
     return (master if "://" in master else f"http://{master}").rstrip("/")
@@ -91,9 +89,7 @@ def innermost(trace: str) -> str:
     failed = received(trace)
     if failed is not None:
         return failed.message
-    lines = [
-        line.strip() for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))
-    ]
+    lines = [line.strip() for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))]
     causes = [line.partition("Caused by: ")[2] for line in lines if line.startswith("Caused by: ")]
     return shortened((causes or lines or ["it says nothing more"])[-1], 500)
 

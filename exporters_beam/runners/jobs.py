@@ -287,9 +287,7 @@ def started_on_flink(master: str, name: str, before: Collection[str], wait: floa
         if why := ended():
             raise ExportError(why)
         pause.wait(0.25)
-    raise ExportError(
-        f"Flink at {master} shows no job named {name!r} after {wait:.0f} s; look there whether it was started"
-    )
+    raise ExportError(f"Flink at {master} shows no job named {name!r} after {wait:.0f} s; look there whether it was started")
 
 
 FUNCTIONS: Mapping[str, tuple[Callable[[Job], Status], Callable[[Job], None], Callable[[Job, str], None]]] = {

@@ -156,9 +156,7 @@ def check_profiles(spec: ExportSpec) -> None:
                     refuse_unknown([*options.get("runner", ()), *options[name]] if name != "runner" else options[name])
                 except ConfigError as error:
                     path = ("runners", profile, name)
-                    problems += [
-                        spec.problem(path, problem.message.removeprefix(f"--{name}: ")) for problem in error.problems
-                    ]
+                    problems += [spec.problem(path, problem.message.removeprefix(f"--{name}: ")) for problem in error.problems]
                     if name == "runner":
                         break
         except ConfigError as error:

@@ -59,9 +59,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     done = finished(plan)
     if done is None:
         _refuse_changed_config(plan, all_books(place))
-        log.warning(
-            "--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder)
-        )
+        log.warning("--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder))
         return _from_the_start(plan), None
     refuse_changed_input(plan, [Unit(n, unit["name"], unit["bytes"], unit["etag"]) for n, unit in enumerate(done["units"])],
                          "was completed")  # fmt: skip
@@ -69,9 +67,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     if undone:
         log.warning("--resume: the export was complete, and since then %s; it is made again", some(undone))
         return _from_the_start(plan), None
-    remove(
-        reveal(plan.writer), done.get("left", ())
-    )  # What was killed before it came to that, or was not asked for then.
+    remove(reveal(plan.writer), done.get("left", ()))  # What was killed before it came to that, or was not asked for then.
     return plan, done
 
 

@@ -56,9 +56,7 @@ def _looked_at(plan: Plan, beam_args: Sequence[str], support: GoesOn) -> list[st
     args, decisions = settled(plan, beam_args)
     options = Options(args)
     if plan.spec.settings.resume and options.text("template_location"):
-        raise ConfigError(
-            "--resume: a template is launched again and again; submit without --template_location to resume"
-        )
+        raise ConfigError("--resume: a template is launched again and again; submit without --template_location to resume")
     support.refuse_submit(options)
     return [
         *(str(problem) for problem in plan.spec.warnings),

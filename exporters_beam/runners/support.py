@@ -110,9 +110,7 @@ class Elsewhere:
 
     def crew(self, plan: Plan, options: Options, asked: int | None) -> AbstractContextManager[Crew]:
         if asked is not None:
-            raise ConfigError(
-                f"--workers: it is for exports on this machine; {options.text('runner')} has its own options"
-            )
+            raise ConfigError(f"--workers: it is for exports on this machine; {options.text('runner')} has its own options")
         return nullcontext(Crew())
 
     def prepare(self, plan: Plan, options: Options, books: Books, crew: Crew) -> Start:

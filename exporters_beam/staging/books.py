@@ -83,9 +83,7 @@ def locked(folder: str) -> Iterator[None]:
                 break
             os.close(handle)  # The run before has just ended and removed its lock.
         os.ftruncate(handle, 0)
-        os.write(
-            handle, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
-        )
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode())
     try:
         yield
     finally:
@@ -138,9 +136,7 @@ def foreign(books: Books) -> list[str]:
     found = [(books.staging.folder, [name for name, ours in _staged(books).items() if not ours])]
     if os.path.isdir(books.scratch):
         with destination("cannot read the folder of half-built files", books.scratch):
-            found.append(
-                (books.scratch, [name for name in os.listdir(books.scratch) if not _is_half_built(books, name)])
-            )
+            found.append((books.scratch, [name for name in os.listdir(books.scratch) if not _is_half_built(books, name)]))
     return [
         f"{folder} holds {shortened(', '.join(sorted(names)), 200)}, which no run of this export wrote; "
         "it is left there: move or remove it by hand"
@@ -159,9 +155,7 @@ def refuse_what_is_in_the_way(books: Books) -> None:
     for name in (LOCK, ABOUT, ABOUT + ".part", UNITS, MANIFEST, MANIFEST + ".part"):
         path = os.path.join(books.folder, name)
         if os.path.isdir(path):
-            raise DestinationError(
-                f"cannot write to the staging folder {books.folder}: {name} is a folder there; move it away"
-            )
+            raise DestinationError(f"cannot write to the staging folder {books.folder}: {name} is a folder there; move it away")
 
 
 def sweep_half_built(books: Books) -> None:

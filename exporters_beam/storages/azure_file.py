@@ -91,9 +91,7 @@ class AzureFileStorage(AzureStorage):
 
     def _piece(self, found: Stored, start: int, stop: int) -> bytes:
         with self._answers(found.name):
-            piece = self.client.get_file_client(found.name).download_file(
-                start, stop - start, **self._reading(start, stop)
-            )
+            piece = self.client.get_file_client(found.name).download_file(start, stop - start, **self._reading(start, stop))
             if etag_of(piece.properties) != found.etag:
                 raise changed(self.url(found.name))
             data: bytes = piece.readall()

@@ -48,8 +48,6 @@ def day(text: str, now: datetime) -> date:
     else:
         found = dateparser.parse(str(text), settings={"RELATIVE_BASE": now})
     if found is None:
-        raise ConfigError(
-            f"{text!r} is not a date; write it as 2016-01-31, today, yesterday, 3 days ago or 2 weeks ago"
-        )
+        raise ConfigError(f"{text!r} is not a date; write it as 2016-01-31, today, yesterday, 3 days ago or 2 weeks ago")
     result: date = found.date()
     return result

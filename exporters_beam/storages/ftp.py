@@ -163,11 +163,7 @@ class FtpStorage(ConnectionStorage):
                 kind = facts.get("type", "").lower()
                 if kind not in ("cdir", "pdir"):
                     path = posixpath.join(folder, name)
-                    found = (
-                        _stored(path, int(facts["size"]), facts["modify"])
-                        if kind == "file" and "size" in facts
-                        else None
-                    )
+                    found = _stored(path, int(facts["size"]), facts["modify"]) if kind == "file" and "size" in facts else None
                     yield name, kind or "file", found
             return
         except ftplib.error_perm as error:
@@ -291,17 +287,11 @@ class FtpStorage(ConnectionStorage):
                 raise NotThere("", f"there is no file {self.url(name)} (the server said {said})") from error
             raise StorageError("", f"the server refused (it said {said})") from error
         except ssl.SSLCertVerificationError as error:
-            raise StorageError(
-                "ca_file", f"the certificate of {self.host} is not trusted: {error.verify_message}"
-            ) from error
+            raise StorageError("ca_file", f"the certificate of {self.host} is not trusted: {error.verify_message}") from error
         except (ftplib.error_temp, EOFError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-            raise StorageError(
-                "", f"the server broke off ({answer(str(error)) or 'it ended'})", passing=True
-            ) from error
+            raise StorageError("", f"the server broke off ({answer(str(error)) or 'it ended'})", passing=True) from error
         except (ftplib.Error, ssl.SSLError) as error:
-            raise StorageError(
-                "tls" if self.tls else "", f"this is not as FTP has it ({answer(str(error))})"
-            ) from error
+            raise StorageError("tls" if self.tls else "", f"this is not as FTP has it ({answer(str(error))})") from error
         except OSError as error:
             text = f"the server {self.host}:{self.port} cannot be reached ({answer(str(error.strerror or error))})"
             raise StorageError("host", text, passing=type(error).__name__ != "gaierror") from error

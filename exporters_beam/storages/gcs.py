@@ -160,9 +160,7 @@ class GcsStorage(ClientStorage):
         with self._answers(name):
             try:
                 while True:  # Large objects between regions are copied in several requests.
-                    token, _, _ = there.rewrite(
-                        blob, token=token, if_source_generation_match=int(found.etag), **self._patience
-                    )
+                    token, _, _ = there.rewrite(blob, token=token, if_source_generation_match=int(found.etag), **self._patience)
                     if token is None:
                         break
                 there.reload(**self._patience)
@@ -211,9 +209,7 @@ class GcsStorage(ClientStorage):
         except errors.PreconditionFailed as error:
             raise changed(self.url(name)) from error
         except errors.Unauthorized as error:
-            raise StorageError(
-                "credentials", f"the server does not take them (it said {answer(_said(error))})"
-            ) from error
+            raise StorageError("credentials", f"the server does not take them (it said {answer(_said(error))})") from error
         except errors.Forbidden as error:
             text = f"no permission in the bucket {self.bucket!r} (the server said {answer(_said(error))})"
             raise StorageError("bucket", text) from error

@@ -315,9 +315,7 @@ class GoogleDriveStorage(ClientStorage):
                     return dict(sent)
             except errors.HttpError as error:
                 if new and _status(error) == 409:  # It is there already: only the answer was lost.
-                    found: dict[str, Any] = self._do(
-                        self.client.files.get(fileId=new, fields=FIELDS, supportsAllDrives=True)
-                    )
+                    found: dict[str, Any] = self._do(self.client.files.get(fileId=new, fields=FIELDS, supportsAllDrives=True))
                     return found
                 failed += 1
                 gone = request.resumable_uri is not None and _status(error) in (404, 410)
@@ -387,9 +385,7 @@ class GoogleDriveStorage(ClientStorage):
 
     def _trash(self, given: str) -> None:
         with suppress(NotThere):
-            request = self.client.files.update(
-                fileId=given, body={"trashed": True}, fields="id", supportsAllDrives=True
-            )
+            request = self.client.files.update(fileId=given, body={"trashed": True}, fields="id", supportsAllDrives=True)
             self._do(request, given)
 
     def probe(self) -> None:
@@ -453,9 +449,7 @@ class GoogleDriveFolder(Connected):
     def check_place(self) -> None:
         """What can be said without the client. Raises ConfigError."""
         if not self.folder_id or "/" in self.folder_id:
-            raise ConfigError(
-                f"folder_id: {self.folder_id!r} is not an ID; it stands at the end of the folder's address"
-            )
+            raise ConfigError(f"folder_id: {self.folder_id!r} is not an ID; it stands at the end of the folder's address")
         _check("credentials", self.credentials, self.client_secret)
 
     def connect(self) -> Storage:

@@ -284,9 +284,7 @@ class SftpStorage(ConnectionStorage):
             if "known_hosts" in str(error):
                 text = f"the key of {self.host} is not in it; add it with: ssh-keyscan -p {self.port} {self.host}"
                 raise StorageError("known_hosts", text) from error
-            raise StorageError(
-                "", f"the connection broke ({answer(str(error)) or 'it ended'})", passing=True
-            ) from error
+            raise StorageError("", f"the connection broke ({answer(str(error)) or 'it ended'})", passing=True) from error
         except ValueError as error:
             raise StorageError("private_key_file", f"it is not a private key ({answer(str(error))})") from error
         except OSError as error:
@@ -295,9 +293,7 @@ class SftpStorage(ConnectionStorage):
             if error.errno is None and "closed" in str(error):
                 raise StorageError("", f"the connection broke ({answer(str(error))})", passing=True) from error
             if error.errno == errno.EACCES:
-                raise StorageError(
-                    "", f"the server gives no permission ({answer(str(error.strerror or error))})"
-                ) from error
+                raise StorageError("", f"the server gives no permission ({answer(str(error.strerror or error))})") from error
             if isinstance(error, (ConnectionError, TimeoutError, paramiko.ssh_exception.NoValidConnectionsError)) or (
                 error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH) or type(error).__name__ == "gaierror"
             ):

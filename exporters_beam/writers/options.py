@@ -25,9 +25,7 @@ class WriterOptions:
     compression: str = option("gz, bz2, zip, zstd, xz or none", type="str", default="gz")
     compression_level: int | None = option("as the compression understands it; the default is fast", type="int",
                                            default=None)  # fmt: skip
-    write_buffer: str = option(
-        "how records are collected: default or reservoir_sampling", type="str", default="default"
-    )
+    write_buffer: str = option("how records are collected: default or reservoir_sampling", type="str", default="default")
     write_buffer_options: dict[str, Any] = option("options of the write buffer", type="dict", default={})
 
 
@@ -38,9 +36,7 @@ class FileWriterOptions(WriterOptions):
     filebase: str = option("folder and name of the files, with % dates, {groups[0]} and {file_number}", type="str",
                            example="out/%Y-%m-%d/part-")  # fmt: skip
     start_file_count: int = option("number of the first file of every group", type="int", default=0, minimum=0)
-    generate_md5: bool = option(
-        "also deliver md5checksum.md5 with the checksum of every file", type="bool", default=False
-    )
+    generate_md5: bool = option("also deliver md5checksum.md5 with the checksum of every file", type="bool", default=False)
 
     replace: bool = option("remove the files of the run before that this run has not made, when its own stand; without it "
                            "a warning names them", type="bool", default=False, identity=False)  # fmt: skip

@@ -201,9 +201,7 @@ def test_the_old_spelling(good, runs, capsys):
     assert main([f"--config={good}", "--runner=PrismRunner"]) == 0
     assert [args for _, args, *_ in runs] == [[], ["--runner=PrismRunner"]]
     assert main(["--resume", "pickle:state/1"]) == 2
-    assert capsys.readouterr().err.endswith(
-        "error: --resume goes with a config now: exporters-beam run CONFIG --resume\n"
-    )
+    assert capsys.readouterr().err.endswith("error: --resume goes with a config now: exporters-beam run CONFIG --resume\n")
 
 
 def test_resume_is_a_setting(good, runs):
@@ -638,9 +636,7 @@ def test_a_closed_pipe_is_no_traceback(here):
 
 
 def run_cli(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "exporters_beam", *args], cwd=cwd, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run([sys.executable, "-m", "exporters_beam", *args], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 def test_a_failed_export_says_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:

@@ -75,9 +75,7 @@ def test_components_are_found_by_the_short_names_of_entry_points(
     assert (tmp_path / "out" / "part-0000.tsv").read_bytes() == EVEN
 
 
-def test_a_storage_of_ones_own_delivers_and_reads(
-    sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_storage_of_ones_own_delivers_and_reads(sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "site", monkeypatch)
     monkeypatch.chdir(tmp_path)
     writer = {
@@ -94,9 +92,7 @@ def test_a_storage_of_ones_own_delivers_and_reads(
 
     reader = {"name": "shelf", "options": {"file": "shop.sqlite", "prefix": ["dumps/1", "dumps/2"]}}
     back = {"reader": reader, "filter": {"name": "even", "options": {"field": "number"}}}
-    read = exporters_beam.run(
-        {**back, "writer": {"name": "memory", "options": {"filebase": "p-", "compression": "none"}}}
-    )
+    read = exporters_beam.run({**back, "writer": {"name": "memory", "options": {"filebase": "p-", "compression": "none"}}})
     assert (read.read, read.written) == (68, 68)
     assert [unit["name"].partition("dumps/")[2] for unit in read.units] == [f"{n}/part-0000.jl.gz" for n in (1, 2)]
     back["reader"]["options"]["prefix"] = "dumps/"
@@ -140,9 +136,7 @@ def test_short_names_are_unknown_while_nothing_is_installed(sample: None, tmp_pa
         exporters_beam.run(config(tmp_path))
 
 
-def test_a_misspelt_short_name_of_a_plugin_is_recognised(
-    sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_misspelt_short_name_of_a_plugin_is_recognised(sample: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "site", monkeypatch)
     with pytest.raises(exporters_beam.ConfigError, match='did you mean "countdown"'):
         registry.find("reader", "countdwon")
@@ -347,9 +341,7 @@ def test_validate_imports_what_python_names(
     assert main(["validate", str(path)]) == 0
 
 
-def test_modules_for_expressions_are_imported_too(
-    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_modules_for_expressions_are_imported_too(broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"reader": "random", "writer": "console", "filter_before": {
         "name": "pythonexp", "options": {"python_expression": "m.f(item)", "imports": {"m": "quits_plugin"}}}}  # fmt: skip
     (tmp_path / "c.json").write_text(json.dumps(given))

@@ -79,9 +79,7 @@ class SecretManager:
                 data = manager.secrets.get(name)
                 if data is None:
                     status = 404
-                    said: Any = {
-                        "error": {"code": 404, "message": f"Secret [{name}] not found.", "status": "NOT_FOUND"}
-                    }
+                    said: Any = {"error": {"code": 404, "message": f"Secret [{name}] not found.", "status": "NOT_FOUND"}}
                 else:
                     status, said = 200, {"name": name, "payload": {"data": base64.b64encode(data).decode()}}
                 body = json.dumps(said).encode()
@@ -119,16 +117,12 @@ def test_a_secret_of_aws_is_read_by_its_name_and_by_its_arn(aws):
 
 @needs_aws
 def test_a_member_of_a_secret_that_is_json(aws):
-    aws.create_secret(
-        Name="prod/db", SecretString=json.dumps({"user": "me", "password": CANARY, "port": 5432, "more": {}})
-    )
+    aws.create_secret(Name="prod/db", SecretString=json.dumps({"user": "me", "password": CANARY, "port": 5432, "more": {}}))
     assert Secret("${secret:aws:prod/db#user}:${secret:aws:prod/db#password}:${secret:aws:prod/db#port}").resolve() == (
         f"me:{CANARY}:5432"
     )
     for member, why in (("nope", "does not exist"), ("more", "is not a string")):
-        with pytest.raises(
-            ConfigError, match=rf"^\$\{{secret:aws:prod/db#{member}\}}: the member '{member}' .* {why}$"
-        ):
+        with pytest.raises(ConfigError, match=rf"^\$\{{secret:aws:prod/db#{member}\}}: the member '{member}' .* {why}$"):
             Secret(f"${{secret:aws:prod/db#{member}}}").resolve()
     aws.create_secret(Name="plain", SecretString=CANARY)
     with pytest.raises(ConfigError, match="the secret is not a JSON object; leave #a out") as caught:
@@ -179,9 +173,7 @@ def test_what_google_cloud_refuses_is_told(gcp):
 def test_without_credentials_google_cloud_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv(secret_services.GCP_EMULATOR, raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
-    with pytest.raises(
-        ConfigError, match=r"does not give it where the export runs: File .*nothing\.json was not found"
-    ):
+    with pytest.raises(ConfigError, match=r"does not give it where the export runs: File .*nothing\.json was not found"):
         Secret("${secret:gcp:projects/p/secrets/s}").resolve()
 
 

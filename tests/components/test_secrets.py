@@ -133,9 +133,7 @@ def config(tmp_path, monkeypatch, hook) -> dict[str, Any]:
         "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-", "compression": "none"}},
         "exporter_options": {
             "log_level": "DEBUG",
-            "notifications": [
-                {"name": "webhook", "options": {"endpoints": [f"{hook.url}?key=${{secret:env:CANARY}}"]}}
-            ],
+            "notifications": [{"name": "webhook", "options": {"endpoints": [f"{hook.url}?key=${{secret:env:CANARY}}"]}}],
         },
     }
 
@@ -204,9 +202,7 @@ def test_secrets_that_a_component_puts_into_its_error(tmp_path, config, hook, ca
     ):
         exporters_beam.run(config)
     out, err = capfd.readouterr()
-    assert_clean(
-        str(caught.value), *_chain(caught.value), out, err, caplog.text, *hook.bodies, *files(tmp_path / "out")
-    )
+    assert_clean(str(caught.value), *_chain(caught.value), out, err, caplog.text, *hook.bodies, *files(tmp_path / "out"))
     with pytest.raises(ExportError, match="401 for") as caught:
         preview(make(load(config)), 5, lambda line: None)
     assert_clean(str(caught.value))
@@ -233,9 +229,7 @@ def test_secrets_in_the_error_of_a_set_up(tmp_path, config, hook, caplog, capfd)
 
 def test_a_mail_tells_of_a_failure_without_secrets(config, monkeypatch):
     told: list[Any] = []
-    monkeypatch.setattr(
-        "exporters_beam.reporting.notify.WebhookNotifier.send", lambda self, event, report: told.append(report)
-    )
+    monkeypatch.setattr("exporters_beam.reporting.notify.WebhookNotifier.send", lambda self, event, report: told.append(report))
     config["filter"]["name"] = f"{__name__}:Clumsy"
     with pytest.raises(ExportError):
         exporters_beam.run(config)
@@ -278,9 +272,7 @@ def test_the_pipeline_as_it_is_sent_to_a_runner(config):
     proto = pipeline.to_runner_api()
     assert_clean(proto.SerializeToString(), str(proto))
     decoded = list(_payloads(proto))
-    assert any(b"secret:env:CANARY" in data for data in decoded), (
-        "the references were not found, so this looked at nothing"
-    )
+    assert any(b"secret:env:CANARY" in data for data in decoded), "the references were not found, so this looked at nothing"
     assert_clean(*decoded)
 
 

@@ -171,9 +171,7 @@ def test_members_are_chosen(look, name):
     data = PACKERS[name]({**JUNK, "a.csv": b"id\n1\n", "_b.csv": b"id\n2\n", "c.txt": b"id\n3\n"})
     records, _ = look(name, data, deserializer="csv", decompressor={"name": "auto", "options": {"members": r"\.csv$"}})
     assert [record["id"] for record in records] == ["1", "2"]
-    records, report = look(
-        name, data, deserializer="csv", decompressor={"name": "auto", "options": {"members": "nothing"}}
-    )
+    records, report = look(name, data, deserializer="csv", decompressor={"name": "auto", "options": {"members": "nothing"}})
     assert report.read == 0 and "no member of the archive is read: none has 'nothing' in its name" in report.warnings[0]
 
 

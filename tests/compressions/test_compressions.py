@@ -170,9 +170,7 @@ def test_another_compression_is_named() -> None:
         opened(Zstd(), gzip.compress(TEXT))
 
 
-@pytest.mark.parametrize(
-    "decompressor", [Auto(), Zlib(), Bz2(), Xz(), Zstd(), Zip(), Plain()], ids=lambda d: type(d).__name__
-)
+@pytest.mark.parametrize("decompressor", [Auto(), Zlib(), Bz2(), Xz(), Zstd(), Zip(), Plain()], ids=lambda d: type(d).__name__)
 def test_empty_input_has_no_bytes(decompressor: Any) -> None:
     assert opened(decompressor, b"") == b""
     assert decompressor.open(Unseekable(b"")).read() == b""

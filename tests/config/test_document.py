@@ -54,9 +54,7 @@ def test_dates_are_texts(text):
     assert "may read a date; put it in quotes" in document.odd[0].warning
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("TRUE", True), ("False", False), ("NULL", None), ("+47", 47), ("0x1F", 31)]
-)
+@pytest.mark.parametrize(("text", "value"), [("TRUE", True), ("False", False), ("NULL", None), ("+47", 47), ("0x1F", 31)])
 def test_what_every_yaml_reads_though_it_looks_like_a_text_can_be_told(text, value):
     document = parse(f"a: {text}\n{text}: 1\n")
     assert document.value == {"a": value, text: 1}
@@ -64,18 +62,14 @@ def test_what_every_yaml_reads_though_it_looks_like_a_text_can_be_told(text, val
 
 
 def test_what_is_plain_in_every_yaml():
-    document = parse(
-        "a: [true, null, ~, 5, -1, 0, .5, 1., 1.10, 1.5e+3, y, n, '=', =, text]\nb: !!bool no\nc: !!int 012\n"
-    )
+    document = parse("a: [true, null, ~, 5, -1, 0, .5, 1., 1.10, 1.5e+3, y, n, '=', =, text]\nb: !!bool no\nc: !!int 012\n")
     values = [True, None, None, 5, -1, 0, 0.5, 1.0, 1.1, 1500.0, "y", "n", "=", "=", "text"]
     assert (document.value["a"], document.value["b"], document.value["c"], document.odd) == (values, False, 10, ())
 
 
 def test_keys_are_texts_as_in_json():
     assert list(parse("1: a\ntrue: b\nnull: c\n~: d\non: e\n1.0: f\n").value) == ["1", "true", "null", "~", "on", "1.0"]
-    assert problems("on: 1\n'on': 2\n") == [
-        "export.yaml:2:1: on: this key stands twice (first on line 1); keep one of them"
-    ]
+    assert problems("on: 1\n'on': 2\n") == ["export.yaml:2:1: on: this key stands twice (first on line 1); keep one of them"]
 
 
 def test_key_order_and_unicode_are_kept():
@@ -163,9 +157,7 @@ def test_an_empty_file(tmp_path, text):
         read(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [("[1]", "a list"), ("null", "null"), ("hello", "a string"), ("3", "a number")]
-)
+@pytest.mark.parametrize(("text", "found"), [("[1]", "a list"), ("null", "null"), ("hello", "a string"), ("3", "a number")])
 def test_what_is_no_mapping(text, found):
     assert problems(text)[0].endswith(f"a config is a mapping of sections (reader, writer, …); found {found}")
 

@@ -103,9 +103,7 @@ def test_every_name_of_every_component_is_known(validator):
         if entry.kind == "write_buffer":  # an option of writers, not a section
             continue
         for name in (entry.name, *entry.legacy):
-            section = Draft202012Validator(
-                {**validator.schema["$defs"][entry.kind], "$defs": validator.schema["$defs"]}
-            )
+            section = Draft202012Validator({**validator.schema["$defs"][entry.kind], "$defs": validator.schema["$defs"]})
             misspelt = {"name": name, "options": {"no_such_option": 1}}
             assert not section.is_valid(misspelt), name
 

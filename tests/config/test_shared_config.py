@@ -26,9 +26,7 @@ def test_yaml_says_what_stands_there(config, ids, tmp_path, monkeypatch, caplog)
     shutil.copytree(case, tmp_path / "case")
     monkeypatch.chdir(tmp_path / "case")
     assert main(["run", name]) == 0
-    found = [
-        record for folder in Path(".").glob("out-*") for records in delivered(folder).values() for record in records
-    ]
+    found = [record for folder in Path(".").glob("out-*") for records in delivered(folder).values() for record in records]
     assert [record["id"] for record in found] == ids
     assert json.dumps(found).count("NO") == 1
     warned = caplog.text.count("put it in quotes")

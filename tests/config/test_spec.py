@@ -175,9 +175,7 @@ def test_the_write_buffer_of_the_writer():
         "writer.options.write_buffer: there is no write_buffer called 'reservoir'; did you mean \"reservoir_sampling\"?"
     ]
     options |= {"write_buffer": "reservoir_sampling", "write_buffer_options": {"size": 0, "sample_size": 0}}
-    assert [
-        p.partition(": ")[0] for p in problems({"reader": READER, "writer": {"name": "fs", "options": options}})
-    ] == [
+    assert [p.partition(": ")[0] for p in problems({"reader": READER, "writer": {"name": "fs", "options": options}})] == [
         "writer.options.write_buffer_options.size",
         "writer.options.write_buffer_options.sample_size",
     ]
@@ -226,9 +224,7 @@ def test_without_retries_a_notification_is_tried_once():
 
 
 def test_the_new_top_level_keys():
-    spec = spec_of(
-        staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3
-    )
+    spec = spec_of(staging="/mnt/stage", runners={"FlinkRunner": {"parallelism": 2}}, label="x", name="y", description=3)
     assert spec.staging == "/mnt/stage"
     assert spec.runners == {"FlinkRunner": {"parallelism": 2}}
     assert spec.warnings == ()
@@ -258,9 +254,7 @@ def test_configs_of_the_old_system_may_have_keys_that_it_did_not_look_at():
         "owner: unknown section",
         "exporter_options.HISTORY: unknown option",
     ]
-    assert problems({**old, "filter_befor": KV})[0].startswith(
-        'filter_befor: unknown section; did you mean "filter_before"'
-    )
+    assert problems({**old, "filter_befor": KV})[0].startswith('filter_befor: unknown section; did you mean "filter_before"')
 
 
 # What YAML reads otherwise than it was meant
@@ -315,10 +309,7 @@ def test_variables_are_texts_and_still_what_an_option_wants(tmp_path):
 
 
 def test_parameters_are_given_as_they_stand(tmp_path):
-    text = (
-        FILES
-        + "parameters:\n  land: {enum: [NO, SE], optional: yes}\n  all: {type: boolean}\nvars: {land: NO, all: yes}\n"
-    )
+    text = FILES + "parameters:\n  land: {enum: [NO, SE], optional: yes}\n  all: {type: boolean}\nvars: {land: NO, all: yes}\n"
     assert yaml_spec(tmp_path, text, land="NO")[0].staging is None
     with pytest.raises(ConfigError, match=r"parameters\.land: 'false' is not one of: NO, SE"):
         yaml_spec(tmp_path, text, land=False)
@@ -333,9 +324,7 @@ def test_numbers_are_finite(tmp_path, number, place):
 
 
 def test_what_is_no_number_in_yaml(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r'on_error\.max_rate: wrong type: found the string "1e999", expected a number'
-    ):
+    with pytest.raises(ConfigError, match=r'on_error\.max_rate: wrong type: found the string "1e999", expected a number'):
         yaml_spec(tmp_path, FILES + "on_error: {max_rate: 1e999}")
     assert yaml_spec(tmp_path, FILES + "on_error: {max_rate: 1e-3}")[0].on_error.max_rate == 0.001
 
@@ -352,9 +341,9 @@ def test_numbers_of_json_and_of_mappings_are_finite(tmp_path):
     assert problems({"reader": READER, "writer": WRITER, "on_error": {"max_rate": True}}) == [
         "on_error.max_rate: wrong type: found true, expected a number"
     ]
-    assert problems(
-        {"reader": READER, "writer": {"name": "fs", "options": {"filebase": "x", "items_limit": 2**64}}}
-    ) == [f"writer.options.items_limit: {2**64} is too large; the most is {2**63 - 1}"]
+    assert problems({"reader": READER, "writer": {"name": "fs", "options": {"filebase": "x", "items_limit": 2**64}}}) == [
+        f"writer.options.items_limit: {2**64} is too large; the most is {2**63 - 1}"
+    ]
 
 
 @pytest.mark.parametrize("name", ["buckt", "s3.bucket", "filebase"])
@@ -469,9 +458,7 @@ def test_stream_sections_need_a_stream_reader():
         f"decompressor: {told}",
         f"deserializer: {told}",
     ]
-    assert [
-        p.partition(";")[0] for p in problems({**random, "deserializer": {}, "decompressor": {"name": "zlib"}})
-    ] == [
+    assert [p.partition(";")[0] for p in problems({**random, "deserializer": {}, "decompressor": {"name": "zlib"}})] == [
         "deserializer: the name is missing",
         "decompressor: this section goes with a stream reader (fs, …) only",
     ]
@@ -485,9 +472,7 @@ def test_a_reader_that_cannot_be_found_is_no_reason_to_refuse_stream_sections():
 
 def test_wrong_exporter_options():
     config = {"reader": READER, "writer": WRITER}
-    assert problems({**config, "exporter_options": []}) == [
-        "exporter_options: wrong type: found a list, expected a mapping"
-    ]
+    assert problems({**config, "exporter_options": []}) == ["exporter_options: wrong type: found a list, expected a mapping"]
     assert problems({**config, "exporter_options": {"notifications": {}}}) == [
         "exporter_options.notifications: wrong type: found a mapping, expected a list of sections"
     ]
@@ -656,11 +641,7 @@ def test_the_document_for_logs_and_mails_holds_no_secret():
 
 
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.sampled_from(["", "fs", "none", "${vars.n}", "${", "x"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "fs", "none", "${vars.n}", "${", "x"]),
     lambda v: (
         st.lists(v, max_size=3)
         | st.dictionaries(st.sampled_from(["name", "options", "filebase", "records", "n", "x"]), v, max_size=3)

@@ -196,18 +196,14 @@ def test_a_steps_own_on_error_goes_before_that_of_the_config(whole, own, counted
     found = outcome(config(tmp_path, records=records, steps=steps, on_error=whole))
     assert found.counts == {"read": 10, "rich.dropped": 1, "kept": 2, **counted}
     wanted = ("rich", "steps[0].filter") if own == "dead_letter" else ("gross", "steps[1].transform")
-    assert {(letter["step"], letter["path"], letter["component"]) for letter in found.letters} == {
-        (*wanted, "pythonexp")
-    }
+    assert {(letter["step"], letter["path"], letter["component"]) for letter in found.letters} == {(*wanted, "pythonexp")}
 
 
 def test_letters_enter_at_the_step_they_name(tmp_path):
     """Records that earlier steps have made of one are delivered once, and what is mended goes through the steps behind."""
     failing = {"filter": {"name": "pythonexp", "options": {"python_expression": "item['s'] > 0"}}, "as": "positive"}
     mended = {"filter": {"name": "pythonexp", "options": {"python_expression": "bool(item['s'])"}}, "as": "positive"}
-    marked = {
-        "transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item.get('n', 0) + 1)"]}}
-    }
+    marked = {"transform": {"name": "pythonexp", "options": {"python_expressions": ["item.update(n=item.get('n', 0) + 1)"]}}}
     again = {
         "filter": {"name": "pythonexp", "options": {"python_expression": "item['s'] != 'y' or 1 / 0"}},
         "as": "odd",
@@ -249,9 +245,7 @@ def test_a_letter_of_a_step_that_is_off_goes_on_and_one_of_none_is_refused(tmp_p
     )
     assert exporters_beam.replay(off, letters).written == 1
     other = config(tmp_path, records=[{**r, "even": True} for r in records], steps=[{"filter": EVEN}])
-    with pytest.raises(
-        ConfigError, match=r"'rich' is not a step; there are deserializer, filter_1, grouper, formatter"
-    ):
+    with pytest.raises(ConfigError, match=r"'rich' is not a step; there are deserializer, filter_1, grouper, formatter"):
         exporters_beam.replay(other, letters)
 
 

@@ -109,9 +109,7 @@ def test_its_parts_are_what_delivery_needs(case: Case, reads: str, refused: set[
         assert isinstance(payload, bytes) and isinstance(schema, bytes)
         assert bool(schema) != bool(case.options.get("schema"))
     else:
-        assert all(
-            isinstance(part, bytes) for part in (made.header, made.separator, made.footer, made.format({"n": 1}))
-        )
+        assert all(isinstance(part, bytes) for part in (made.header, made.separator, made.footer, made.format({"n": 1})))
 
 
 @formats

@@ -53,9 +53,7 @@ def publish(writer: Any, data: bytes, records: int, name: str = "out/es/part-000
         for at in range(0, len(data), 1000):
             out.write(data[at : at + 1000])
 
-    delivered: DeliveredFile = writer.publish(
-        PlannedFile(name, ("es",), 0, records, ()), fill, ".exporters/x/half-built"
-    )
+    delivered: DeliveredFile = writer.publish(PlannedFile(name, ("es",), 0, records, ()), fill, ".exporters/x/half-built")
     return delivered
 
 

@@ -158,9 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(service.create(parts[2], parts[4], body or {}))
         job = parts[6] if len(parts) > 6 else ""
         if job not in service.jobs:
-            return self.answer(
-                {"error": {"code": 404, "message": f"({job}): Information about job could not be found."}}, 404
-            )
+            return self.answer({"error": {"code": 404, "message": f"({job}): Information about job could not be found."}}, 404)
         if parts[7:] == ["messages"]:
             return self.answer({"jobMessages": service.messages[job]})
         if self.command == "PUT":

@@ -48,8 +48,7 @@ def config(folder: Path, out: str, **sections: Any) -> Path:
     if not source.exists():
         for n in range(3):
             records = [
-                {"id": n * 1000 + i, "town": f"t{i % 3}", "price": i * 1.5, "tags": [i, {"é": None}]}
-                for i in range(200)
+                {"id": n * 1000 + i, "town": f"t{i % 3}", "price": i * 1.5, "tags": [i, {"é": None}]} for i in range(200)
             ]
             write_gz(source / f"part-{n}.jl.gz", records)
     document = {
@@ -102,10 +101,7 @@ def test_a_streaming_job_delivers_the_same_files(service, tmp_path, capsys, capl
     for out in ("here", "there"):
         config(tmp_path, out)
     assert main(["run", str(tmp_path / "here.yaml"), "--quiet"]) == 0
-    assert (
-        main(["run", str(tmp_path / "there.yaml"), "--report", str(tmp_path / "r.json"), *service.args, "--streaming"])
-        == 0
-    )
+    assert main(["run", str(tmp_path / "there.yaml"), "--report", str(tmp_path / "r.json"), *service.args, "--streaming"]) == 0
     assert contents(tmp_path / "here") == contents(tmp_path / "there") != {}
     assert service.request["type"] in ("JOB_TYPE_STREAMING", 2)
     assert "Dataflow tries a record that fails for ever" in caplog.text
@@ -200,11 +196,7 @@ def test_a_submitted_job_is_resumed(service, tmp_path, capsys, caplog):
 
 def test_staging_on_gcs(service, tmp_path, monkeypatch):
     with gcs(monkeypatch) as host:
-        urlopen(
-            Request(
-                f"{host}/storage/v1/b?project=my-project", b'{"name": "bucket"}', {"Content-Type": "application/json"}
-            )
-        )
+        urlopen(Request(f"{host}/storage/v1/b?project=my-project", b'{"name": "bucket"}', {"Content-Type": "application/json"}))
         for out in ("here", "there"):
             config(tmp_path, out)
         args = [*service.args, "--temp_location=gs://bucket/tmp", "--staging_location=gs://bucket/staging"]

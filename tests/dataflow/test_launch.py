@@ -89,21 +89,14 @@ def test_a_template_with_a_secret_stages_its_name_only(service, tmp_path):
                    EXPORTERS_BEAM_IMAGE="registry.example/launcher:1")  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert list(visible(tmp_path / "out")) == ["part-0000.jl.gz"]
-    places = [
-        path
-        for folder in ("staged", "template", "workers")
-        for path in (tmp_path / folder).rglob("*")
-        if path.is_file()
-    ]
+    places = [path for folder in ("staged", "template", "workers") for path in (tmp_path / folder).rglob("*") if path.is_file()]
     assert not [path for path in places if b"canary-of-" in path.read_bytes()]
     assert "canary-of-" not in ran.stdout + ran.stderr + json.dumps([body for _, _, body in service.asked])
 
 
 def test_a_launcher_says_what_is_wrong_and_starts_nothing(service, tmp_path):
     shutil.copytree(ROOT / "templates" / "dataflow", tmp_path / "template")
-    ran = launched(
-        tmp_path / "template", "--category=cats", *beam_args(service), EXPORTERS_BEAM_IMAGE="registry.example/x:1"
-    )
+    ran = launched(tmp_path / "template", "--category=cats", *beam_args(service), EXPORTERS_BEAM_IMAGE="registry.example/x:1")
     assert ran.returncode == 2 and "'cats' is not one of: all, bags" in ran.stderr and service.asked == []
     ran = launched(tmp_path / "template", f"--filebase={tmp_path}/out/", "--input=/data", *beam_args(service))
     assert ran.returncode == 2 and "--sdk_container_image=IMAGE" in ran.stderr and service.asked == []

@@ -53,9 +53,7 @@ def one_large(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [gz, one_large])
-def test_what_was_staged_before_the_runner_began_again_is_taken_in(
-    source: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_what_was_staged_before_the_runner_began_again_is_taken_in(source: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(delivery, "SEGMENT_SECONDS", 0.0)  # A segment is committed at the end of each range.
     source(tmp_path / "in")
     config = {

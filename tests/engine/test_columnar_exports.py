@@ -38,9 +38,7 @@ def rows(count: int, seed: int) -> dict[str, Any]:
         "town": [rng.choice(TOWNS) for _ in range(count)],
         "price": [often(rng.choice([math.nan, -0.0, 0.0, 1.5])) for _ in range(count)],
         "cost": pa.array([often(Decimal(rng.randint(-999, 999)) / 100) for _ in range(count)], pa.decimal128(9, 2)),
-        "at": pa.array(
-            [often(day + datetime.timedelta(seconds=i)) for i in range(count)], pa.timestamp("ms", "Europe/Madrid")
-        ),
+        "at": pa.array([often(day + datetime.timedelta(seconds=i)) for i in range(count)], pa.timestamp("ms", "Europe/Madrid")),
         "tags": [often([rng.choice("ab")] * rng.randint(0, 2)) for _ in range(count)],
         "seller": [often({"n": often(rng.randint(0, 9)), "lines": [{"sku": "x"}]}) for _ in range(count)],
         "never": pa.array([None] * count, pa.string()),
@@ -205,9 +203,7 @@ def test_only_needed_columns_are_read_and_explain_says_so(tmp_path: Path) -> Non
 )
 def test_where_records_are_looked_at_they_are_records(sections: dict[str, Any], tmp_path: Path) -> None:
     out = "{groups[0]}" if "grouper" in sections else "out"
-    assert (
-        make(spec.load(config(tmp_path, tmp_path / out, True, **sections))).physical.decoding.representation == "rows"
-    )
+    assert make(spec.load(config(tmp_path, tmp_path / out, True, **sections))).physical.decoding.representation == "rows"
 
 
 @pytest.mark.parametrize("formatter", ["parquet", "json"])

@@ -81,9 +81,7 @@ def test_one_file_holds_no_records(formatter, name, parse, expected, tmp_path):
 @pytest.mark.parametrize(("compression", "kind"), [("gz", 0), ("bz2", 3), ("xz", 5), ("zstd", 0), ("zip", 0)])
 def test_a_compressed_file_without_records_is_whole(compression, kind, tmp_path):
     formatter, _, parse, expected = FORMATS[kind]
-    report = exporters_beam.run(
-        settings(tmp_path, formatter, "empty.jl", empty="file", options={"compression": compression})
-    )
+    report = exporters_beam.run(settings(tmp_path, formatter, "empty.jl", empty="file", options={"compression": compression}))
     (path,) = [path for path in visible(tmp_path / "out").values() if path.suffix != ".md5"]
     assert path.stat().st_size and parse(plain(path)) == expected
     assert verify(report.manifest)[0] == []

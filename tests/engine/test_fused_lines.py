@@ -61,9 +61,7 @@ BLANK = [b"", b"", b" ", b"\t", b"\r", b" \t \r", b"\x0c", b"\x0b", b"\x00", b"\
 AROUND = [b"", b"", b"", b" ", b"\t", b"\r", b" " * 45, b"\x0c", b" \r"]
 
 objects = st.sampled_from(OBJECTS)
-fused = st.lists(objects, min_size=2, max_size=3).flatmap(
-    lambda few: st.sampled_from(BETWEEN).map(lambda b: b.join(few))
-)
+fused = st.lists(objects, min_size=2, max_size=3).flatmap(lambda few: st.sampled_from(BETWEEN).map(lambda b: b.join(few)))
 lines = objects | objects | objects | st.sampled_from(NO_OBJECTS) | st.sampled_from(BLANK) | fused
 framed = st.tuples(st.sampled_from(AROUND), lines, st.sampled_from(AROUND)).map(b"".join)
 feeds = st.sampled_from([b"\n", b"\n", b"\r\n"])
@@ -102,11 +100,7 @@ def same(a: Any, b: Any) -> bool:
 def test_what_is_decoded_at_once_is_what_each_line_holds(text: bytes, how: str, small: int) -> None:
     text = text.removeprefix(b"\xef\xbb\xbf")
     deserializer, each = JsonLinesDeserializer(), expected(text)
-    glance = (
-        deserializer.glance_at(["a"])
-        if how == "one"
-        else deserializer.glance({"all": None, "some": frozenset("a")}[how])
-    )
+    glance = deserializer.glance_at(["a"]) if how == "one" else deserializer.glance({"all": None, "some": frozenset("a")}[how])
     for _ in range(2):  # `glance_at` knows texts the second time
         try:
             parts, lines_of, records_of = glance(split(text, small))
@@ -208,9 +202,7 @@ def check(path: Path, text: bytes, shape: str) -> None:
         groups: dict[tuple[str, ...], list[Any]] = {}
         for group, record in kept:
             groups.setdefault(group, []).append(record)
-        read = {
-            g: [json.loads(line) for line in lines.split(b"\n")] for g, lines in found["dead_letter"].groups.items()
-        }
+        read = {g: [json.loads(line) for line in lines.split(b"\n")] for g, lines in found["dead_letter"].groups.items()}
         assert same(dict(sorted(read.items())), dict(sorted(groups.items())))
     assert found["skip"].groups == found["dead_letter"].groups
 

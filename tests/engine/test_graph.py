@@ -25,9 +25,7 @@ GROUPS = ["a", "b", "c", "dé", "x/y"]
 
 def records(count: int, seed: int = 1) -> list[dict]:
     rng = random.Random(seed)
-    return [
-        {"id": n, "g": rng.choice(GROUPS), "key": rng.randrange(count // 2), "v": rng.random()} for n in range(count)
-    ]
+    return [{"id": n, "g": rng.choice(GROUPS), "key": rng.randrange(count // 2), "v": rng.random()} for n in range(count)]
 
 
 @pytest.fixture
@@ -164,9 +162,7 @@ def test_a_sample_is_drawn_from_every_group_and_depends_on_the_seed(folder, expo
     grouper = {"name": "file_key", "options": {"keys": ["g"]}}
     for seed in (0, 1):
         options = {"write_buffer": "reservoir_sampling", "write_buffer_options": {"sample_size": 30, "seed": seed}}
-        export(
-            {"name": "fs", "options": {"input": {"dir": str(folder)}}}, grouper=grouper, options=options, out=f"s{seed}"
-        )
+        export({"name": "fs", "options": {"input": {"dir": str(folder)}}}, grouper=grouper, options=options, out=f"s{seed}")
     first, second = delivered(tmp_path / "s0"), delivered(tmp_path / "s1")
     assert len(first) == len(GROUPS) and all(len(found) == 30 for found in first.values())
     assert first != second

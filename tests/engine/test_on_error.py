@@ -27,9 +27,7 @@ CHANGED_THEN_FAILED = ["item.update(seen=1)", "item.update(double=item['v'] * 2)
 
 
 def orders(count: int) -> list[dict]:
-    return [
-        {"id": n, "v": None if n % 100 == 7 else n, "g": None if n % 100 == 13 else "abc"[n % 3]} for n in range(count)
-    ]
+    return [{"id": n, "v": None if n % 100 == 7 else n, "g": None if n % 100 == 13 else "abc"[n % 3]} for n in range(count)]
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +83,7 @@ def test_dead_letters_tell_the_step_the_place_the_reason_and_the_record(folder, 
         (str(folder / name), n + 1, step)
         for name in ("0.jl", "1.jl.gz")
         for n in range(600)
-        for step in [
-            "deserializer" if n in (300, 500) else "transform" if n % 100 == 7 else "grouper" if n % 100 == 13 else ""
-        ]
+        for step in ["deserializer" if n in (300, 500) else "transform" if n % 100 == 7 else "grouper" if n % 100 == 13 else ""]
         if step
     ]
     assert [(letter["file"], letter["number"], letter["step"]) for letter in letters] == expected
@@ -277,16 +273,12 @@ def test_mended_letters_go_through_the_rest_of_the_export(folder, tmp_path):
     mended.write_text("\n".join(json.dumps(letter) for letter in (told_again[0], told_again[2])))
     last = exporters_beam.replay(told, [mended])
     assert (last.written, last.dead_letters) == (2, {})
-    assert [
-        record["double"] for rs in delivered(tmp_path / "out").values() for record in rs if record["id"] == 300
-    ] == [2, 2]
+    assert [record["double"] for rs in delivered(tmp_path / "out").values() for record in rs if record["id"] == 300] == [2, 2]
 
 
 def test_a_step_that_is_gone_is_passed_over_in_a_replay(folder, tmp_path):
     first = exporters_beam.run(config(folder, tmp_path / "out", on_error="dead_letter", **STEPS))
-    report = exporters_beam.replay(
-        config(folder, tmp_path / "out", on_error="dead_letter"), [first.dead_letters["name"]]
-    )
+    report = exporters_beam.replay(config(folder, tmp_path / "out", on_error="dead_letter"), [first.dead_letters["name"]])
     assert (report.read, report.written) == (28, 24)
 
 
@@ -394,9 +386,7 @@ def test_the_preview_shows_what_fails_and_goes_on(folder, tmp_path, capsys):
 
 def test_explain_says_what_becomes_of_failures(folder, tmp_path, capsys):
     path = tmp_path / "c.json"
-    path.write_text(
-        json.dumps(config(folder, tmp_path / "out", on_error={"action": "skip", "max_records": 3}, **STEPS))
-    )
+    path.write_text(json.dumps(config(folder, tmp_path / "out", on_error={"action": "skip", "max_records": 3}, **STEPS)))
     assert main(["explain", str(path)]) == 0
     out = capsys.readouterr().out
     assert "fails at deserializer or transform or grouper or formatter is dropped, and counted" in out

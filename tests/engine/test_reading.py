@@ -179,9 +179,7 @@ FILES = [
 ]
 
 
-def emitted(
-    folder: Path, together: bool, seconds: float | None, resumed: Resumed, halved: bool
-) -> tuple[list[Any], str, int]:
+def emitted(folder: Path, together: bool, seconds: float | None, resumed: Resumed, halved: bool) -> tuple[list[Any], str, int]:
     """What is read of a folder, in the order of the input, what ends it, and how many elements there were."""
     src = Source(FsReader(input={"dir": str(folder)}, allow_empty=True), Auto(), JsonLinesDeserializer(), 2000)
     lists, reader = ListUnits(src, together=together), ReadChunks(src, seconds, resumed=resumed)

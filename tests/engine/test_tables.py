@@ -88,9 +88,7 @@ EXPRESSIONS = [
 @settings(max_examples=at_least(200, 100), deadline=None)
 @given(
     st.sampled_from(EXPRESSIONS),
-    st.lists(
-        st.tuples(*[st.sampled_from([None, "", "1", " 2 ", "1_0", "1e3", "nan", "x", "٣", "9" * 5000])] * 2), max_size=4
-    ),
+    st.lists(st.tuples(*[st.sampled_from([None, "", "1", " 2 ", "1_0", "1e3", "nan", "x", "٣", "9" * 5000])] * 2), max_size=4),
 )
 def test_transforms_of_columns_do_what_those_of_records_do(sources: list[str], rows: list[tuple[Any, Any]]) -> None:
     transform = PythonexpTransform(python_expressions=sources)
@@ -128,9 +126,7 @@ def test_expressions_of_python_2_work_on_records() -> None:
 SPOILED = ["x", "", "1_0", "99999999999999999999", "1.5", '"7"', '"a\nb"', "1,2", "1e400", "\xff", "nan"]
 
 
-@pytest.mark.parametrize(
-    "form", ["parquet", "avro", {"name": "parquet", "options": {"schema": {"properties": PROPERTIES}}}]
-)
+@pytest.mark.parametrize("form", ["parquet", "avro", {"name": "parquet", "options": {"schema": {"properties": PROPERTIES}}}])
 @pytest.mark.parametrize("on_error", ["fail", "skip", "dead_letter"])
 @pytest.mark.parametrize("seed", range(4))
 def test_exports_are_the_same_where_chunks_are_spoiled(
@@ -143,9 +139,7 @@ def test_exports_are_the_same_where_chunks_are_spoiled(
     rng = random.Random(seed)
     rows = [f"{n},t{n % 7},{n}.5" for n in range(1500)]
     for at in rng.sample(range(1500), seed * 4):
-        rows[at] = rng.choice(
-            [f"{rng.choice(SPOILED)},t,1", f"1,{rng.choice(SPOILED)},2", f"1,t,{rng.choice(SPOILED)}"]
-        )
+        rows[at] = rng.choice([f"{rng.choice(SPOILED)},t,1", f"1,{rng.choice(SPOILED)},2", f"1,t,{rng.choice(SPOILED)}"])
     path = tmp_path / "in.csv"
     path.write_bytes("\n".join(["a,b,c", *rows]).encode("latin-1"))
     expressions = ["item.update(a=int(item['a']), c=float(item['c']))"]

@@ -354,9 +354,7 @@ def kill_at_random(suite: Suite, tally: Tally) -> None:
 
         suite.attempt(tally, f"{shape}: killed after {moments[n]} s", work)
 
-    suite.spread(
-        [lambda n=n, shape=shape: each(n, shape) for n, shape in zip(range(len(moments)), itertools.cycle(SHAPES))]
-    )
+    suite.spread([lambda n=n, shape=shape: each(n, shape) for n, shape in zip(range(len(moments)), itertools.cycle(SHAPES))])
 
 
 def calls_that_fail(suite: Suite, tally: Tally) -> None:
@@ -708,13 +706,7 @@ def input_changed(suite: Suite, tally: Tally) -> None:
     hows = ("append", "cut", "overwrite", "replace")
     kinds = [(how, 0, nth, ".jl") for how, nth in zip(hows, (1, 3, 2, 1), strict=True)]
     if not suite.quick:
-        kinds = [
-            (how, n, nth, end)
-            for how in hows
-            for n in range(FILES)
-            for nth in (1, 2, 4, 7)
-            for end in (".jl", ".jl.gz")
-        ]
+        kinds = [(how, n, nth, end) for how in hows for n in range(FILES) for nth in (1, 2, 4, 7) for end in (".jl", ".jl.gz")]
 
     def each(how: str, n: int, nth: int, end: str) -> None:
         def work(folder: Path) -> None:
@@ -722,9 +714,7 @@ def input_changed(suite: Suite, tally: Tally) -> None:
             source.mkdir()
             for path in suite.source.iterdir():
                 data = path.read_bytes()
-                (source / path.name.replace(".jl.gz", end)).write_bytes(
-                    data if end == ".jl.gz" else gzip.decompress(data)
-                )
+                (source / path.name.replace(".jl.gz", end)).write_bytes(data if end == ".jl.gz" else gzip.decompress(data))
             struck = source / f"{n}{end}"
             before = struck.read_bytes()
             if suite.server.run(suite.asked(folder / "whole", "grouped", source)).code:
@@ -966,9 +956,7 @@ FAULTS: dict[str, tuple[str, Callable[[Suite, Tally], None]]] = {
 }
 
 
-def run(
-    names: list[str], quick: bool, place: Path, tell: Callable[[str], None] = lambda text: None
-) -> dict[str, Tally]:
+def run(names: list[str], quick: bool, place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[str, Tally]:
     """Inject these faults one after the other; `tell` gets the lines of the table as they come."""
     suite = Suite(place, quick)
     tallies = {}
@@ -980,11 +968,7 @@ def run(
                 inject(suite, tally)
             except PermissionError as skipped:
                 tally.skipped = str(skipped)
-            worst = (
-                f"{sum(tally.seconds) / len(tally.seconds):.1f}, at most {max(tally.seconds):.1f}"
-                if tally.seconds
-                else "-"
-            )
+            worst = f"{sum(tally.seconds) / len(tally.seconds):.1f}, at most {max(tally.seconds):.1f}" if tally.seconds else "-"
             row = f"{title:<40} | {tally.tries:>5} | {tally.lost:>4} | {tally.duplicated:>10} | {worst}"
             tell(f"{title:<40} | {tally.skipped}" if tally.skipped else row)
     finally:

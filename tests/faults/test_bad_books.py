@@ -188,9 +188,7 @@ def test_what_no_run_wrote_is_left_alone_and_named(killed, told, command, caplog
     "edit",
     [lambda data: data[:-30], lambda data: data[:40], lambda data: data.replace(MAGIC, MAGIC.replace(b"2", b"9"))],
 )
-def test_a_segment_that_is_cut_short_or_of_another_version_is_ours_and_counts_for_nothing(
-    killed, told, command, edit, caplog
-):
+def test_a_segment_that_is_cut_short_or_of_another_version_is_ours_and_counts_for_nothing(killed, told, command, edit, caplog):
     path, staged = killed
     for segment in staged.glob("*.segment"):
         segment.write_bytes(edit(segment.read_bytes()))
@@ -254,9 +252,7 @@ def test_a_staging_folder_on_a_read_only_file_system(tmp_path, told):
     place = tmp_path / "read-only"
     place.mkdir()
     try:
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(place)], capture_output=True
-        )
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(place)], capture_output=True)
     except OSError:
         pytest.skip("there is no mount here")
     if mounted.returncode:

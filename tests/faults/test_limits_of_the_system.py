@@ -63,9 +63,7 @@ def test_memory_that_is_not_enough_names_the_input_or_the_step(tmp_path: Path, m
 
     (tmp_path / "in.jl").write_bytes(jsonl([{"id": 1}]))
     monkeypatch.setattr(JsonLinesDeserializer, "chunks", chunks)
-    with pytest.raises(
-        exporters_beam.SourceError, match=r"^\S+in\.jl: there is not enough memory to read it; give the export"
-    ):
+    with pytest.raises(exporters_beam.SourceError, match=r"^\S+in\.jl: there is not enough memory to read it; give the export"):
         exporters_beam.run({
             "reader": {"name": "fs", "options": {"input": str(tmp_path / "in.jl")}},
             "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/part-"}},
@@ -86,6 +84,4 @@ def test_memory_that_is_not_enough_names_the_input_or_the_step(tmp_path: Path, m
 def test_memory_that_is_not_enough_names_the_step(text: str, where: str) -> None:
     found = told(RuntimeError(f"Traceback (most recent call last):\n  File x\n{text}"))
     assert type(found) is ExportError
-    assert str(found) == (
-        f"the export ran out of memory{where}; give the export more, or fewer worker processes (--workers)"
-    )
+    assert str(found) == (f"the export ran out of memory{where}; give the export more, or fewer worker processes (--workers)")

@@ -36,9 +36,7 @@ def config(folder: Path, out: Path, shape: str = "plain") -> dict:
 
 
 def child(asked: dict, **more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(CHILD), json.dumps(asked)], capture_output=True, text=True, timeout=120, **more
-    )
+    return subprocess.run([sys.executable, str(CHILD), json.dumps(asked)], capture_output=True, text=True, timeout=120, **more)
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +150,7 @@ def test_of_two_runs_at_once_one_wins_and_the_other_says_so(folder, tmp_path):
     plan = make(spec.load(config(folder, tmp_path / "out")))
     with (
         locked(books_of(plan).folder),
-        pytest.raises(
-            exporters_beam.DestinationError, match=r"another run of this export is under way \(process \d+ on"
-        ),
+        pytest.raises(exporters_beam.DestinationError, match=r"another run of this export is under way \(process \d+ on"),
     ):
         exporters_beam.run(config(folder, tmp_path / "out"))
     assert exporters_beam.run(config(folder, tmp_path / "out")).written == 1200

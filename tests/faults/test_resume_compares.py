@@ -124,10 +124,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("shape", "begin", "change"),
     [
-        *(
-            ("plain", break_off, change)
-            for change in (appended, before, other_content, not_read_yet, gone, all_at_once)
-        ),
+        *(("plain", break_off, change) for change in (appended, before, other_content, not_read_yet, gone, all_at_once)),
         *(("plain", complete, change) for change in (appended, other_content, gone)),
         *((shape, begin, appended) for shape in ("dedupe", "parquet") for begin in (break_off, complete)),
     ],
@@ -239,9 +236,7 @@ def other_export_unfinished(place: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", [nothing, failed_at_once, cleaned, other_export_unfinished])
-def test_nothing_to_resume_runs_from_the_start_and_says_so(
-    place: Path, begin: Callable[[Path], None], caplog: Any
-) -> None:
+def test_nothing_to_resume_runs_from_the_start_and_says_so(place: Path, begin: Callable[[Path], None], caplog: Any) -> None:
     begin(place)
     caplog.clear()
     report = run(place, resume=True)

@@ -82,9 +82,7 @@ def command(
 
 
 def python(program: str, *args: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=PATIENCE, env=env
-    )
+    return subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, timeout=PATIENCE, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +144,7 @@ def test_no_worker_outlives_its_launcher(how, code, folder, undisturbed, tmp_pat
     ended, said = command(tmp_path, config(folder, tmp_path / "out", filter_before=slow), "--quiet", then=strike)
     assert ended == code
     if code == 130:
-        assert said.startswith(
-            "error: interrupted; nothing half-written has a final name; nothing is kept yet: run it again"
-        )
+        assert said.startswith("error: interrupted; nothing half-written has a final name; nothing is kept yet: run it again")
         assert said.count("\n") == 1
     assert not bytes_of(tmp_path / "out")
 

@@ -106,10 +106,7 @@ def test_a_plugin_that_the_workers_lack_is_named(flink: Any, plugin_here: None, 
     started = time.monotonic()
     status, said = run_export(path, *on_flink(flink))
     assert status == 1 and time.monotonic() - started < SECONDS
-    assert (
-        "do not have the module exporters_beam_sample, which the config uses; install it there, or bring it with"
-        in said
-    )
+    assert "do not have the module exporters_beam_sample, which the config uses; install it there, or bring it with" in said
     assert not (tmp_path / "local").exists()
 
 
@@ -182,9 +179,7 @@ def test_a_job_is_cancelled_with_nothing_half_delivered_and_gone_on_with(mode: s
     if mode == "streaming":
         until(lambda: list(out.glob(".exporters/*/checkpoints/*/chk-*/_metadata")))
     status, said = command("submit", str(path), *args)
-    assert (
-        status == 1 and f"already (running); wait for its end, or stop it with: exporters-beam cancel '{place}'" in said
-    )
+    assert status == 1 and f"already (running); wait for its end, or stop it with: exporters-beam cancel '{place}'" in said
     assert command("cancel", place)[0] == 0
     status, said = command("status", place, "--watch", "--every=1")
     assert status == 1 and said.splitlines()[-1].endswith(": canceled"), said
@@ -232,9 +227,7 @@ def test_an_interrupted_run_cancels_its_job(flink: Any, tmp_path: Path) -> None:
     process.terminate()
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in said, said
-    until(
-        lambda: all(job["state"] in ("FINISHED", "CANCELED", "FAILED") for job in flink.get("/jobs/overview")["jobs"])
-    )
+    until(lambda: all(job["state"] in ("FINISHED", "CANCELED", "FAILED") for job in flink.get("/jobs/overview")["jobs"]))
     assert contents(out) == {}
 
 

@@ -109,9 +109,7 @@ class Trace:
             kind,
             UNITS * RECORDS - len(ids),
             sum(ids.values()) - len(ids),
-            max(
-                len(again & {u for u, p, what, _ in self.lines if (p, what) == (process, "begins")}) for process in old
-            ),
+            max(len(again & {u for u, p, what, _ in self.lines if (p, what) == (process, "begins")}) for process in old),
             min((at for _, process, _, at in self.lines if process not in old), default=killed) - killed,
         )
 

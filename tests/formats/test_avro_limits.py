@@ -65,9 +65,7 @@ def test_a_block_that_claims_fewer_records_than_it_has(rows, last):
     for claimed in {0, 1, rows - 1}:
         found, said = read(file_of(good, (claimed, body), good))
         assert len(found) == 2 + claimed
-        assert said.startswith(
-            f"record {3 + claimed}: the file is damaged: its block claims to have {claimed} records, and "
-        )
+        assert said.startswith(f"record {3 + claimed}: the file is damaged: its block claims to have {claimed} records, and ")
         assert said.endswith(" bytes stand behind them")
     found, said = read(file_of(good, (rows + 1, body), good))
     assert len(found) == 2 + rows

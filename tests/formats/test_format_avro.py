@@ -174,10 +174,7 @@ def test_names_that_avro_does_not_have() -> None:
         AvroFormat().encode([{"a": [{"first-name": 1}]}])
     with pytest.raises(ConfigError, match="name: 'a-b' is not a valid name"):
         AvroFormat(name="a-b")
-    assert (
-        fastavro.reader(io.BytesIO(written(AvroFormat(name="org.Shop"), [{"a": 1}]))).writer_schema["name"]
-        == "org.Shop"
-    )  # type: ignore[index,call-overload]
+    assert fastavro.reader(io.BytesIO(written(AvroFormat(name="org.Shop"), [{"a": 1}]))).writer_schema["name"] == "org.Shop"  # type: ignore[index,call-overload]
 
 
 def test_records_that_do_not_agree() -> None:
@@ -297,9 +294,7 @@ def test_a_json_schema_says_the_fields_too() -> None:
         },
         "required": ["id"],
     }
-    data = written(
-        AvroFormat(schema=schema), [{"id": 1, "at": "2026-01-31T12:00:00Z", "tags": ["x"], "scores": {"a b": 1}}]
-    )
+    data = written(AvroFormat(schema=schema), [{"id": 1, "at": "2026-01-31T12:00:00Z", "tags": ["x"], "scores": {"a b": 1}}])
     assert records(data) == [{"id": 1, "at": NOON, "tags": ["x"], "scores": {"a b": 1.0}}]
     assert fastavro.reader(io.BytesIO(data)).writer_schema["fields"][0] == {"name": "id", "type": "long"}  # type: ignore[index,call-overload]
     with pytest.raises(ConfigError, match=r"schema.properties.a.arrow: Avro has no type for uint64"):
@@ -402,9 +397,7 @@ def test_uuids_stay_text() -> None:
     ],
 )
 def test_damaged_files(damage: Any, words: str) -> None:
-    data = file_of(
-        NUMBERS, [{"i": i * 7919, "t": str(i * 7919)} for i in range(4000)], codec="deflate", sync_interval=1000
-    )
+    data = file_of(NUMBERS, [{"i": i * 7919, "t": str(i * 7919)} for i in range(4000)], codec="deflate", sync_interval=1000)
     with pytest.raises(SourceError, match=words):
         records(damage(data))
 

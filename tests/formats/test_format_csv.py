@@ -217,16 +217,12 @@ DIALECTS = st.fixed_dictionaries(
 
 @settings(max_examples=at_least(250), deadline=None)
 @given(
-    st.lists(
-        tokens | st.sampled_from(["\\", '\\"', "\\\r\n", "^", "#", "\n#", ";", "'", "\\N", '"\\N"', "//"]), max_size=25
-    ),
+    st.lists(tokens | st.sampled_from(["\\", '\\"', "\\\r\n", "^", "#", "\n#", ";", "'", "\\N", '"\\N"', "//"]), max_size=25),
     DIALECTS,
     st.sampled_from([1, 2, 3, 5, 8, 50]),
     st.sampled_from(["fail", "null", "keep"]),
 )
-def test_any_text_gives_the_rows_of_the_reference(
-    parts: list[str], dialect: dict[str, str], size: int, ragged: str
-) -> None:
+def test_any_text_gives_the_rows_of_the_reference(parts: list[str], dialect: dict[str, str], size: int, ragged: str) -> None:
     text = "".join(parts)
     if {'"', "'"} & {*dialect.values()} - {dialect.get("quotechar")}:
         return
@@ -424,9 +420,7 @@ def test_plain_rows_and_others_give_what_the_reference_reads(
                 read(text.encode(), fields=("a", "y"), **dialect)
             return
         found = read(text.encode(), fields=("a", "y"), **dialect)
-    assert [r if isinstance(r, dict) else RecordError for r in found] == [
-        expected(row, ("a", "y"), "fail") for row in wanted
-    ]
+    assert [r if isinstance(r, dict) else RecordError for r in found] == [expected(row, ("a", "y"), "fail") for row in wanted]
 
 
 def test_names_of_columns_are_only_names() -> None:
@@ -556,15 +550,11 @@ def test_wrong_options_of_the_format(options: dict[str, Any], message: str) -> N
     assert str(caught.value).startswith(message)
 
 
-texts = st.text(
-    st.characters(blacklist_categories=("Cs",), blacklist_characters="\0" if sys.version_info < (3, 11) else "")
-)
+texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0" if sys.version_info < (3, 11) else ""))
 
 
 @settings(max_examples=at_least(150), deadline=None)
-@given(
-    st.lists(st.fixed_dictionaries({"a": texts, "b": texts, "é": texts}), max_size=6), st.sampled_from([1, 3, 10, 1000])
-)
+@given(st.lists(st.fixed_dictionaries({"a": texts, "b": texts, "é": texts}), max_size=6), st.sampled_from([1, 3, 10, 1000]))
 def test_text_that_is_written_is_read_back(records: list[dict[str, str]], size: int) -> None:
     form = CsvFormat(fields=("a", "b", "é"))
     data = form.header + form.separator.join(map(form.format, records)) + form.footer
@@ -579,9 +569,7 @@ def test_text_that_is_written_is_read_back(records: list[dict[str, str]], size: 
 def source_of(case: str) -> list[Any]:
     data = gzip.decompress((CASES / case / "input" / "data.jl.gz").read_bytes())
     return [
-        r
-        for chunk, _, _ in JsonLinesDeserializer().chunks(io.BytesIO(data))
-        for r in JsonLinesDeserializer().decode(chunk)
+        r for chunk, _, _ in JsonLinesDeserializer().chunks(io.BytesIO(data)) for r in JsonLinesDeserializer().decode(chunk)
     ]
 
 

@@ -42,13 +42,9 @@ scalars = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from([1e-7, 1.5e-05, 1e16, 1e22, -0.0, 5e-324, 0.0001, 2**64, -(2**63) - 1])
     | st.text()
-    | st.sampled_from(
-        ["}{", '"', "\\", "]", "{", "},{", "\u2028", "\x00\x1f\x7f", "😀", "e-7", "0.00001 null", "\ud800"]
-    )
+    | st.sampled_from(["}{", '"', "\\", "]", "{", "},{", "\u2028", "\x00\x1f\x7f", "😀", "e-7", "0.00001 null", "\ud800"])
 )
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
 records = st.dictionaries(st.text(), values, max_size=5)
 
 
@@ -105,9 +101,7 @@ def test_lines_are_cut_at_line_feeds_only(monkeypatch: pytest.MonkeyPatch, size:
                 assert read_lines(data) == expected
 
 
-@given(
-    st.lists(st.sampled_from([b"", b"a", b"{}", b"\r", b"x" * 7, b"y" * 300]), max_size=40), st.booleans(), st.data()
-)
+@given(st.lists(st.sampled_from([b"", b"a", b"{}", b"\r", b"x" * 7, b"y" * 300]), max_size=40), st.booleans(), st.data())
 def test_where_lines_end(texts: list[bytes], ended: bool, data: Any) -> None:
     text = b"\n".join(texts) + b"\n" * ended
     lines = text.split(b"\n")[:-1] if text.endswith(b"\n") or not text else text.split(b"\n")
@@ -138,9 +132,7 @@ SPECIAL = [math.nan, math.inf, -math.inf, struct.unpack("<d", b"\1" + b"\0" * 5 
 
 
 @pytest.mark.parametrize("value", SPECIAL, ids=str)
-@pytest.mark.parametrize(
-    "around", [lambda v: v, lambda v: [1.5, (v,)], lambda v: {"n": {"b": v}}, lambda v: OrderedDict(b=v)]
-)
+@pytest.mark.parametrize("around", [lambda v: v, lambda v: [1.5, (v,)], lambda v: {"n": {"b": v}}, lambda v: OrderedDict(b=v)])
 def test_a_number_that_is_not_json_is_found_among_many_nulls(value: Any, around: Any) -> None:
     records = [{"a": None, "b": n / 3} for n in range(40)]
     form = JsonFormat(allow_nan=True)
@@ -267,9 +259,7 @@ def test_deep_nesting_is_an_error_not_a_crash() -> None:
 
 
 def test_numbers_keep_all_their_digits() -> None:
-    text = (
-        b'{"big": 12345678901234567890123, "edge": [18446744073709551615, 18446744073709551616, -9223372036854775809]}'
-    )
+    text = b'{"big": 12345678901234567890123, "edge": [18446744073709551615, 18446744073709551616, -9223372036854775809]}'
     assert read_lines(text) == [
         {"big": 12345678901234567890123, "edge": [2**64 - 1, 2**64, -(2**63) - 1]},
     ]
@@ -279,9 +269,7 @@ def test_numbers_keep_all_their_digits() -> None:
 
 
 def test_what_only_python_accepts_is_read() -> None:
-    (record,) = read_lines(
-        b'{"nan": NaN, "inf": [Infinity, -Infinity], "lone": "\\ud800x", "dup": 1, "b": 2, "dup": 3}'
-    )
+    (record,) = read_lines(b'{"nan": NaN, "inf": [Infinity, -Infinity], "lone": "\\ud800x", "dup": 1, "b": 2, "dup": 3}')
     assert math.isnan(record.pop("nan"))
     assert record == {"inf": [math.inf, -math.inf], "lone": "\ud800x", "dup": 3, "b": 2}
     assert list(record) == ["inf", "lone", "dup", "b"]
@@ -526,9 +514,7 @@ SPACES = [
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
-def test_only_the_white_space_of_json_stands_between_values(
-    size: int, space: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_white_space_of_json_stands_between_values(size: int, space: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     shrink(monkeypatch, size)
     for text in (
         b"[%s]", b'{"a":1}%s{"a":2}', b'[{"a":1}%s,{"a":2}]', b'[{"a":1},%s{"a":2}]', b'[%s{"a":1}]', b'[{"a":1}%s]',
@@ -592,9 +578,7 @@ def test_records_keep_their_numbers_wherever_pieces_end(members: list[bytes], ga
 
 
 awkward = st.sampled_from(["}{", "},{", "]", "[", "\\", '"', "a", "", "}  {"])
-nested = st.dictionaries(
-    awkward, awkward | st.lists(awkward | st.dictionaries(awkward, awkward), max_size=2), max_size=2
-)
+nested = st.dictionaries(awkward, awkward | st.lists(awkward | st.dictionaries(awkward, awkward), max_size=2), max_size=2)
 faults = st.sampled_from([b"{", b"}", b"[", b"]", b",", b'"', b"\\", b" ", b"x", b"NaN", b"{}", b"}{", b"\xff", b",{}"])
 
 
@@ -660,10 +644,7 @@ def written(record: Any, **options: Any) -> str:
 @given(records)
 def test_json_is_written_as_python_writes_it_and_read_back(record: Any) -> None:
     compact = {"separators": (",", ":")}
-    assert (
-        written(record)
-        == json.dumps(record, ensure_ascii=False, **compact).encode("utf-8", "backslashreplace").decode()
-    )
+    assert written(record) == json.dumps(record, ensure_ascii=False, **compact).encode("utf-8", "backslashreplace").decode()
     assert written(record, ensure_ascii=True) == json.dumps(record, **compact)
     pretty = json.dumps(record, ensure_ascii=False, indent=2, sort_keys=True)
     assert written(record, pretty_print=True) == pretty.encode("utf-8", "backslashreplace").decode()
@@ -757,9 +738,7 @@ def test_values_beyond_json() -> None:
         assert written({"v": value, "e": 1e-7, "big": 2**70}) == f'{{"v":{text},"e":1e-07,"big":{2**70}}}'
         if "é" not in text:
             assert written({"v": value, "d": Decimal("1.0")}, ensure_ascii=True) == f'{{"v":{text},"d":1.0}}'
-    assert (
-        written({1: "a", None: "b", False: 2**70, 1.5: Decimal(2)}) == f'{{"1":"a","null":"b","false":{2**70},"1.5":2}}'
-    )
+    assert written({1: "a", None: "b", False: 2**70, 1.5: Decimal(2)}) == f'{{"1":"a","null":"b","false":{2**70},"1.5":2}}'
 
 
 def test_values_json_cannot_hold_are_named_with_their_place() -> None:

@@ -92,9 +92,7 @@ def test_what_goes_in_comes_out(rows: list[Any], block: int, row_group_size: int
                 {},
                 optional={
                     "a": st.none() | st.integers(0, 9),
-                    "b": st.fixed_dictionaries(
-                        {}, optional={"x": st.none() | st.booleans(), "y": st.lists(st.just("z"))}
-                    ),
+                    "b": st.fixed_dictionaries({}, optional={"x": st.none() | st.booleans(), "y": st.lists(st.just("z"))}),
                     "c": st.lists(st.none() | st.fixed_dictionaries({}, optional={"x": st.just(1), "y": st.just("s")})),
                 },
             ),
@@ -399,8 +397,7 @@ def test_row_groups_are_read_one_by_one(codec: str) -> None:
     deserializer, stream = ParquetDeserializer(), io.BytesIO(data)
     assert deserializer.row_groups(stream) == 4
     groups = [
-        [r["i"] for chunk, _, _ in deserializer.chunks_of(stream, n) for r in deserializer.decode(chunk)]
-        for n in range(4)
+        [r["i"] for chunk, _, _ in deserializer.chunks_of(stream, n) for r in deserializer.decode(chunk)] for n in range(4)
     ]
     assert groups == [list(range(30)), list(range(30, 60)), list(range(60, 90)), list(range(90, 100))]
     assert [count for _, count, _ in deserializer.chunks(stream)] == [30, 30, 30, 10]
@@ -451,9 +448,7 @@ def test_damaged_files(damage: Any, words: str) -> None:
 
 
 def test_the_damaged_record_is_named_by_its_number_in_the_file() -> None:
-    data = file_of(
-        {"i": [str(i * 7919) for i in range(1000)]}, row_group_size=500, compression="none", use_dictionary=False
-    )
+    data = file_of({"i": [str(i * 7919) for i in range(1000)]}, row_group_size=500, compression="none", use_dictionary=False)
     at = data.index(b"5543300") - 4
     with pytest.raises(SourceError, match="record 501: the file is damaged in row group 1"):
         records(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
@@ -493,9 +488,7 @@ def test_what_python_cannot_hold_fails_its_record_only() -> None:
 
 
 def test_text_that_is_not_utf8_fails_its_record_only() -> None:
-    text = pa.Array.from_buffers(
-        pa.string(), 2, [None, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")]
-    )
+    text = pa.Array.from_buffers(pa.string(), 2, [None, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")])
     deserializer = ParquetDeserializer()
     ((chunk, _, _),) = deserializer.chunks(io.BytesIO(file_of({"t": text, "n": [1, 2]})))
     (_, first, _), (_, second, raw) = deserializer.decode_each(chunk)

@@ -135,9 +135,7 @@ def test_options_and_the_frame_of_a_file() -> None:
         b'<?xml version="1.0" encoding="UTF-8"?>\n<?exporters-beam types?>\n<root>\n',
         b"\n</root>",
     )
-    form = XmlFormat(
-        root_name="products", item_name="product", xml_header="", attr_type=False, fields_order=("b", "x", "a")
-    )
+    form = XmlFormat(root_name="products", item_name="product", xml_header="", attr_type=False, fields_order=("b", "x", "a"))
     record = {"c": [1, {"d": None}], "a": 1, "b": 2}
     assert form.header + form.format(record) + form.footer == (
         b"<?exporters-beam types?>\n<products>\n"
@@ -276,9 +274,7 @@ def test_elements_without_types() -> None:
 def test_types_of_other_documents_are_attributes() -> None:
     for types in ("auto", "read", "ignore"):
         assert members('<a type="premium">x</a>', types=types) == {"a": {"@type": "premium", "#text": "x"}}
-        assert members('<a type="str" lang="en">x</a>', types=types) == {
-            "a": {"@type": "str", "@lang": "en", "#text": "x"}
-        }
+        assert members('<a type="str" lang="en">x</a>', types=types) == {"a": {"@type": "str", "@lang": "en", "#text": "x"}}
         assert members('<a type="list">1, 2</a>', types=types) == {"a": {"@type": "list", "#text": "1, 2"}}
         assert members('<a type="int"><b>1</b></a>', types=types) == {"a": {"@type": "int", "b": "1"}}
         assert members('<a type="null">x</a>', types=types) == {"a": {"@type": "null", "#text": "x"}}
@@ -316,9 +312,7 @@ def test_text_that_is_not_of_its_type_fails_its_record_alone(kind: str) -> None:
 def test_records_are_elements_directly_below_the_root() -> None:
     data = b"<catalog><meta><product>no</product></meta><product><id>1</id><product>x</product></product></catalog>"
     assert read(data, item_name="product") == [{"id": "1", "product": "x"}]
-    with pytest.raises(
-        SourceError, match="no element is called 'item' directly below the root, but 'product'; set item_name"
-    ):
+    with pytest.raises(SourceError, match="no element is called 'item' directly below the root, but 'product'; set item_name"):
         read(data)
     assert read(b"<item><item><item>1</item></item></item>") == [{"item": "1"}]
     assert read(b"<r/>") == []
@@ -392,9 +386,7 @@ def test_the_documents_of_the_old_system(case: str) -> None:
     config = json.loads((CASES / case / "config.json").read_text("utf-8"))
     options = config["exporter_options"]["formatter"].get("options", {})
     source = gzip.decompress((CASES / case / "input" / "data.jl.gz").read_bytes())
-    records = [
-        r for c, _, _ in JsonLinesDeserializer().chunks(io.BytesIO(source)) for r in JsonLinesDeserializer().decode(c)
-    ]
+    records = [r for c, _, _ in JsonLinesDeserializer().chunks(io.BytesIO(source)) for r in JsonLinesDeserializer().decode(c)]
     form = build(XmlFormat, options)
     limit = config["writer"]["options"].get("items_per_buffer_write", 10**6)
     files = [records[n : n + limit] for n in range(0, len(records), limit)]

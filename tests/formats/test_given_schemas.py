@@ -160,9 +160,7 @@ formatter:
           type: {type: string}
 """)
     assert main(["validate", str(tmp_path / "c.yaml")]) == 2
-    assert (
-        "c.yaml:10:" in (told := capsys.readouterr().err) and "formatter.options.schema.properties.name.type: " in told
-    )
+    assert "c.yaml:10:" in (told := capsys.readouterr().err) and "formatter.options.schema.properties.name.type: " in told
 
 
 def test_deep_schemas() -> None:

@@ -101,9 +101,7 @@ def test_it_says_what_arrow_says(options):
 
 
 def test_usual_parts_are_read_as_any_others_are(monkeypatch):
-    rows = [
-        {"n": n, "t": f"text {n % 7}", "l": [{"x": n, "y": [None]}], "d": n / 7, "ok": n % 2 == 0} for n in range(50)
-    ]
+    rows = [{"n": n, "t": f"text {n % 7}", "l": [{"x": n, "y": [None]}], "d": n / 7, "ok": n % 2 == 0} for n in range(50)]
     data = file_of(pa.Table.from_pylist(rows), row_group_size=17)
     _, footer = split(data)
     usual = parquet_footer._parsed(footer)

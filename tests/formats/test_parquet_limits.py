@@ -35,9 +35,7 @@ def file_of(columns: Any, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def said(
-    data: bytes, only: frozenset[str] | None = None, columns: bool = False, **options: Any
-) -> tuple[list[Any], str]:
+def said(data: bytes, only: frozenset[str] | None = None, columns: bool = False, **options: Any) -> tuple[list[Any], str]:
     """The records before an error, and the error; with `columns` the batches' rows."""
     deserializer = ParquetDeserializer(**options)
     if columns:
@@ -71,10 +69,7 @@ def test_a_long_text_for_every_record(columns):
 @pytest.mark.parametrize("stored", [True, False])
 def test_texts_of_a_dictionary_are_read_where_they_fit(columns, stored, tight):
     texts = [f"{n}" * 3000 for n in range(40)]
-    rows = [
-        {"n": n, "t": texts[n % 40], "l": [texts[n % 7], None] * (n % 3), "m": [("k", texts[n % 3])]}
-        for n in range(900)
-    ]
+    rows = [{"n": n, "t": texts[n % 40], "l": [texts[n % 7], None] * (n % 3), "m": [("k", texts[n % 3])]} for n in range(900)]
     schema = pa.schema([("n", pa.int64()), ("t", pa.string()), ("l", pa.list_(pa.string())),
                         ("m", pa.map_(pa.string(), pa.string()))])  # fmt: skip
     data = file_of(pa.Table.from_pylist(rows, schema), row_group_size=300, store_schema=stored)
@@ -98,9 +93,7 @@ def test_a_record_that_is_too_long_is_named():
     assert said(data, max_record_bytes=10_000)[1] == ""
     found, text = said(data, max_record_bytes=4000)
     assert [row["n"] for row in found] == [1]
-    assert text == (
-        "record 2: row group 0: the record is longer than 4,000 bytes; where that is right, raise max_record_bytes"
-    )
+    assert text == ("record 2: row group 0: the record is longer than 4,000 bytes; where that is right, raise max_record_bytes")
 
 
 def test_a_page_that_unpacks_to_a_thousand_times_as_much():
@@ -116,8 +109,7 @@ def test_a_page_of_one_long_value():
     text = said(data, max_record_bytes=2000)[1]
     assert text.startswith("record 1: row group 0: column t: a page with 1 value claims to have 3,0")
     assert (
-        text.endswith("a record is longer than 2,000 bytes; where that is right, raise max_record_bytes")
-        or "raise max" in text
+        text.endswith("a record is longer than 2,000 bytes; where that is right, raise max_record_bytes") or "raise max" in text
     )
 
 
@@ -126,9 +118,7 @@ def test_pages_that_have_to_be_in_memory_together(tight):
     data = file_of(columns, use_dictionary=False)
     assert said(data)[1] == ""
     text = said(data, max_record_bytes=20_000)[1]
-    assert (
-        "the pages of all columns that have to be in memory together" in text and "write it with smaller pages" in text
-    )
+    assert "the pages of all columns that have to be in memory together" in text and "write it with smaller pages" in text
     assert said(data, max_record_bytes=20_000, columns=False)[0] == []
     few = ParquetDeserializer(columns=("c1", "c7"), max_record_bytes=20_000)
     assert sum(count for _, count, _ in few.chunks(io.BytesIO(data))) == 100

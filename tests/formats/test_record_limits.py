@@ -116,9 +116,7 @@ def test_a_long_element_is_refused_with_its_number(monkeypatch, piece, at):
 def test_xml_that_never_ends(begin):
     tracemalloc.start()
     try:
-        with pytest.raises(
-            SourceError, match=r"record 1: the element is longer than 2,097,152 bytes; .*max_record_bytes"
-        ):
+        with pytest.raises(SourceError, match=r"record 1: the element is longer than 2,097,152 bytes; .*max_record_bytes"):
             list(XmlDeserializer(max_record_bytes=2 * MIB).chunks(Endless(begin, b"x")))
         assert tracemalloc.get_traced_memory()[1] < 24 * MIB
     finally:
@@ -382,9 +380,7 @@ def test_parquet_whose_page_claims_too_much(codec, size):
     bomb = f"record 1: row group 0: column a: a page of {page_bytes(data):,} bytes claims to unpack to {size:,}, over 1,000 "
     assert text.startswith(bomb if size > 0 else "record 1: the file is damaged in row group 0: ")
     if size > 0:
-        text = said_of_parquet(
-            footer(longer, about.total_compressed_size, about.total_compressed_size + grown), max_ratio=0
-        )
+        text = said_of_parquet(footer(longer, about.total_compressed_size, about.total_compressed_size + grown), max_ratio=0)
         assert text.startswith("record 1: the file is damaged in row group 0: " if size < 1 << 30 else "record 1: ")
 
 

@@ -219,9 +219,7 @@ def test_a_json_schema_with_all_that_is_read() -> None:
     assert found["at"].type == schemas.Scalar("timestamp", (6,))
     assert found["day"] == schemas.Slot(schemas.Scalar("date"), 0)
     assert found["tags"].type == schemas.ListOf(schemas.Slot(schemas.STRING, 0))
-    assert found["place"] == schemas.Slot(
-        schemas.Struct((schemas.Field("city", schemas.Slot(schemas.STRING, 0)),)), None
-    )
+    assert found["place"] == schemas.Slot(schemas.Struct((schemas.Field("city", schemas.Slot(schemas.STRING, 0)),)), None)
     assert found["scores"].type == schemas.MapOf(schemas.Slot(schemas.FLOAT, None))
     assert found["small"].type == schemas.Scalar("int16")
     assert found["cost"].type == schemas.Scalar("decimal", (10, 2, 0))

@@ -45,9 +45,7 @@ leaves = st.one_of(
     ),
     st.builds(
         lambda type_, parts: pa.array(parts, type_),
-        st.sampled_from(
-            [pa.int8(), pa.uint64(), pa.float32(), pa.float16(), pa.decimal128(5, 1), pa.decimal256(70, 0)]
-        ),
+        st.sampled_from([pa.int8(), pa.uint64(), pa.float32(), pa.float16(), pa.decimal128(5, 1), pa.decimal256(70, 0)]),
         st.lists(st.sampled_from([None, 0, 1]), max_size=5),
     ),
     st.lists(st.sampled_from([None, True, b"x" * 16]), max_size=1).map(pa.array),
@@ -72,9 +70,7 @@ def nested(child: pa.Array, how: str, gap: bool) -> pa.Array:
 
 arrays = st.recursive(
     leaves,
-    lambda inner: st.builds(
-        nested, inner, st.sampled_from(["struct", "list", "large", "map", "dictionary"]), st.booleans()
-    ),
+    lambda inner: st.builds(nested, inner, st.sampled_from(["struct", "list", "large", "map", "dictionary"]), st.booleans()),
     max_leaves=3,
 )
 

@@ -203,9 +203,7 @@ def test_parquet_columns_keep_their_types(way: str, tmp_path: Path, monkeypatch:
     assert len(found) == (N if way == "groups" else 1)
     source = pq.read_schema(tmp_path / "in.parquet").remove_metadata()
     for schema in found:
-        assert {f.name: (str(f.type), f.nullable) for f in schema} == {
-            f.name: (str(f.type), f.nullable) for f in source
-        }
+        assert {f.name: (str(f.type), f.nullable) for f in schema} == {f.name: (str(f.type), f.nullable) for f in source}
 
 
 @needs_shared
@@ -274,9 +272,7 @@ def example(type_: Any) -> Any:
 
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize(("first", "second", "expected"), PAIRS, ids=[f"{a}+{b}" for a, b, _ in PAIRS])
-def test_files_that_differ_have_what_holds_both(
-    first: Any, second: Any, expected: str, swap: bool, tmp_path: Path
-) -> None:
+def test_files_that_differ_have_what_holds_both(first: Any, second: Any, expected: str, swap: bool, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     expected_rows = []
     for n, type_ in enumerate((second, first) if swap else (first, second)):

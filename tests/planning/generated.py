@@ -146,9 +146,7 @@ def parquet(rows: list[tuple[Any, Any, int]], more: int, broken: bool) -> bytes:
 rows = st.tuples(st.sampled_from(VALUES), st.sampled_from(["x", "y", None, ""]), st.integers(0, 4))
 inputs = st.one_of(
     st.tuples(st.just("jsonlines"), st.lists(st.sampled_from(LINES), max_size=12).map(b"\n".join)),
-    st.tuples(
-        st.just("csv"), st.lists(st.sampled_from(ROWS), max_size=8).map(lambda r: "\n".join(["a,b", *r]).encode())
-    ),
+    st.tuples(st.just("csv"), st.lists(st.sampled_from(ROWS), max_size=8).map(lambda r: "\n".join(["a,b", *r]).encode())),
     st.tuples(
         st.just("parquet"),
         st.builds(parquet, st.lists(rows, max_size=9), st.integers(0, len(MORE) - 1), st.booleans()),

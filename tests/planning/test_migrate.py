@@ -100,9 +100,7 @@ def test_the_sample_config_of_the_old_system(tmp_path: Path, monkeypatch: Any, c
         ("item.__setitem__('b', 1)", False),
     ],
 )
-def test_the_dialect_is_kept_where_an_expression_needs_it(
-    expression: str, kept: bool, tmp_path: Path, capsys: Any
-) -> None:
+def test_the_dialect_is_kept_where_an_expression_needs_it(expression: str, kept: bool, tmp_path: Path, capsys: Any) -> None:
     transform = {"name": "exporters.transform.PythonexpTransform", "options": {"python_expressions": [expression]}}
     config, text, told = migrated(tmp_path, capsys, transform=transform)
     assert (config["transform"]["options"].get("dialect") == "python2") == kept
@@ -163,9 +161,7 @@ def test_what_is_told(tmp_path: Path, capsys: Any) -> None:
 
 def test_what_reduces_in_python_2_is_told(tmp_path: Path, capsys: Any) -> None:
     code = "def reduce_function(item, accumulator=None):\n    return sum(v / 2 for k, v in item.iteritems())\n"
-    config, _, told = migrated(
-        tmp_path, capsys, writer={"name": "exporters.writers.ReduceWriter", "options": {"code": code}}
-    )
+    config, _, told = migrated(tmp_path, capsys, writer={"name": "exporters.writers.ReduceWriter", "options": {"code": code}})
     assert config["writer"]["options"]["code"] == code
     assert "writer.options.code: look at it: it is run by Python 3, which has no iteritems" in told
     assert "/ of whole numbers gives a fraction" in told
@@ -173,14 +169,10 @@ def test_what_reduces_in_python_2_is_told(tmp_path: Path, capsys: Any) -> None:
 
 def test_it_is_refused(tmp_path: Path, capsys: Any) -> None:
     old = tmp_path / "config.yaml"
-    old.write_text(
-        "reader: {name: fs, options: {input: a}}\nwriter: {name: fs, options: {filebase: b}}\n", encoding="utf-8"
-    )
+    old.write_text("reader: {name: fs, options: {input: a}}\nwriter: {name: fs, options: {filebase: b}}\n", encoding="utf-8")
     assert main(["migrate", str(old)]) == 2
     assert "there is nothing to migrate" in capsys.readouterr().err
-    old.write_text(
-        old.read_text(encoding="utf-8").replace("name: fs", "name: exporters.readers.FSReader", 1), encoding="utf-8"
-    )
+    old.write_text(old.read_text(encoding="utf-8").replace("name: fs", "name: exporters.readers.FSReader", 1), encoding="utf-8")
     assert main(["migrate", str(old)]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["reader"] == {"name": "fs", "options": {"input": "a"}}
     assert main(["migrate", str(old), "-o", str(old)]) == 2

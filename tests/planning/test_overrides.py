@@ -238,11 +238,7 @@ def test_what_a_subclass_does_is_done_with_and_without_pushdown(case: str, tmp_p
     assert found[0] == found[1]
     if case in ("tables", "typed"):
         rows = pq.read_table(io.BytesIO(found[0].groups[()])).to_pylist()
-        assert (
-            [(row["a"], row.get("f")) for row in rows] == [(-1, None)] * 2
-            if case == "tables"
-            else [(1, 1), (1, 1), (2, 1)]
-        )
+        assert [(row["a"], row.get("f")) for row in rows] == [(-1, None)] * 2 if case == "tables" else [(1, 1), (1, 1), (2, 1)]
     if case == "format":
         assert found[0].groups[()].startswith(b'{"A":1,"B":"x"}')
     if case == "key_value":

@@ -138,9 +138,7 @@ def test_hostile_lines_alone_and_among_good_ones(name, on_error):
     for line in HOSTILE:
         for data in (line, line + b"\n", good + line + b"\n" + good):
             for lines, grouper in ((False, None), *((True, grouper) for grouper in GROUPERS.values())):
-                on, off = (
-                    sifted(data, FILTERS[name], lines, grouper, way, ON_ERROR[on_error]) for way in (True, False)
-                )
+                on, off = (sifted(data, FILTERS[name], lines, grouper, way, ON_ERROR[on_error]) for way in (True, False))
                 assert on == off, (line[:80], lines, grouper)
 
 
@@ -152,8 +150,7 @@ def test_hostile_lines_that_fields_are_added_to(name, on_error):
         for data in (line, line + b"\n", good + line + b"\n" + good):
             for grouper in GROUPERS.values():
                 on, off = (
-                    sifted(data, FILTERS[name], False, grouper, way, ON_ERROR[on_error], ("n", "m"))
-                    for way in (True, False)
+                    sifted(data, FILTERS[name], False, grouper, way, ON_ERROR[on_error], ("n", "m")) for way in (True, False)
                 )
                 assert on == off, (line[:80], grouper)
 
@@ -172,9 +169,7 @@ def test_generated_documents(records, name, grouper, lines, ascii):
     data = b"".join(
         json.dumps(r, ensure_ascii=ascii).encode("utf-8", "surrogatepass").replace(b"\n", b"") + b"\n" for r in records
     )
-    on, off = (
-        sifted(data, FILTERS[name], lines, GROUPERS[grouper], way, ON_ERROR["dead_letter"]) for way in (True, False)
-    )
+    on, off = (sifted(data, FILTERS[name], lines, GROUPERS[grouper], way, ON_ERROR["dead_letter"]) for way in (True, False))
     assert on == off
 
 
@@ -292,9 +287,7 @@ def test_exports_that_add_fields_are_the_same_with_and_without(adding, grouped, 
             "exporter_options": asked,
             "on_error": "dead_letter",
         })  # fmt: skip
-        letters = [
-            {**json.loads(line), "export": ""} for line in Path(report.dead_letters["name"]).read_bytes().splitlines()
-        ]
+        letters = [{**json.loads(line), "export": ""} for line in Path(report.dead_letters["name"]).read_bytes().splitlines()]
         found.append((report.counts, letters, {name: path.read_bytes() for name, path in visible(out).items()}))
     assert found[0] == found[1]
     assert found[0][0] == found[2][0]
@@ -549,9 +542,7 @@ def test_explain_tells_it(tmp_path, capsys):
     assert main(["explain", str(path)]) == 0
     out = capsys.readouterr().out
     assert "before the filter decides, and then only double, n, source are decoded\n" in out
-    assert (
-        "- lines keep what stands in them: double, source are added behind it (formatter option reencode: true" in out
-    )
+    assert "- lines keep what stands in them: double, source are added behind it (formatter option reencode: true" in out
 
 
 def test_the_option_no_pushdown(tmp_path):

@@ -200,9 +200,7 @@ def test_a_link_made_or_a_mode_changed_is_taken_for_a_change(tmp_path):
         reader.open(unit)
 
 
-@pytest.mark.parametrize(
-    "spelling", ["./a.jl", "sub/../a.jl", "{here}/a.jl", ".//a.jl", "hard.jl", "soft.jl", "sub/soft.jl"]
-)
+@pytest.mark.parametrize("spelling", ["./a.jl", "sub/../a.jl", "{here}/a.jl", ".//a.jl", "hard.jl", "soft.jl", "sub/soft.jl"])
 def test_a_file_under_several_names_is_read_once(tmp_path, monkeypatch, export, spelling):
     monkeypatch.chdir(tmp_path)
     Path("sub").mkdir()
@@ -218,10 +216,7 @@ def test_a_file_under_several_names_is_read_once(tmp_path, monkeypatch, export, 
     assert len(told) == (spelling == "hard.jl")
     Path("d").mkdir()
     os.rename("a.jl", "d/a.jl")
-    assert (
-        export({"name": "fs", "options": {"input": [{"dir": "d"}, {"dir": f"{tmp_path}/d/"}, "sub/../d/a.jl"]}}).read
-        == 1
-    )
+    assert export({"name": "fs", "options": {"input": [{"dir": "d"}, {"dir": f"{tmp_path}/d/"}, "sub/../d/a.jl"]}}).read == 1
 
 
 def test_two_files_of_the_same_content_are_two(tmp_path, export):

@@ -84,9 +84,7 @@ def test_a_folder_given_as_a_file_is_told_how_to_read_it(tmp_path, export):
         export(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "given", [{"dir": "absent"}, {"dir": "d", "pattern": "nothing"}, {"dir": "empty"}, {"dir": "hidden"}]
-)
+@pytest.mark.parametrize("given", [{"dir": "absent"}, {"dir": "d", "pattern": "nothing"}, {"dir": "empty"}, {"dir": "hidden"}])
 def test_nothing_to_read_is_an_error_unless_it_is_allowed(tree, monkeypatch, export, given):
     monkeypatch.chdir(tree)
     (tree / "empty").mkdir()
@@ -208,9 +206,7 @@ def test_a_linked_folder_is_told_unless_it_is_read_anyway(tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "d/beside").symlink_to(tmp_path / "outside")
     (tmp_path / "d/up").symlink_to(tmp_path)
-    assert [text.partition(": ")[0] for text in warnings(tmp_path / "d")] == [
-        f"{tmp_path}/d/{n}" for n in ("beside", "up")
-    ]
+    assert [text.partition(": ")[0] for text in warnings(tmp_path / "d")] == [f"{tmp_path}/d/{n}" for n in ("beside", "up")]
 
 
 def test_names_with_line_ends_and_bytes_that_are_no_text(tmp_path, export):

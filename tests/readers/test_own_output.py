@@ -57,10 +57,7 @@ LETTERS = {"on_error": {"action": "dead_letter", "file": "d/letters.jl"}}
 )
 def test_it_is_refused_with_one_sentence(here, capsys, given, filebase, sections):
     text = (
-        yaml.safe_dump(config(given, filebase, **sections))
-        .replace("{here}", str(here))
-        .replace("{{", "{")
-        .replace("}}", "}")
+        yaml.safe_dump(config(given, filebase, **sections)).replace("{here}", str(here)).replace("{{", "{").replace("}}", "}")
     )
     (here / "config.yaml").write_text(text)
     (here / "d/part-0000.jl.gz").touch()
@@ -141,9 +138,7 @@ def test_a_copy_has_a_name_that_the_pattern_fits():
         refuse_own_output(make(spec))
 
 
-@pytest.mark.parametrize(
-    ("path", "filebase", "refused"), [("dumps", "dumps/out/p-", True), ("dumps", "dumps2/p-", False)]
-)
+@pytest.mark.parametrize(("path", "filebase", "refused"), [("dumps", "dumps/out/p-", True), ("dumps", "dumps2/p-", False)])
 def test_the_same_server(path, filebase, refused):
     server = {"host": "files.example.org", "sftp_user": "shop", "sftp_password": "x"}
     spec = load({

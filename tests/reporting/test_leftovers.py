@@ -145,12 +145,7 @@ def test_verify_with_relative_names(tmp_path: Path, monkeypatch: Any, capsys: An
         "reader": {"name": "fs", "options": {"input": "in.jl"}},
         "writer": {"name": "fs", "options": {"filebase": "part-"}},
     }
-    report = exporters_beam.run(
-        {**told, "writer": {"name": "fs", "options": {"filebase": "part-", "generate_md5": True}}}
-    )
+    report = exporters_beam.run({**told, "writer": {"name": "fs", "options": {"filebase": "part-", "generate_md5": True}}})
     (tmp_path / "part-9").touch()
     assert main(["verify", report.manifest]) == 0
-    assert (
-        capsys.readouterr().err
-        == f"warning: {report.manifest}: files beside those it lists stand in no manifest: part-9\n"
-    )
+    assert capsys.readouterr().err == f"warning: {report.manifest}: files beside those it lists stand in no manifest: part-9\n"

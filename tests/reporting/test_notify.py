@@ -139,9 +139,7 @@ def test_redirects_are_followed_with_the_same_body(server, status):
     assert server.bodies == [{"job_status": "STARTED"}] * 2
 
 
-@pytest.mark.parametrize(
-    "target", ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://[::ffff:169.254.1.1]/"]
-)
+@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://[::ffff:169.254.1.1]/"])
 def test_link_local_addresses_are_never_called(server, target, slept, caplog):
     server.answers = [(302, {"Location": target})]
     webhook(f"{server.url}/hook", slept=slept).send("started", {})
@@ -177,9 +175,7 @@ def test_endless_redirects_end(server, slept, caplog):
     assert "was not called" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["ftp://x", "x.org/hook", "http://", "", "http://x y/", "http://x:port/", "http://[::1"]
-)
+@pytest.mark.parametrize("endpoint", ["ftp://x", "x.org/hook", "http://", "", "http://x y/", "http://x:port/", "http://[::1"])
 def test_endpoints_that_are_no_addresses(endpoint):
     with pytest.raises(ConfigError, match=r"^endpoints\[1\]: "):
         WebhookNotifier(endpoints=("https://hooks.example.org/a", endpoint))
@@ -234,8 +230,7 @@ def test_the_mail_at_the_start():
         (["t@x", "u@x"], "Started ACME export job"),
     ]
     assert told[0][2] == (
-        "The export job started with these parameters:\n\n"
-        "Writer: FTPWriter\nFilebase: out/x\nHost: ftp.example.org\nPort: 21\n"
+        "The export job started with these parameters:\n\nWriter: FTPWriter\nFilebase: out/x\nHost: ftp.example.org\nPort: 21\n"
     )
 
 
@@ -333,9 +328,7 @@ class Refusal(Exception):
 def test_mails_are_tried_again_where_that_may_help(monkeypatch, caplog, errors, sent, waited):
     client, slept = Client(*errors), []
     monkeypatch.setattr(SesMailNotifier, "_client", lambda self: client)
-    notifier = SesMailNotifier(
-        team_mails=("t@x",), access_key="a", secret_key="canary", mail_from="f@x", sleep=slept.append
-    )
+    notifier = SesMailNotifier(team_mails=("t@x",), access_key="a", secret_key="canary", mail_from="f@x", sleep=slept.append)
     notifier.send("started", {})
     assert (len(client.sent), slept) == (sent, waited)
     assert "a mail was not sent" in caplog.text

@@ -112,9 +112,7 @@ def test_what_still_hangs_after_the_end_is_a_warning(caplog, monkeypatch):
     assert World.told == [("started", None), ("complete", 1)]
     texts = [record.getMessage() for record in caplog.records if "not waited for" in record.getMessage()]
     assert len(texts) == 2
-    assert texts[0].startswith(
-        f"the notification {__name__}:Hangs (0) had not been told started 0 seconds after the end"
-    )
+    assert texts[0].startswith(f"the notification {__name__}:Hangs (0) had not been told started 0 seconds after the end")
     assert texts[1].startswith("the stats manager had not been told report")
 
 

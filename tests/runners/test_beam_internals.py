@@ -62,9 +62,7 @@ def test_a_name_that_a_beam_does_not_have_is_an_import_error(monkeypatch: pytest
 def test_workers_get_what_beams_own_get() -> None:
     handlers = importlib.import_module("apache_beam.runners.portability.fn_api_runner.worker_handlers")
     control = handlers.ControlConnection()
-    assert not beam_internals.has_connected(control), (
-        f"{BEAM}: `_input` of a new ControlConnection is not None any more"
-    )
+    assert not beam_internals.has_connected(control), f"{BEAM}: `_input` of a new ControlConnection is not None any more"
     control.set_input(iter(()))
     assert beam_internals.has_connected(control), f"{BEAM}: `_input` is not what a worker sends any more"
     took = list(inspect.signature(beam_internals.GrpcWorkerHandler.__init__).parameters)
@@ -84,9 +82,7 @@ def test_threads_that_read_from_a_dead_worker_are_silent(recwarn: Any) -> None:
     control, data = handlers.ControlConnection(), data_plane.InMemoryDataChannel()
     grpcs = data_plane._GrpcDataChannel()
     beam_internals.quieten(control, grpcs)
-    control.set_input(
-        gone()
-    )  # It starts `_read_thread`; one that spoke would fail this test as an unhandled exception.
+    control.set_input(gone())  # It starts `_read_thread`; one that spoke would fail this test as an unhandled exception.
     control._read_thread.join(10)
     assert control._read_thread.daemon, f"{BEAM}: `_read_thread` of ControlConnection is not the one that reads"
     grpcs._read_inputs(gone())

@@ -160,15 +160,11 @@ def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys)
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True}),
         ("POST", f"/jobs/{FLINK}/stop", {"drain": True, "targetDirectory": "file:///savepoints"}),
     ]
-    trace = (
-        "java.util.concurrent.CompletionException: x\nCaused by: java.lang.IllegalStateException: no checkpoints here"
-    )
+    trace = "java.util.concurrent.CompletionException: x\nCaused by: java.lang.IllegalStateException: no checkpoints here"
     refused = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trace}}}
     service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused)
     assert main(["drain", *place(service, "flink")]) == 1
-    assert (
-        "Flink does not drain the job: java.lang.IllegalStateException: no checkpoints here" in capsys.readouterr().err
-    )
+    assert "Flink does not drain the job: java.lang.IllegalStateException: no checkpoints here" in capsys.readouterr().err
     assert main(["drain", *place(service, "dataflow"), "--savepoint_path=x"]) == 2
     assert "Dataflow has no savepoints" in capsys.readouterr().err
 
@@ -200,9 +196,7 @@ def test_the_watcher_tells_the_notifications_how_a_job_ended(service, tmp_path: 
 def test_what_a_service_says_is_told(service):
     service.says("GET", PATH, (404, {"error": {"message": "Information about job could not be found."}}))
     job = jobs.Job("dataflow", DATAFLOW, "p", "r", service.url, True)
-    with pytest.raises(
-        ExportError, match=r"there is no job '2026-01-01_00_00_00-1' at http://localhost:\d+: Information"
-    ):
+    with pytest.raises(ExportError, match=r"there is no job '2026-01-01_00_00_00-1' at http://localhost:\d+: Information"):
         jobs.status(job)
     service.says("PUT", PATH, (403, {"error": {"message": "you may not"}}))
     with pytest.raises(ExportError, match=r"Dataflow at http://localhost:\d+ refused: 403 you may not"):
@@ -218,10 +212,7 @@ def test_nobody_there(capsys):
         port = free.getsockname()[1]
     assert main(["status", FLINK, f"--flink_master=localhost:{port}"]) == 1
     told = capsys.readouterr().err
-    assert (
-        told
-        == f"error: Flink at http://localhost:{port} does not answer: [Errno 111] Connection refused; is it there?\n"
-    )
+    assert told == f"error: Flink at http://localhost:{port} does not answer: [Errno 111] Connection refused; is it there?\n"
 
 
 def test_the_job_that_was_just_started_on_flink_is_found_by_its_name(service):

@@ -87,17 +87,13 @@ def test_on_flink_the_settings_that_keep_data_are_chosen_and_what_was_given_is_k
 def test_of_two_values_the_last_holds_and_it_is_told(tmp_path):
     plan = make(spec.load(config(tmp_path)))
     assert [
-        str(told)
-        for told in settled(plan, ["--job_name=a", "--job_name", "b", "--experiments=x", "--experiments=y"])[1]
+        str(told) for told in settled(plan, ["--job_name=a", "--job_name", "b", "--experiments=x", "--experiments=y"])[1]
     ] == ["--job_name is given 2 times; the last holds, b"]
 
 
 def test_explain_tells_what_is_chosen_and_why(tmp_path, capsys):
     assert main(["explain", written(tmp_path), *FLINK, "--streaming"]) == 0
-    assert (
-        "- --shutdown_sources_after_idle_ms=0: with checkpoints and without it the job never ends"
-        in capsys.readouterr().out
-    )
+    assert "- --shutdown_sources_after_idle_ms=0: with checkpoints and without it the job never ends" in capsys.readouterr().out
     assert main(["explain", written(tmp_path)]) == 0
     assert "- --" not in capsys.readouterr().out
 
@@ -247,10 +243,7 @@ def test_no_docker_no_daemon_no_image(port, tmp_path, capsys, monkeypatch):
     (tmp_path / "bin" / "docker").write_text(DOCKER)
     (tmp_path / "bin" / "docker").chmod(0o755)
     text = said(tmp_path, capsys, *args)
-    assert (
-        "there is no image registry.example/exports:1 here, and it cannot be fetched (no such manifest: registry"
-        in text
-    )
+    assert "there is no image registry.example/exports:1 here, and it cannot be fetched (no such manifest: registry" in text
     assert "make one with templates/dataflow/Dockerfile, or use --environment_type=EXTERNAL" in text
 
 
@@ -282,10 +275,7 @@ def test_workers_without_the_package(port, tmp_path, capsys):
     finally:
         process.terminate()
         process.wait()
-    assert (
-        f"the workers of the pool at localhost:{pool} have no package exporters_beam; start the pool with: python -m"
-        in text
-    )
+    assert f"the workers of the pool at localhost:{pool} have no package exporters_beam; start the pool with: python -m" in text
 
 
 def test_our_pool_starts_workers_and_ends_them(tmp_path):

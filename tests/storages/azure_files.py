@@ -125,9 +125,7 @@ class AzureFiles:
                 self.wrong.append(f"{request.method} {request.raw_path}?{request.raw_query}: {error.text}")
             status, reason = error.status, error.text
             headers = {"x-ms-error-code": error.code, "Content-Type": "application/xml"}
-            body = (
-                f"<?xml version='1.0'?><Error><Code>{error.code}</Code><Message>{error.text}</Message></Error>".encode()
-            )
+            body = f"<?xml version='1.0'?><Error><Code>{error.code}</Code><Message>{error.text}</Message></Error>".encode()
         handler.send_response(status, reason)
         for name, value in headers.items():
             handler.send_header(name, value)
@@ -216,9 +214,7 @@ class AzureFiles:
             code = "ResourceNotFound" if self._has_parent(request) else "ParentNotFound"
             raise Refused(404, code, "The specified resource does not exist.")
         if (found.data is None) != folder:
-            raise Refused(
-                409, "ResourceTypeMismatch", "The specified resource type does not match that of what is there."
-            )
+            raise Refused(409, "ResourceTypeMismatch", "The specified resource type does not match that of what is there.")
         return found
 
     def _has_parent(self, request: Request) -> bool:
@@ -276,9 +272,7 @@ class AzureFiles:
         entry = self._put(request, bytearray(size))
         entry.md5 = request.headers.get("x-ms-content-md5", "")
         named = "x-ms-meta-"
-        entry.metadata = {
-            name[len(named) :]: value for name, value in request.headers.items() if name.startswith(named)
-        }
+        entry.metadata = {name[len(named) :]: value for name, value in request.headers.items() if name.startswith(named)}
         return 201, self._told(entry), b""
 
     def _put_range(self, request: Request) -> tuple[int, dict[str, str], bytes]:
@@ -304,11 +298,7 @@ class AzureFiles:
         source = urlsplit(request.headers.get("x-ms-file-rename-source", ""))
         account, _, rest = unquote(source.path).lstrip("/").partition("/")
         share, _, path = rest.partition("/")
-        if (
-            account != ACCOUNT
-            or share != request.share
-            or request.headers.get("x-ms-source-allow-trailing-dot") != "true"
-        ):
+        if account != ACCOUNT or share != request.share or request.headers.get("x-ms-source-allow-trailing-dot") != "true":
             raise self._malformed("the source is not in this share")
         entries = self.shares[share]
         found = entries.get(path.lower())

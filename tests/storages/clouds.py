@@ -409,11 +409,7 @@ class Dropbox(Service):
             raise Refused(401, {"error_summary": "expired_access_token/", "error": {".tag": "expired_access_token"}})
         if token not in self.accounts:
             raise Refused(401, {"error_summary": "invalid_access_token/", "error": {".tag": "invalid_access_token"}})
-        kind = (
-            "metadata.read"
-            if route.name in ("get_metadata", "list_folder", "list_folder/continue")
-            else "content.write"
-        )
+        kind = "metadata.read" if route.name in ("get_metadata", "list_folder", "list_folder/continue") else "content.write"
         scope = "files." + ("content.read" if route.name == "download" else kind)
         if token in self.scopes and scope not in self.scopes[token]:
             error = {".tag": "missing_scope", "required_scope": scope}
@@ -503,9 +499,7 @@ class Dropbox(Service):
         for path, (shown, _, _) in account.files.items():
             if path.startswith(f"{folder.lower()}/"):
                 name, below, _ = shown[len(folder) + 1 :].partition("/")
-                found[name] = (
-                    files.FolderMetadata(name=name, id="id:folder-of-a-user") if below else self.shown(account, path)
-                )
+                found[name] = files.FolderMetadata(name=name, id="id:folder-of-a-user") if below else self.shown(account, path)
         size = min(size, self.page)
         page = list(found.values())[at : at + size]
         more = at + size < len(found)

@@ -56,9 +56,7 @@ def free_ports(count: int) -> range:
 
 
 @contextmanager
-def serving(
-    command: list[str], ready: Callable[[], bool], log: Path, env: dict[str, str] | None = None
-) -> Iterator[Any]:
+def serving(command: list[str], ready: Callable[[], bool], log: Path, env: dict[str, str] | None = None) -> Iterator[Any]:
     """A server as a child process while the block runs."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(env or {})})
@@ -191,9 +189,7 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("moto", reason="moto is not here; get it with: pip install 'moto[server,s3]'")
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with serving(
-        command, answers(f"http://127.0.0.1:{port}/moto-api/data.json"), tmp_path_factory.mktemp("moto") / "log"
-    ):
+    with serving(command, answers(f"http://127.0.0.1:{port}/moto-api/data.json"), tmp_path_factory.mktemp("moto") / "log"):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -89,9 +89,7 @@ def test_drive_and_dropbox_take_copies_of_their_own_only(name):
     made = make(load({"reader": {"name": name, "options": {"path": "in"}}, "writer": to}))
     assert made.copied and "inside the service" in text(made)
     assert not make(load({"reader": S3, "writer": to})).copied
-    assert make(
-        load({"reader": {"name": name, "options": {"path": "in"}}, "writer": {"name": "s3", "options": TO_S3}})
-    ).copied
+    assert make(load({"reader": {"name": name, "options": {"path": "in"}}, "writer": {"name": "s3", "options": TO_S3}})).copied
 
 
 RECORDS = [{"_key": n} for n in range(100)]

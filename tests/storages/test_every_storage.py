@@ -167,9 +167,7 @@ def test_an_object_is_entered_at_any_byte(place: Place):
 def test_plain_lines_are_cut_up_and_every_record_comes_once(place: Place, monkeypatch):
     monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 3000)
     place.put("in/a.jl", jsonl(RECORDS))
-    report = exporters_beam.run(
-        {"reader": place.source("in/"), "writer": place.writer("out/part-", compression="none")}
-    )
+    report = exporters_beam.run({"reader": place.source("in/"), "writer": place.writer("out/part-", compression="none")})
     assert report.counts["read"] == len(RECORDS)
     assert (
         place.get("out/part-0000.jl").splitlines()
@@ -234,14 +232,10 @@ def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
     place.put("in/a.jl", jsonl(RECORDS))
     with pytest.raises(SourceError, match=f"option {place.where}: there is nothing at .*nowhere"):
         exporters_beam.run({"reader": place.source("nowhere/"), "writer": place.writer("out/part-")})
-    report = exporters_beam.run(
-        {"reader": place.source("nowhere/", allow_empty=True), "writer": place.writer("out/part-")}
-    )
+    report = exporters_beam.run({"reader": place.source("nowhere/", allow_empty=True), "writer": place.writer("out/part-")})
     assert report.counts["read"] == 0
     caplog.clear()
-    with pytest.raises(
-        SourceError, match=r"option pattern: there is nothing to read at .*none of 1 names has 'b' in it"
-    ):
+    with pytest.raises(SourceError, match=r"option pattern: there is nothing to read at .*none of 1 names has 'b' in it"):
         exporters_beam.run({"reader": place.source("in/", pattern="b"), "writer": place.writer("out/part-")})
     source = place.source("in/", pattern="b", allow_empty=True)
     report = exporters_beam.run({"reader": source, "writer": place.writer("out/part-")})

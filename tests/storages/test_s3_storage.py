@@ -101,9 +101,7 @@ def test_metadata_acl_encryption_and_the_pointer(moto: Place):
     assert moto.get("LAST") == f"out/{year}/".encode()
     grants = moto.made.get_object_acl(Bucket=moto.options["bucket"], Key=f"out/{year}/p-0000.jl.gz")["Grants"]
     assert {grant["Permission"] for grant in grants} == {"FULL_CONTROL"}
-    exporters_beam.run(
-        {**config, "writer": moto.writer("two/p-", save_metadata=False, server_side_encryption="aws:kms")}
-    )
+    exporters_beam.run({**config, "writer": moto.writer("two/p-", save_metadata=False, server_side_encryption="aws:kms")})
     found = moto.made.head_object(Bucket=moto.options["bucket"], Key="two/p-0000.jl.gz")
     assert found["Metadata"] == {} and found["ServerSideEncryption"] == "aws:kms"
 

@@ -155,9 +155,7 @@ def at_upload(monkeypatch: pytest.MonkeyPatch, place: Place, number: int, after:
 class Restartable:
     """A server that can be killed, with everything that it has started, and started again with the same data."""
 
-    def __init__(
-        self, command: list[str], ready: Callable[[], bool], log: Path, env: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: list[str], ready: Callable[[], bool], log: Path, env: dict[str, str] | None = None) -> None:
         self._given = command, ready, log, env
         self._stack = ExitStack()
         self._timer = threading.Timer(0, self.start)

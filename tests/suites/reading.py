@@ -68,9 +68,7 @@ def _zstandard(file: Any) -> io.BytesIO:
 def alike(found: Any, wanted: Any) -> bool:
     """Whether two values are the same; NaN is, and the UUID's text."""
     if isinstance(wanted, dict):
-        return (
-            isinstance(found, dict) and list(found) == list(wanted) and all(map(alike, found.values(), wanted.values()))
-        )
+        return isinstance(found, dict) and list(found) == list(wanted) and all(map(alike, found.values(), wanted.values()))
     if isinstance(wanted, (list, tuple)):
         return isinstance(found, list) and len(found) == len(wanted) and all(map(alike, found, wanted))
     if isinstance(wanted, float) and math.isnan(wanted):

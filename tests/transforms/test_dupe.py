@@ -193,9 +193,7 @@ def test_where_records_wait_makes_no_difference_and_nothing_is_left(
         {"filter": "dupe"},
     ]
     found = []
-    (tmp_path / "2.jl").write_bytes(
-        (tmp_path / "2.jl").read_bytes() + b"\n7\n"
-    )  # One is at fault: one after the other.
+    (tmp_path / "2.jl").write_bytes((tmp_path / "2.jl").read_bytes() + b"\n7\n")  # One is at fault: one after the other.
     for out, without in (("staged", []), ("shuffled", ["records-staged"])):
         report = export(
             {"name": "fs", "options": {"input": {"dir": str(tmp_path), "pattern": r"\.jl$"}}},

@@ -50,9 +50,7 @@ say("done", time.process_time(), "")
 
 def evaluated(*sources: str) -> list[tuple[str, float, str]]:
     """What a process of its own says of each: (gave, error or refused; seconds of CPU; the expression)."""
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD], input="\0".join(sources), capture_output=True, text=True, timeout=600
-    )
+    child = subprocess.run([sys.executable, "-c", CHILD], input="\0".join(sources), capture_output=True, text=True, timeout=600)
     rows = [line.split("\t") for line in child.stdout.splitlines()]
     assert rows and rows[-1][0] == "done", f"{child.returncode}: {rows[-1:]} {child.stderr[-2000:]}"
     return [(row[0], float(row[1]), row[2]) for row in rows if row[0] in ("gave", "error", "refused")]

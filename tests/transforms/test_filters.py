@@ -145,9 +145,7 @@ def test_what_is_no_mapping_has_no_fields() -> None:
 
 
 def test_conditions_come_from_configs_as_mappings_or_pairs() -> None:
-    made = build(
-        KeyValueFilter, {"keys": [[["name", "country"], ["value", "Spain"]], {"name": "founded", "value": 1949}]}
-    )
+    made = build(KeyValueFilter, {"keys": [[["name", "country"], ["value", "Spain"]], {"name": "founded", "value": 1949}]})
     assert kept(made) == ["c-3"]
 
 

@@ -138,16 +138,12 @@ def test_values_of_expressions_are_the_group() -> None:
 def test_an_expression_that_fails_fails_the_record() -> None:
     with pytest.raises(RecordError, match=r"KeyError: 'a' in item\['a'\]"):
         by_expressions({}, "item['a']")
-    with pytest.raises(
-        RecordError, match="a group value is of type iterator; it has to be text, a number, null or a date"
-    ):
+    with pytest.raises(RecordError, match="a group value is of type iterator; it has to be text, a number, null or a date"):
         by_expressions({}, "map(str, [1])")
 
 
 def test_the_expression_that_is_wrong_is_named() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^python_expressions\[1\]: line 1, column 1: unicode is Python 2; write str"
-    ):
+    with pytest.raises(ConfigError, match=r"^python_expressions\[1\]: line 1, column 1: unicode is Python 2; write str"):
         PythonExpGrouper(python_expressions=("1", "unicode(item['a'])"))
 
 

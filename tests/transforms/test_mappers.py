@@ -75,9 +75,7 @@ def test_values_that_are_not_touched_stay_as_they_are() -> None:
 
 
 def test_the_expression_that_is_wrong_is_named() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^python_expressions\[1\]: line 1, column 1: an assignment is not an expression"
-    ):
+    with pytest.raises(ConfigError, match=r"^python_expressions\[1\]: line 1, column 1: an assignment is not an expression"):
         PythonexpTransform(python_expressions=("item.pop('a')", "item['b'] = 1"))
 
 

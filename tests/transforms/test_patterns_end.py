@@ -40,9 +40,7 @@ def test_it_becomes_a_dead_letter_and_the_rest_goes_on(tmp_path: Path, export: C
     rows = [{"t": "aab"}, {"t": LONG * 100 + "!"}, {"t": "x"}, {"t": "ab"}]
     (tmp_path / "a.jl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     keys = {"keys": [{"name": "t", "value": EVIL}]}
-    report = export(
-        str(tmp_path / "a.jl"), filter_before={"name": "key_value_regex", "options": keys}, on_error="dead_letter"
-    )
+    report = export(str(tmp_path / "a.jl"), filter_before={"name": "key_value_regex", "options": keys}, on_error="dead_letter")
     assert (report.written, report.counts["filter_before.dead_lettered"]) == (2, 1)
 
 

@@ -22,9 +22,7 @@ EXPECTED = json.loads(Path(__file__).with_name("python2_expected.json").read_tex
 
 
 def evaluate(source: str, item: Any = None, **names: Any) -> Any:
-    return compile_expression(source, names, "python2").evaluate(
-        copy.deepcopy(EXPECTED["item"] if item is None else item)
-    )
+    return compile_expression(source, names, "python2").evaluate(copy.deepcopy(EXPECTED["item"] if item is None else item))
 
 
 def shown(value: Any) -> str:

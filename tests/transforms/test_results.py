@@ -115,9 +115,7 @@ def test_an_expression_that_surely_gives_none_is_refused(source: str, export: Ca
 )  # fmt: skip
 def test_files_cannot_hold_values_that_are_no_objects(source: str, kind: str, export: Callable[..., Report]) -> None:
     assert surely_gives(source) == kind
-    with pytest.raises(
-        ConfigError, match=r"transform.options.map: the expression gives .* whatever the record is; files"
-    ):
+    with pytest.raises(ConfigError, match=r"transform.options.map: the expression gives .* whatever the record is; files"):
         export("nowhere", transform={"name": "pythonmap", "options": {"map": source}})
 
 

@@ -76,9 +76,7 @@ def test_checksums_stand_before_the_first_folder_that_groups_make(export, tmp_pa
 )
 def test_check_consistency_notices_what_happened_to_a_file(change, says, tmp_path):
     writer = FsWriter(filebase=f"{tmp_path}/f")
-    file = writer.publish(
-        PlannedFile(f"{tmp_path}/f.jl", (), 0, 1, ()), lambda out: out.write(b"data"), str(tmp_path / "s")
-    )
+    file = writer.publish(PlannedFile(f"{tmp_path}/f.jl", (), 0, 1, ()), lambda out: out.write(b"data"), str(tmp_path / "s"))
     writer.check(file)
     change(tmp_path / "f.jl")
     with pytest.raises(DestinationError, match=says):
@@ -150,16 +148,12 @@ def test_aggregation_stats_count_keys_whatever_their_value():
         "tags": {"occurrences": 10, "coverage": 100.0},
     }
     records = [{"a": 1}, {"a": None, "b": 2}, {}, {"b": 1, "c": 1}]
-    found = exporters_beam.run(
-        {"reader": {"name": "memory", "options": {"records": records}}, "writer": "aggregation_stats"}
-    )
+    found = exporters_beam.run({"reader": {"name": "memory", "options": {"records": records}}, "writer": "aggregation_stats"})
     assert {key: stats["coverage"] for key, stats in found.result.items()} == {"a": 50.0, "b": 50.0, "c": 25.0}
 
 
 def test_aggregation_stats_of_nothing_are_empty():
-    found = exporters_beam.run(
-        {"reader": {"name": "random", "options": {"number_of_items": 0}}, "writer": "aggregation_stats"}
-    )
+    found = exporters_beam.run({"reader": {"name": "random", "options": {"number_of_items": 0}}, "writer": "aggregation_stats"})
     assert found.result == {}
 
 

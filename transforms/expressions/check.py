@@ -194,11 +194,7 @@ class Checker(Known):
             self.refuse(node, "format is not allowed here; call it on a text: '{} {}'.format(a, b)")
         guard = guards.METHOD_GUARDS.get(node.attr)
         if guard is not None:
-            bound = (
-                self.constant(guard)
-                if self.function(node.value)
-                else self.call(guards.bound, self.constant(guard), owner)
-            )
+            bound = self.constant(guard) if self.function(node.value) else self.call(guards.bound, self.constant(guard), owner)
             return self.handing(node, bound)
         found = ast.Attribute(owner, node.attr, ast.Load())
         return found if node.attr in PROPERTIES else self.handing(node, found)

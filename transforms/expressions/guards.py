@@ -636,12 +636,8 @@ MODULES: dict[str, dict[str, Any]] = {
         **{name: matching(name) for name in ("findall", "finditer", "fullmatch", "match", "search", "split")},
         "compile": patterns.compiled,
         "escape": escaped,
-        "sub": lambda pattern, repl, string, count=0, flags=0: sub(
-            patterns.compiled(pattern, flags), repl, string, count
-        ),
-        "subn": lambda pattern, repl, string, count=0, flags=0: subn(
-            patterns.compiled(pattern, flags), repl, string, count
-        ),
+        "sub": lambda pattern, repl, string, count=0, flags=0: sub(patterns.compiled(pattern, flags), repl, string, count),
+        "subn": lambda pattern, repl, string, count=0, flags=0: subn(patterns.compiled(pattern, flags), repl, string, count),
     },
 }
 """What expressions may use of each module."""

@@ -18,9 +18,7 @@ _ASSIGNMENT = "an assignment is not an expression; write item.update({'field': v
 STATEMENTS: dict[type, str] = {
     **dict.fromkeys((ast.Assign, ast.AugAssign, ast.AnnAssign), _ASSIGNMENT),
     ast.Delete: "del is not an expression; write item.pop('field', None)",
-    **dict.fromkeys(
-        (ast.Import, ast.ImportFrom), "import is not an expression; the filter pythonexp has an option imports"
-    ),
+    **dict.fromkeys((ast.Import, ast.ImportFrom), "import is not an expression; the filter pythonexp has an option imports"),
 }
 
 NODES = {

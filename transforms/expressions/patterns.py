@@ -55,9 +55,7 @@ def degree(pattern: Any, method: str) -> int:
     if _choices(tree) > _CHOICES:
         return _NEVER
     found = _degree(tree, method != "fullmatch")
-    anchored = (
-        len(tree) and tree[0][0] is constants.AT and tree[0][1] in _BEGINNINGS and not pattern.flags & re.MULTILINE
-    )
+    anchored = len(tree) and tree[0][0] is constants.AT and tree[0][1] in _BEGINNINGS and not pattern.flags & re.MULTILINE
     return found if method in WHOLE or anchored or not found else min(_NEVER, found + 1)
 
 
@@ -75,9 +73,7 @@ def _choices(tree: Any) -> int:
         if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
             inner = _choices(value[2])
             most = int(min(value[1], 64))
-            found *= (inner ** min(most, 64) if inner > 1 else 1) * (
-                int(value[1]) - int(value[0]) + 1 if value[1] <= 16 else 1
-            )
+            found *= (inner ** min(most, 64) if inner > 1 else 1) * (int(value[1]) - int(value[0]) + 1 if value[1] <= 16 else 1)
         elif name == "SUBPATTERN":
             found *= _choices(value[-1])
         elif name == "BRANCH":
@@ -189,7 +185,5 @@ def _with_limit(pattern: Any) -> Any:
 def compiled(pattern: Any, flags: Any = 0) -> Any:
     """`re.compile`."""
     if isinstance(pattern, (str, bytes)) and len(pattern) > PATTERN:
-        raise TooMuch(
-            f"a regular expression of {len(pattern):,} characters is too long; at most {PATTERN:,} are allowed"
-        )
+        raise TooMuch(f"a regular expression of {len(pattern):,} characters is too long; at most {PATTERN:,} are allowed")
     return re.compile(pattern, flags)

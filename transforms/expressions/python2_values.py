@@ -227,8 +227,7 @@ def cased(name: str) -> Callable[..., object]:
 
 def _upper(value: str) -> str:
     return "".join(
-        large if len(large := each.upper()) == 1 else title if len(title := each.title()) == 1 else each
-        for each in value
+        large if len(large := each.upper()) == 1 else title if len(title := each.title()) == 1 else each for each in value
     )
 
 

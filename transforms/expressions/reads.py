@@ -134,11 +134,7 @@ def _field(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> str | None:
         call = parents.get(parent)
         if isinstance(call, ast.Call) and call.func is parent and call.args and not call.keywords:
             return _text(call.args[0])
-    if (
-        isinstance(parent, ast.Compare)
-        and parent.comparators == [node]
-        and isinstance(parent.ops[0], (ast.In, ast.NotIn))
-    ):
+    if isinstance(parent, ast.Compare) and parent.comparators == [node] and isinstance(parent.ops[0], (ast.In, ast.NotIn)):
         return _text(parent.left)
     return None
 

@@ -101,9 +101,7 @@ class Work:
 
     def built(self, iterable: Any) -> Any:
         """The same for what the expression itself has made: values of values might hold each other many times."""
-        return (
-            self.loop(self.weighed(iterable)) if type(iterable) in _SEEN else map(self.weighed, self.counted(iterable))
-        )
+        return self.loop(self.weighed(iterable)) if type(iterable) in _SEEN else map(self.weighed, self.counted(iterable))
 
     def counted(self, iterable: Iterable[Any]) -> Iterator[Any]:
         for value in iterable:

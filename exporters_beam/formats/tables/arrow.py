@@ -145,9 +145,7 @@ def stage(records: Sequence[Record], struct: Struct, schema: bytes) -> bytes:
     return _packed(pa.RecordBatch.from_struct_array(array), schema)
 
 
-def stage_values(
-    columns: Mapping[str, Sequence[Any]], count: int, given: Struct | None, drop: bool
-) -> tuple[bytes, bytes]:
+def stage_values(columns: Mapping[str, Sequence[Any]], count: int, given: Struct | None, drop: bool) -> tuple[bytes, bytes]:
     """A block's payload, and its types where none are `given`, of so many records that all have the same fields, given as
     columns. Raises where one is at fault."""
     import pyarrow as pa
@@ -428,9 +426,7 @@ def values(array: Any, cut_nanoseconds: bool = False) -> list[Any]:
     elif pa.types.is_temporal(type_):
         return _times_of(array, cut_nanoseconds)
     elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
-        plain = (
-            array.cast(pa.float32()) if pa.types.is_float16(type_) else array
-        )  # Arrow 20 fills no null of half floats.
+        plain = array.cast(pa.float32()) if pa.types.is_float16(type_) else array  # Arrow 20 fills no null of half floats.
         found = (plain.fill_null(0) if plain.null_count else plain).to_numpy().tolist()
     elif pa.types.is_boolean(type_) or pa.types.is_decimal(type_):
         return array.to_numpy(zero_copy_only=False).tolist()

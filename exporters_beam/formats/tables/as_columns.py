@@ -42,9 +42,7 @@ def checked(batch: Any, typed: bool = False) -> Any:
     names = list(batch.schema.names)
     columns = [_checked(column, 0) for column in batch.columns]
     if typed:
-        was = [
-            (name, array) for name, array, now in zip(names, batch.columns, columns, strict=True) if array is not now
-        ]
+        was = [(name, array) for name, array, now in zip(names, batch.columns, columns, strict=True) if array is not now]
         columns += [array for _, array in was]
         names += [WAS + name for name, _ in was]
     return pa.RecordBatch.from_arrays(columns, names=names)

@@ -130,9 +130,7 @@ def _refuse_unknown(keys: Iterable[object], struct: Struct, path: str) -> None:
     names = {f.name for f in struct.fields}
     for key in keys:
         if key not in names:
-            raise RecordError(
-                f"field {below(path, str(key))} is not in the schema; add it there, or set unknown_fields: drop"
-            )
+            raise RecordError(f"field {below(path, str(key))} is not in the schema; add it there, or set unknown_fields: drop")
 
 
 def _branch(value: object, type_: OneOf, path: str, drop: bool) -> dict[str, object]:

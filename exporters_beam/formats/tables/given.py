@@ -347,9 +347,7 @@ class _Avro:
         if kind == "enum":
             for n, symbol in enumerate(given):
                 if not isinstance(symbol, str) or not is_avro_name(symbol, dots=False) or symbol in given[:n]:
-                    what = (
-                        "stands there twice" if isinstance(symbol, str) and symbol in given[:n] else "is not a symbol"
-                    )
+                    what = "stands there twice" if isinstance(symbol, str) and symbol in given[:n] else "is not a symbol"
                     _refuse((*where, n), f"{_told(symbol)} {what}; symbols have letters, digits and _")
             return Scalar("enum", tuple(given))
         fields: dict[str, Field] = {}

@@ -265,9 +265,7 @@ def _joined_scalars(a: Scalar, b: Scalar) -> Scalar | None:
         return Scalar("decimal", (whole + scale, scale, 0)) if whole + scale <= 76 else None
     if kinds in ({"time"}, {"timestamp"}, {"datetime"}):
         digits = max(min(a.size[0], 6), min(b.size[0], 6)) if a.size[0] != b.size[0] else a.size[0]
-        return Scalar(
-            a.kind, (digits, *(("UTC",) if kinds == {"timestamp"} and a.size[1:] != b.size[1:] else a.size[1:]))
-        )
+        return Scalar(a.kind, (digits, *(("UTC",) if kinds == {"timestamp"} and a.size[1:] != b.size[1:] else a.size[1:])))
     return None
 
 
@@ -312,9 +310,7 @@ def of_arrow(type_: Any, depth: int = 1) -> Type | None:
     if test.is_time(type_):
         return Scalar("time", (DIGITS[type_.unit],))
     if test.is_timestamp(type_):
-        return Scalar(
-            "datetime" if type_.tz is None else "timestamp", (DIGITS[type_.unit], *([type_.tz] if type_.tz else []))
-        )
+        return Scalar("datetime" if type_.tz is None else "timestamp", (DIGITS[type_.unit], *([type_.tz] if type_.tz else [])))
     if test.is_map(type_):
         keys, values = of_arrow(type_.key_type), _slot_of(type_.item_field)
         return None if keys is None or values is None or not isinstance(keys, Scalar) else MapOf(values, keys)
@@ -590,11 +586,7 @@ def _holds(type_: Scalar, kinds: set[type], values: Sequence[Any]) -> bool:
 
 def _is_decimal(value: Decimal, precision: int, scale: int) -> bool:
     _, digits, exponent = value.as_tuple()
-    return (
-        isinstance(exponent, int)
-        and exponent >= -scale
-        and (len(digits) + exponent + scale <= precision or not any(digits))
-    )
+    return isinstance(exponent, int) and exponent >= -scale and (len(digits) + exponent + scale <= precision or not any(digits))
 
 
 def _is_moment(value: Any, kind: str, digits: int) -> bool:

@@ -230,9 +230,7 @@ def infer_column(values: Sequence[Any], path: str, depth: int, like: Type | None
     if family == "struct" and isinstance(like, MapOf):
         keys = infer_column(list(chain.from_iterable(values)), path, depth + 1)
         members = list(chain.from_iterable(v.values() for v in values))
-        return MapOf(
-            Slot(infer_column(members, path + ".*", depth + 1, like.values.type)), like.keys if keys == NULL else keys
-        )
+        return MapOf(Slot(infer_column(members, path + ".*", depth + 1, like.values.type)), like.keys if keys == NULL else keys)
     if family == "struct":
         return _infer_struct(values, path, depth, like)
     if family == "list":
@@ -297,9 +295,7 @@ def _timestamps(values: Sequence[Any], path: str) -> Scalar:
 def _times(values: Sequence[Any], path: str) -> Scalar:
     for value in values:
         if value.tzinfo is not None:
-            raise RecordError(
-                f"field {path} holds {value.isoformat()}, a time with a time zone, which a table cannot hold"
-            )
+            raise RecordError(f"field {path} holds {value.isoformat()}, a time with a time zone, which a table cannot hold")
     return Scalar("time", (6,))
 
 

@@ -27,9 +27,7 @@ class ColumnsKept:
         judged, unproved = logical.reads(*logical.steps)
         if unproved:
             return Declined(unproved)
-        needed = (
-            None if logical.write.letters else logical.format.needs
-        )  # Dead letters would show that others are missing.
+        needed = None if logical.write.letters else logical.format.needs  # Dead letters would show that others are missing.
         read = None if needed is None else needed | judged
         why = "records stay columns on their way, but for what the filter looks at"
         return Rewritten(

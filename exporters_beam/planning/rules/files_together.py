@@ -19,6 +19,4 @@ class FilesTogether:
             return Declined("files are divided by their row groups")
         if logical.write.chooses:
             return Declined("a limit or a sample chooses records by the files they come from")
-        return Rewritten(
-            replace(plan, together=True), "where there are many small files, workers get several at a time"
-        )
+        return Rewritten(replace(plan, together=True), "where there are many small files, workers get several at a time")
