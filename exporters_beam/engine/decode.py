@@ -21,6 +21,13 @@ from exporters_beam.transforms.steps import Step, given, ready, sifted, taken_up
 
 NO_ERRORS = OnError()
 
+DROPPED = 0.1
+"""Where a filter drops at most this share of a chunk, it costs more to look first than to decode all
+(docs/performance.md)."""
+
+UNSEEN = 15
+"""So many chunks are then decoded without looking first."""
+
 
 class Decode(Step):
     """Chunks into batches of records and, where the export begins with a filter, only of those it keeps: `Whole`.
@@ -200,7 +207,21 @@ class Glancing(Decode):
 
 
 class Sifting(Glancing):
-    """`Sift`: what the filter keeps is decoded whole."""
+    """`Sift`: what the filter keeps is decoded whole. While it drops next to nothing, looking first is work for nothing: then
+    chunks are decoded as for `Whole`, and now and then one is looked at again."""
+
+    _left = 0
+    """How many chunks are yet to be decoded without looking first."""
+
+    def decoded(self, chunk: Chunk) -> list[Any]:
+        if self._left:
+            self._left -= 1
+            return Decode.decoded(self, chunk)
+        read, dropped = self._read, self._dropped
+        found = super().decoded(chunk)
+        if self._dropped - dropped <= DROPPED * (self._read - read):
+            self._left = UNSEEN
+        return found
 
     def kept(self, seen: Batch, lines: Callable[[], list[Any]], records_of: Callable[[list[Any]], list[Any]]) -> list[Any]:
         return given(seen._replace(records=_as_many(records_of(lines()), seen)), [])

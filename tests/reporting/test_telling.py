@@ -50,8 +50,9 @@ class Hangs(Notes):
     """Wait until the world goes on."""
 
     def send(self, event, report):
+        told = World.told  # of this test: it may go on when the next one has begun
         World.go.wait(60)
-        super().send(event, report)
+        told.append((event, report["counts"].get("written")))
 
 
 @dataclass(frozen=True, kw_only=True)
