@@ -265,7 +265,8 @@ def test_a_secret_that_stands_in_the_config_is_warned_of_and_never_put_in_a_temp
     assert "filter_before.options.token: this secret would be staged" in caplog.text
     assert main(["submit", str(path), *service.args, f"--template_location={tmp_path / 'template'}"]) == 2
     told = capsys.readouterr().err
-    assert "write ${secret:env:NAME}" in told and "in-the-config" not in told and not (tmp_path / "template").exists()
+    assert all(f"${{secret:{kind}:" in told for kind in ("gcp", "env", "file"))
+    assert "in-the-config" not in told and not (tmp_path / "template").exists()
 
 
 # How the workers get the package
