@@ -6,6 +6,8 @@ import getpass
 import json
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +30,20 @@ def hdfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if not list(JARS.glob("hadoop-minicluster-*.jar")):
         pytest.skip("Hadoop's mini cluster is not here; get it with: .ci/servers")
     folder = tmp_path_factory.mktemp("hdfs")
+    for attempt in range(5):
+        try:
+            with started(java, folder / str(attempt)) as port:
+                yield port
+            return
+        except AssertionError as error:  # Another process may have taken a port that was free.
+            if attempt == 4 or "Address already in use" not in str(error):
+                raise
+
+
+@contextmanager
+def started(java: str, folder: Path) -> Iterator[int]:
+    """A cluster that runs, by its port. Raises AssertionError with what it said where it does not begin."""
+    folder.mkdir()
     port = free_port()
     properties = {"hadoop.tmp.dir": folder / "tmp", "test.build.data": folder / "data", "dfs.ls.limit": PAGE,
                   "hdfs.minidfs.basedir": folder / "data"}  # fmt: skip

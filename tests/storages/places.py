@@ -63,8 +63,8 @@ def serving(command: list[str], ready: Callable[[], bool], log: Path, env: dict[
     try:
         until = time.monotonic() + 60
         while not ready():
-            assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
-            assert time.monotonic() < until, f"{command[0]} does not answer: {log.read_text()[-2000:]}"
+            assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-4000:]}"
+            assert time.monotonic() < until, f"{command[0]} does not answer: {log.read_text()[-4000:]}"
             time.sleep(0.05)
         yield process
     finally:

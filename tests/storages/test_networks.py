@@ -153,7 +153,9 @@ def delivered_once(place: Place, root: str, reference: Reference, row: Counted) 
     assert {file["name"] for file in there["files"]} == {storage.url(name) for name in names}
     for manifest in (there, here):
         manifest["files"] = [{**file, "name": file["name"].rpartition("/")[2]} for file in manifest["files"]]
-    assert there == here
+    # On a bad network this may be all that is not known.
+    told = [text for text in there["warnings"] if not text.startswith("the manifest of the run before cannot be read")]
+    assert {**there, "warnings": told} == here
     if isinstance(place.made, Path):
         assert not list(place.made.rglob("*.part"))
     elif place.kind == "sftp":
