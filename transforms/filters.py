@@ -19,9 +19,9 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import MISSING, Key, Known, Record, lookup
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import patterns, python2, python2_patterns
+from exporters_beam.transforms.expressions import patterns
 from exporters_beam.transforms.expressions.compile import compile_option
-from exporters_beam.transforms.expressions.python2 import DIALECT, DIALECT_OF_PATTERNS
+from exporters_beam.transforms.expressions.dialects import DIALECT, DIALECT_OF_PATTERNS, PYTHON_2, as_read
 from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 from exporters_beam.transforms.results import surely_gives
 
@@ -99,8 +99,13 @@ def _expression(expected: object, n: int, dialect: str) -> Callable[[str], Any]:
     """The `match` of a regular expression. Raises ConfigError."""
     if isinstance(expected, bool) or not isinstance(expected, (str, int, float)):
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a regular expression; write a text")
+    pattern, flags = str(expected), 0
     try:
-        compiled = re.compile(*(python2_patterns.modern(str(expected)) if dialect == python2.PYTHON_2 else (str(expected),)))
+        if dialect == PYTHON_2:
+            from exporters_beam.transforms.expressions.python2_patterns import modern
+
+            pattern, flags = modern(pattern)
+        compiled = re.compile(pattern, flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"keys[{n}].value: {expected!r:.200} is not a valid regular expression: {error}") from None
     longest = patterns.longest(compiled, "match")
@@ -304,7 +309,10 @@ class PythonexpFilter:
         for name, path in self.imports.items():
             if not str(name).isidentifier() or str(name).startswith("_") or name == "item":
                 raise ConfigError(f"imports: {name!r} cannot be the name of a module in an expression")
-            path = python2.MODULES.get(path, path) if self.dialect == python2.PYTHON_2 else path
+            if self.dialect == PYTHON_2:
+                from exporters_beam.transforms.expressions.python2 import MODULES
+
+                path = MODULES.get(path, path)
             try:
                 modules[name] = import_module(str(path))
             except ImportError as error:
@@ -314,7 +322,7 @@ class PythonexpFilter:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        return python2.as_read((self.python_expression,), self.dialect)
+        return as_read((self.python_expression,), self.dialect)
 
     @property
     def reads(self) -> frozenset[str] | None:

@@ -17,7 +17,7 @@ from exporters_beam.records import UNKNOWN, Key, Record
 from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.compile import compile_option
-from exporters_beam.transforms.expressions.python2 import DIALECT, as_read
+from exporters_beam.transforms.expressions.dialects import DIALECT, as_read
 from exporters_beam.transforms.expressions.reads import fields_read, is_steady
 
 

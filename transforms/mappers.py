@@ -13,7 +13,7 @@ from exporters_beam.transforms.callables import Loaded
 from exporters_beam.transforms.chance import Chance, apart
 from exporters_beam.transforms.expressions.by_column import Columns, columns_set
 from exporters_beam.transforms.expressions.compile import compile_option
-from exporters_beam.transforms.expressions.python2 import DIALECT, PYTHON_3, as_read
+from exporters_beam.transforms.expressions.dialects import DIALECT, PYTHON_3, as_read
 from exporters_beam.transforms.expressions.reads import fields_added
 from exporters_beam.transforms.results import surely_gives
 

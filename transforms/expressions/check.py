@@ -18,7 +18,6 @@ from exporters_beam.decimals import recognizer_of
 from exporters_beam.transforms.expressions import guards, patterns
 from exporters_beam.transforms.expressions.guards import BUILTINS, CHEAP, METHODS, MODULES, PROPERTIES, TYPES
 from exporters_beam.transforms.expressions.hints import INSTEAD, NODES, OWN, PYTHON_2, PYTHON_2_METHODS, refuse
-from exporters_beam.transforms.expressions.python2_values import Ordered
 from exporters_beam.transforms.expressions.shape import (
     DEEP,
     FEW,
@@ -478,6 +477,8 @@ class Checker(Known):
         if any(kind in self.order for kind in kinds) and {*kinds} <= {*self.order, ast.Eq, ast.NotEq}:
             if len(node.ops) == 1:
                 return self.call(self.order[type(node.ops[0])], *operands)
+            from exporters_beam.transforms.expressions.python2_values import Ordered
+
             operands = [self.call(Ordered, operand) for operand in operands]
         return ast.Compare(operands[0], node.ops, operands[1:])
 

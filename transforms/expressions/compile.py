@@ -23,10 +23,9 @@ from types import ModuleType
 from typing import Any
 
 from exporters_beam.transforms.chance import Chance
-from exporters_beam.transforms.expressions import python2
 from exporters_beam.transforms.expressions.check import Checker
+from exporters_beam.transforms.expressions.dialects import PYTHON_2, PYTHON_3, as_read
 from exporters_beam.transforms.expressions.hints import STATEMENTS, InvalidExpression, failure, refuse, syntax_error
-from exporters_beam.transforms.expressions.python2 import PYTHON_2, PYTHON_3
 from exporters_beam.transforms.expressions.work import Work
 
 LONGEST = 100_000
@@ -52,13 +51,8 @@ class Expression:
         chance: Chance | None = None,
         dialect: str = PYTHON_3,
     ) -> None:
-        self.source, self.names, self.evaluate, self.chance, self.dialect = (
-            source,
-            dict(names),
-            evaluate,
-            chance,
-            dialect,
-        )
+        self.source, self.names, self.dialect = source, dict(names), dialect
+        self.evaluate, self.chance = evaluate, chance
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
@@ -92,12 +86,15 @@ def compile_expression(source: str, names: Mapping[str, object] = {}, dialect: s
 
     Raises InvalidExpression.
     """
-    older = dialect == PYTHON_2
-    text = python2.spelled(source) if older else source
+    (text,) = as_read((source,), dialect)
     body = _parse(text)
+    order: Mapping[type, Any] = {}
     try:
-        body = python2.meant(body, names) if older else body
-        checker = Checker(text, names, body, python2.ORDER if older else {})
+        if dialect == PYTHON_2:
+            from exporters_beam.transforms.expressions import python2
+
+            body, order = python2.meant(body, names), python2.ORDER
+        checker = Checker(text, names, body, order)
         checked = checker.value(body)
         scope = {**checker.constants, "__builtins__": {"__import__": builtins.__import__}}  # for C code: strftime
         scope |= {"_Exception": Exception, "_Work": Work, "_failed": lambda error: failure(source, error)}

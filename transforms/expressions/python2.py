@@ -12,27 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from exporters_beam.components.options import option
 from exporters_beam.transforms.expressions import python2_patterns, python2_values
 from exporters_beam.transforms.expressions.guards import BUILTINS
 from exporters_beam.transforms.expressions.guards import MODULES as GUARDED
 from exporters_beam.transforms.expressions.shape import Own, dotted
 from exporters_beam.transforms.expressions.work import Worker
-
-DIALECTS = PYTHON_3, PYTHON_2 = ("python3", "python2")
-"""Dialects of expressions, and of regular expressions."""
-
-DIALECT: Any = option(
-    "what the expressions are written in: python3; or python2, as in exporters 0.6.18",
-    default=PYTHON_3,
-    choices=DIALECTS,
-)
-
-DIALECT_OF_PATTERNS: Any = option(
-    "how regular expressions are read: python3; or python2, as in exporters 0.6.18: letters and digits are those of ASCII",
-    default=PYTHON_3,
-    choices=DIALECTS,
-)
 
 ORDER: Mapping[type, Callable[[object, object], object]] = {
     ast.Lt: python2_values.less,
@@ -113,11 +97,6 @@ def _spelling(token: re.Match[str]) -> str:
         return token[0]
     number = number.rstrip("lL")
     return f"0o{number[1:]}" if re.fullmatch("0[0-7]+", number) and number.strip("0") else number
-
-
-def as_read(sources: Iterable[str], dialect: str) -> tuple[str, ...]:
-    """Expressions in the spelling of Python 3, to be looked at."""
-    return tuple(map(spelled, sources)) if dialect == PYTHON_2 else tuple(sources)
 
 
 # The tree
