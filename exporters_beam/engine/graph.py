@@ -140,7 +140,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         return copies(plan, pipeline, run, source, delivery)
     start = pipeline | "Impulse" >> beam.Impulse()
     # Where workers are elsewhere, files are cut into pieces and not put together.
-    units, warned = listed(start, source, run, plan.physical.together and not plan.limit and not run.pieces)
+    units, warned = listed(start, source, run, plan.physical.together and not run.pieces)
     records, undecoded = read(plan, units, run, source)
     failed = {"deserializer": undecoded}
     flows = [records, undecoded]

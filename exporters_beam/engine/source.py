@@ -149,20 +149,17 @@ class Source:
         listed, before a mark."""
         with self.opened(unit) as raw:
             found = self.opening(raw)
-            unchanged = self._as_listed(unit, raw)
             try:
-                yield found, unchanged
-            except (SourceError, RecordError, OSError):
-                unchanged()  # That it is another one is what is wrong with what cannot be read.
-                raise
+                with self._as_listed(unit, raw) as unchanged:
+                    yield found, unchanged
             finally:
                 if not isinstance(found, Archive):
                     found.close()
 
-    def _as_listed(self, unit: Unit, raw: BinaryIO) -> Callable[[], object]:
+    def _as_listed(self, unit: Unit, raw: BinaryIO) -> AsListed:
         """What looks whether the opened unit is still the one that was listed, and raises SourceError where it is not."""
         look = self.given.unchanged
-        return _nothing if look is None else partial(look, self.names.real(unit), raw)
+        return AsListed(_nothing if look is None else partial(look, self.names.real(unit), raw))
 
     def _stream(
         self, unit: Unit, start: int, covered: Covered, found: BinaryIO | Archive, unchanged: Callable[[], object]
@@ -241,15 +238,11 @@ class Source:
                 continue
             records = 0
             with self.opened(unit) as raw:
-                unchanged = self._as_listed(unit, raw)
-                try:
+                with self._as_listed(unit, raw) as unchanged:
                     lines = LineRange(raw, number * self.range_bytes, (number + 1) * self.range_bytes)
                     for data, count, _ in self._chunks(lines, lambda: Places(self)((unit, number, records))[1]):  # noqa: B023
                         yield number, Chunk(unit, number, records, data), count
                         records += count
-                except (SourceError, RecordError, OSError):
-                    unchanged()
-                    raise
                 unchanged()
             yield number, Mark(unit, number, last=(number + 1) * self.range_bytes >= unit.size), records
 
@@ -377,6 +370,23 @@ def _nothing() -> None:
 def _parts(found: BinaryIO | Archive) -> Iterator[Member | Warned]:
     """The members of an archive; a file that is none is its only member, without a name."""
     return found.members() if isinstance(found, Archive) else iter((Member("", found),))
+
+
+class AsListed:
+    """Looks whether a unit is still the one that was listed where something is wrong with it: that it is another one is what
+    is wrong then."""
+
+    __slots__ = ("_look",)
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+
+    def __enter__(self) -> Callable[[], object]:
+        return self._look
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (SourceError, RecordError, OSError)):
+            self._look()
 
 
 class naming:

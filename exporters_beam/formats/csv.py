@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property, lru_cache, partial
-from itertools import compress, repeat
+from itertools import repeat
 from types import SimpleNamespace
 from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
 from uuid import UUID
@@ -25,7 +25,7 @@ from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
-from exporters_beam.formats.rows import Maker, maker
+from exporters_beam.formats.rows import Chooser, Maker, chosen, maker
 from exporters_beam.records import Key, Record
 
 _dumps = orjson.dumps
@@ -57,13 +57,6 @@ class _Rows(NamedTuple):
     text: str
     sound: bool
     quoted: tuple[Quoted, ...] | None = None
-
-
-_Chosen = Callable[[Iterable[Any] | None], list[Any]]
-
-
-def _chosen(rows: list[Any], flags: Iterable[object] | None) -> list[object]:
-    return rows if flags is None else list(compress(rows, flags))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +222,7 @@ class CsvDeserializer:
             raise RecordError("rows are not plain")  # The caller makes records.
         return {name: values[n::width] for n, name in enumerate(data.header)}, len(values) // width
 
-    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], _Chosen, Maker]]:
+    def glance(self, fields: frozenset[str]) -> Callable[[_Rows], tuple[list[Record], Chooser, Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
         makes records of rows.
 
@@ -237,17 +230,17 @@ class CsvDeserializer:
         It raises RecordError where a row cannot be decoded.
         """
 
-        def glanced(data: _Rows) -> tuple[list[Record], _Chosen, Maker]:
+        def glanced(data: _Rows) -> tuple[list[Record], Chooser, Maker]:
             header, values = data.header, self._values(data)
             if values is None:
                 records = self.decode(data)
-                return records, partial(_chosen, records), list
+                return records, partial(chosen, records), list
             width = len(header) + 1
             rows = list(zip(*[iter(values)] * width, strict=True))
             columns = {name: n for n, name in enumerate(header) if name in fields}
             wanted = (*(values[n::width] for n in columns.values()), rows)
             made = maker(tuple(columns), more=True)(zip(*wanted, strict=True))
-            return made, partial(_chosen, rows), maker(header, more=True)
+            return made, partial(chosen, rows), maker(header, more=True)
 
         return glanced
 

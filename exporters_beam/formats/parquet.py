@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from itertools import chain, compress
+from itertools import chain
 from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
@@ -21,6 +21,7 @@ from exporters_beam.formats import parquet_footer
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.parquet_footer import Footer, RowGroup
 from exporters_beam.formats.parquet_pages import Again, Pages, Watched
+from exporters_beam.formats.rows import Chooser, chosen
 from exporters_beam.formats.tables import arrow, kept, types
 from exporters_beam.formats.tables.conform import conform
 from exporters_beam.formats.tables.given import given
@@ -42,8 +43,6 @@ LARGE, BUFFER = 64 << 20, 1 << 20
 ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
 
-
-_Chosen = Callable[[Iterable[Any] | None], Any]
 
 _Maker = Callable[[Any], Sequence[Record]]
 
@@ -144,7 +143,7 @@ class ParquetDeserializer:
         columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
         return arrow.rows(batch.schema.names, columns, batch.num_rows)
 
-    def glance(self, fields: frozenset[str]) -> Callable[[Any], tuple[Sequence[Record], _Chosen, _Maker]]:
+    def glance(self, fields: frozenset[str]) -> Callable[[Any], tuple[Sequence[Record], Chooser, _Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
         makes records of rows.
 
@@ -153,11 +152,11 @@ class ParquetDeserializer:
         """
         cut = self.nanoseconds == "cut"
 
-        def glanced(data: Any) -> tuple[Sequence[Record], _Chosen, _Maker]:
+        def glanced(data: Any) -> tuple[Sequence[Record], Chooser, _Maker]:
             batch = unpack(data)
             if not all(is_sound(column, cut) for column in batch.columns):
                 records = self.decode(batch)
-                return records, partial(_chosen, records), list
+                return records, partial(chosen, records), list
             names = [name for name in batch.schema.names if name in fields]
             columns = [arrow.values(batch.column(name), cut) for name in names]
             return arrow.rows(names, columns, batch.num_rows), partial(_rows, batch), self.decode
@@ -417,10 +416,6 @@ def _source_errors(what: object) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{what() if callable(what) else what}: {one_line(str(error), 200)}") from error
-
-
-def _chosen(records: Sequence[Record], flags: Iterable[Any] | None) -> Sequence[Record]:
-    return records if flags is None else list(compress(records, flags))
 
 
 def _rows(batch: Any, flags: Iterable[Any] | None) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 from exporters_beam.records import Record
@@ -11,8 +12,16 @@ from exporters_beam.records import Record
 Maker = Callable[[Iterable[Any]], list[Record]]
 """Makes records of rows."""
 
+Chooser = Callable[[Iterable[Any] | None], Any]
+"""Gives rows: those with a true flag, or all where it gets None."""
+
 MOST = 500
 """Names up to which a maker is compiled: of more, compiling would take longer than it saves."""
+
+
+def chosen(rows: Sequence[Any], flags: Iterable[object] | None) -> Sequence[Any]:
+    """The rows that have a true flag; None chooses all."""
+    return rows if flags is None else list(compress(rows, flags))
 
 
 @lru_cache(maxsize=64)

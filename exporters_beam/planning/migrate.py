@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,14 @@ class _Migration:
     def note(self, path: Path, message: str) -> None:
         self.notes.append((("filter_before", *path[1:]) if path[:1] == ("filter",) else path, message))
 
-    def leave_out(self, warnings: Iterator[tuple[Path, str]] | Any) -> None:
+    def leave_out_idle(self, component: type, options: dict[str, Any], path: Path) -> None:
+        """Options that change nothing any more."""
+        for o in options_of(component):
+            if o.name in options and o.help.startswith("accepted for old configs"):
+                del options[o.name]
+                self.note((*path, o.name), "left out: it changes nothing any more")
+
+    def leave_out(self, warnings: Iterable[tuple[Path, str]]) -> None:
         """What nothing uses."""
         for path, message in warnings:
             if "not used" in message and _delete(self.config, path):
@@ -117,10 +124,7 @@ class _Migration:
         older = name in entry.legacy
         if older:
             self.as_before(entry, component, options, path)
-        for o in options_of(component):
-            if o.name in options and o.help.startswith("accepted for old configs"):
-                del options[o.name]
-                self.note((*path, "options", o.name), "left out: it changes nothing any more")
+        self.leave_out_idle(component, options, (*path, "options"))
         if entry.name == "reduce":
             self.reduce(options, path)
         if entry.name in ("fs", "s3", "sftp", "ftp", "gcs") and kind == "writer" and "write_buffer" in options:
@@ -164,10 +168,7 @@ class _Migration:
             return {}
         options = as_declared(Settings, given)
         found: dict[str, Any] = {}
-        for o in options_of(Settings):
-            if o.name in options and o.help.startswith("accepted for old configs"):
-                del options[o.name]
-                self.note(("exporter_options", o.name), "left out: it changes nothing any more")
+        self.leave_out_idle(Settings, options, ("exporter_options",))
         form = options.pop("formatter", None)
         if form is not None:
             found["formatter"] = self.section("formatter", form, ("formatter",))

@@ -238,26 +238,26 @@ def _flink_cancel(job: Job) -> None:
 def _flink_drain(job: Job, savepoints: str) -> None:
     cluster = Cluster(job.endpoint)
     pause = threading.Event()
-    for _ in range(DRAIN_TRIES):
-        failed = _flink_stopped(cluster, job.id, savepoints)
-        if not failed:
-            return
-        if not any(reason in failed for reason in PASSING):
-            break
-        pause.wait(1)
-    raise ExportError(f"Flink does not drain the job: {failed}")
+
+    def stop() -> None:
+        request = cluster.stop(job.id, savepoints)
+        for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
+            failed = cluster.stopped(job.id, request)
+            if failed:
+                raise _NotDrained(f"Flink does not drain the job: {failed}")
+            if failed == "":
+                return
+            pause.wait(0.25)
+
+    persistently(stop, attempts=DRAIN_TRIES, first=1.0, longest=1.0, passing=_will_pass)
 
 
-def _flink_stopped(cluster: Cluster, job: str, savepoints: str) -> str:
-    """Why Flink refuses to drain a job; "" where it does it, or goes on without having refused."""
-    request = cluster.stop(job, savepoints)
-    pause = threading.Event()
-    for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
-        failed = cluster.stopped(job, request)
-        if failed is not None:
-            return failed
-        pause.wait(0.25)
-    return ""
+class _NotDrained(ExportError):
+    """Flink refuses to drain a job."""
+
+
+def _will_pass(error: BaseException) -> bool:
+    return isinstance(error, _NotDrained) and any(reason in str(error) for reason in PASSING)
 
 
 def on_flink(master: str, name: str) -> dict[str, str]:
