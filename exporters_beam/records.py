@@ -53,6 +53,21 @@ class Warned(NamedTuple):
     text: str
 
 
+LONG_ROWS, OPEN_QUOTES = "deserializer.long_rows", "deserializer.open_quotes"
+
+TOLD: Mapping[str, Mapping[bool, str]] = {
+    LONG_ROWS: {
+        False: "deserializer: 1 row of CSV is longer than the header; what it has too much stands in the field null",
+        True: "deserializer: {:,} rows of CSV are longer than the header; what they have too much stands in the field null",
+    },
+    OPEN_QUOTES: {
+        False: "deserializer: 1 file of CSV has a quote that is never closed; the value takes the rest of the file",
+        True: "deserializer: {:,} files of CSV have a quote that is never closed; the value takes the rest of each file",
+    },
+}
+"""Counts that are warned of, and the sentence for one and for more of them."""
+
+
 class Chunk(NamedTuple):
     """A run of source that ends on a record border, not decoded yet.
 

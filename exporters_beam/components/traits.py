@@ -59,6 +59,7 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
             "skipping",
             "types_of",
             "column_values",
+            "tally",
         ),
         ("chunks", "decode", "decode_each"),
     ),
@@ -266,6 +267,9 @@ class DecoderTraits(_Traits):
 
     column_values: Callable[[Any], tuple[dict[str, Sequence[Any]], int]] | None = trait(how=METHOD)
     """The records of a chunk as columns, and how many there are. It raises where that takes more than to cut rows."""
+
+    tally: Callable[[Any], Mapping[str, int]] | None = trait(how=METHOD)
+    """What users should know of the records of a chunk, counted: names are those of `records.TOLD`."""
 
     types_of: Callable[[Any], bytes] | None = trait(how=METHOD)
     """The types that a chunk's columns have in the source."""

@@ -17,7 +17,7 @@ from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import DeliveredFile, Json, Mark, PlannedFile, Recount, Sought, Unit, Units, Warned
+from exporters_beam.records import TOLD, DeliveredFile, Json, Mark, PlannedFile, Recount, Sought, Unit, Units, Warned
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
@@ -76,6 +76,8 @@ class WriteManifest(HandsOver, beam.DoFn):
         if not self._delivery.limits.items:
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
+        counts = total_of(tallies)
+        warned.update((TOLD[name][n > 1].format(n), None) for name, n in counts.items() if name in TOLD)
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)

@@ -69,6 +69,9 @@ class Decode(Step):
             return []
         if self._source.letters:
             return self._again(element)
+        if self._decoder.tally is not None:
+            for name, n in self._decoder.tally(element.data).items():
+                self.count(name, n)
         try:
             return self.decoded(element)
         except Exception:

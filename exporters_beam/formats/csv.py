@@ -22,11 +22,11 @@ import orjson
 from exporters_beam.components.options import option
 from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends
+from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends, longer_rows
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.formats.rows import Chooser, Maker, chosen, maker
-from exporters_beam.records import Key, Record
+from exporters_beam.records import LONG_ROWS, OPEN_QUOTES, Key, Record
 
 _dumps = orjson.dumps
 
@@ -47,7 +47,7 @@ codecs.register_error(_UNDECODED, _undecoded)
 
 
 class _Rows(NamedTuple):
-    """Whole rows as text. `sound` is false where some of it could not be decoded.
+    """Whole rows as text. `sound` is false where some of it could not be decoded, `open` true where a quote is never closed.
 
     Where `quoted` is not None the text is plain: all rows that have quotes are in `quoted`, every other line is a row, and
     rows end with a line feed, with or without a carriage return. Then values need not be read one after the other.
@@ -57,6 +57,7 @@ class _Rows(NamedTuple):
     text: str
     sound: bool
     quoted: tuple[Quoted, ...] | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +181,8 @@ class CsvDeserializer:
             try:
                 if not header and not skip:
                     header, end = self._header(rest, not raw)
+                    if header and not raw and end == len(rest) and self._of_header.stays_open(rest):
+                        yield _Rows(header, "", True, open=True), 0, size
                     lines, rest = lines + line_ends(rest, end), rest[end:]
                 if header and not skip:
                     border = self._dialect.border(rest, not raw)
@@ -195,7 +198,7 @@ class CsvDeserializer:
                 if short < end:
                     raise too_long("row", "characters", self.max_record_bytes)
             elif found:
-                yield _Rows(header, rest[:end], sound, border.quoted), found, size
+                yield _Rows(header, rest[:end], sound, border.quoted, border.open), found, size
             if found:
                 records, size, sound = records + found, 0, decoded
             lines += found if border.quoted == () else line_ends(rest, end)
@@ -206,7 +209,7 @@ class CsvDeserializer:
                 return
 
     def decode(self, data: _Rows) -> list[Record]:
-        header, text, sound, _ = data
+        header, text, sound = data[:3]
         values = self._values(data)
         if values is not None:
             return maker(header, more=True)(zip(*[iter(values)] * (len(header) + 1), strict=True))
@@ -307,7 +310,7 @@ class CsvDeserializer:
         return None if text is None else _with_feeds(text)
 
     def _without_quoted(self, data: _Rows) -> str | None:
-        header, text, sound, quoted = data
+        header, text, sound, quoted, _ = data
         if quoted is None or not sound or not header or any(len(row) != len(header) for _, _, _, row in quoted):
             return None
         if quoted:
@@ -323,6 +326,21 @@ class CsvDeserializer:
                 yield number, _record(data.header, row, data.sound, self.ragged), row
             except RecordError as error:
                 yield number, error, row
+
+    def tally(self, data: _Rows) -> Mapping[str, int]:
+        """The rows of a chunk that keep what is too much, and quotes that are never closed, where the options allow them."""
+        found = {OPEN_QUOTES: 1} if data.open else {}
+        if self.ragged == "keep" and _SURPLUS not in data.header and (longer := self._longer(data)):
+            found[LONG_ROWS] = longer
+        return found
+
+    def _longer(self, data: _Rows) -> int:
+        """How many rows have more values than there are columns, of those that can be decoded."""
+        header, text, sound, quoted, _ = data
+        if not sound:
+            return sum(isinstance(record, dict) and _SURPLUS in record for _, record, _ in self.decode_each(data))
+        found = None if quoted is None else longer_rows(text, quoted, self.delimiter, len(header))
+        return sum(len(row) > len(header) for row in self._dialect.texts(text)) if found is None else found
 
     def _short_rows(self, text: str) -> tuple[int, int]:
         """Where the first row begins that is too long, or the text ends, and how many rows that count stand before."""

@@ -11,7 +11,7 @@ import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -57,6 +57,8 @@ class Border(NamedTuple):
     end: int
     found: int
     quoted: tuple[Quoted, ...] | None = None
+    open: bool = False
+    """Whether the last row has a quote that is never closed."""
 
 
 @dataclass(frozen=True)
@@ -279,10 +281,21 @@ class Dialect:
             counted = self._counted_border(text)
             if counted is not None:
                 return counted
-        end = found = 0
-        for _, row, stop in self.rows(text, last):
-            end, found = stop, found + bool(row)
-        return Border(end, found)
+        start = end = found = 0
+        for at, row, stop in self.rows(text, last):
+            start, end, found = at, stop, found + bool(row)
+        return Border(end, found, None, last and self.stays_open(text, start))
+
+    def stays_open(self, text: str, at: int = 0) -> bool:
+        """Whether a quote that is never closed is taken as it is, in the rows from this one to the end."""
+        if not self.open_quotes:
+            return False
+        try:
+            for _ in replace(self, open_quotes=False).rows(text[at:]):
+                pass
+        except Malformed:
+            return True
+        return False
 
     def _unusual(self, text: str) -> bool:
         """Whether a text has comments or escapes, so that it has to be read from the beginning."""
@@ -398,6 +411,26 @@ class Dialect:
         before = framed.count(delimiter + quote) + framed.count("\n" + quote)
         behind = framed.count(quote + delimiter) + framed.count(quote + "\n") + framed.count(quote + "\r\n")
         return framed[1:-1] if quotes == before == behind else ""
+
+
+def longer_rows(text: str, quoted: Iterable[Quoted], delimiter: str, width: int) -> int | None:
+    """How many rows of plain text (`Border`) have more than so many values; None where only reading it would tell.
+
+    Of the lines without quotes nothing but the delimiters is looked at, all of them together.
+    """
+    if not delimiter.isascii():
+        return None
+    lines, found, at = [], 0, 0
+    for _, start, end, row in quoted:
+        lines.append(text[at:start])
+        found, at = found + (len(row) > width), end
+    lines.append(text[at:])
+    kept = delimiter.encode() + b"\n"
+    shape = "".join(lines).encode("utf-8", "surrogatepass").translate(None, bytes({*range(256)}.difference(kept)))
+    rows = shape.count(b"\n")
+    if shape == (delimiter.encode() * (width - 1) + b"\n") * rows:
+        return found
+    return found + sum(len(line) >= width for line in shape.split(b"\n"))
 
 
 LINE_END = re.compile("\r\n|\r|\n").search

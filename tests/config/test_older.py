@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from exporters_beam import run
 from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
@@ -143,6 +144,40 @@ def test_rows_of_csv_that_are_too_long_and_quotes_that_stay_open(tmp_path: Path)
     config["deserializer"] = {"name": "csv"}
     file.write_text(json.dumps(config), encoding="utf-8")
     assert main(["run", str(file)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "records", "told"),
+    [
+        ({"a.csv": "a,b\n1,2,3\n4,5\n"}, 2, ["1 row of CSV is longer than the header"]),
+        (
+            {"a.csv": "a,b\n" + '1,"2",3\n4\n5,6\n' * 9000, "b.csv": 'a,b\n1,2,3\n4,"5\n6\n', "c.csv": 'a,"b\n1,2\n'},
+            27_002,
+            ["9,001 rows of CSV are longer than the header", "2 files of CSV have a quote that is never closed"],
+        ),
+        ({"a.csv": 'a,b\n1,"2""3"\n4,5\n'}, 2, []),
+    ],
+)
+@pytest.mark.parametrize("filtered", [False, True])
+def test_they_are_counted_in_a_warning(
+    files: dict[str, str], records: int, told: list[str], filtered: bool, tmp_path: Path, caplog: Any
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    config: dict[str, Any] = {
+        "reader": {"name": "exporters.readers.FSReader", "options": {"input": {"dir": str(tmp_path), "pattern": "csv$"}}},
+        "deserializer": {"name": "exporters.deserializers.CSVDeserializer"},
+        "decompressor": {"name": "exporters.decompressors.NoDecompressor"},
+        "writer": {"name": "exporters.writers.FSWriter", "options": {"filebase": f"{tmp_path}/out/"}},
+    }
+    if filtered:
+        config["filter"] = {"name": "exporters.filters.PythonexpFilter", "options": {"python_expression": "item['a'] != '0'"}}
+    report = run(config)
+    assert report.written == records
+    warnings = [text for text in report.warnings if " of CSV " in text]
+    assert [text.removeprefix("deserializer: ").partition(";")[0] for text in warnings] == told
+    assert [text for text in json.loads(Path(report.manifest).read_text())["warnings"] if " of CSV " in text] == warnings
+    assert [entry.getMessage() for entry in caplog.records if " of CSV " in entry.getMessage()] == warnings
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ def read(data: bytes, **options: Any) -> list[Any]:
         each = list(deserializer.decode_each(chunk))
         assert [number for number, _, _ in each] == list(range(count))
         records = [record for _, record, _ in each]
+        longer = [record for record in records if isinstance(record, dict) and isinstance(record.get("null"), list)]
+        assert deserializer.tally(chunk).get("deserializer.long_rows", 0) == len(longer)
         if not any(isinstance(record, Exception) for record in records):
             assert deserializer.decode(chunk) == records
             for fields in (frozenset(), frozenset({"a", "y", "b, c"})):
