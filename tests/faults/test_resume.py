@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 import exporters_beam
+from exporters_beam.readers.random import RandomReader
 from exporters_beam.staging.books import locked
+from exporters_beam.staging.listing import listed_before
 
 from helpers import hidden, visible, write_gz
 
@@ -123,6 +126,24 @@ def test_changed_input_is_not_resumed_and_told_what_changed(tmp_path):
     assert done.returncode == 2
     assert "the input has changed since the run that was broken off: changed: " in done.stderr
     assert all(f"{folder}/{n}.jl.gz" in done.stderr for n in range(3))
+
+
+def test_the_random_reader_makes_what_the_killed_run_would_have_made(tmp_path):
+    """Without a seed each run draws its own; what is drawn stands in the books."""
+    out = tmp_path / "out"
+    reader = {"name": "exporters.readers.random_reader.RandomReader", "options": {"number_of_items": 25_000}}
+    asked = {"config": {**config(tmp_path, out), "reader": reader}, "small": True}
+    killed = child({**asked, "fault": {"call": "rename", "nth": 2, "how": "kill"}})
+    assert killed.returncode == -signal.SIGKILL
+    (books,) = (out / ".exporters").glob("*")
+    drawn = listed_before(str(books))[0].etag.removeprefix("25000-")
+    again = child({**asked, "resume": True})
+    assert again.returncode == 0, again.stderr
+    assert 0 < json.loads(again.stdout)["resumed"] < 25_000
+    undisturbed = RandomReader(number_of_items=25_000, seed=int(drawn))
+    (unit,) = undisturbed.units()
+    delivered = [json.loads(line) for _, path in sorted(visible(out).items()) for line in gzip.open(path)]
+    assert delivered == [record for _, records in undisturbed.read(unit, 0) for record in records]
 
 
 def test_there_is_nothing_to_resume(folder, undisturbed, tmp_path):
