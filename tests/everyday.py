@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 EVERYDAY: dict[str, int | tuple[str, ...]] = {
+    "planning/test_migrate_documented.py::test_old_and_migrated_deliver_the_same": 8,
     "faults/test_suite.py::test_nothing_is_lost_and_nothing_is_there_twice": ("read-only",),
     "faults/test_resume.py::test_killed_at_a_commit_and_resumed": 0,
     "faults/test_resume.py::test_killed_at_random_moments_and_resumed_until_it_is_done": 0,
