@@ -33,6 +33,7 @@ LAYERS = (
     ("engine",),
     ("planning",),
     ("reporting",),
+    ("systems",),
     ("storages",),
     ("readers", "writers"),
     ("transforms",),
@@ -104,6 +105,7 @@ ASKED = {
         "storages.dropbox": {"entry", "found", "union"},
         "storages.hdfs": {"why"},
         "storages.http": {"reason"},
+        "systems.scrapy_cloud": {"reason"},
     },
     "Beam's own objects, and what runs in its workers": {
         "runners.local_worker_process": {"self._stream"},

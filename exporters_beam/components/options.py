@@ -62,11 +62,17 @@ class Option:
     identity: bool = True
     attribute: str = ""
     """The component's attribute that holds the value: the name, but where that is no name in Python."""
+    older_env: tuple[str, ...] = ()
+    """Variables that had this meaning before, which are looked at where `env` is not set."""
 
     @property
     def required(self) -> bool:
         """It must stand in the config. An option with an environment variable may come from there instead."""
         return self.default is REQUIRED and self.env is None
+
+    def variable(self, environ: Mapping[str, str]) -> str | None:
+        """The environment variable that gives the value where the config does not: the first that is set and not empty."""
+        return next((name for name in (self.env, *self.older_env) if name and environ.get(name)), None)
 
     def value(self, component: object) -> object:
         """The value that a component of the class that declares this option has for it."""
@@ -78,7 +84,7 @@ def option(
     *,
     type: str = "str",
     default: object = REQUIRED,
-    env: str | None = None,
+    env: str | tuple[str, ...] | None = None,
     choices: tuple[object, ...] | None = None,
     minimum: int | None = None,
     secret: bool = False,
@@ -90,7 +96,7 @@ def option(
     """Declare an option of a component; use it as the default of a keyword-only dataclass field.
 
     `env` names the environment variable that is read where the config does not give the option (an empty variable
-    counts as missing). `secret` keeps the value out of every log, report and template. With `identity` false another value
+    counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and template. With `identity` false another value
     makes no other export: `--resume` goes on, and the run before is the run before. `name` is the option's name in
     the config where it cannot be a Python name (`from`). `null` is what null stands for in the config where that is not "not
     given": YAML reads the word so.
@@ -116,8 +122,10 @@ def options_of(component: type) -> tuple[Option, ...]:
     found = []
     for item in fields(component):
         if "option" in item.metadata:
-            *declared, name = item.metadata["option"]
-            found.append(replace(Option(name or item.name, *declared), attribute=item.name))
+            help, type, default, env, *declared, name = item.metadata["option"]
+            env, *older = env if isinstance(env, tuple) else (env,)
+            made = Option(name or item.name, help, type, default, env, *declared)
+            found.append(replace(made, attribute=item.name, older_env=tuple(older)))
     return tuple(found)
 
 
@@ -200,8 +208,9 @@ def build(component: type[T], given: Mapping[str, object], environ: Mapping[str,
         if value is None and o.name in given:
             value = o.null
         if value is None and not (o.required and o.name in given):
-            value = environ.get(o.env) if o.env else None
-            if value in (None, ""):
+            variable = o.variable(environ)
+            value = environ[variable] if variable else None
+            if value is None:
                 if o.default is REQUIRED:
                     hint = f"; give it here or in the environment variable {o.env}" if o.env else ""
                     raise ConfigError(f"{o.name}: this option is missing{hint}")

@@ -31,7 +31,7 @@ def faults(component: type, given: Mapping[str, object], environ: Mapping[str, s
     for o in declared.values():
         if o.required and o.name not in given:
             yield (o.name,), "this option is missing"
-        elif o.env and o.default is REQUIRED and given.get(o.name) is None and not environ.get(o.env):
+        elif o.env and o.default is REQUIRED and given.get(o.name) is None and not o.variable(environ):
             yield (o.name,), f"this option is missing; give it here or in the environment variable {o.env}"
     told: set[Path] = set()
     for o in declared.values():

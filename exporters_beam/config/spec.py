@@ -426,10 +426,11 @@ class _Loading:
 
     def kept_secret(self, component: type, options: Mapping[str, object]) -> dict[str, Secret]:
         """Secrets that the environment gives, as references: their values are read where they are used."""
+        asked = (o for o in options_of(component) if o.secret and options.get(o.name) is None)
+        found = ((o.name, o.variable(self.environ)) for o in asked)
         return {
-            o.name: Secret(f"${{secret:env:{o.env}}}") for o in options_of(component)
-            if o.secret and o.env and options.get(o.name) is None
-            and os.environ.get(o.env) and os.environ[o.env] == self.environ.get(o.env)
+            name: Secret(f"${{secret:env:{variable}}}") for name, variable in found
+            if variable and os.environ.get(variable) == self.environ[variable]
         }  # fmt: skip
 
     def refuse_stream_sections(self) -> None:

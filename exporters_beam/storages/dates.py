@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 from exporters_beam.errors import ConfigError
 
@@ -41,13 +41,44 @@ def day(text: str, now: datetime) -> date:
         return datetime.fromisoformat(str(text).strip()).date()
     except (ValueError, OverflowError):
         pass
-    try:
-        import dateparser  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        found = None
-    else:
-        found = dateparser.parse(str(text), settings={"RELATIVE_BASE": now})
+    found = _parsed(str(text), now)
     if found is None:
         raise ConfigError(f"{text!r} is not a date; write it as 2016-01-31, today, yesterday, 3 days ago or 2 weeks ago")
     result: date = found.date()
     return result
+
+
+def moment(given: int | str, now: datetime) -> int:
+    """The time that a text names, in UTC, as milliseconds since 1970; a number is one already. Raises ConfigError.
+
+    What is no date of ISO 8601 is for the package dateparser.
+
+    >>> [moment(given, datetime(2026, 3, 1)) for given in ("2015-09-11T03:00:00", "2015-09-11", "1441940400000", 12)]
+    [1441940400000, 1441929600000, 1441940400000, 12]
+    """
+    text = str(given).strip()
+    if isinstance(given, int) or re.fullmatch(r"\d{13,}", text):
+        return int(given)
+    now = now.astimezone(timezone.utc)
+    found = now if text.lower() == "now" else None
+    if found is None:
+        try:
+            found = datetime.fromisoformat(text)
+        except (ValueError, OverflowError):
+            found = _parsed(text, now.replace(tzinfo=None))
+    if found is None:
+        raise ConfigError(f"{text!r} is not a date; give milliseconds since 1970, or write it as 2016-01-31T12:00 or now")
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=timezone.utc)
+    return round(found.timestamp() * 1000)
+
+
+def _parsed(text: str, now: datetime) -> datetime | None:
+    """A date as people write it, where the package dateparser is here."""
+    try:
+        import dateparser  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return None
+    settings = {"RELATIVE_BASE": now}
+    found: datetime | None = dateparser.parse(text, languages=["en"], settings=settings)
+    return found or dateparser.parse(text, settings=settings)  # It takes seconds to try all languages.

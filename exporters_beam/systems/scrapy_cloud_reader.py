@@ -1,0 +1,323 @@
+"""Records of Scrapy Cloud: collections of key and value, and items of jobs."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple
+
+from exporters_beam.components.options import option
+from exporters_beam.components.words import did_you_mean
+from exporters_beam.errors import ConfigError, SourceError
+from exporters_beam.records import Record, Unit, Warned
+from exporters_beam.storages.base import OnFirstUse
+from exporters_beam.storages.dates import moment
+from exporters_beam.systems.scrapy_cloud import Cloud, CloudError, check_place, collections_of, distinct_prefixes
+
+BATCH = 1000
+"""Records that are handed on at a time."""
+
+PAGE = 20_000
+"""Keys of an answer when collections are listed."""
+
+ATTEMPTS = 10
+
+_key = itemgetter("_key")
+
+
+class Borders(NamedTuple):
+    """What a unit of a collection holds, as it stands in its etag: keys behind `after` up to `upto` that begin with `prefix`;
+    there were `listed` of them. `parts` are the collections that hold them, `joined` those whose fields go over theirs."""
+
+    after: str
+    upto: str
+    listed: int
+    prefix: str
+    startts: int | None
+    endts: int | None
+    parts: list[str]
+    joined: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScrapyCloudReader(OnFirstUse):
+    """Read a collection of Scrapy Cloud in the order of its keys, or the items of jobs.
+
+    Records of a collection keep their `_key`. Collections that are called NAME_0 to NAME_n-1 are read as one. What is read is
+    decided when the export begins: keys are walked then, without their values, and cut into ranges, which workers share. A
+    record that is written again while the export runs is read as it is then; keys behind the last one are not read any more.
+    With `endts: now` nothing is read that was written after the export began, nor what was written again since: its old
+    value is gone.
+
+    Of a secondary collection the fields go over those of the record with the same key; its other keys are left out.
+    `startts` and `endts` are milliseconds or dates as people write them, in UTC. Needs the extra `scrapy-cloud`.
+
+    Example:
+        reader:
+          name: scrapy_cloud
+          options: {apikey: '${secret:env:SHUB_APIKEY}', project_id: 78, collection_name: products}
+    """
+
+    kind: ClassVar[str] = "reader"
+    fixed: ClassVar[bool] = True
+
+    apikey: str = option("key of the service", env=("SHUB_APIKEY", "EXPORTERS_HS_APIKEY"), secret=True)
+    project_id: int | str | None = option("number of the project", type="int|str", default=None)
+    collection_name: str | None = option("the collection to read", default=None, example="products")
+    collection_type: str = option("s: store, cs: cached, vs: versioned, vcs: versioned and cached", default="s",
+                                  choices=("s", "cs", "vs", "vcs"))  # fmt: skip
+    partitions: int | None = option("how many collections NAME_0, NAME_1, … are read as one; 0: NAME alone; null: as many as "
+                                    "there are", type="int", default=None, minimum=0)  # fmt: skip
+    missing: str = option("a collection that is not there: fail, or empty for no records", default="fail",
+                          choices=("fail", "empty"))  # fmt: skip
+    jobs: Any = option("jobs whose items are read, as PROJECT/SPIDER/JOB", type="str|str_list", default=(),
+                       example=["78/1/5"])  # fmt: skip
+    count: int = option("end after this many records; 0: all", type="int", default=0, minimum=0)
+    prefixes: tuple[str, ...] = option("only keys that begin with one of these", type="str_list", default=())
+    exclude_prefixes: tuple[str, ...] = option("no keys that begin with one of these", type="str_list", default=())
+    secondary_collections: tuple[str, ...] = option("collections whose fields go over those of records with the same key",
+                                                    type="str_list", default=())  # fmt: skip
+    startts: int | str | None = option("only what was written then or later: milliseconds or a date", type="int|str",
+                                       default=None)  # fmt: skip
+    endts: int | str | None = option("only what was written before: milliseconds or a date", type="int|str", default=None)
+    range_size: int = option("records in a range, which is redone where a worker fails", type="int", default=10_000, minimum=1)
+    endpoint: str | None = option("address of the service", default=None, env="SHUB_STORAGE")
+    batch_size: int = option("accepted for old configs; it changes nothing", type="int", default=10000)
+    attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
+    now: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.jobs) == bool(self.collection_name):
+            raise ConfigError("collection_name: give either a collection or `jobs`")
+        if not self.jobs:
+            check_place(self.project_id, self.collection_name, self.collection_type)
+        for job in self._jobs:
+            if not re.fullmatch(r"\d+/\d+/\d+", job):
+                raise ConfigError(f"jobs: {job!r} is not a job; write PROJECT/SPIDER/JOB, for example 78/1/5")
+        for name in self.secondary_collections:
+            check_place(self.project_id, name, self.collection_type, "secondary_collections")
+        if "" in self.exclude_prefixes:
+            raise ConfigError("exclude_prefixes: all keys begin with an empty text; nothing would be read")
+        for name, value in (("startts", self.startts), ("endts", self.endts)):
+            try:
+                _ = None if value is None else moment(value, datetime.now())
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
+
+    @property
+    def cloud(self) -> Cloud:
+        """The service, opened on first use."""
+        return self._once(lambda: Cloud(self.apikey, self.endpoint, self.attempts, "the reader scrapy_cloud"))
+
+    def at(self, now: datetime) -> ScrapyCloudReader:
+        """The reader of an export that began then: dates stay those, also when it is resumed on another day."""
+        return replace(self, now=now.isoformat())
+
+    def probe(self) -> None:
+        """Looks whether the key is known, and what is to be read is there. Raises SourceError."""
+        with _told():
+            if self.jobs:
+                for job in self._jobs:
+                    self._items_of(job)
+            else:
+                self._parts(self._there())
+
+    def units(self) -> Iterator[Unit | Warned]:
+        """Ranges of keys or of items, each a unit, as they are found. Raises SourceError."""
+        index = 0
+        with _told():
+            for found in self._spans() if self.jobs else self._ranges():
+                if isinstance(found, Warned):
+                    yield found
+                else:
+                    yield Unit(index, found[0], -1, found[1])
+                    index += 1
+
+    def ranges(self, unit: Unit) -> int:
+        return 1
+
+    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
+        with _told():
+            found = self._items(unit) if self.jobs else self._records(unit)
+            batch: list[Record] = []
+            for record in found if start == 0 else ():
+                batch.append(record)
+                if len(batch) == BATCH:
+                    yield 0, batch
+                    batch = []
+            if batch:
+                yield 0, batch
+
+    # Items of jobs
+
+    @property
+    def _jobs(self) -> tuple[str, ...]:
+        return (self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs)
+
+    def _items_of(self, job: str) -> int:
+        """How many items a job has."""
+        try:
+            found = self.cloud.lines(f"items/{job}/stats")
+        except CloudError as error:
+            if error.status == 404:
+                raise SourceError(f"jobs: there is no job {job}; {error}") from None
+            raise
+        totals = found[0].get("totals") if found and isinstance(found[0], dict) else None
+        number = totals.get("input_values", 0) if isinstance(totals, dict) else 0
+        if not isinstance(number, int):
+            raise CloudError(f"items/{job}/stats: the answer tells no number of items but {number!r:.80}")
+        return number
+
+    def _spans(self) -> Iterator[tuple[str, str] | Warned]:
+        left = self.count or None
+        for job in self._jobs:
+            number = self._items_of(job)
+            if not number:
+                yield Warned(f"jobs: {job} has no items")
+            number = number if left is None else min(number, left)
+            left = None if left is None else left - number
+            for start in range(0, number, self.range_size):
+                stop = min(start + self.range_size, number)
+                yield f"{job}[{start}:{stop}]", f"{start}-{stop}"
+
+    def _items(self, unit: Unit) -> Iterator[Record]:
+        job = unit.name.partition("[")[0]
+        start, stop = map(int, unit.etag.split("-"))
+        came = 0
+        for record in self.cloud.items(f"items/{job}", start, stop, PAGE):
+            came += 1
+            yield record
+        if not came:
+            raise SourceError(f"the items that were there when the export began are gone; leave {job} out, and export again")
+
+    # Collections
+
+    def _there(self) -> list[str]:
+        return collections_of(self.cloud, self.project_id or "", self.collection_type)
+
+    def _parts(self, there: Sequence[str]) -> list[str]:
+        """The collections that hold the records: NAME, or all of NAME_0, NAME_1, …; none where it is not there."""
+        name, given = self.collection_name or "", self.partitions
+        numbers = sorted(int(each.rpartition("_")[2]) for each in there if re.fullmatch(rf"{name}_(0|[1-9][0-9]*)", each))
+        if given is None:
+            parts = [f"{name}_{n}" for n in numbers] or [name]
+            if numbers and numbers[-1] != len(numbers) - 1:
+                lacks = next(n for n in range(len(numbers)) if n not in numbers)
+                raise SourceError(f"collection_name: {name} is in parts, {parts[0]} to {parts[-1]}, and {name}_{lacks} is not "
+                                  f"there; for the collection {name} alone give `partitions: 0`")  # fmt: skip
+        else:
+            parts = [f"{name}_{n}" for n in range(given)] or [name]
+        absent = [part for part in parts if part not in there]
+        if absent and self.missing == "fail":
+            hint = did_you_mean(absent[0], list(there))
+            raise SourceError(f"collection_name: project {self.project_id} has no collection {absent[0]!r} of type "
+                              f"{self.collection_type}{hint}")  # fmt: skip
+        return [part for part in parts if part in there]
+
+    def _ranges(self) -> Iterator[tuple[str, str] | Warned]:
+        there = self._there()
+        parts = self._parts(there)
+        joined = [name for name in self.secondary_collections if name in there]
+        yield from (
+            Warned(f"secondary_collections: project {self.project_id} has no collection {name!r}")
+            for name in self.secondary_collections if name not in there
+        )  # fmt: skip
+        if not parts:
+            yield Warned(f"collection_name: project {self.project_id} has no collection {self.collection_name!r}")
+            return
+        left = self.count or None
+        number = 0
+        for prefix in distinct_prefixes(self.prefixes) or [""]:
+            for borders in self._cut(prefix, parts, joined, left):
+                yield f"{self.project_id}/{self.collection_type}/{self.collection_name}[{number}]", json.dumps(borders)
+                number += 1
+                left = None if left is None else left - borders.listed
+            if left == 0:
+                return
+
+    def _cut(self, prefix: str, parts: list[str], joined: list[str], most: int | None) -> Iterator[Borders]:
+        """Walks the keys with a prefix and cuts them into ranges. Only where it decides which records count are the other
+        collections walked beside."""
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
+        startts, endts = (None if value is None else moment(value, now) for value in (self.startts, self.endts))
+        whole = Borders("", "", PAGE, prefix, startts, endts, parts, joined if most is not None and endts else [])
+        after, upto, listed, taken = "", "", 0, 0
+        for record in self._joined(whole, nodata=True):
+            upto, listed, taken = record["_key"], listed + 1, taken + 1
+            if listed == self.range_size or taken == most:
+                yield whole._replace(after=after, upto=upto, listed=listed, joined=joined)
+                after, listed = upto, 0
+            if taken == most:
+                return
+        if listed:
+            yield whole._replace(after=after, upto=upto, listed=listed, joined=joined)
+
+    def _records(self, unit: Unit) -> Iterator[Record]:
+        borders = Borders(*json.loads(unit.etag))
+        most = borders.listed if self.count else None
+        came = 0
+        for record in self._joined(borders):
+            if came == most:
+                return
+            came += 1
+            del record["_ts"]
+            yield record
+        if not came and borders.listed and not borders.joined:
+            raise SourceError(f"the {borders.listed:,} records that were there when the export began, up to the key "
+                              f"{borders.upto!r:.80}, are gone; export again")  # fmt: skip
+
+    def _joined(self, borders: Borders, nodata: bool = False) -> Iterator[Record]:
+        """The records between borders in the order of their keys, with the fields of the secondary collections."""
+        found = heapq.merge(*(self._scan(part, borders, nodata) for part in borders.parts), key=_key)
+        others = [_Beside(self._scan(name, borders, nodata, beside=True)) for name in borders.joined]
+        for record in found:
+            key, written = record["_key"], record.get("_ts")
+            if not isinstance(written, int):
+                raise CloudError(f"the record {key!r:.80} has come without the time of its writing")
+            for other in others:
+                fields = other.at(key)
+                if fields is not None:
+                    record.update({**fields, "_key": key, "_ts": max(record["_ts"], fields["_ts"])})
+            if borders.endts is None or record["_ts"] <= borders.endts:
+                yield record
+
+    def _scan(self, name: str, borders: Borders, nodata: bool, beside: bool = False) -> Iterator[Record]:
+        params: dict[str, Any] = {"meta": ["_key", "_ts"]}
+        if borders.prefix:
+            params["prefix"] = borders.prefix
+        if nodata:
+            params["nodata"] = 1
+        for bound, value in (("startts", borders.startts), ("endts", borders.endts)):
+            if value is not None and not beside:
+                params[bound] = value
+        path = f"collections/{self.project_id}/{self.collection_type}/{name}"
+        page = min(PAGE, -(-borders.listed // len(borders.parts)) if not beside else borders.listed)
+        return self.cloud.scan(path, borders.after, borders.upto, params, page, self.exclude_prefixes)
+
+
+class _Beside:
+    """The records of another collection, asked for by ascending keys."""
+
+    def __init__(self, records: Iterator[Record]) -> None:
+        self._records = records
+        self._next: Record | None = next(records, None)
+
+    def at(self, key: str) -> Record | None:
+        while self._next is not None and self._next["_key"] < key:
+            self._next = next(self._records, None)
+        return self._next if self._next is not None and self._next["_key"] == key else None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what the service says into SourceError."""
+    try:
+        yield
+    except CloudError as error:
+        raise SourceError(str(error)) from error
