@@ -86,11 +86,11 @@ class Service:
         prefixes, keys = tuple(given.get("prefix", ())), given.get("key")
         for key in sorted(there):
             written, value = there[key]
-            if start and key < start or (not start and key <= after and after):
+            if (start and key < start) or (not start and key <= after and after):
                 continue
             if (prefixes and not key.startswith(prefixes)) or (keys is not None and key not in keys):
                 continue
-            if startts >= 0 and written < startts or (endts >= 0 and written >= endts):
+            if (startts >= 0 and written < startts) or (endts >= 0 and written >= endts):
                 continue
             yield key, written, value
 

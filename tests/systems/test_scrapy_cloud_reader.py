@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scrapy_cloud_service import Service
 
 import exporters_beam
 from exporters_beam import ConfigError, ExportError, SourceError
@@ -19,7 +20,6 @@ from exporters_beam.systems import scrapy_cloud
 from exporters_beam.systems.scrapy_cloud_reader import ScrapyCloudReader
 
 from helpers import delivered
-from scrapy_cloud_service import Service
 
 KEY = "5ecretkey"
 OLD = "exporters.readers.hubstorage_reader.HubstorageReader"
