@@ -5,6 +5,7 @@
     ├── SourceError        the input cannot be read or decoded               exit status 1
     ├── RecordError        one record failed a step; goes to `failed`
     ├── DestinationError   the output cannot be staged, published or checked exit status 1
+    │   └── Transient      it may go well the next time, and is tried again
     └── MissingExtra       an optional package is not installed              exit status 2
 
 Every message is one sentence that names the place, the value and the remedy. No message holds a secret's value.
@@ -84,6 +85,18 @@ class RecordError(ExportError):
 
 class DestinationError(ExportError):
     """The output cannot be staged, published or checked. The run stops and nothing half-written has a final name."""
+
+
+class Transient(DestinationError):
+    """A target did not answer, or asked to be left alone for a while: what was sent is sent again. `after` are the seconds
+    that the target asked for, 0 where it named none."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+    def __reduce__(self) -> Any:
+        return (type(self), (str(self), self.after))
 
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")

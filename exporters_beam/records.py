@@ -81,6 +81,14 @@ class Chunk(NamedTuple):
     data: Any
 
 
+class Undecoded(NamedTuple):
+    """What a reader of records gives in the place of a record that it cannot make of what the source has: that, and what is
+    wrong with it. It is a failure of the deserializer, for `on_error`."""
+
+    raw: bytes | str
+    message: str
+
+
 class Skipped(NamedTuple):
     """The data of a chunk that was not read, since what is known of it says that the first filter drops all its records."""
 

@@ -249,11 +249,11 @@ def _verify(args: argparse.Namespace) -> int:
     if args.var and not args.config:
         raise ConfigError("--var: it goes with --config, whose variables it sets")
     writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
-    storage_of = WriterTraits.of(writer).storage
-    storage = None if storage_of is None else storage_of()
+    to = WriterTraits.of(writer)
+    storage = None if to.storage is None else to.storage()
     for manifest in args.manifests:
         try:
-            wrong, told = verify(manifest, storage)
+            wrong, told = verify(manifest, storage, to.count)
         except ConfigError as error:
             tell_error(error, args.debug)
             status = WRONG
@@ -264,7 +264,27 @@ def _verify(args: argparse.Namespace) -> int:
         for text in beside(manifest, told, args.manifests, storage):
             print_error(f"warning: {text}")
         if not wrong:
-            print_line(f"{manifest}: ok, {len(told['files']):,} files, {told['counts']['written']:,} records")
+            what = f"{len(told['files']):,} files"
+            if told.get("targets"):
+                what = ", ".join(f"{each['name']}: {each['batches']:,} batches" for each in told["targets"])
+                what += "" if to.count is not None else " (not counted there again: give --config)"
+            print_line(f"{manifest}: ok, {what}, {told['counts']['written']:,} records")
+    return status
+
+
+def _check(args: argparse.Namespace) -> int:
+    spec = _load(args.config, args.var)
+    warn(spec.warnings)
+    _start_logging(spec, args)
+    from exporters_beam.runners.checks import checks
+
+    status = DONE
+    for place, wrong in checks(spec):
+        if wrong:
+            print_error(f"error: {place}: {wrong}")
+            status = FAILED
+        else:
+            print_line(f"{place}: ok")
     return status
 
 

@@ -12,6 +12,7 @@ from exporters_beam import __version__
 from exporters_beam.cli.commands import (
     WRONG,
     _cancel,
+    _check,
     _clean,
     _drain,
     _explain,
@@ -210,6 +211,12 @@ def _looks(commands: Commands) -> None:
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
     verify.add_argument("--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer")
     _add_variables(verify)
+
+    check = _add(
+        commands, "check", _check, "look whether what a config names can be reached, read and written; nothing is written"
+    )
+    check.add_argument("config", metavar="CONFIG")
+    _add_variables(check)
 
     clean = _add(commands, "clean", _clean, "remove what runs of a config that did not end have staged")
     clean.add_argument("config", metavar="CONFIG")

@@ -173,6 +173,14 @@ class Writer(Component, Protocol):
         """How many records are delivered, the first in input order; 0: no limit."""
 
     @property
+    def items_per_buffer_write(self) -> int:
+        """How many records are in a file or a batch at most."""
+
+    @property
+    def size_per_buffer_write(self) -> int:
+        """At how many bytes a file or a batch is closed; 0: no limit."""
+
+    @property
     def check_consistency(self) -> bool:
         """Whether every delivered file is looked at again at the end."""
 
@@ -194,12 +202,6 @@ class FileWriter(Writer, Protocol):
     def start_file_count(self) -> int: ...
 
     @property
-    def items_per_buffer_write(self) -> int: ...
-
-    @property
-    def size_per_buffer_write(self) -> int: ...
-
-    @property
     def compression(self) -> str: ...
 
     @property
@@ -207,6 +209,17 @@ class FileWriter(Writer, Protocol):
 
     @property
     def generate_md5(self) -> bool: ...
+
+
+class RecordWriter(Component, Protocol):
+    """A writer that sends records in batches: `writers.batches.RecordWriterOptions` holds its options."""
+
+    def send(self, batch: Any) -> None:
+        """Send a `writers.batches.RecordBatch`, or find that it is there already.
+
+        It is called again with the same batch after a crash and by `--resume`: what the target has is not sent twice where
+        the target can tell. Raises Transient where it may go well the next time, any other DestinationError where not.
+        """
 
 
 class WriteBuffer(Component, Protocol):

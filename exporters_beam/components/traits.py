@@ -389,6 +389,15 @@ class ReaderTraits(_Traits):
     identity: tuple[str, ...] | None = trait()
     """What makes its export another one than that of the same config."""
 
+    fixed: bool = trait(False)
+    """Whether what it lists is decided once, when the export begins: a run that goes on takes that listing and makes none."""
+
+    decode: Callable[[Any], Record] | None = trait(how=METHOD)
+    """Makes a record of what stands in an `Undecoded` that it gave, when a letter is sent in again. Raises RecordError."""
+
+    probe: Callable[[], object] | None = trait(how=METHOD)
+    """Looks whether the source can be reached and read. Raises SourceError."""
+
 
 @dataclass(frozen=True, slots=True)
 class WriterTraits(_Traits):
@@ -453,6 +462,45 @@ class WriterTraits(_Traits):
 
     note_letters: Callable[[list[str], FileNames, str], object] | None = trait(how=METHOD)
     """Notes there what a replay has delivered."""
+
+    sends: bool = trait(False, PRESENT, "send")
+    """Whether it sends records in batches, and delivers no files."""
+
+    target: Callable[[], str] | None = trait(how=LATE)
+    """What the manifest calls what it sends to, without secrets."""
+
+    delivers: str = trait("")
+    """What is promised of what it sends: `exactly once`, or `at least once` and why."""
+
+    begin: Callable[[str], object] | None = trait(how=METHOD)
+    """Before the first batch of a delivery, also of one that goes on. Raises DestinationError."""
+
+    complete: Callable[[str, int, int], object] | None = trait(how=METHOD)
+    """When all batches of a delivery are there, so many with so many records; perhaps not for the first time."""
+
+    count: Callable[[Mapping[str, Any]], int | None] | None = trait(how=METHOD)
+    """How many records of a manifest's target are there; None where that cannot be told."""
+
+    reset: Callable[[], object] | None = trait(how=METHOD)
+    """Before a batch is sent again: lets go of connections."""
+
+    close: Callable[[], object] | None = trait(how=METHOD)
+    """At the end of the work."""
+
+    attempts: int | None = trait()
+    """1 where nothing is to be tried again."""
+
+    retry_seconds: float = trait(0.0)
+    """How long a batch is tried again."""
+
+    concurrency: int = trait(1)
+    """How many batches are sent at once."""
+
+    records_per_second: int = trait(0)
+    """How many records are sent in a second at most; 0: no limit."""
+
+    delivery_id: str = trait("")
+    """What tells deliveries of the same records apart, with % dates."""
 
     @property
     def place(self) -> Literal["folders", "storage", "elsewhere"]:

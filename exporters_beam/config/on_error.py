@@ -10,8 +10,9 @@ from exporters_beam.components.options import option
 FAIL, SKIP, DEAD_LETTER = ACTIONS = ("fail", "skip", "dead_letter")
 """What may become of a record that fails."""
 
-DESERIALIZER, GROUPER, FORMATTER = ("deserializer", "grouper", "formatter")
-"""What records may fail at besides the steps of the config: the first, and the last two."""
+DESERIALIZER, GROUPER, FORMATTER, WRITER = ("deserializer", "grouper", "formatter", "writer")
+"""What records may fail at besides the steps of the config: the first, and the last three. At the writer fail those that a
+database or a service refuses."""
 
 _COUNTED = {SKIP: "skipped", DEAD_LETTER: "dead_lettered"}
 

@@ -35,7 +35,7 @@ from exporters_beam.components.traits import ComponentTraits, PersistenceTraits,
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.older import as_taken
-from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
+from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.schema import faults
 from exporters_beam.config.sections import (
     EMPTY,
@@ -127,13 +127,13 @@ class ExportSpec:
     @property
     def order(self) -> tuple[str, ...]:
         """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
-        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), GROUPER, FORMATTER
+        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), GROUPER, FORMATTER, WRITER
 
     @property
     def failing(self) -> tuple[tuple[str, Section[object]], ...]:
         """What records may fail at and the config has a section for, by name, in the order in which records pass it."""
         found = ((DESERIALIZER, self.deserializer), *((section.step, section) for section in self.steps),
-                 (GROUPER, self.grouper), (FORMATTER, self.formatter))  # fmt: skip
+                 (GROUPER, self.grouper), (FORMATTER, self.formatter), (WRITER, self.writer))  # fmt: skip
         return tuple((name, section) for name, section in found if section is not None)
 
     @property

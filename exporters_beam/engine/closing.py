@@ -11,9 +11,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 
+from exporters_beam.config.on_error import DEAD_LETTER, WRITER
 from exporters_beam.decimals import beyond_json
-from exporters_beam.engine.delivery import Delivery, total_of
+from exporters_beam.engine.dead_letters import TooManyFailed
+from exporters_beam.engine.delivery import Delivery, staged_lines, total_of
 from exporters_beam.engine.publishing import PublishFile
+from exporters_beam.engine.sending import complete, refused_counts, target_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
@@ -34,6 +37,10 @@ def some_of(warnings: list[str]) -> list[str]:
     """The first warnings, and how many more there are."""
     more = len(warnings) - MOST_WARNINGS
     return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
+
+
+def _number_of(batch: DeliveredFile) -> int:
+    return int(batch.name.rpartition("-")[2])
 
 
 def booked(value: Any) -> bytes:
@@ -71,6 +78,9 @@ class WriteManifest(HandsOver, beam.DoFn):
         tallies, listed, delivered, warned, late = _gathered(map(_unbooked, element[1]))
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
+        target = None
+        if self._delivery.to.sends:
+            letters, target, files = self._ended(letters, sorted(delivered.values(), key=_number_of), tallies, late)
         if not files and self._delivery.naming.empty:
             files = [self._empty_file()]
         if not self._delivery.limits.items:
@@ -83,7 +93,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)
         left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
-        manifest = self._manifest(tallies, late, files, letters, list(warned), left)
+        manifest = self._manifest(tallies, late, files, letters, list(warned), left, target)
         self._check(manifest["counts"], files, letters)
         if self._delivery.naming.checksums:
             self._checksums(files)
@@ -102,6 +112,31 @@ class WriteManifest(HandsOver, beam.DoFn):
             sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
 
+    def _ended(
+        self,
+        staged: DeliveredFile | None,
+        batches: list[DeliveredFile],
+        tallies: dict[tuple[int, int], Mark],
+        late: dict[str, int],
+    ) -> tuple[DeliveredFile | None, Json, list[DeliveredFile]]:
+        """The end of a delivery to a target: dead letters, those of refused records behind the others, and the target's entry
+        in the manifest; no files. Raises TooManyFailed where more failed than `on_error` allows."""
+        refused = [line for batch in batches for line in batch.result or ()]
+        counts = total_of(tallies)
+        for name, n in refused_counts(self._delivery, len(refused)).items():
+            late[name] = late.get(name, 0) + n
+        for name, n in late.items():
+            counts[name] = counts.get(name, 0) + n
+        exceeded = self._delivery.on_error.exceeded(counts)
+        if refused and exceeded:
+            raise TooManyFailed(exceeded + self._delivery.letters.first(refused))
+        lines = [*(staged_lines(staged.result) if staged else ())]
+        lines += refused if self._delivery.on_error.action(WRITER) == DEAD_LETTER else []
+        letters = self._delivery.letters.write(lines) if lines else None
+        records = sum(batch.records for batch in batches)
+        known = complete(self._delivery, self._run, len(batches), records)
+        return letters, target_of(self._delivery, known, batches), []
+
     def _manifest(
         self,
         tallies: dict[tuple[int, int], Mark],
@@ -110,12 +145,13 @@ class WriteManifest(HandsOver, beam.DoFn):
         letters: DeliveredFile | None,
         warned: list[str],
         left: list[Entry],
+        target: Json | None,
     ) -> Json:
         counts, names = total_of(tallies), self._delivery.naming.names
         for name, n in late.items():
             counts[name] = counts.get(name, 0) + n
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
-        counts["written"] = sum(file.records for file in files)
+        counts["written"] = sum(file.records for file in files) if target is None else target["records"]
         result = files[0].result if files else self._delivery.to.empty_result
         manifest = {
             "export": self._run.export_id,
@@ -128,6 +164,7 @@ class WriteManifest(HandsOver, beam.DoFn):
             "warnings": some_of(warned),
             "units": [],
             "files": [],
+            **({"targets": [target]} if target else {}),
             **({"dead_letters": self._told_of(letters)} if letters else {}),
             **({"result": result} if self._delivery.to.tells_result else {}),
         }

@@ -97,11 +97,14 @@ class Decode(Step):
         """Dead letters for the steps they name; those of records that could not be decoded are decoded here."""
         from exporters_beam.formats.json_lines import parse
 
+        own = self._source.given.decode
         self._read += len(chunk.data)
         batch = taken_up(Batch(chunk.unit, chunk.range, (), (), tuple(chunk.data)), DESERIALIZER)
 
         def decoded(record: Any) -> Any:
-            return record if isinstance(record, dict) else parse(record.encode() if isinstance(record, str) else record)
+            if isinstance(record, dict):
+                return record
+            return parse(record.encode() if isinstance(record, str) else record) if own is None else own(record)
 
         records, batch, emitted = self.each(decoded, batch, DESERIALIZER)
         return given(batch._replace(records=records), emitted)

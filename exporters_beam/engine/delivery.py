@@ -42,6 +42,7 @@ class Delivery:
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
     added: tuple[str, ...] = ()
+    delivery_id: str = ""
 
     @cached_property
     def shape(self) -> FormatTraits:
@@ -96,6 +97,8 @@ class Delivery:
         return bool(self.to.without_case) or names.ambiguous(several)
 
     def name(self, group: tuple[str, ...], number: int) -> str:
+        if self.to.sends:
+            return f"batch-{number:06d}"
         return self.naming.names.name(group, number) if self.naming.names else "<result>"
 
 

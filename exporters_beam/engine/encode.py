@@ -19,7 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.protocols import Grouper
 from exporters_beam.components.traits import GrouperTraits
-from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, GROUPER, SKIP, counted, set_aside
+from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, GROUPER, SKIP, WRITER, counted, set_aside
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.decode import Answers
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, total_of, typed_range
@@ -31,6 +31,7 @@ from exporters_beam.staging.segments import Segment, blocks_of
 from exporters_beam.transforms.chance import apart
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
 from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
+from exporters_beam.writers.batches import Values
 
 BLOCK_RECORDS = 1024
 """The same in records, for formats that hold many together: more would have left the caches before they become columns."""
@@ -82,6 +83,7 @@ class EncodeBlocks(Step):
         self._texts: Any = shape.format_all
         self._extended: Any = shape.extend_all
         self._labels, self._sought = grouper.labels, shape.sought
+        self._numbered = self._delivery.format.numbered if isinstance(self._delivery.format, Values) else None
         self._separator = b"" if self._delivery.table else self._delivery.text_format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -113,7 +115,7 @@ class EncodeBlocks(Step):
 
     def batch(self, batch: Batch) -> list[Any]:
         if batch.failures:
-            batch = taken_up(batch, GROUPER, FORMATTER)
+            batch = taken_up(batch, GROUPER, FORMATTER, WRITER)
             for failure in batch.failures:
                 self._set_aside(failure)
         if self._first is None:
@@ -126,6 +128,8 @@ class EncodeBlocks(Step):
         if self._delivery.table:
             return [*emitted, *self._add_records(batch, groups, batch.records)]
         texts, groups, batch, failed = self._formatted(batch, groups)
+        if self._numbered is not None:
+            texts = self._numbered(texts, batch.numbers)
         emitted = sorted(emitted + failed, key=_number_of)[:1]  # The first record that fails ends the export.
         if self._delivery.chooses:
             return [*emitted, *self._add_records(batch, groups, texts)]

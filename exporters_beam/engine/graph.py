@@ -29,6 +29,7 @@ from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
 from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
+from exporters_beam.engine.sending import SendBatches
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.logical import StepPlan
@@ -111,6 +112,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         told=_told(plan),
         on_error=plan.on_error,
         added=decoding.added if isinstance(decoding, Extend) else (),
+        delivery_id=plan.delivery_id,
     )
 
 
@@ -150,7 +152,7 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
         else:
             dofn: Step
             if step.kind == "map":
-                dofn = Map(step.name, step.component, plan.on_error, values=plan.names is None)
+                dofn = Map(step.name, step.component, plan.on_error, values=not plan.objects)
             else:
                 dofn = {"keep": Keep, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
             outputs = records | step.name >> beam.ParDo(dofn.after(step.drawn)).with_outputs(FAILED, main="records")
@@ -221,7 +223,15 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
             | "AllNames" >> beam.GroupByKey()
             | "CheckNames" >> beam.ParDo(CheckNames(delivery)).with_output_types(tuple[str, bytes])
         )
-    delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
+    if delivery.to.sends:
+        delivered = (
+            planned
+            | "Batches" >> beam.Map(_batch).with_output_types(tuple[int, bytes])
+            | "AllBatches" >> beam.GroupByKey()
+            | "SendBatches" >> beam.ParDo(SendBatches(delivery, run))
+        )
+    else:
+        delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
     return delivered, closed(pipeline, run, delivery, {"Files": delivered, **booked})
 
 
@@ -390,6 +400,11 @@ class _Rebalanced(beam.PTransform):
         if not self._needed:
             return flow
         return flow | "Reshuffle" >> beam.Reshuffle() | "Same" >> beam.Map(_same).with_output_types(flow.element_type)
+
+
+def _batch(planned: tuple[str, bytes]) -> tuple[int, bytes]:
+    """One worker sends all batches."""
+    return 0, planned[1]
 
 
 def _same(pair: KeyedBytes) -> KeyedBytes:

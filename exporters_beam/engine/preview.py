@@ -32,7 +32,7 @@ def preview(plan: Plan, n: int, out: Callable[[str], object]) -> None:
     for step in plan.steps:
         seen: set[bytes] = set()
         step = replace(step, component=ready(step.component))
-        records = list(_applied(step, records, seen, failing, no_value if plan.names is None else no_record))
+        records = list(_applied(step, records, seen, failing, no_record if plan.objects else no_value))
         out(f"{step.name} ({step.component_name}): {len(records)} left")
         _show(records, out)
     if plan.grouper is not None:

@@ -101,6 +101,9 @@ class ListUnits(HandsOver, beam.DoFn):
         unit = None
         books = self._run.books if self._run is not None else ""
         before = listed_before(books) if books else None  # where a run is resumed, or begins again by itself
+        if self._source.given.fixed:
+            yield from self._decided(books, before)
+            return
         listing = Listing(books) if books and before is None else None
         now: list[Unit] = []
         small: list[Unit] = []
@@ -135,6 +138,24 @@ class ListUnits(HandsOver, beam.DoFn):
         if unit is None and self._run is not None and self._run.sees:
             raise SourceError(f"{self._run.sees}: the worker does not see it, nor any other input; mount the same folders "
                               "where the workers are, and give absolute paths")  # fmt: skip
+
+    def _decided(self, books: str, before: list[Unit] | None) -> Iterator[Any]:
+        """What the reader lists once: it is written down whole before anything of it is read."""
+        if before is not None:
+            yield from before
+            return
+        found = list(self._source.listed())
+        units = [each for each in found if isinstance(each, Unit)]
+        if books:
+            listing = Listing(books)
+            try:
+                for unit in units:
+                    listing.add(unit)
+                listing.commit()
+            finally:
+                listing.abandon()
+        yield from (TaggedOutput(WARNED, each) for each in found if isinstance(each, Warned))
+        yield from units
 
 
 class ReadChunks(HandsOver, beam.DoFn, RestrictionProvider):

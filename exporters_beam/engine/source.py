@@ -15,7 +15,7 @@ from exporters_beam.components.traits import DecoderTraits, DecompressorTraits, 
 from exporters_beam.compressions.archives import Archive, Member, Opening, splits, spooled
 from exporters_beam.errors import MORE_MEMORY, RecordError, SourceError, shown
 from exporters_beam.readers.units import NAMES, Names, listed, names_of
-from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Unit, Warned
+from exporters_beam.records import Chunk, Failure, Mark, Position, Record, Undecoded, Unit, Warned
 from exporters_beam.staging.run import enter
 
 RANGE_BYTES = 16 << 20
@@ -285,12 +285,17 @@ class Source:
 
     def records(self, chunk: Chunk) -> Sequence[Record]:
         """The records of a chunk. Raises anything where one cannot be decoded."""
-        return chunk.data if self.deserializer is None else self.deserializer.decode(chunk.data)
+        if self.deserializer is not None:
+            return self.deserializer.decode(chunk.data)
+        if Undecoded in set(map(type, chunk.data)):
+            raise RecordError("the reader could not make records of all that it read")
+        found: Sequence[Record] = chunk.data
+        return found
 
     def decode_each(self, chunk: Chunk) -> Iterator[tuple[Position, Record | Failure, Any]]:
         """The same one by one with their positions and what they were decoded from, where the chunk has one at fault."""
         unit, number, first, data = chunk
-        for n, record, raw in self._cutting.decode_each(data):
+        for n, record, raw in self._cutting.decode_each(data) if self.deserializer is not None else _each(data):
             position = (unit, number, first + n)
             if isinstance(record, Exception):
                 yield position, Failure(position, unit.name, "deserializer", str(record), raw), raw
@@ -361,6 +366,15 @@ class Places:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_source": self._source, "_ready": False, "_before": {}, "_members": {}}
+
+
+def _each(data: Sequence[Any]) -> Iterator[tuple[int, Any, Any]]:
+    """What a reader gave, as a deserializer tells it where something is at fault."""
+    for n, record in enumerate(data):
+        if isinstance(record, Undecoded):
+            yield n, RecordError(record.message), record.raw
+        else:
+            yield n, record, record
 
 
 def _nothing() -> None:

@@ -111,6 +111,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
             yield f"a sample of {plan.sample:,} records of each group, one file each"
         elif limits:
             yield f"a file is closed at {' or '.join(limits)}"
+    to = WriterTraits.of(plan.writer)
+    if to.sends:
+        yield f"batches of up to {plan.items_per_file:,} records, in input order; delivered {to.delivers} (docs/delivery.md)"
     if plan.spec.empty == ONE_FILE:
         yield "empty: where there are no records, one file without any is delivered"
     if plan.logical.first is not None:

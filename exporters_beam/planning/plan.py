@@ -74,6 +74,7 @@ class Plan:
     md5: bool
     on_error: OnError = field(default_factory=OnError)
     empty: bool = False
+    delivery_id: str = ""
     now: str = field(compare=False, default="")
     why_not_copied: str = "nothing was asked"
 
@@ -81,6 +82,11 @@ class Plan:
     def copied(self) -> bool:
         """Whether objects are copied as they are, past the pipeline (a bypass)."""
         return not self.why_not_copied
+
+    @property
+    def objects(self) -> bool:
+        """Whether what is delivered are objects, in files or in batches, and no values of any kind."""
+        return self.names is not None or WriterTraits.of(self.writer).sends
 
     @property
     def replays(self) -> bool:
@@ -137,6 +143,8 @@ class Plan:
         identity = ReaderTraits.of(self.reader).identity
         told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
         effective = self.names.filebase if self.names else ""
+        if self.delivery_id:
+            effective += f"\n{self.delivery_id}"
         if self.copied:
             effective += "\ncopied"
         if (self.spec.staging or self.spec.persistence) and WriterTraits.of(self.writer).to_folders and self.names:
@@ -178,6 +186,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         seed=sampling.seed if sampling is not None else 0,
         md5=files.md5,
         on_error=on_error,
+        delivery_id=expand_dates(WriterTraits.of(writer).delivery_id, now),
         empty=spec.empty == ONE_FILE or _prints_without_records(spec, form),
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
@@ -200,6 +209,8 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
     writer, table = spec.writer.component, FormatTraits.of(form).table
     if not delivers_files(writer):
         path = spec.formatter.path if spec.formatter else ()
+        if WriterTraits.of(writer).sends:
+            return _batches(spec, writer)
         return _Files(), [spec.problem(path, "this writer takes text formats only")] if table else []
     packed, names = codec("none"), None
     path, problems = (*spec.writer.path, "options"), []
@@ -222,10 +233,22 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
     return _Files(names, packed, *sizes, writer.generate_md5), problems
 
 
+def _batches(spec: ExportSpec, writer: Writer) -> tuple[_Files, list[Problem]]:
+    """The same of a writer that sends records: when a batch is closed, and which sections are of no use to it."""
+    problems = []
+    if spec.grouper is not None:
+        problems.append(spec.problem(spec.grouper.path, f"the writer {spec.writer.entry.name} sends records, which have no "
+                                     "groups; leave this section out"))  # fmt: skip
+    if spec.formatter is not None:
+        problems.append(spec.problem(spec.formatter.path, f"the writer {spec.writer.entry.name} sends records and writes no "
+                                     "files; leave this section out"))  # fmt: skip
+    return _Files(items=writer.items_per_buffer_write, bytes=writer.size_per_buffer_write), problems
+
+
 def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -> Iterator[Problem]:
     """What does not go together of what is right by itself."""
     writer = spec.writer.component
-    for step in spec.steps if files.names is not None else ():
+    for step in spec.steps if files.names is not None or WriterTraits.of(writer).sends else ():
         if given := MapTraits.of(step.component).gives:
             yield spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "
                                "record is; files hold objects: {'field': value}")  # fmt: skip

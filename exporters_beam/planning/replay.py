@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from exporters_beam.components.registry import Entry
 from exporters_beam.components.secret import reveal
-from exporters_beam.components.traits import WriterTraits
+from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.config.sections import NO_FILE
 from exporters_beam.config.spec import ExportSpec, Section
 from exporters_beam.errors import ConfigError, Problem, SourceError
@@ -120,6 +120,7 @@ def _sending(spec: ExportSpec, plan: Plan, letters: list[Letter], digests: dict[
         order=spec.order,
         steps=tuple(name for name, _ in spec.failing),
         spread=tuple(step.name for step in plan.steps if step.kind == "flat_map"),
+        read_by=None if ReaderTraits.of(plan.reader).streams else plan.reader,
         identity=("replay", hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()),
     )
     entry = Entry("reader", "dead_letters", f"{__name__}:LettersReader")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
+from exporters_beam.components.secret import reveal
+from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import SourceError
-from exporters_beam.records import Failure, Json, Unit
+from exporters_beam.records import Failure, Json, Record, Unit
 from exporters_beam.staging.letters import child, identity, read_letter
 
 BATCH = 1000
@@ -34,7 +36,7 @@ class LettersReader:
     `files` are (path, digest of its content), `wanted` the numbers of the letters in each that are sent in, `ids` what these
     are known by. `origin` is the hash of what the letters' export reads. `order` is what letters may name, in the order in
     which records pass it, `steps` what of it the config has, `spread` the steps that make several records of one. `identity`
-    is what the replay is known by.
+    is what the replay is known by, `read_by` the reader that the letters come from.
     """
 
     kind: ClassVar[str] = "reader"
@@ -48,6 +50,12 @@ class LettersReader:
     steps: tuple[str, ...]
     spread: tuple[str, ...]
     identity: tuple[str, ...]
+    read_by: Any = None
+
+    @property
+    def decode(self) -> Callable[[Any], Record] | None:
+        """What makes records of those letters that the reader could not make records of."""
+        return None if ReaderTraits.of(self.read_by).decode is None else partial(_decoded, self.read_by)
 
     @property
     def mark(self) -> str:
@@ -94,6 +102,12 @@ class LettersReader:
         _, _, began, known = _index(unit.name, unit.etag)[n]
         passed = self.order[self.order.index(began) : self.order.index(step)]
         return known if set(self.spread).isdisjoint(passed) else child(known, step, part)
+
+
+def _decoded(reader: Any, raw: Any) -> Record:
+    decode = ReaderTraits.of(reveal(reader)).decode
+    assert decode is not None
+    return decode(raw)
 
 
 @lru_cache(4)

@@ -17,18 +17,19 @@ class Report:
     """The outcome of one run.
 
     `status` is "done", "failed" or "interrupted". `counts` has `read`, `written` and what each step did
-    (`filter_before.dropped`, …). `files` are the delivered files with name, group, records, bytes and md5. `result` is what
-    the writers `reduce` and `aggregation_stats` found. `seconds` is the wall time, `times` the seconds of the stages as
-    sampled by the workers, `resumed` the records that an earlier run had done, `dead_letters` the file of records that
-    failed, like one of `files`, `error` the message of a failed run. What a run that did not end well has committed is in
-    `counts` and `units`; `problems` are those of a config that is wrong, with file, line, column, path and message.
-    `filters` are the names of the steps that are filters.
+    (`filter_before.dropped`, …). `files` are the delivered files with name, group, records, bytes and md5, `targets` what was
+    sent in batches, to a database or a service. `result` is what the writers `reduce` and `aggregation_stats` found. `seconds`
+    is the wall time, `times` the seconds of the stages as sampled by the workers, `resumed` the records that an earlier run had
+    done, `dead_letters` the file of records that failed, like one of `files`, `error` the message of a failed run. What a run
+    that did not end well has committed is in `counts` and `units`; `problems` are those of a config that is wrong, with file,
+    line, column, path and message. `filters` are the names of the steps that are filters.
     """
 
     status: str
     export_id: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Mapping[str, Any], ...] = ()
+    targets: tuple[Mapping[str, Any], ...] = ()
     units: tuple[Mapping[str, Any], ...] = ()
     result: Any = None
     warnings: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class Report:
             "counts": dict(self.counts),
             "resumed": self.resumed,
             "files": list(self.files),
+            **({"targets": list(self.targets)} if self.targets else {}),
             "units": list(self.units),
             **({"result": self.result} if self.result is not None else {}),
             **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
@@ -92,6 +94,9 @@ class Report:
         size = sum(int(file["bytes"]) for file in self.files)
         if self.files:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))
+        for target in self.targets:
+            many = f"{target['batches']:,} batch{'es' if target['batches'] != 1 else ''}"
+            rows.append(("delivered", f"{many} to {target['name']}"))
         rate = f", {self.read / self.seconds:,.0f} records/s" if self.seconds and self.read else ""
         rows.append(("took", f"{self.seconds:.1f} s{rate}"))
         if self.dead_letters:

@@ -21,21 +21,33 @@ LETTERS = {"name": "json", "options": {}, "compression": "none"}
 """The format of dead letters."""
 
 
-def verify(manifest: str, storage: Storage | None = None) -> tuple[list[str], Json]:
+def verify(
+    manifest: str, storage: Storage | None = None, counted: Callable[[Mapping[str, Any]], int | None] | None = None
+) -> tuple[list[str], Json]:
     """(what is wrong, one sentence each; the manifest). Raises ConfigError where it is not a manifest.
 
     Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
     from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`. Those of a
     storage are read through `storage` where it is theirs, else with the credentials that the environment has. The manifest
-    may stand in a storage, too.
+    may stand in a storage, too. Of what was sent to a database or a service, `counted` tells how many records are there.
     """
     opened = partial(_opened, storage)
     told = _read(manifest, opened)
     wrong = []
     counts = told["counts"]
-    if sum(int(file["records"]) for file in told["files"]) != counts.get("written") and "result" not in told:
-        wrong.append(f"{manifest}: the files have {sum(int(file['records']) for file in told['files'])} records, "
-                     f"and the manifest says {counts.get('written')} were written")  # fmt: skip
+    targets = told.get("targets", [])
+    records, written = sum(int(each["records"]) for each in (*told["files"], *targets)), counts.get("written")
+    if records != written and "result" not in told:
+        what = "targets" if targets else "files"
+        wrong.append(f"{manifest}: the {what} have {records} records, and the manifest says {written} were written")
+    for target in targets:
+        try:
+            there = None if counted is None else counted(target)
+        except ExportError as error:
+            wrong.append(f"{target['name']}: {error}")
+            continue
+        if there is not None and there != target["records"]:
+            wrong.append(f"{target['name']}: {there:,} records of this delivery are there, {target['records']:,} were sent")
     letters = told.get("dead_letters")
     difference = unbalanced(counts, told.get("limit", 0), told.get("sample", 0), int(letters["records"]) if letters else 0)
     if difference:
@@ -117,6 +129,12 @@ def _has_its_shape(told: Mapping[str, object]) -> bool:
     if not (isinstance(counts, dict) and isinstance(files, list) and isinstance(form, (dict, type(None)))):
         return False
     numbers = [*counts.values(), told.get("limit", 0), told.get("sample", 0)]
+    targets = told.get("targets", [])
+    if not isinstance(targets, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("name"), str) for each in targets
+    ):
+        return False
+    numbers += [each.get("records") for each in targets]
     files = [*files, *([told["dead_letters"]] if "dead_letters" in told else [])]
     for file in files:
         if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:

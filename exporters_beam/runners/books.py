@@ -126,7 +126,10 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
             )
     whole = tuple(segment for segment in segments.values() if segment is not None)
     before = listed_before(books.folder)
-    if before is None:
+    if ReaderTraits.of(plan.reader).fixed:
+        if before is None:
+            return Resumed()  # Nothing was read before all was listed.
+    elif before is None:
         _refuse_other_units(plan, whole)
     else:
         refuse_changed_input(plan, before, "was broken off")

@@ -110,6 +110,7 @@ def _report(plan: Plan, manifest: Json, warnings: Sequence[str], clock: Clock) -
         plan.export_id,
         manifest["counts"],
         tuple(manifest["files"]),
+        tuple(manifest.get("targets", ())),
         tuple(manifest["units"]),
         manifest.get("result"),
         tuple(warnings),
@@ -223,8 +224,8 @@ def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
     plan = make(spec)
     if good:
         told = finished(plan) or {"counts": {}, "files": [], "units": [], "manifest": ""}
-        report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told["units"]),
-                        manifest=told["manifest"])  # fmt: skip
+        report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told.get("targets", ())),
+                        tuple(told["units"]), manifest=told["manifest"])  # fmt: skip
     else:
         report = Report("failed", plan.export_id, error=text)
     telling = Telling(spec, logger_of(spec))
@@ -248,7 +249,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
 _STAGES = {
     "reader": "read", "deserializer": "read", "filter_before": "filtered", "transform": "transformed",
     "filter_after": "filtered_after", "GroupBlocks": "grouped", "PlanFiles": "grouped", "ByName": "grouped",
-    "writer": "written", "PublishFile": "written", "WriteManifest": "persisted",
+    "writer": "written", "PublishFile": "written", "SendBatches": "written", "WriteManifest": "persisted",
 }  # fmt: skip
 """Steps of the graph and what the old system's statistics called them."""
 

@@ -61,8 +61,9 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
         _refuse_changed_config(plan, all_books(place))
         log.warning("--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder))
         return _from_the_start(plan), None
-    refuse_changed_input(plan, [Unit(n, unit["name"], unit["bytes"], unit["etag"]) for n, unit in enumerate(done["units"])],
-                         "was completed")  # fmt: skip
+    if not ReaderTraits.of(plan.reader).fixed:  # What has come since then is for another export.
+        read = [Unit(n, unit["name"], unit["bytes"], unit["etag"]) for n, unit in enumerate(done["units"])]
+        refuse_changed_input(plan, read, "was completed")
     undone = list(_undone(plan, books, done))
     if undone:
         log.warning("--resume: the export was complete, and since then %s; it is made again", some(undone))

@@ -40,7 +40,7 @@ ANY_MAGIC = b"exporters-beam segment "
 
 _OURS = re.compile(
     r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|(?:progress-[0-9a-f]{32}(?:\.part)?)|"
-    r"delivered-[0-9a-f]{32}"
+    r"delivered-[0-9a-f]{32}|sent-[0-9a-f]{32}-\d+(?:\.part)?"
 )
 
 OPEN_SEGMENTS = 64
@@ -97,6 +97,26 @@ class Staging:
             os.makedirs(self.folder, exist_ok=True)
             return cast(BinaryIO, open(os.path.join(self.folder, f"delivered-{who}"), "ab", buffering=0))
         return None
+
+    def note_sent(self, delivery: str, number: int, told: Mapping[str, object]) -> None:
+        """Leave word that a target has taken a batch, before anything else is sent. Raises DestinationError."""
+        path = os.path.join(self.folder, f"sent-{delivery}-{number}")
+        with destination("cannot write to the staging folder", path):
+            os.makedirs(self.folder, exist_ok=True)
+            with open(path + ".part", "w", encoding="utf-8") as out:
+                json.dump(dict(told), out)
+            os.replace(path + ".part", path)
+
+    def sent(self, delivery: str, number: int) -> Json | None:
+        """What was noted of a batch; None where nothing was. Raises DestinationError."""
+        path = os.path.join(self.folder, f"sent-{delivery}-{number}")
+        with destination("cannot read the staging folder", path):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    found: Json = json.load(file)
+            except (FileNotFoundError, ValueError):
+                return None
+        return found
 
     def delivered(self) -> list[Json]:
         """The delivered files of which workers left word, by name."""

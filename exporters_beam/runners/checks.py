@@ -1,0 +1,52 @@
+"""`exporters-beam check`: whether what a config names can be reached, read and written. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+from exporters_beam.components.secret import hide
+from exporters_beam.components.traits import NotifierTraits, ReaderTraits, WriterTraits
+from exporters_beam.config.spec import ExportSpec
+from exporters_beam.errors import ExportError, dotted
+from exporters_beam.planning.plan import make
+from exporters_beam.readers.units import units_of
+from exporters_beam.transforms.steps import ready
+
+
+def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
+    """(section and component, what is wrong with it, "" where nothing is) of the reader, the writer and each notification.
+
+    A reader that has no probe of its own lists its first unit. A writer that has none writes where there is nothing to ask.
+    """
+    plan = make(spec, datetime.now())
+
+    def read() -> None:
+        probe = ReaderTraits.of(ready(plan.reader)).probe
+        if probe is not None:
+            probe()
+        elif not list(islice(units_of(plan.reader), 1)):
+            raise ExportError("there is nothing to read")
+
+    def write() -> None:
+        probe = WriterTraits.of(ready(plan.writer)).probe
+        if probe is not None:
+            probe()
+
+    yield f"reader {spec.reader.entry.name}", _wrong(read)
+    yield f"writer {spec.writer.entry.name}", _wrong(write)
+    for section in spec.notifications:
+        look = NotifierTraits.of(section.component).check
+        yield f"{dotted(section.path)} {section.entry.name}", "" if look is None else _wrong(look)
+
+
+def _wrong(look: object) -> str:
+    assert callable(look)
+    try:
+        look()
+    except ExportError as error:
+        return hide(str(error))
+    except OSError as error:
+        return hide(error.strerror or str(error))
+    return ""

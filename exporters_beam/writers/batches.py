@@ -1,0 +1,155 @@
+"""Batches of records, as writers to databases, queues and services get them: what a batch is known by, and how its records are
+staged until then."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from exporters_beam.components.options import option
+from exporters_beam.decimals import beyond_json
+from exporters_beam.errors import ConfigError, DestinationError, RecordError
+from exporters_beam.records import Record
+from exporters_beam.writers.options import WriterOptions
+
+_NUMBER = struct.Struct("<I")
+
+
+class Refused(RecordError):
+    """The target does not take a record of a batch, and the export ends with that. `n` is its number in the batch."""
+
+    def __init__(self, n: int, answer: str) -> None:
+        super().__init__(answer)
+        self.n, self.answer = n, answer
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[int, str]]:
+        return (type(self), (self.n, self.answer))
+
+
+@dataclass
+class RecordBatch:
+    """Some records of an export, in order, which a writer sends at once.
+
+    `delivery` is what the delivery of these very records is known by, in hexadecimal digits: the export, its input as it was
+    listed, and the option `delivery_id`. `number` counts its batches from 0. Both are the same when the batch is sent again:
+    after a crash, by `--resume`, or when the same export runs again over the same input. `checksum` is that of the records.
+    """
+
+    delivery: str
+    number: int
+    records: Sequence[Record]
+    checksum: str
+    tolerant: bool = False
+    """Whether a record that is refused is set aside; else it ends the export."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """The numbers of the records that the target does not take, and its answers."""
+
+    def refuse(self, n: int, answer: str) -> None:
+        """The target does not take the record of this number; go on without it. Raises Refused where that ends the export:
+        call it where an exception takes back what was sent of the batch."""
+        if not self.tolerant:
+            raise Refused(n, answer)
+        self.refused[n] = answer
+
+    @property
+    def accepted(self) -> list[Record]:
+        """The records that were not refused."""
+        return [record for n, record in enumerate(self.records) if n not in self.refused] if self.refused else [*self.records]
+
+    @property
+    def refused_json(self) -> str:
+        """What was refused, for a ledger: "" where nothing was."""
+        return json.dumps(sorted(self.refused.items())) if self.refused else ""
+
+    def already(self, checksum: str, refused: str = "") -> None:
+        """The target's ledger says that this batch is there. Raises DestinationError where it held other records."""
+        if checksum != self.checksum:
+            raise DestinationError(
+                f"batch {self.number} of this delivery ({self.delivery}) was sent before with other records, though the config "
+                "and the input are the same; give the writer another `delivery_id` to send all of it again"
+            )
+        self.refused = {int(n): str(answer) for n, answer in json.loads(refused)} if refused else {}
+
+
+def checksum_of(records: Iterable[Record]) -> str:
+    """A digest of records: equal ones have the same, in whatever process.
+
+    >>> checksum_of([{"a": 1}]) == checksum_of([{"a": 1}]), checksum_of([{"a": 1}]) == checksum_of([{"a": 2}])
+    (True, True)
+    """
+    import orjson
+
+    digest = hashlib.md5(usedforsecurity=False)
+    for record in records:
+        try:
+            digest.update(orjson.dumps(record, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=_told))
+        except (orjson.JSONEncodeError, RecursionError):  # large integers, lone surrogates, keys that are no texts
+            digest.update(json.dumps(record, default=beyond_json, skipkeys=True).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _told(value: object) -> str:
+    return f"{type(value).__name__}:{value!r}"
+
+
+class Values:
+    """Records as Python values, each behind its number in its range: types are kept, and what is refused can be told."""
+
+    extension = ""
+    header = separator = footer = b""
+
+    def format(self, record: Record) -> bytes:
+        return pickle.dumps(record, 5)
+
+    def format_all(self, records: Sequence[Record]) -> list[bytes]:
+        return [pickle.dumps(record, 5) for record in records]
+
+    def numbered(self, texts: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
+        """Formatted records, each with its number before it."""
+        return [_NUMBER.pack(number) + text for number, text in zip(numbers, texts, strict=True)]
+
+    def read(self, payload: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, Record]]:
+        """The records of a block with their numbers in the range."""
+        at = 0
+        for size in sizes:
+            yield _NUMBER.unpack_from(payload, at)[0], pickle.loads(memoryview(payload)[at + 4 : at + size])
+            at += size
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordWriterOptions(WriterOptions):
+    """Options of every writer that sends records in batches."""
+
+    remote: ClassVar[bool] = True
+
+    items_per_buffer_write: int = option("most records in a batch", type="int", default=10_000, minimum=1)
+    size_per_buffer_write: int = option("bytes at which a batch is closed, as staged; 0: no limit", type="int",
+                                        default=16 << 20, minimum=0)  # fmt: skip
+    delivery_id: str = option("the same export of the same input is sent once; another text here, with % dates, sends it again",
+                              type="str", default="")  # fmt: skip
+    records_per_second: int = option("send no more than this; 0: no limit", type="int", default=0, minimum=0,
+                                     identity=False)  # fmt: skip
+    concurrency: int = option("batches that are sent at once; 1: one after the other, in order", type="int", default=1,
+                              minimum=1, identity=False)  # fmt: skip
+    retry_seconds: int = option("how long a batch is tried again where the target does not answer", type="int", default=120,
+                                minimum=0, identity=False)  # fmt: skip
+
+    attempts: int = field(default=5, repr=False, compare=False)
+    """1 where `disable_retries` stands in the config; else `retry_seconds` decides."""
+
+    delivers: ClassVar[str] = "exactly once"
+    """What is promised: `exactly once`, or `at least once` and why."""
+
+    @property
+    def staged_as(self) -> Values:
+        return Values()
+
+    def __post_init__(self) -> None:
+        if self.write_buffer != "default":
+            raise ConfigError(f"write_buffer: {self.write_buffer} is for files; this writer sends records")
