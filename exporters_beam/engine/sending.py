@@ -85,15 +85,15 @@ class Sender:
         self._delivery, self._run = delivery, run
         self.known = delivery_of(run, delivery.delivery_id)
         self._blocks, self._progress = Blocks(), Progress(run)
-        self._writers = threading.local()
-        self._made: list[Any] = []
+        self._writers: dict[int, Any] = {}
+        """By thread: clients are not shared."""
         self._failed = 0
         self._begun, self._sent = time.monotonic(), 0
 
     def close(self) -> None:
         self._blocks.close()
         self._progress.close()
-        for writer in self._made:
+        for writer in self._writers.values():
             close = WriterTraits.of(writer).close
             if close is not None:
                 close()
@@ -163,14 +163,13 @@ class Sender:
 
     def _writer(self) -> Any:
         """The writer of this thread, which has begun."""
-        found = getattr(self._writers, "writer", None)
+        found = self._writers.get(threading.get_ident())
         if found is None:
             found = ready(pickle.loads(pickle.dumps(self._delivery.writer)))
-            self._made.append(found)
             begin = WriterTraits.of(found).begin
             if begin is not None:
                 self._persistently(found, lambda: begin(self.known))
-            self._writers.writer = found
+            self._writers[threading.get_ident()] = found
         return found
 
     def _send(self, loaded: Loaded) -> DeliveredFile:

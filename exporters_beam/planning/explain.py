@@ -9,6 +9,7 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
 from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
+from exporters_beam.config.on_error import WRITER
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -153,6 +154,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
 def _has(plan: Plan, step: str) -> bool:
     """Whether there is such a step; a deserializer and a formatter there are without a section, too."""
     present = {"deserializer": plan.deserializer, "formatter": plan.format}
+    if step == WRITER:
+        return WriterTraits.of(plan.writer).sends
     return bool(present.get(step, dict(plan.spec.failing).get(step)))
 
 
