@@ -16,7 +16,7 @@ from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
 from exporters_beam.components.secret import Secret
 from exporters_beam.config.document import Path
-from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, OnErrorOptions
+from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
 from exporters_beam.records import Json
 
@@ -120,7 +120,7 @@ def _remedy(value: object, option: Option) -> str:
     return ""
 
 
-_FAILING = {DESERIALIZER, *STEP_KINDS, GROUPER, FORMATTER}
+_FAILING = {DESERIALIZER, *STEP_KINDS, GROUPER, FORMATTER, WRITER}
 """Kinds of components that a record can fail at."""
 
 _REFERENCE = {"type": "string", "pattern": r"^\$\{"}

@@ -31,7 +31,7 @@ from exporters_beam.components.protocols import (
     Writer,
 )
 from exporters_beam.components.secret import Secret, without_credentials
-from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits
+from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.older import as_taken
@@ -215,6 +215,7 @@ class _Loading:
         self.require("reader")
         self.require("writer")
         self.refuse_stream_sections()
+        self.refuse_failing_at_files()
         settings, formatter, notifications = self.exporter_options()
         if formatter is not None and self.config.get("formatter"):
             self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
@@ -286,7 +287,7 @@ class _Loading:
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options")
             return None
-        fails = path[-1] in (DESERIALIZER, GROUPER, FORMATTER, *OWN_STEPS, *STEP_KINDS)
+        fails = path[-1] in (DESERIALIZER, GROUPER, FORMATTER, WRITER, *OWN_STEPS, *STEP_KINDS)
         action = given.get("on_error") if fails else None
         if action is not None and (*path, "on_error") not in self.failed:
             self.check_action((*path, "on_error"), action)
@@ -443,6 +444,14 @@ class _Loading:
                     (name,),
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
+
+    def refuse_failing_at_files(self) -> None:
+        """`on_error` of a writer is for what a target refuses."""
+        writer, given = self.classes.get(("writer",)), self.config.get("writer")
+        if writer is None or WriterTraits.of(writer).sends or not isinstance(given, Mapping):
+            return
+        if given.get("on_error") is not None:
+            self.add(("writer", "on_error"), f"{_name(given)} delivers files, and no record fails there; give the formatter's")
 
     def exporter_options(self) -> tuple[Settings, Section[Any] | None, list[Section[Any]]]:
         path = ("exporter_options",)

@@ -137,6 +137,15 @@ def test_refused_records_become_letters_that_are_sent_again(tmp_path: Path) -> N
     assert sorted(record["id"] for record in there(tmp_path / "out")) == [n for n in range(20) if n not in (1, 3)]
 
 
+def test_the_writer_has_its_own_on_error(tmp_path: Path) -> None:
+    told = config(tmp_path, [{"id": n, "bad": n == 1} for n in range(3)])
+    told["writer"]["on_error"] = "skip"
+    assert exporters_beam.run(told).counts["writer.skipped"] == 1
+    told["writer"] = {"name": "fs", "options": {"filebase": str(tmp_path / "files/x")}, "on_error": "skip"}
+    with pytest.raises(exporters_beam.ConfigError, match=r"writer\.on_error: fs delivers files, and no record fails there"):
+        exporters_beam.run(told)
+
+
 def test_more_refusals_than_allowed_end_the_export(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"refused 3 records; on_error.max_records allows 2; for example .*in.jl: record 1: "):
         exporters_beam.run(config(tmp_path, [{"id": n, "bad": True} for n in range(3)],
