@@ -132,7 +132,8 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     ),
     "CSV": formatted("CSVExportFormatter", fields=["_key", "country", "stock"], delimiter=";", show_titles=False),
     "CSV by a schema": formatted(
-        "CSVExportFormatter", schema={"$schema": "http://json-schema.org/draft-04/schema", "properties": {"_key": {}, "stock": {}}}
+        "CSVExportFormatter",
+        schema={"$schema": "http://json-schema.org/draft-04/schema", "properties": {"_key": {}, "stock": {}}},
     ),
     "JSON in an array": formatted("JsonExportFormatter", jsonlines=False, pretty_print=True),
     "XML": formatted("XMLExportFormatter", root_name="companies", item_name="company", attr_type=False),
@@ -166,7 +167,9 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "reduce": {
         "writer": {
             "name": "exporters.writers.reduce_writer.ReduceWriter",
-            "options": {"code": "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + item['stock']\n"},
+            "options": {
+                "code": "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + item['stock']\n"
+            },
         },
     },
 }

@@ -238,7 +238,9 @@ def test_what_is_not_there_is_named(service: Service) -> None:
     service.put("shops_2", products(1))
     with pytest.raises(SourceError, match=r'has no collection \'product\' of type s; did you mean "products"\?'):
         list(reader(collection_name="product").units())
-    with pytest.raises(SourceError, match=r"shops is in parts, shops_0 to shops_2, and shops_1 is not there; .* `partitions: 0`"):
+    with pytest.raises(
+        SourceError, match=r"shops is in parts, shops_0 to shops_2, and shops_1 is not there; .* `partitions: 0`"
+    ):
         list(reader(collection_name="shops").units())
     assert isinstance(next(iter(reader(collection_name="none", missing="empty").units())), Warned)
     with pytest.raises(SourceError, match="403 Access denied"):
@@ -265,7 +267,9 @@ def test_wrong_options(options: dict[str, Any], message: str, monkeypatch: pytes
 def test_the_key_is_asked_for_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHUB_APIKEY", raising=False)
     monkeypatch.delenv("EXPORTERS_HS_APIKEY", raising=False)
-    with pytest.raises(ConfigError, match="apikey: this option is missing; give it here or in the environment variable SHUB_APIKEY"):
+    with pytest.raises(
+        ConfigError, match="apikey: this option is missing; give it here or in the environment variable SHUB_APIKEY"
+    ):
         export(tmp_path, {"project_id": 78, "collection_name": "products"})
 
 
