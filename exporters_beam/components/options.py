@@ -96,8 +96,8 @@ def option(
     """Declare an option of a component; use it as the default of a keyword-only dataclass field.
 
     `env` names the environment variable that is read where the config does not give the option (an empty variable
-    counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and template. With `identity` false another value
-    makes no other export: `--resume` goes on, and the run before is the run before. `name` is the option's name in
+    counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and
+    template. With `identity` false another value makes no other export: `--resume` goes on, and the run before is the run before. `name` is the option's name in
     the config where it cannot be a Python name (`from`). `null` is what null stands for in the config where that is not "not
     given": YAML reads the word so.
     """

@@ -215,7 +215,7 @@ class _Loading:
         self.require("reader")
         self.require("writer")
         self.refuse_stream_sections()
-        self.refuse_failing_at_files()
+        self.refuse_what_is_of_files()
         settings, formatter, notifications = self.exporter_options()
         if formatter is not None and self.config.get("formatter"):
             self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
@@ -445,12 +445,17 @@ class _Loading:
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
 
-    def refuse_failing_at_files(self) -> None:
-        """`on_error` of a writer is for what a target refuses."""
+    def refuse_what_is_of_files(self) -> None:
+        """Sections that a writer of records has no use for, and `on_error` of one that delivers files."""
         writer, given = self.classes.get(("writer",)), self.config.get("writer")
-        if writer is None or WriterTraits.of(writer).sends or not isinstance(given, Mapping):
+        if writer is None:
             return
-        if given.get("on_error") is not None:
+        if WriterTraits.of(writer).sends:
+            for name, why in (("grouper", "which have no groups"), ("formatter", "and writes no files")):
+                if self.config.get(name) is not None and not self.at_fault((name,)):
+                    tell = self.warn if self.older else self.add
+                    tell((name,), f"{_name(given)} sends records, {why}; leave this section out")
+        elif isinstance(given, Mapping) and given.get("on_error") is not None:
             self.add(("writer", "on_error"), f"{_name(given)} delivers files, and no record fails there; give the formatter's")
 
     def exporter_options(self) -> tuple[Settings, Section[Any] | None, list[Section[Any]]]:

@@ -210,7 +210,7 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
     if not delivers_files(writer):
         path = spec.formatter.path if spec.formatter else ()
         if WriterTraits.of(writer).sends:
-            return _batches(spec, writer)
+            return _Files(items=writer.items_per_buffer_write, bytes=writer.size_per_buffer_write), []
         return _Files(), [spec.problem(path, "this writer takes text formats only")] if table else []
     packed, names = codec("none"), None
     path, problems = (*spec.writer.path, "options"), []
@@ -231,18 +231,6 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
         problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
     sizes = writer.items_per_buffer_write, writer.size_per_buffer_write
     return _Files(names, packed, *sizes, writer.generate_md5), problems
-
-
-def _batches(spec: ExportSpec, writer: Writer) -> tuple[_Files, list[Problem]]:
-    """The same of a writer that sends records: when a batch is closed, and which sections are of no use to it."""
-    problems = []
-    if spec.grouper is not None:
-        problems.append(spec.problem(spec.grouper.path, f"the writer {spec.writer.entry.name} sends records, which have no "
-                                     "groups; leave this section out"))  # fmt: skip
-    if spec.formatter is not None:
-        problems.append(spec.problem(spec.formatter.path, f"the writer {spec.writer.entry.name} sends records and writes no "
-                                     "files; leave this section out"))  # fmt: skip
-    return _Files(items=writer.items_per_buffer_write, bytes=writer.size_per_buffer_write), problems
 
 
 def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -> Iterator[Problem]:

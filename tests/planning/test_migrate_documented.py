@@ -1,5 +1,5 @@
-"""The configs that the documentation of exporters 0.6.18 showed, each for each class that runs on this machine, in words of ours:
-what `exporters-beam migrate` makes of them delivers the same."""
+"""The configs that the documentation of exporters 0.6.18 showed, each for each class that runs on this machine, in words of
+ours: what `exporters-beam migrate` makes of them delivers the same."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_service_answers_the_official_client(service: Service) -> None:
         with pytest.raises(Exception, match=r"_key|1 MiB"):
             store.set(wrong)
     service.jobs["78/1/5"] = products(3)
-    assert list(client.get_job("78/1/5").items.iter(start="78/1/5/1", meta=["_key"]))[0]["_key"] == "78/1/5/1"
+    assert next(client.get_job("78/1/5").items.iter(start="78/1/5/1", meta=["_key"]))["_key"] == "78/1/5/1"
 
 
 def test_a_collection_is_exported_in_the_order_of_its_keys(service: Service, tmp_path: Path) -> None:
@@ -204,10 +204,12 @@ def test_the_service_is_restarted_in_the_middle(service: Service) -> None:
 @pytest.mark.parametrize(
     ("instead", "message"),
     [
-        ((401, "Authentication failed for 5ecretkey", {}), r"apikey: the service does not know this key; it said 401 Auth\S+ failed for \*\*\*$"),
+        ((401, "Authentication failed for 5ecretkey", {}),
+         r"apikey: the service does not know this key; it said 401 Auth\S+ failed for \*\*\*$"),
         ((403, "", {}), "apikey: the service does not let this key do that; it said 403 Forbidden"),
         ((400, "bad parameter", {}), "the service said 400 bad parameter"),
-        ((200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"}), r"the answer .* is not JSON: Welcome|holds no records: Welcome"),
+        ((200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"}),
+         r"the answer .* is not JSON: Welcome|holds no records: Welcome"),
         ((302, "", {"Location": "http://127.0.0.1:9/"}), "cannot be reached"),
         ((503, "down", {}), "the service said 503 down"),
     ],

@@ -189,9 +189,11 @@ def test_check_looks_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_sections_of_files_are_refused(tmp_path: Path) -> None:
     told = config(tmp_path, NUMBERED, formatter={"name": "json"}, grouper={"name": "file_key", "options": {"keys": ["id"]}})
-    with pytest.raises(exporters_beam.ConfigError, match="sends records, which have no groups") as error:
+    with pytest.raises(
+        exporters_beam.ConfigError, match="grouper: .* sends records, which have no groups; leave this section out"
+    ) as error:
         exporters_beam.run(told)
-    assert "formatter: the writer folder_target:FolderTarget sends records and writes no files" in str(error.value)
+    assert "formatter: folder_target:FolderTarget sends records, and writes no files" in str(error.value)
 
 
 def test_what_is_listed_once_is_read_to_its_end_as_it_was(tmp_path: Path) -> None:
