@@ -97,9 +97,9 @@ def option(
 
     `env` names the environment variable that is read where the config does not give the option (an empty variable
     counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and
-    template. With `identity` false another value makes no other export: `--resume` goes on, and the run before is the run before. `name` is the option's name in
-    the config where it cannot be a Python name (`from`). `null` is what null stands for in the config where that is not "not
-    given": YAML reads the word so.
+    template. With `identity` false another value makes no other export: `--resume` goes on, and the run before is the run
+    before. `name` is the option's name in the config where it cannot be a Python name (`from`). `null` is what null stands for
+    in the config where that is not "not given": YAML reads the word so.
     """
     unknown = [part for part in type.split("|") if part not in TYPES]
     if unknown:

@@ -190,7 +190,7 @@ def test_check_looks_and_writes_nothing(tmp_path: Path) -> None:
 def test_sections_of_files_are_refused(tmp_path: Path) -> None:
     told = config(tmp_path, NUMBERED, formatter={"name": "json"}, grouper={"name": "file_key", "options": {"keys": ["id"]}})
     with pytest.raises(
-        exporters_beam.ConfigError, match="grouper: .* sends records, which have no groups; leave this section out"
+        exporters_beam.ConfigError, match=r"grouper: .* sends records, which have no groups; leave this section out"
     ) as error:
         exporters_beam.run(told)
     assert "formatter: folder_target:FolderTarget sends records, and writes no files" in str(error.value)
