@@ -302,6 +302,10 @@ class PlannedFile(NamedTuple):
     schemas: tuple[bytes, ...] = ()
 
 
+MAILED = "mail:"
+"""How the names begin of files that were mailed: nobody can look at them again."""
+
+
 @dataclass(frozen=True)
 class DeliveredFile:
     """A file that stands at the destination under its final name. `md5` is the hex digest of its bytes, and `result`

@@ -147,6 +147,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("writer", "hdfs", "exporters_beam.storages.hdfs:HdfsWriter", extra="hdfs"),
     Entry("writer", "gdrive", "exporters_beam.storages.gdrive:GDriveWriter", extra="gdrive",
           legacy=("exporters.writers.gdrive_writer.GDriveWriter", "exporters.writers.GDriveWriter")),
+    Entry("writer", "mail", "exporters_beam.writers.mail:MailWriter",
+          legacy=("exporters.writers.mail_writer.MailWriter", "exporters.writers.MailWriter")),
     Entry("writer", "memory", "exporters_beam.writers.memory:MemoryWriter"),
     Entry("writer", "reduce", "exporters_beam.writers.reduce:ReduceWriter",
           legacy=("exporters.writers.reduce_writer.ReduceWriter", "exporters.writers.ReduceWriter")),

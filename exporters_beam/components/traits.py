@@ -442,6 +442,9 @@ class WriterTraits(_Traits):
     probe: Callable[[], object] | None = trait(how=METHOD)
     """Looks before the work whether files can be delivered. Raises DestinationError."""
 
+    admit: Callable[[Sequence[str]], object] | None = trait(how=METHOD)
+    """Looks at the names of all files before the first is delivered. Raises DestinationError."""
+
     check: Callable[[DeliveredFile], object] | None = trait(how=METHOD)
     """`check_consistency`. Raises DestinationError where a file is not what was delivered."""
 

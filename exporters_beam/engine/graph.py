@@ -216,7 +216,7 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
         | "GroupBlocks" >> beam.GroupByKey()
         | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
     )
-    if delivery.ambiguous:
+    if delivery.ambiguous or delivery.to.admit is not None:
         planned = (
             planned
             | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])

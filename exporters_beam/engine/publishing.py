@@ -126,10 +126,11 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
 
 
 class CheckNames(HandsOver, beam.DoFn):
-    """All planned files, in one element, once no two groups have files of one name: before anything is delivered."""
+    """All planned files, in one element, before anything is delivered: no two groups have files of one name, and the writer
+    admits them."""
 
     def __init__(self, delivery: Delivery) -> None:
-        self._without_case = delivery.to.without_case
+        self._without_case, self._admit = delivery.to.without_case, delivery.to.admit
 
     def process(self, element: tuple[bytes, Iterable[tuple[str, bytes]]]) -> Iterator[tuple[str, bytes]]:
         planned = sorted(element[1])
@@ -147,6 +148,8 @@ class CheckNames(HandsOver, beam.DoFn):
                     f"{names}: the groups {groups} would have {why}; nothing was delivered; keep the placeholders of "
                     "filebase apart, with a slash between them"
                 )
+        if self._admit is not None:
+            self._admit([name for name, _ in planned if name != NAME])
         yield from planned
 
     def _key(self, name: str) -> str:

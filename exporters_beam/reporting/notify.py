@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from exporters_beam.components.mails import ADDRESS, EXTRA, is_permanent, ses
 from exporters_beam.components.options import option
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.secret import Secret, reveal
@@ -182,13 +183,13 @@ class SesMailNotifier:
     def __post_init__(self) -> None:
         for name in ("client_mails", "team_mails"):
             for at, address in enumerate(getattr(self, name)):
-                if not isinstance(address, Secret) and not _MAIL.fullmatch(address):
+                if not isinstance(address, Secret) and not ADDRESS.fullmatch(address):
                     raise ConfigError(f"{name}[{at}]: {address!r:.200} is not a mail address")
 
     def check(self) -> None:
         """Raises MissingExtra without boto3 where there is somebody to mail."""
         if (self.team_mails or self.client_mails) and importlib.util.find_spec("boto3") is None:
-            raise MissingExtra("the notification ses_mail", "ses")
+            raise MissingExtra("the notification ses_mail", EXTRA)
 
     def send(self, event: str, report: Mapping[str, object]) -> None:
         """Mail everybody concerned. Raises MissingExtra without boto3, and nothing for what goes wrong on the way."""
@@ -220,14 +221,7 @@ class SesMailNotifier:
                 yield [reveal(address) for address in addresses], " ".join(subject.split()), text
 
     def _client(self) -> Any:
-        try:
-            import boto3
-        except ImportError:
-            raise MissingExtra("the notification ses_mail", "ses") from None
-        session = boto3.session.Session(
-            aws_access_key_id=reveal(self.access_key), aws_secret_access_key=reveal(self.secret_key)
-        )
-        return session.client("ses", region_name=session.region_name or "us-east-1")
+        return ses(self.access_key, self.secret_key, "the notification ses_mail")
 
     def _send(self, client: Any, mail: dict[str, object]) -> None:
         def warn(error: BaseException, wait: float) -> None:
@@ -235,26 +229,14 @@ class SesMailNotifier:
 
         try:
             persistently(lambda: client.send_email(**mail), attempts=self.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT,
-                         passing=lambda error: isinstance(error, Exception) and not _permanent(error), sleep=self.sleep,
+                         passing=lambda error: isinstance(error, Exception) and not is_permanent(error), sleep=self.sleep,
                          warn=warn)  # fmt: skip
         except Exception as error:  # boto3 makes its exceptions at run time
             _log.warning("a mail was not sent: %s", error)
 
 
-_MAIL = re.compile(r"[^\x00-\x1f\x7f]+@[^\x00-\x1f\x7f]+")
-
-
 def _utf8(text: str) -> dict[str, str]:
     return {"Data": text, "Charset": "UTF-8"}
-
-
-def _permanent(error: Exception) -> bool:
-    """A refusal that stays one: wrong key, address not verified."""
-    answer = getattr(error, "response", None)
-    if not isinstance(answer, Mapping):
-        return False
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return 400 <= status < 500 and status != 429 and "Throttl" not in str(answer.get("Error", {}).get("Code"))
 
 
 _TOLD_OPTIONS = (

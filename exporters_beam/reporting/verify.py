@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from exporters_beam.components.schemes import is_url
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, Problem
-from exporters_beam.records import Json
+from exporters_beam.records import MAILED, Json
 from exporters_beam.reporting.leftovers import ADVICE, known_beside, strangers
 from exporters_beam.reporting.manifest import manifest_checksum, unbalanced
 from exporters_beam.staging.listing import some
@@ -29,7 +29,8 @@ def verify(
     Every file is read whole: its bytes, their checksum, and the records in it. Files are found where the manifest says,
     from the folder in which the export ran, or relative to the folder that holds the manifest's `.exporters`. Those of a
     storage are read through `storage` where it is theirs, else with the credentials that the environment has. The manifest
-    may stand in a storage, too. Of what was sent to a database or a service, `counted` tells how many records are there.
+    may stand in a storage, too. Of what was sent to a database or a service, `counted` tells how many records are there; what
+    was mailed cannot be read again.
     """
     opened = partial(_opened, storage)
     told = _read(manifest, opened)
@@ -53,7 +54,8 @@ def verify(
     if difference:
         wrong.append(f"{manifest}: {difference}")
     form = told.get("format")
-    for file, held in (*((file, form) for file in told["files"]), *([(letters, LETTERS)] if letters else [])):
+    files = (file for file in told["files"] if not file["name"].startswith(MAILED))
+    for file, held in (*((file, form) for file in files), *([(letters, LETTERS)] if letters else [])):
         try:
             wrong += [f"{file['name']}: {text}" for text in _check(file, held, opened)]
         except OSError as error:
@@ -70,6 +72,8 @@ def beside(manifest: str, told: Mapping[str, Any], manifests: Sequence[str], sto
     """
     left = [entry["name"] for entry in told.get("left", ())]
     first = next((name for name in (*(file["name"] for file in told["files"]), *left)), "")
+    if first.startswith(MAILED):
+        return
     try:
         there = None
         if storage is not None and storage.name(first) is not None:

@@ -173,7 +173,8 @@ def _is_half_built(books: Books, name: str) -> bool:
 
 
 def forget_input(books: Books) -> None:
-    """Let the next run list its input anew."""
+    """Let the next run list its input anew, and hand over again what runs before have handed over."""
+    books.staging.forget_handed_over()
     path = os.path.join(books.folder, UNITS)
     with destination("cannot sweep the staging folder", path), suppress(FileNotFoundError):
         os.remove(path)

@@ -40,7 +40,7 @@ ANY_MAGIC = b"exporters-beam segment "
 
 _OURS = re.compile(
     r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|(?:progress-[0-9a-f]{32}(?:\.part)?)|"
-    r"delivered-[0-9a-f]{32}|sent-[0-9a-f]{32}-\d+(?:\.part)?"
+    r"(?:delivered|handed-over)-[0-9a-f]{32}|sent-[0-9a-f]{32}-\d+(?:\.part)?"
 )
 
 OPEN_SEGMENTS = 64
@@ -78,6 +78,29 @@ class Staging:
             os.makedirs(self.folder, exist_ok=True)
             with open(path, "wb"):
                 pass
+
+    def is_handed_over(self, what: str) -> bool:
+        """Whether it is noted that a mail, say, was accepted; `what` is a digest, of 32 hex digits."""
+        return os.path.exists(self._handed_over(what))
+
+    def note_handed_over(self, what: str) -> None:
+        """Leave word of what cannot be taken back, so that a resumed run does not do it again."""
+        path = self._handed_over(what)
+        with destination("cannot write to the staging folder", path):
+            os.makedirs(self.folder, exist_ok=True)
+            with open(path, "wb") as file:
+                os.fsync(file.fileno())
+            sync_folder(self.folder)
+
+    def forget_handed_over(self) -> None:
+        """A run that begins from the start does everything again."""
+        with destination("cannot sweep the staging folder", self.folder), suppress(FileNotFoundError):
+            for name in os.listdir(self.folder):
+                if name.startswith("handed-over-") and _OURS.fullmatch(name):
+                    os.remove(os.path.join(self.folder, name))
+
+    def _handed_over(self, what: str) -> str:
+        return os.path.join(self.folder, f"handed-over-{what}")
 
     def note_progress(self, who: str, numbers: Mapping[str, int]) -> None:
         """Leave word of how far a worker has come. It is for people to read; nothing depends on it."""

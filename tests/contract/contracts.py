@@ -79,7 +79,7 @@ def check_every_component_has_a_row(kind: str, rows: list[Any]) -> None:
     """A component that is registered joins the suite of its kind."""
     elsewhere = {e.name for e in registry.ENTRIES if e.kind == kind and hasattr(registry.load(e), "connect")}
     elsewhere |= {e.name for e in registry.ENTRIES if e.target.startswith("exporters_beam.systems.")}
-    known = {entry.name for entry in registry.ENTRIES if entry.kind == kind} - elsewhere  # tests/storages, tests/systems
+    known = {entry.name for entry in registry.ENTRIES if entry.kind == kind} - elsewhere  # tests/storages and others
     missing = known - {row.values[0].name for row in rows}
     assert not missing, f"give each of {sorted(missing)} a row in the table of this suite"
 

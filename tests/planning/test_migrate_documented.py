@@ -1,4 +1,4 @@
-"""The configs that the documentation of exporters 0.6.18 showed, each for each class that runs on this machine, in words of
+"""The configs that the documentation of exporters 0.6.18 showed, and one for each class that runs on this machine, in words of
 ours: what `exporters-beam migrate` makes of them delivers the same."""
 
 from __future__ import annotations
@@ -131,10 +131,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "grouper", "exporters.groupers.python_exp_grouper.PythonExpGrouper", python_expressions=["item['stock'] / 25"]
     ),
     "CSV": formatted("CSVExportFormatter", fields=["_key", "country", "stock"], delimiter=";", show_titles=False),
-    "CSV by a schema": formatted(
-        "CSVExportFormatter",
-        schema={"$schema": "http://json-schema.org/draft-04/schema", "properties": {"_key": {}, "stock": {}}},
-    ),
+    "CSV by a schema": formatted("CSVExportFormatter", schema={"type": "object", "properties": {"_key": {}, "stock": {}}}),
     "JSON in an array": formatted("JsonExportFormatter", jsonlines=False, pretty_print=True),
     "XML": formatted("XMLExportFormatter", root_name="companies", item_name="company", attr_type=False),
     "sizes, a limit and checksums": {
@@ -167,9 +164,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "reduce": {
         "writer": {
             "name": "exporters.writers.reduce_writer.ReduceWriter",
-            "options": {
-                "code": "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + item['stock']\n"
-            },
+            "options": {"code": "def reduce_function(item, total=None):\n    return (total or 0) + item['stock']\n"},
         },
     },
 }

@@ -28,6 +28,8 @@ from typing import Any
 
 import pytest
 
+from helpers import free_port, self_signed
+
 CACHE = Path(os.environ.get("EXPORTERS_BEAM_SERVERS") or Path.home() / ".cache/exporters-beam/servers/bin")
 
 
@@ -36,13 +38,6 @@ def program(name: str, how: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not here; get it with: {how}")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def free_ports(count: int) -> range:
@@ -421,40 +416,6 @@ def tls_ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture
 def ftps(tls_ftp: Place) -> Place:
     return replace(emptied(tls_ftp))
-
-
-def self_signed(path: Path) -> Path:
-    """A certificate of 127.0.0.1 with its key, in one file."""
-    import ipaddress
-    from datetime import datetime, timedelta, timezone
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(f"127.0.0.{n}")) for n in (1, 2)]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
-    )
-    return path
 
 
 # Azure
