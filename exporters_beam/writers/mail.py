@@ -69,6 +69,7 @@ class MailWriter(FileWriterOptions):
     """
 
     remote: ClassVar[bool] = True
+    delivers: ClassVar[str] = "at least once"
 
     emails: tuple[str, ...] = option("addresses, each of which gets every file", type="str_list", example=["team@example.org"])
     subject: str = option("subject of the mails", example="Products of today")
