@@ -2,7 +2,7 @@
 #
 #   make check      what a change has to pass: style, types, docs, tests (minutes)
 #   make fix        put the style right and write the generated pages anew
-#   make all        what .ci/run runs besides (an hour)
+#   make all        what .ci/run runs besides (half an hour and more)
 
 VENV ?= .venv
 PYTHON ?= $(VENV)/bin/python
@@ -74,5 +74,5 @@ servers: $(VENV)/bin/ruff
 
 # What a clone of the README leaves out: what needs other packages, the public suites, the slow half.
 rest: $(VENV)/bin/ruff
-	$(PYTEST) tests/storages tests/reporting/test_notify.py tests/compressions tests/transforms/test_jq.py
+	$(PYTEST) tests/storages tests/reporting/test_notify.py tests/components/test_secret_services.py
 	$(PYTEST) -m "(slow or shared) and not packaging and not dataflow and not flink and not prism and not servers"

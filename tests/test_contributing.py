@@ -28,7 +28,7 @@ def test_every_command_that_it_and_ci_name_is_a_target() -> None:
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
     called = {*re.findall(r"make ([a-z]+)", PAGE), *(hook["entry"].split()[-1] for hook in hooks)}
-    for line in re.findall(r"^(?:make -s|beside \S+ each) (.*)$", run, re.MULTILINE):
+    for line in re.findall(r"^(?:make -s|line \S+|beside \S+ gently each \S+) (.*)$", run, re.MULTILINE):
         called |= set(line.split())
     assert called <= TARGETS and {"check", "dataflow", "servers", "rest"} <= called
 
