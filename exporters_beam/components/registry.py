@@ -61,6 +61,7 @@ ENTRIES: tuple[Entry, ...] = (
           legacy=(f"{_READERS}.hubstorage_reader.HubstorageReader", f"{_READERS}.HubstorageReader"),
           as_before=(("missing", "empty"),)),
     Entry("reader", "sftp", "exporters_beam.storages.sftp:SftpReader", extra="sftp"),
+    Entry("reader", "sql", "exporters_beam.systems.sql_reader:SqlReader", extra="sql"),
     Entry("decompressor", "auto", "exporters_beam.compressions.auto:Auto"),
     Entry("decompressor", "bz2", "exporters_beam.compressions.bz2:Bz2"),
     Entry("decompressor", "none", "exporters_beam.compressions.none:Plain",
