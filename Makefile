@@ -68,9 +68,9 @@ minimum:
 	  tests/config/test_spec.py tests/engine/test_graph.py
 	rm -rf $(VENV)-minimum
 
-# Storages against real servers; .ci/servers gets them.
+# Storages and databases against real servers; .ci/servers gets them.
 servers: $(VENV)/bin/ruff
-	$(PYTEST) -n 3 -m servers tests/storages
+	$(PYTEST) -n 3 -m servers tests/storages tests/systems
 
 # What a clone of the README leaves out: what needs other packages, the public suites, the slow half.
 rest: $(VENV)/bin/ruff

@@ -67,7 +67,7 @@ class SqlDatabase:
             raise ConfigError("url: the URL has a password in it; give it as the option password, "
                               "e.g. password: ${secret:env:PASSWORD}")  # fmt: skip
         if self.dialect == "sqlite" and (self.path in ("", ":memory:") or parts.netloc):
-            raise ConfigError("url: give the path of the file: sqlite:///folder/file.db, or sqlite:////folder/file.db from / on")
+            raise ConfigError("url: give the path of the file: sqlite:///folder/file.db, or sqlite:////folder/file.db from /")
         if self.dialect != "sqlite" and not parts.path.strip("/"):
             raise ConfigError(f"url: {without_credentials(self.url)} names no database; write it behind the server: "
                               f"{parts.scheme}://host/database")  # fmt: skip
@@ -366,7 +366,7 @@ def refused(database: SqlDatabase, error: BaseException, subject: str = "table")
     if kind == "file":
         return Refused("url", f"{place} cannot be opened ({said})")
     if kind == "right":
-        return Refused(subject, f"the user may not do this in {place} (the server said: {said}); grant it, or name another user")
+        return Refused(subject, f"the user may not do this in {place} (it said: {said}); grant it, or name another user")
     if kind == "name":
         return Refused(subject, f"{place} does not know a name (it said: {said})")
     if kind == "syntax":
@@ -376,7 +376,7 @@ def refused(database: SqlDatabase, error: BaseException, subject: str = "table")
 
 def _said(error: BaseException) -> str:
     """The server's answer as part of a sentence."""
-    args = getattr(error, "args", ())
+    args: tuple[Any, ...] = error.args
     if len(args) == 2 and isinstance(args[0], int):
         text = f"{args[1]} ({args[0]})" if args[1] else f"error {args[0]}"
     else:
@@ -388,8 +388,8 @@ def _said(error: BaseException) -> str:
 
 def _kind_postgresql(error: Any) -> str:
     state, text = error.sqlstate or "", str(error)
-    if not state and "connection failed" in text or "failed to resolve" in text or "connection timeout" in text:
-        if "authentication failed" in text or "no password supplied" in text or "role" in text and "does not exist" in text:
+    if (not state and "connection failed" in text) or "failed to resolve" in text or "connection timeout" in text:
+        if "authentication failed" in text or "no password supplied" in text or ("role" in text and "does not exist" in text):
             return "login"
         if "database" in text and "does not exist" in text:
             return "database"
@@ -400,9 +400,10 @@ def _kind_postgresql(error: Any) -> str:
         return "login"
     if state == "3D000":
         return "database"
-    if state.startswith(("08", "57P")) or not state:
-        return "gone" if type(error).__name__ in ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown",
-                                                  "CannotConnectNow") or state else ("data" if _is_data(error) else "")  # fmt: skip
+    if state.startswith(("08", "57P")):
+        return "gone"
+    if not state:
+        return "gone" if type(error).__name__ in ("OperationalError", "InterfaceError") else "data" if _is_data(error) else ""
     if state in ("40001", "40P01", "55P03", "53300", "57014"):
         return "busy"
     if state == "42501":
@@ -427,8 +428,8 @@ _MYSQL = {
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), "right"),
     **dict.fromkeys((1146, 1054, 1051, 1305), "name"),
     **dict.fromkeys((1064, 1149, 1060), "syntax"),
-    **dict.fromkeys((1048, 1062, 1136, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1416, 1441, 1451, 1452, 1525, 1690, 3140,
-                     3819, 4025, 22003, 1300), "data"),
+    **dict.fromkeys((1048, 1062, 1136, 1216, 1217, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1416), "data"),
+    **dict.fromkeys((1441, 1451, 1452, 1525, 1690, 3140, 3819, 4025), "data"),
 }  # fmt: skip
 """What the error numbers of MySQL and MariaDB mean that are told apart."""
 

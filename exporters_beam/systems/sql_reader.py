@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
 from exporters_beam.components.words import did_you_mean
-from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.records import Record, Unit, Warned
+from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.records import Record, Undecoded, Unit, Warned
 from exporters_beam.systems.sql import (
     Odd,
     Refused,
@@ -68,8 +68,9 @@ class Piece(NamedTuple):
 
     def text(self) -> str:
         """As a unit's etag."""
-        return json.dumps([list(self.columns), list(self.key), list(self.order), self.unique, self.nullable, _packed(self.above),
-                           [_packed(border) for border in self.borders], self.nulls], separators=(",", ":"))  # fmt: skip
+        borders = [_packed(border) for border in self.borders]
+        told = [self.columns, self.key, self.order, self.unique, self.nullable, _packed(self.above), borders, self.nulls]
+        return json.dumps(told, separators=(",", ":"))
 
     @staticmethod
     @lru_cache(maxsize=256)
@@ -121,9 +122,11 @@ class SqlReader(SqlDatabase):
     query: str | None = option("a SELECT instead of a table", type="str", default=None)
     columns: tuple[str, ...] = option("the columns to read, in this order; by default all", type="str_list", default=())
     where: str | None = option("a condition in SQL that rows have to meet", type="str", default=None, example="price > 10")
-    key: Any = option("the column, or columns, whose values cut the rows into ranges: best with an index; [] for none; by default "
-                      "the primary key", type="str|str_list", default=None, example="id")  # fmt: skip
-    snapshot: bool = option("read everything as it is at one moment, in one transaction by one worker", type="bool", default=False)
+    key: Any = option("the column, or columns, whose values cut the rows into ranges, best with an index; [] for none; by "
+                      "default the primary key", type="str|str_list", default=None, example="id")  # fmt: skip
+    snapshot: bool = option(
+        "read everything as it is at one moment, in one transaction by one worker", type="bool", default=False
+    )
     range_rows: int = option("rows in a range", type="int", default=RANGE_ROWS, minimum=1)
 
     def __post_init__(self) -> None:
@@ -201,7 +204,9 @@ class SqlReader(SqlDatabase):
         nullable = frozenset(column["name"] for column in known if column["nullable"])
         primary = tuple(inspector.get_pk_constraint(table, schema).get("constrained_columns") or ())
         indexes = inspector.get_indexes(table, schema)
-        indexed = [tuple(index["column_names"]) for index in indexes if not index.get("dialect_options", {}).get("postgresql_where")]
+        indexed = [
+            tuple(index["column_names"]) for index in indexes if not index.get("dialect_options", {}).get("postgresql_where")
+        ]
         unique = [names for names, index in zip(indexed, indexes, strict=False) if index["unique"] and None not in names]
         unique += [tuple(found["column_names"]) for found in inspector.get_unique_constraints(table, schema)]
         if self.dialect == "sqlite":  # There a primary key may be null, unless it is the row's number.
@@ -229,7 +234,7 @@ class SqlReader(SqlDatabase):
         """The names of what the query gives. The database is asked for no row."""
         query = self._query() if self.dialect == "sqlite" else f"SELECT * FROM ({self._query()}\n) AS q LIMIT 0"
         with _plainly(connection, query) as result:
-            names = tuple(result.cursor.description and [found[0] for found in result.cursor.description] or ())
+            names = tuple((result.cursor.description and [found[0] for found in result.cursor.description]) or ())
         if not names:
             raise Refused("query", "it gives no rows; write a SELECT")
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -323,8 +328,8 @@ class SqlReader(SqlDatabase):
                 yield last
                 return
             if before is not None and _packed(found) == _packed(before):
-                raise Refused("key", f"the values of {', '.join(piece.key)} cannot be compared with what was read of them; name "
-                                     "another column, or none (key: [])")  # fmt: skip
+                raise Refused("key", f"the values of {', '.join(piece.key)} cannot be compared with what was read of them; "
+                                     "name another column, or none (key: [])")  # fmt: skip
             yield found
             before = found
 
@@ -441,6 +446,16 @@ class SqlReader(SqlDatabase):
         finally:
             reading.close()
 
+    def decode(self, raw: str) -> Record:
+        """The record of a letter: an object of JSON, whose values are taken as they stand there. Raises RecordError."""
+        try:
+            found = json_value(raw)
+        except ValueError as error:
+            raise RecordError(f"this is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise RecordError("this is no object of JSON")
+        return found
+
     @contextmanager
     def _telling(self, gone: bool = False) -> Iterator[None]:
         try:
@@ -464,7 +479,7 @@ class _Reading:
         self._result: Any = None
         self._converters: list[tuple[int, str, Callable[[Any], Any]]] | None = [] if reader.dialect == "postgresql" else None
 
-    def range(self, number: int) -> Iterator[list[Record]]:
+    def range(self, number: int) -> Iterator[list[Any]]:
         """The records of a range. Where the connection breaks it goes on behind the last key that it gave; where keys are not
         unique only if it gave none."""
         piece = self._piece
@@ -500,7 +515,9 @@ class _Reading:
                 known = reader._known(connection)
                 names = enumerate(self._piece.columns)
                 self._converters = [(place, name, known[name]) for place, name in names if name in known]
-            self._result = result = reader._rows(connection, self._piece, above, upto, nulls=nulls and bool(self._piece.key), hidden=hidden)
+            self._result = result = reader._rows(
+                connection, self._piece, above, upto, nulls=nulls and bool(self._piece.key), hidden=hidden
+            )
             size = BATCH_ROWS // 10
             while rows := result.fetchmany(size):
                 yield rows
@@ -516,24 +533,26 @@ class _Reading:
             self._open = connection
         return self._open
 
-    def _records(self, rows: Sequence[Sequence[Any]]) -> list[Record]:
+    def _records(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         names = self._piece.columns
         if not self._converters and self._reader.dialect != "sqlite":
             return [dict(zip(names, row)) for row in rows]  # noqa: B905
         return [self._record(row) for row in rows]
 
-    def _record(self, row: Sequence[Any]) -> Record:
+    def _record(self, row: Sequence[Any]) -> Record | Undecoded:
         record = dict(zip(self._piece.columns, row))  # noqa: B905
+        wrong: list[str] = []
         for place, name, convert in self._converters or ():
-            if row[place] is not None and not isinstance(row[place], Odd):
+            if row[place] is not None and row[place].__class__ is not Odd:
                 try:
                     record[name] = convert(row[place])
                 except (ValueError, ArithmeticError, RecursionError) as error:
-                    record[name] = Odd(str(row[place]), str(error))
+                    wrong.append(f"the column {name} has {str(row[place])[:60]!r}, of which no value can be made: {error}")
         for name, value in record.items():
             if value.__class__ is Odd:
-                raise SourceError(f"the column {name} holds {value.raw[:60]!r}, of which no value can be made: {value.why}")
-        return record
+                record[name] = value.raw
+                wrong.append(f"the column {name} has {value.raw[:60]!r}, of which no value can be made: {value.why}")
+        return Undecoded(json.dumps(record, ensure_ascii=False, default=str), wrong[0]) if wrong else record
 
     def close(self) -> None:
         """Ends the connection at once: what may still be on its way is not waited for."""

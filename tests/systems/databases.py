@@ -158,16 +158,19 @@ def mariadb_server() -> Iterator[tuple[Server, Callable[..., Any]]]:
     folder = own_folder()
     begin, user = as_somebody(folder)
     data = folder / "data"
-    subprocess.run([*begin, install, "--no-defaults", f"--datadir={data}", f"--user={user}", "--auth-root-authentication-method=normal",
-                    "--skip-test-db"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    make = [*begin, install, "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db"]
+    subprocess.run([*make, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
     first = folder / "first.sql"
-    first.write_text(f"CREATE OR REPLACE USER tester@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
-                     "GRANT ALL ON *.* TO tester@'127.0.0.1';\n")
+    first.write_text(
+        f"CREATE OR REPLACE USER tester@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO tester@'127.0.0.1';\n"
+    )
     first.chmod(0o644)
     port = free_port()
 
     def connect(database: str | None = None) -> Any:
-        return pymysql.connect(host="127.0.0.1", port=port, user="tester", password=PASSWORD, database=database, charset="utf8mb4")
+        return pymysql.connect(
+            host="127.0.0.1", port=port, user="tester", password=PASSWORD, database=database, charset="utf8mb4"
+        )
 
     def ready() -> bool:
         try:
