@@ -339,9 +339,7 @@ def test_a_key_without_an_index_is_warned_of(sqlite: Database) -> None:
 def test_a_value_that_is_none_is_a_failure_of_its_record(sqlite: Database, export: Callable[..., Any], tmp_path: Path) -> None:
     sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, j JSON)",
                "INSERT INTO t VALUES (1, CAST(x'61ff' AS TEXT), '{}'), (2, 'b', '{'), (3, 'c', '[1]')")  # fmt: skip
-    with pytest.raises(
-        SourceError, match=r"t: record 1: deserializer: the column name .* byte 0xff is not UTF-8"
-    ):
+    with pytest.raises(SourceError, match=r"t: record 1: deserializer: the column name .* byte 0xff is not UTF-8"):
         export(sqlite.reader(table="t"))
     report = export(sqlite.reader(table="t"), out="more", on_error={"action": "dead_letter"})
     assert (report.read, report.written) == (3, 1)
