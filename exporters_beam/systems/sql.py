@@ -380,9 +380,9 @@ def _said(error: BaseException) -> str:
     if len(args) == 2 and isinstance(args[0], int):
         text = f"{args[1]} ({args[0]})" if args[1] else f"error {args[0]}"
     else:
-        diagnosis = getattr(error, "diag", None)
-        main, detail = getattr(diagnosis, "message_primary", None), getattr(diagnosis, "message_detail", None)
-        text = "; ".join(filter(None, (main, detail))) or str(error)
+        told = getattr(error, "diag", None)  # of psycopg
+        parts = (told.message_primary, told.message_detail) if told is not None else ()
+        text = "; ".join(filter(None, parts)) or str(error)
     return one_line(hide(text), 300) or type(error).__name__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -403,14 +404,14 @@ class SqlReader(SqlDatabase):
         def value(of: Any) -> Any:
             return sa.bindparam(None, of, sa.types.NullType())  # Without a type the database takes it for the column's.
 
-        for border, one, many in ((above, "__gt__", "__ge__"), (upto, "__le__", "__le__")):
+        for border, one, many in ((above, operator.gt, operator.ge), (upto, operator.le, operator.le)):
             if border is None:
                 continue
             if len(columns) == 1:
-                found.append(getattr(columns[0], one)(value(border[0])))
+                found.append(one(columns[0], value(border[0])))
             else:
-                found.append(getattr(columns[0], many)(value(border[0])))  # An index of MariaDB is entered by this one alone.
-                found.append(getattr(sa.tuple_(*columns), one)(sa.tuple_(*map(value, border))))
+                found.append(many(columns[0], value(border[0])))  # An index of MariaDB is entered by this one alone.
+                found.append(one(sa.tuple_(*columns), sa.tuple_(*map(value, border))))
         return found
 
     def _rows(
