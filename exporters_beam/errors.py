@@ -33,7 +33,8 @@ class Problem:
     """One thing that is wrong in a config: where, what, and what was probably meant.
 
     `path` is the way to the value, keys and indices in order: ("writer", "options", "filebase").
-    `line` and `column` count from 1 and are 0 where the document has no text (a mapping given to the library).
+    `line` and `column` count from 1 and are 0 where the document has no text (a mapping given to the library). `idle` warns
+    of what nothing uses.
     """
 
     path: tuple[str | int, ...]
@@ -41,6 +42,7 @@ class Problem:
     line: int = 0
     column: int = 0
     file: str = ""
+    idle: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")

@@ -182,6 +182,13 @@ ENTRIES: tuple[Entry, ...] = (
                   "exporters.notifications.WebhookNotifier")),
 )  # fmt: skip
 
+GONE = {
+    "exporters.contrib.writers.odo_writer.ODOWriter":
+        "never worked: exporters 0.6.18 refused every config that has it; for CSV use the writer fs with the formatter csv, "
+        "behind the transform flatson",
+}  # fmt: skip
+"""Old class paths that nothing takes the place of, and what to do instead."""
+
 KINDS = tuple(dict.fromkeys(entry.kind for entry in ENTRIES))
 """Kinds of components. Sections of a config that take each: see `schema.SECTIONS`."""
 
@@ -209,6 +216,9 @@ def find(kind: str, name: str) -> Entry:
         raise ConfigError(f"name: several packages have a {kind} called {name!r}: {told}; name one as package.module:Class")
     if found:
         return Entry(kind, name, found[0].target)
+    if name in GONE:
+        database = ", for a database the writer sql" if ("writer", "sql") in _BY_NAME else ""
+        raise ConfigError(f"name: {name} {GONE[name]}{database}")
     other = _KINDS_OF_LEGACY.get(name)
     if other is not None:
         raise ConfigError(f"name: {name} is a {other}, not a {kind}")

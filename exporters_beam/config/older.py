@@ -11,13 +11,12 @@ refused is refused.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exporters_beam.components import registry
-from exporters_beam.components.options import options_of
+from exporters_beam.components.options import LARGEST, options_of
 from exporters_beam.components.plain import Plain
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.words import did_you_mean, in_json, kind_of
@@ -67,12 +66,10 @@ def as_taken(config: Mapping[object, object]) -> tuple[dict[object, object], lis
             warnings.append(((name,), "not used: exporters 0.6.18 knew no such section"))
     _settings(found, warnings)
     for name in _UNCHECKED:
-        section = found.get(name)
-        known = _options(name, section)
-        if known is not None and isinstance(section, Mapping) and isinstance(section.get("options"), Mapping):
-            options, path = dict(section["options"]), (name, "options")
-            found[name] = {**section, "options": options}
-            _drop_unknown(options, known, path, warnings)
+        options = _older_options(found, name)
+        known = _options(name, found[name]) if options is not None else None
+        if options is not None and known is not None:
+            _drop_unknown(options, known, (name, "options"), warnings)
     for name in ("filter", "filter_before", "filter_after"):
         _conditions(found, name, warnings)
     _input(found, warnings)
@@ -82,6 +79,18 @@ def as_taken(config: Mapping[object, object]) -> tuple[dict[object, object], lis
 
 def _refers(value: object) -> bool:
     return isinstance(value, Secret) or (isinstance(value, str) and "${" in value)
+
+
+def _older_options(found: dict[object, object], name: str) -> dict[object, object] | None:
+    """The options of a section that names an old class path, as a copy that may be changed: it takes their place. None where
+    there are none."""
+    section = found.get(name)
+    options = section.get("options") if isinstance(section, Mapping) else None
+    if not name_of(section).startswith(PREFIX) or not isinstance(section, Mapping) or not isinstance(options, Mapping):
+        return None
+    copied = dict(options)
+    found[name] = {**section, "options": copied}
+    return copied
 
 
 def _options(kind: str, section: object) -> list[str] | None:
@@ -130,45 +139,40 @@ def _shown(value: object) -> str:
 
 def _conditions(found: dict[object, object], name: str, warnings: list[Warning]) -> None:
     """Keys of conditions that mean nothing."""
-    section = found.get(name)
-    if not name_of(section).startswith(PREFIX) or "KeyValue" not in name_of(section) or not isinstance(section, Mapping):
+    options = _older_options(found, name) if "KeyValue" in name_of(found.get(name)) else None
+    keys = options.get("keys") if options is not None else None
+    if options is None or not isinstance(keys, list):
         return
-    options = section.get("options")
-    keys = options.get("keys") if isinstance(options, Mapping) else None
-    if not isinstance(keys, list) or not isinstance(options, Mapping):
-        return
-    kept: list[Any] = copy.copy(keys)
+    kept = options["keys"] = list(keys)
     for at, key in enumerate(keys):
-        if isinstance(key, Mapping) and not key.keys() <= {"name", "value", "operator"}:
+        if isinstance(key, Mapping):
             kept[at] = dict(key)
             _drop_unknown(kept[at], ("name", "value", "operator"), (name, "options", "keys", at), warnings)
-    found[name] = {**section, "options": {**options, "keys": kept}}
 
 
 def _input(found: dict[object, object], warnings: list[Warning]) -> None:
     """Keys of the reader's `input` that mean nothing."""
-    section = found.get("reader")
-    options = section.get("options") if isinstance(section, Mapping) else None
-    if not name_of(section).startswith(PREFIX) or not isinstance(options, Mapping) or not isinstance(section, Mapping):
-        return
-    given = options.get("input")
+    options = _older_options(found, "reader")
+    given = options.get("input") if options is not None else None
     places = given if isinstance(given, list) else [given]
-    kept: list[Any] = []
-    for at, place in enumerate(places):
-        kept.append(dict(place) if isinstance(place, Mapping) else place)
-        if isinstance(place, Mapping):
+    if options is None or not any(isinstance(place, Mapping) for place in places):
+        return
+    kept: list[Any] = [dict(place) if isinstance(place, Mapping) else place for place in places]
+    for at, place in enumerate(kept):
+        if isinstance(place, dict):
             path = ("reader", "options", "input", *((at,) if isinstance(given, list) else ()))
-            _drop_unknown(kept[at], ("dir", "dir_pointer", "pattern", "include_dot_files"), path, warnings)
-    if any(isinstance(place, Mapping) for place in places):
-        found["reader"] = {**section, "options": {**options, "input": kept if isinstance(given, list) else kept[0]}}
+            _drop_unknown(place, ("dir", "dir_pointer", "pattern", "include_dot_files"), path, warnings)
+    options["input"] = kept if isinstance(given, list) else kept[0]
 
 
 def _writer(found: dict[object, object], warnings: list[Warning]) -> None:
-    section = found.get("writer")
-    given = section.get("options") if isinstance(section, Mapping) else None
-    if not name_of(section).startswith(PREFIX) or not isinstance(given, Mapping) or not isinstance(section, Mapping):
+    options = _older_options(found, "writer")
+    if options is None:
         return
-    options = dict(given)
+    section = found["writer"]
+    if isinstance(quota := options.get("max_mails_sent"), int) and quota < 0:
+        options["max_mails_sent"] = LARGEST
+        warnings.append((("writer", "options", "max_mails_sent"), f"{quota} is below 0; taken as no limit"))
     for name in _LIMITS:
         value = options.get(name)
         if isinstance(value, (int, float)) and value < 0:
@@ -185,7 +189,5 @@ def _writer(found: dict[object, object], warnings: list[Warning]) -> None:
     if isinstance(inner, Mapping):
         known = _options("write_buffer", options.get("write_buffer") or f"{PREFIX}write_buffers.base.WriteBuffer")
         if known is not None:
-            options["write_buffer_options"] = dict(inner)
-            path = ("writer", "options", "write_buffer_options")
-            _drop_unknown(options["write_buffer_options"], known, path, warnings)
-    found["writer"] = {**section, "options": options}
+            used = options["write_buffer_options"] = dict(inner)
+            _drop_unknown(used, known, ("writer", "options", "write_buffer_options"), warnings)

@@ -218,9 +218,9 @@ class _Loading:
         self.refuse_what_is_of_files()
         settings, formatter, notifications = self.exporter_options()
         if formatter is not None and self.config.get("formatter"):
-            self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins")
+            self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins", idle=True)
         if self.config.get("filter") and self.config.get("filter_before"):
-            self.warn(("filter_before",), "not used: the section `filter`, its older name, wins")
+            self.warn(("filter_before",), "not used: the section `filter`, its older name, wins", idle=True)
         note = PersistenceTraits.of(self.classes.get(("persistence",))).note
         if note:
             self.warn(("persistence",), note)
@@ -262,8 +262,8 @@ class _Loading:
     def add(self, path: Path, message: str) -> None:
         self.problems.append(self.document.problem(path, message))
 
-    def warn(self, path: Path, message: str) -> None:
-        self.warnings.append(self.document.problem(path, message))
+    def warn(self, path: Path, message: str, idle: bool = False) -> None:
+        self.warnings.append(replace(self.document.problem(path, message), idle=idle))
 
     def at_fault(self, path: Path) -> bool:
         """Whether something at `path` or inside it is wrong already."""
@@ -551,7 +551,7 @@ class _Loading:
                 continue
             hint = words.did_you_mean(key, known)
             if self.older and (path or not difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.75)):
-                self.warn((*path, key), f"unknown {what}, not used{hint}")
+                self.warn((*path, key), f"unknown {what}, not used{hint}", idle=True)
                 continue
             component = self.classes.get(path)
             if what == "key" and component is not None and key in {o.name for o in options_of(component)}:

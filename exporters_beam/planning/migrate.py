@@ -45,7 +45,7 @@ def migrate(file: str, variables: Mapping[str, object] = {}) -> Migrated:
     spec = load(file, variables=variables)
     make(spec)
     made = _Migration(document)
-    made.leave_out((problem.path, problem.message) for problem in spec.warnings)
+    made.leave_out(problem.path for problem in spec.warnings if problem.idle)
     found = made.sections()
     text = _as_yaml(found, made.notes, file)
     make(load(parse(text, file).value, variables=variables))
@@ -70,10 +70,10 @@ class _Migration:
                 del options[o.name]
                 self.note((*path, o.name), "left out: it changes nothing any more")
 
-    def leave_out(self, warnings: Iterable[tuple[Path, str]]) -> None:
+    def leave_out(self, paths: Iterable[Path]) -> None:
         """What nothing uses."""
-        for path, message in warnings:
-            if "not used" in message and _delete(self.config, path):
+        for path in paths:
+            if _delete(self.config, path):
                 self.note(path, "left out: nothing used it")
 
     def sections(self) -> dict[str, Any]:

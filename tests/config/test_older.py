@@ -44,6 +44,15 @@ TAKEN = [
     ({"writer": inside(WRITER, items_limit=-1)}, "items_limit: -1 is below 0; taken as 0"),
     ({"writer": inside(WRITER, size_per_buffer_write=-5)}, "size_per_buffer_write: -5 is below 0; taken as 0"),
     ({"writer": inside(WRITER, start_file_count=-1)}, "start_file_count: -1 is below 0; taken as 0"),
+    (
+        {
+            "writer": {
+                "name": "exporters.writers.MailWriter",
+                "options": {"emails": ["a@x.org"], "subject": "s", "from": "b@x.org", "max_mails_sent": -1},
+            }
+        },
+        "max_mails_sent: -1 is below 0; taken as no limit",
+    ),
     ({"writer": inside(WRITER, filebase="")}, "filebase: it is empty; files go to the working directory"),
     ({"writer": inside(WRITER, filebase="out/{:%d-%b-%Y}/p")}, "filebase: taken as out/%d-%b-%Y/p"),
     ({"reader": inside(READER, input={"dir": "in", "recursive": True})}, "input.recursive: unknown, not used"),
@@ -61,7 +70,8 @@ def test_it_is_taken_with_a_warning(change: dict, told: str) -> None:
     ours = json.loads(json.dumps({**OURS, **change}).replace("exporters.readers.fs_reader.FSReader", "fs")
                       .replace("exporters.writers.fs_writer.FSWriter", "fs").replace("exporters.groupers.NoGrouper", "none")
                       .replace("exporters.stats_managers.BasicStatsManager", "basic")
-                      .replace("exporters.filters.KeyValueFilter", "key_value"))  # fmt: skip
+                      .replace("exporters.filters.KeyValueFilter", "key_value")
+                      .replace("exporters.writers.MailWriter", "mail"))  # fmt: skip
     with pytest.raises(ConfigError):
         make(load(ours))
 

@@ -81,6 +81,17 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "options": {"keys": ["country", "address.town"]},
         },
     },
+    "what does nothing": {
+        "decompressor": {"name": "exporters.decompressors.ZLibDecompressor"},
+        "deserializer": {"name": "exporters.deserializers.JsonLinesDeserializer"},
+        "filter_after": {"name": "exporters.filters.no_filter.NoFilter", "options": {}},
+        "grouper": {"name": "exporters.groupers.no_grouper.NoGrouper"},
+        "writer": {
+            "name": FOLDER["name"],
+            "options": {"filebase": "out/", "write_buffer": "exporters.write_buffers.base.WriteBuffer"},
+        },
+        "stats_manager": {"name": "exporters.stats_managers.basic_stats_manager.BasicStatsManager"},
+    },
     "files by pattern": {
         "reader": {"name": FILES["name"], "options": {"input": [{"dir": "in", "pattern": r"\d\.jl\.gz$"}, "in/1.jl.gz"]}},
     },

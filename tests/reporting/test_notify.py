@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+import exporters_beam
 from exporters_beam import web
 from exporters_beam.components.options import build
 from exporters_beam.config.spec import load
@@ -358,3 +359,57 @@ def test_mails_through_ses(monkeypatch):
         assert kept[0]["source"] == "exports@example.org"
     finally:
         server.stop()
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("boto3", "moto", "flask")),
+    reason="needs boto3 and moto's server: pip install boto3 'moto[server,ses]'",
+)
+@pytest.mark.parametrize("failing", [False, True])
+def test_an_old_config_tells_of_itself(server, failing, tmp_path, monkeypatch):
+    from moto.server import ThreadedMotoServer
+
+    (tmp_path / "in.jl").write_text('{"a": 1}\n' + ("no JSON\n" if failing else ""), encoding="utf-8")
+    ses = ThreadedMotoServer("127.0.0.1", 0)
+    ses.start()
+    host, port = ses.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SES", f"http://{host}:{port}")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    options = {
+        "team_mails": ["t@x.org"],
+        "client_mails": ["c@x.org"],
+        "access_key": "k",
+        "secret_key": "s",
+        "mail_from": "e@x.org",
+    }
+    notifications = [
+        {"name": "exporters.notifications.webhook_notifier.WebhookNotifier", "options": {"endpoints": [server.url]}},
+        {"name": "exporters.notifications.ses_mail_notifier.SESMailNotifier", "options": options},
+    ]
+
+    def kept():
+        with urllib.request.urlopen(f"http://{host}:{port}/moto-api/data.json") as answer:
+            return json.load(answer)["ses"].get("Message", [])
+
+    try:
+        build(SesMailNotifier, options)._client().verify_email_identity(EmailAddress="e@x.org")
+        before = len(kept())
+        config = {
+            "reader": {"name": "exporters.readers.FSReader", "options": {"input": str(tmp_path / "in.jl")}},
+            "decompressor": {"name": "exporters.decompressors.NoDecompressor"},
+            "writer": {"name": "exporters.writers.FSWriter", "options": {"filebase": f"{tmp_path}/out/"}},
+            "exporter_options": {"notifications": notifications},
+        }
+        if failing:
+            with pytest.raises(exporters_beam.ExportError):
+                exporters_beam.run(config)
+        else:
+            exporters_beam.run(config)
+        mails = kept()[before:]
+    finally:
+        ses.stop()
+    assert [body["job_status"] for body in server.bodies] == ["STARTED", "FAILED" if failing else "COMPLETED"]
+    told = [(mail["subject"], mail["destinations"]["ToAddresses"]) for mail in mails]
+    started = [("Started Customer export job", ["c@x.org"]), ("Started Customer export job", ["t@x.org"])]
+    ended = [("Customer export job finished", ["c@x.org"]), ("Customer export job finished", ["t@x.org"])]
+    assert told == started + ([("Failed export job for Customer", ["t@x.org"])] if failing else ended)
