@@ -70,9 +70,14 @@ class Option:
         """It must stand in the config. An option with an environment variable may come from there instead."""
         return self.default is REQUIRED and self.env is None
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that are looked at, in order."""
+        return (self.env, *self.older_env) if self.env else ()
+
     def variable(self, environ: Mapping[str, str]) -> str | None:
         """The environment variable that gives the value where the config does not: the first that is set and not empty."""
-        return next((name for name in (self.env, *self.older_env) if name and environ.get(name)), None)
+        return next((name for name in self.variables if environ.get(name)), None)
 
     def value(self, component: object) -> object:
         """The value that a component of the class that declares this option has for it."""
@@ -98,8 +103,8 @@ def option(
     `env` names the environment variable that is read where the config does not give the option (an empty variable
     counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and
     template. With `identity` false another value makes no other export: `--resume` goes on, and the run before is the run
-    before. `name` is the option's name in the config where it cannot be a Python name (`from`). `null` is what null stands for
-    in the config where that is not "not given": YAML reads the word so.
+    before. `name` is the option's name in the config where it cannot be a Python name (`from`). `null` is what null stands
+    for in the config where that is not "not given": YAML reads the word so.
     """
     unknown = [part for part in type.split("|") if part not in TYPES]
     if unknown:

@@ -79,13 +79,8 @@ def _markdown(entry: registry.Entry, component: type) -> Iterator[str]:
         rows = ["| option | type | default | variable | meaning |", "| --- | --- | --- | --- | --- |"]
         for o in declared:
             default = "" if o.required else f"`{_default(o)}`"
-            cells = (
-                f"`{o.name}`",
-                expected(o.type),
-                default,
-                ", ".join(f"`{name}`" for name in (o.env, *o.older_env) if name),
-                _help(o),
-            )
+            variables = ", ".join(f"`{name}`" for name in o.variables)
+            cells = (f"`{o.name}`", expected(o.type), default, variables, _help(o))
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         yield "\n".join(rows)
     if example:
@@ -135,10 +130,7 @@ def _described(entry: registry.Entry) -> str:
     declared = options_of(component)
     if declared:
         rows = [("option", "type", "default", "variable", "meaning")]
-        rows += [
-            (o.name, expected(o.type), _default(o), ", ".join((o.env, *o.older_env)) if o.env else "", _help(o))
-            for o in declared
-        ]
+        rows += [(o.name, expected(o.type), _default(o), ", ".join(o.variables), _help(o)) for o in declared]
         parts.append("  Options:\n" + textwrap.indent(_table(rows), "    "))
     else:
         parts.append("  It has no options.")

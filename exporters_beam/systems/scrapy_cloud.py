@@ -131,9 +131,8 @@ class Cloud(OnFirstUse):
                 for record in self.records(path, {**params, **({"startafter": after} if after else {}), "count": page}):
                     key = record.get("_key")
                     if not isinstance(key, str) or key <= after:
-                        raise CloudError(
-                            f"{path}: the answer is not in the order of keys: {key!r:.80} came after {after!r:.80}"
-                        )
+                        raise CloudError(f"{path}: the answer is not in the order of keys: {key!r:.80} came after "
+                                         f"{after!r:.80}")  # fmt: skip
                     if upto and key > upto:
                         return
                     came, failures = True, 0

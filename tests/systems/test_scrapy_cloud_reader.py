@@ -204,12 +204,10 @@ def test_the_service_is_restarted_in_the_middle(service: Service) -> None:
 @pytest.mark.parametrize(
     ("instead", "message"),
     [
-        ((401, "Authentication failed for 5ecretkey", {}),
-         r"apikey: the service does not know this key; it said 401 Auth\S+ failed for \*\*\*$"),
+        ((401, "Sorry, 5ecretkey", {}), r"apikey: the service does not know this key; it said 401 Sorry, \*\*\*$"),
         ((403, "", {}), "apikey: the service does not let this key do that; it said 403 Forbidden"),
         ((400, "bad parameter", {}), "the service said 400 bad parameter"),
-        ((200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"}),
-         r"the answer .* is not JSON: Welcome|holds no records: Welcome"),
+        ((200, "<html><body>Welcome</body></html>", {}), r"the answer .* is not JSON: Welcome|holds no records: Welcome"),
         ((302, "", {"Location": "http://127.0.0.1:9/"}), "cannot be reached"),
         ((503, "down", {}), "the service said 503 down"),
     ],
@@ -240,9 +238,7 @@ def test_what_is_not_there_is_named(service: Service) -> None:
     service.put("shops_2", products(1))
     with pytest.raises(SourceError, match=r'has no collection \'product\' of type s; did you mean "products"\?'):
         list(reader(collection_name="product").units())
-    with pytest.raises(
-        SourceError, match=r"shops is in parts, shops_0 to shops_2, and shops_1 is not there; .* `partitions: 0`"
-    ):
+    with pytest.raises(SourceError, match=r"shops_0 to shops_2, and shops_1 is not there; .* give `partitions: 0`"):
         list(reader(collection_name="shops").units())
     assert isinstance(next(iter(reader(collection_name="none", missing="empty").units())), Warned)
     with pytest.raises(SourceError, match="403 Access denied"):
@@ -269,9 +265,7 @@ def test_wrong_options(options: dict[str, Any], message: str, monkeypatch: pytes
 def test_the_key_is_asked_for_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHUB_APIKEY", raising=False)
     monkeypatch.delenv("EXPORTERS_HS_APIKEY", raising=False)
-    with pytest.raises(
-        ConfigError, match="apikey: this option is missing; give it here or in the environment variable SHUB_APIKEY"
-    ):
+    with pytest.raises(ConfigError, match=r"apikey: this option is missing; .* the environment variable SHUB_APIKEY"):
         export(tmp_path, {"project_id": 78, "collection_name": "products"})
 
 
