@@ -436,6 +436,9 @@ class WriterTraits(_Traits):
     empty_result: Any = trait()
     """The result without records."""
 
+    tells_nothing: bool = trait(False)
+    """Whether it is called for an export without records, too, since it tells somebody of that."""
+
     replace: bool = trait(False)
     """Whether files of runs before are to be removed that this one has not made."""
 

@@ -6,17 +6,20 @@ taken up behind the last key that came, Retry-After is heeded, and what the serv
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.records import Record
 from exporters_beam.storages.base import OnFirstUse, answer, client
+
+T = TypeVar("T")
 
 KINDS = ("s", "cs", "vs", "vcs")
 """Types of collections: stores, cached ones, versioned ones, and cached versioned ones."""
@@ -73,13 +76,18 @@ class Cloud(OnFirstUse):
         if made is not None:
             made.session.close()
 
-    def ask(self, method: str, path: str, params: Params | None = None, body: bytes | None = None) -> Any:
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
         """The answer to a request, whole. Raises CloudError."""
         with self._answers():
-            given = self._request(method, path, params or {}, body, stream=False)
+            given = self._request(method, path, {}, body, stream=False, headers=dict(headers or {}))
         if given.status_code >= 300:
             raise self._refused(given)
         return given
+
+    def store(self, path: str, lines: Sequence[bytes]) -> None:
+        """Stores lines of JSON in a collection. Raises CloudError."""
+        body = gzip.compress(b"\n".join(lines) + b"\n", 1, mtime=0)
+        self.ask("POST", path, body, {"Content-Encoding": "gzip"})
 
     def lines(self, path: str) -> list[Any]:
         """The lines of JSON of a small answer. Raises CloudError."""
@@ -91,7 +99,7 @@ class Cloud(OnFirstUse):
             except ValueError:
                 raise CloudError(f"the answer to {path} is not JSON: {self._said(given.text) or 'nothing'}") from None
 
-        return self._patiently(once)
+        return self.patiently(once)
 
     def records(self, path: str, params: Params) -> Iterator[Record]:
         """The records of one answer, as they arrive. Raises CloudError, also where the answer breaks off."""
@@ -175,7 +183,8 @@ class Cloud(OnFirstUse):
             if not came:
                 return
 
-    def _patiently(self, act: Any) -> Any:
+    def patiently(self, act: Callable[[], T]) -> T:
+        """Do it, again after a wait where it may go well then. Raises CloudError."""
         failures = 0
         while True:
             try:

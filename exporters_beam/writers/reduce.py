@@ -14,6 +14,10 @@ from exporters_beam.records import DeliveredFile, PlannedFile, Record
 from exporters_beam.writers.options import WriterOptions
 
 
+EACH = 10_000
+"""Records after which the result so far is told, where somebody wants to know it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReduceWriter(WriterOptions):
     """Fold all records, in input order and on one worker, with a function of your own; the result is reported.
@@ -50,14 +54,18 @@ class ReduceWriter(WriterOptions):
         return Pickled()
 
     def publish(self, file: PlannedFile, fill: Callable[[BinaryIO], None], scratch: str) -> DeliveredFile:
+        return DeliveredFile(file.name, file.group, file.records, 0, "", self.folded(fill))
+
+    def folded(self, fill: Callable[[BinaryIO], None], told: Callable[[Any], object] | None = None) -> Any:
+        """What the function makes of all records; `told` is told of what it is after every `EACH` of them."""
         scope: dict[str, Any] = {"__name__": "reduce_code"}
         exec(compile(self.code, self.source_path or "<code>", "exec"), scope)
         function = scope.get("reduce_function")
         if not callable(function):
             raise ConfigError("code: it has to define reduce_function(item, accumulator=None)")
-        fold = Fold(function)
+        fold = Fold(function, told)
         fill(cast(BinaryIO, fold))
-        return DeliveredFile(file.name, file.group, file.records, 0, "", fold.accumulator)
+        return fold.accumulator
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,8 @@ class Pickled:
 class Fold:
     """Takes what `Pickled` wrote, in pieces of any size, and calls the function with each record."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function, self._rest = function, b""
+    def __init__(self, function: Callable[..., Any], told: Callable[[Any], object] | None = None) -> None:
+        self._function, self._told, self._rest = function, told, b""
         self._number = 0
         self.accumulator: Any = None
 
@@ -92,6 +100,8 @@ class Fold:
             except Exception as error:
                 raise RecordError(f"reduce_function failed at written record {self._number}: "
                                   f"{type(error).__name__}: {error}") from error  # fmt: skip
+            if self._told is not None and self._number % EACH == 0:
+                self._told(self.accumulator)
             at = end
         self._rest = rest[at:]
         return len(data)
