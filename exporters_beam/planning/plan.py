@@ -266,7 +266,8 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
 def _prints_without_records(spec: ExportSpec, form: Format) -> bool:
     """Whether something is to be seen where there are no records: brackets on the console, or the row of titles."""
     writer = spec.writer
-    return (writer.entry.name == "console" and bool(FormatTraits.of(form).empty)) or WriterTraits.of(writer.component).tells_nothing
+    brackets = writer.entry.name == "console" and bool(FormatTraits.of(form).empty)
+    return brackets or WriterTraits.of(writer.component).tells_nothing
 
 
 def _why_no_empty_file(writer: Writer, form: Format) -> str:

@@ -13,7 +13,6 @@ from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import DeliveredFile, PlannedFile, Record
 from exporters_beam.writers.options import WriterOptions
 
-
 EACH = 10_000
 """Records after which the result so far is told, where somebody wants to know it."""
 

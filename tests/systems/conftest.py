@@ -1,5 +1,6 @@
-"""Servers of databases and queues for the tests of this folder."""
+"""Servers of databases, queues and services for the tests of this folder."""
 
 from __future__ import annotations
 
 from databases import *  # noqa: F403
+from scrapy_cloud_service import cloud  # noqa: F401

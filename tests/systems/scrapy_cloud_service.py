@@ -18,6 +18,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgpack
+import pytest
+
+from exporters_beam.systems import scrapy_cloud
+
+KEY = "5ecretkey"
 
 MOST = 1 << 20
 """Bytes of an item at most."""
@@ -27,7 +32,7 @@ Given = dict[str, list[str]]
 
 class Service:
     def __init__(self) -> None:
-        self.keys: dict[str, set[str]] = {"5ecretkey": {"78"}}
+        self.keys: dict[str, set[str]] = {KEY: {"78"}}
         self.collections: dict[tuple[str, str, str], dict[str, tuple[int, dict[str, Any]]]] = {}
         self.jobs: dict[str, list[dict[str, Any]]] = {}
         self.now = 1_441_940_400_000
@@ -245,3 +250,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """The service, which exports find by the variable of its client."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(scrapy_cloud, "FIRST_WAIT", 0.01)
+    made = Service()
+    monkeypatch.setenv("SHUB_STORAGE", made.url)
+    yield made
+    made.stop()

@@ -5,34 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scrapy_cloud_service import Service
+from scrapy_cloud_service import KEY, Service
 
 import exporters_beam
 from exporters_beam import ConfigError, ExportError, SourceError
 from exporters_beam.components.options import build
 from exporters_beam.records import Unit, Warned
-from exporters_beam.systems import scrapy_cloud
 from exporters_beam.systems.scrapy_cloud_reader import ScrapyCloudReader
 
 from helpers import delivered
 
-KEY = "5ecretkey"
 OLD = "exporters.readers.hubstorage_reader.HubstorageReader"
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(scrapy_cloud, "FIRST_WAIT", 0.01)
-    made = Service()
-    monkeypatch.setenv("SHUB_STORAGE", made.url)
-    yield made
-    made.stop()
 
 
 def products(number: int, first: int = 0) -> list[dict[str, Any]]:
@@ -73,10 +60,10 @@ def export(folder: Path, options: dict[str, Any], name: str = "scrapy_cloud", **
     return [record for records in delivered(folder / "out").values() for record in records]
 
 
-def test_the_service_answers_the_official_client(service: Service) -> None:
+def test_the_service_answers_the_official_client(cloud: Service) -> None:
     from scrapinghub import ScrapinghubClient
 
-    client = ScrapinghubClient(KEY, endpoint=service.url, dash_endpoint=service.url)
+    client = ScrapinghubClient(KEY, endpoint=cloud.url, dash_endpoint=cloud.url)
     store = client.get_project(78).collections.get_store("products")
     writer = store.create_writer()
     for record in products(20):
@@ -89,29 +76,29 @@ def test_the_service_answers_the_official_client(service: Service) -> None:
     for wrong in ({"name": "no key"}, {"_key": "large", "text": "x" * (1 << 20)}):
         with pytest.raises(Exception, match=r"_key|1 MiB"):
             store.set(wrong)
-    service.jobs["78/1/5"] = products(3)
+    cloud.jobs["78/1/5"] = products(3)
     assert next(client.get_job("78/1/5").items.iter(start="78/1/5/1", meta=["_key"]))["_key"] == "78/1/5/1"
 
 
-def test_a_collection_is_exported_in_the_order_of_its_keys(service: Service, tmp_path: Path) -> None:
-    service.put("products", reversed(products(2500)))
+def test_a_collection_is_exported_in_the_order_of_its_keys(cloud: Service, tmp_path: Path) -> None:
+    cloud.put("products", reversed(products(2500)))
     options = {"apikey": KEY, "project_id": 78, "collection_name": "products", "range_size": 300}
     config = {"exporter_options": {"prevent_bypass": True}}
     assert export(tmp_path, options, **config) == products(2500)
     assert len(units_of(reader(range_size=300))) == 9
 
 
-def test_an_old_config_does_what_it_did(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_config_does_what_it_did(cloud: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPORTERS_HS_APIKEY", KEY)
     for part in range(3):
-        service.put(f"products_{part}", products(40)[part::3])
-    service.put("products_1_backup", products(1, 900))
-    service.put("stock", [{"_key": "sku000005", "stock": 7, "price": 0}, {"_key": "sku9", "stock": 1}])
-    service.put("stock2", [{"_key": "sku000005", "stock": 8}])
+        cloud.put(f"products_{part}", products(40)[part::3])
+    cloud.put("products_1_backup", products(1, 900))
+    cloud.put("stock", [{"_key": "sku000005", "stock": 7, "price": 0}, {"_key": "sku9", "stock": 1}])
+    cloud.put("stock2", [{"_key": "sku000005", "stock": 8}])
     options = {
         "project_id": "78", "collection_name": "products", "batch_size": 10, "count": 30,
         "prefixes": ["sku"], "exclude_prefixes": ["sku00001"], "secondary_collections": ["stock", "absent", "stock2"],
-        "startts": "2015-09-11", "endts": service.now + 1,
+        "startts": "2015-09-11", "endts": cloud.now + 1,
     }  # fmt: skip
     expected = [record for record in products(40) if not record["_key"].startswith("sku00001")]
     expected[5] = {**expected[5], "stock": 8, "price": 0}
@@ -119,10 +106,10 @@ def test_an_old_config_does_what_it_did(service: Service, tmp_path: Path, monkey
     assert export(tmp_path / "b", {"project_id": 78, "collection_name": "absent"}, OLD) == []
 
 
-def test_a_record_is_as_new_as_what_was_joined_to_it(service: Service) -> None:
-    service.put("products", products(4))
-    end = service.now
-    service.put("stock", [{"_key": "sku000001", "stock": 7}])
+def test_a_record_is_as_new_as_what_was_joined_to_it(cloud: Service) -> None:
+    cloud.put("products", products(4))
+    end = cloud.now
+    cloud.put("stock", [{"_key": "sku000001", "stock": 7}])
     found = reader(secondary_collections=["stock"], endts=end, count=2)
     assert keys(found) == ["sku000000", "sku000002"]
 
@@ -139,35 +126,35 @@ def test_a_record_is_as_new_as_what_was_joined_to_it(service: Service) -> None:
         ({"partitions": 0, "prefixes": ["other"]}, range(0)),
     ],
 )
-def test_options_choose_records(service: Service, options: dict[str, Any], expected: range) -> None:
-    service.put("products", products(40))
+def test_options_choose_records(cloud: Service, options: dict[str, Any], expected: range) -> None:
+    cloud.put("products", products(40))
     assert keys(reader(**options)) == [f"sku{n:06d}" for n in expected]
 
 
-def test_excluded_keys_are_jumped_over(service: Service) -> None:
-    service.put("products", products(3))
-    service.put("products", [{"_key": f"a{n:05d}"} for n in range(50_000)])
+def test_excluded_keys_are_jumped_over(cloud: Service) -> None:
+    cloud.put("products", products(3))
+    cloud.put("products", [{"_key": f"a{n:05d}"} for n in range(50_000)])
     assert keys(reader(exclude_prefixes=["a"])) == [f"sku{n:06d}" for n in range(3)]
-    assert len(service.asked) < 12
+    assert len(cloud.asked) < 12
 
 
-def test_what_is_read_is_decided_when_the_export_begins(service: Service) -> None:
-    service.put("products", products(40))
-    found, bound = reader(range_size=10), reader(range_size=10, endts=service.now + 1)
+def test_what_is_read_is_decided_when_the_export_begins(cloud: Service) -> None:
+    cloud.put("products", products(40))
+    found, bound = reader(range_size=10), reader(range_size=10, endts=cloud.now + 1)
     units, bound_units = units_of(found), units_of(bound)
-    service.put("products", [{"_key": "sku000003", "name": "again"}, {"_key": "zzz", "name": "late"}])
+    cloud.put("products", [{"_key": "sku000003", "name": "again"}, {"_key": "zzz", "name": "late"}])
     records = [record for unit in units for _, batch in found.read(unit, 0) for record in batch]
     assert [record["_key"] for record in records] == [f"sku{n:06d}" for n in range(40)]
     assert records[3]["name"] == "again"
     again = [record["_key"] for unit in bound_units for _, batch in bound.read(unit, 0) for record in batch]
     assert again == [f"sku{n:06d}" for n in range(40) if n != 3]
-    service.collections.clear()
+    cloud.collections.clear()
     with pytest.raises(SourceError, match=r"the 10 records that were there .* up to the key 'sku000009', are gone"):
         list(found.read(units[0], 0))
 
 
-def test_items_of_jobs(service: Service, tmp_path: Path) -> None:
-    service.jobs = {"78/1/5": items(25), "78/1/6": [], "78/2/1": items(5, 100)}
+def test_items_of_jobs(cloud: Service, tmp_path: Path) -> None:
+    cloud.jobs = {"78/1/5": items(25), "78/1/6": [], "78/2/1": items(5, 100)}
     found = reader(jobs=["78/1/5", "78/1/6", "78/2/1"], range_size=10)
     assert read(found) == items(25) + items(5, 100)
     assert [unit.name for unit in units_of(found)][-2:] == ["78/1/5[20:25]", "78/2/1[0:5]"]
@@ -177,25 +164,25 @@ def test_items_of_jobs(service: Service, tmp_path: Path) -> None:
         reader(jobs="78/9/9").probe()
 
 
-def test_answers_that_break_off_or_are_refused_for_a_while(service: Service, tmp_path: Path) -> None:
-    service.put("products", products(3000))
-    service.jobs["78/1/5"] = items(100)
+def test_answers_that_break_off_or_are_refused_for_a_while(cloud: Service, tmp_path: Path) -> None:
+    cloud.put("products", products(3000))
+    cloud.jobs["78/1/5"] = items(100)
     made, of_job = reader(range_size=700), reader(jobs="78/1/5")
-    service.short = 3
+    cloud.short = 3
     units, job_units = units_of(made), units_of(of_job)
-    service.breaks = 9
-    service.refusals = [(503, "busy", {"Retry-After": "0"}), (429, "", {}), (502, "<html>Bad gateway</html>", {})]
+    cloud.breaks = 9
+    cloud.refusals = [(503, "busy", {"Retry-After": "0"}), (429, "", {}), (502, "<html>Bad gateway</html>", {})]
     assert [r for unit in units for _, batch in made.read(unit, 0) for r in batch] == products(3000)
-    service.breaks = 3
+    cloud.breaks = 3
     assert [r for unit in job_units for _, batch in of_job.read(unit, 0) for r in batch] == items(100)
 
 
-def test_the_service_is_restarted_in_the_middle(service: Service) -> None:
-    service.put("products", products(2000))
+def test_the_service_is_restarted_in_the_middle(cloud: Service) -> None:
+    cloud.put("products", products(2000))
     made = reader(range_size=500)
     units = units_of(made)
-    service.stop()
-    later = threading.Timer(0.3, service.start)
+    cloud.stop()
+    later = threading.Timer(0.3, cloud.start)
     later.start()
     assert [r for unit in units for _, batch in made.read(unit, 0) for r in batch] == products(2000)
     later.join()
@@ -213,29 +200,29 @@ def test_the_service_is_restarted_in_the_middle(service: Service) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("when", ["listing", "reading"])
-def test_what_the_service_refuses_is_one_sentence(service: Service, instead: Any, message: str, when: str) -> None:
-    service.put("products", products(3))
+def test_what_the_service_refuses_is_one_sentence(cloud: Service, instead: Any, message: str, when: str) -> None:
+    cloud.put("products", products(3))
     made = reader()
     object.__setattr__(made, "attempts", 2)
     units = units_of(made) if when == "reading" else []
-    service.before = lambda method, path: instead
+    cloud.before = lambda method, path: instead
     with pytest.raises(SourceError, match=message) as caught:
         list(made.units()) if when == "listing" else list(made.read(units[0], 0))
     assert KEY not in str(caught.value) and "\n" not in str(caught.value) and "object at" not in str(caught.value)
 
 
-def test_a_service_that_is_not_there(service: Service) -> None:
-    service.stop()
+def test_a_service_that_is_not_there(cloud: Service) -> None:
+    cloud.stop()
     made = reader(endpoint="http://127.0.0.1:9")
     object.__setattr__(made, "attempts", 1)
     with pytest.raises(SourceError, match=r"^the service cannot be reached at http://127.0.0.1:9: Connection refused$"):
         made.probe()
 
 
-def test_what_is_not_there_is_named(service: Service) -> None:
-    service.put("products", products(1))
-    service.put("shops_0", products(1))
-    service.put("shops_2", products(1))
+def test_what_is_not_there_is_named(cloud: Service) -> None:
+    cloud.put("products", products(1))
+    cloud.put("shops_0", products(1))
+    cloud.put("shops_2", products(1))
     with pytest.raises(SourceError, match=r'has no collection \'product\' of type s; did you mean "products"\?'):
         list(reader(collection_name="product").units())
     with pytest.raises(SourceError, match=r"shops_0 to shops_2, and shops_1 is not there; .* give `partitions: 0`"):
@@ -269,11 +256,11 @@ def test_the_key_is_asked_for_by_its_variable(tmp_path: Path, monkeypatch: pytes
         export(tmp_path, {"project_id": 78, "collection_name": "products"})
 
 
-def test_the_key_stands_nowhere(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_stands_nowhere(cloud: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPORTERS_HS_APIKEY", KEY)
-    service.put("products", products(5))
+    cloud.put("products", products(5))
     assert len(export(tmp_path, {"project_id": 78, "collection_name": "products"})) == 5
-    service.keys.clear()
+    cloud.keys.clear()
     with pytest.raises(ExportError, match="does not know this key"):
         export(tmp_path, {"project_id": 78, "collection_name": "products"})
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
