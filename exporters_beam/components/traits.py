@@ -347,6 +347,9 @@ class ReaderTraits(_Traits):
     place: Callable[[Unit, int], tuple[str, int]] | None = trait(how=METHOD)
     """Where a record is, as users know it: the file, and its number there."""
 
+    before: Callable[[Unit, int], int] | None = trait(how=METHOD)
+    """How many records a unit has before a range, so that they need not be read to be counted."""
+
     unchanged: Callable[[Unit, BinaryIO], object] | None = trait(how=METHOD)
     """Raises where what was opened may no longer be what was listed."""
 

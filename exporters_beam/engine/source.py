@@ -343,6 +343,8 @@ class Places:
     def _records_before(self, unit: Unit, number: int) -> int:
         if number == 0:
             return 0
+        if self._source.given.before is not None:
+            return self._source.given.before(self._source.names.real(unit), number)
         known = self._before.get((unit.index, number))
         if known is None:
             try:

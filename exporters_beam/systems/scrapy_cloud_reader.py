@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,26 +25,39 @@ from exporters_beam.systems.scrapy_cloud import Cloud, CloudError, check_place, 
 BATCH = 1000
 """Records that are handed on at a time."""
 
+RANGES = 100
+"""Ranges of a unit at most."""
+
 PAGE = 20_000
 """Keys of an answer when collections are listed."""
 
 ATTEMPTS = 10
 
-_key = itemgetter("_key")
 
-
-class Borders(NamedTuple):
-    """What a unit of a collection holds, as it stands in its etag: keys behind `after` up to `upto` that begin with `prefix`;
-    there were `listed` of them. `parts` are the collections that hold them, `joined` those whose fields go over theirs."""
+class Range(NamedTuple):
+    """A piece of a collection: keys behind `after` up to `upto`; when it was listed there were so many."""
 
     after: str
     upto: str
     listed: int
+
+
+class Borders(NamedTuple):
+    """What a unit of a collection holds, as it stands in its etag: keys behind `after` that begin with `prefix`, in ranges that
+    are told by their last key and their number of records. `parts` are the collections that hold them, `joined` those whose
+    fields go over theirs."""
+
+    after: str
+    ends: list[tuple[str, int]]
     prefix: str
     startts: int | None
     endts: int | None
     parts: list[str]
     joined: list[str]
+
+    def ranges(self) -> list[Range]:
+        afters = [self.after, *(upto for upto, _ in self.ends)]
+        return [Range(after, upto, listed) for after, (upto, listed) in zip(afters, self.ends, strict=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,25 +155,32 @@ class ScrapyCloudReader(OnFirstUse):
                     index += 1
 
     def ranges(self, unit: Unit) -> int:
-        return 1
+        if self.jobs:
+            return -(-int(unit.etag) // self.range_size)
+        return len(_borders(unit).ends)
+
+    def before(self, unit: Unit, number: int) -> int:
+        """How many records are before a range: as many as were there when it was listed."""
+        if self.jobs:
+            return number * self.range_size
+        return sum(listed for _, listed in _borders(unit).ends[:number])
 
     def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
         with _told():
-            found = self._items(unit) if self.jobs else self._records(unit)
-            batch: list[Record] = []
-            for record in found if start == 0 else ():
-                batch.append(record)
-                if len(batch) == BATCH:
-                    yield 0, batch
-                    batch = []
-            if batch:
-                yield 0, batch
+            for number in range(start, self.ranges(unit)):
+                batch: list[Record] = []
+                for record in self._items(unit, number) if self.jobs else self._records(_borders(unit), number):
+                    batch.append(record)
+                    if len(batch) == BATCH:
+                        yield number, batch
+                        batch = []
+                yield number, batch
 
     # Items of jobs
 
     @property
     def _jobs(self) -> tuple[str, ...]:
-        return (self.jobs,) if isinstance(self.jobs, str) else tuple(self.jobs)
+        return (self.jobs,) if isinstance(self.jobs, str) else tuple(dict.fromkeys(self.jobs))
 
     def _items_of(self, job: str) -> int:
         """How many items a job has."""
@@ -182,19 +204,17 @@ class ScrapyCloudReader(OnFirstUse):
                 yield Warned(f"jobs: {job} has no items")
             number = number if left is None else min(number, left)
             left = None if left is None else left - number
-            for start in range(0, number, self.range_size):
-                stop = min(start + self.range_size, number)
-                yield f"{job}[{start}:{stop}]", f"{start}-{stop}"
+            if number:
+                yield job, str(number)
 
-    def _items(self, unit: Unit) -> Iterator[Record]:
-        job = unit.name.partition("[")[0]
-        start, stop = map(int, unit.etag.split("-"))
-        came = 0
-        for record in self.cloud.items(f"items/{job}", start, stop, PAGE):
-            came += 1
+    def _items(self, unit: Unit, number: int) -> Iterator[Record]:
+        start, there = number * self.range_size, int(unit.etag)
+        came = False
+        for record in self.cloud.items(f"items/{unit.name}", start, min(start + self.range_size, there), PAGE):
+            came = True
             yield record
         if not came:
-            raise SourceError(f"the items that were there when the export began are gone; leave {job} out, and export again")
+            raise SourceError(f"the items from {start:,} on are gone, which were there when the export began; export again")
 
     # Collections
 
@@ -235,9 +255,10 @@ class ScrapyCloudReader(OnFirstUse):
         number = 0
         for prefix in distinct_prefixes(self.prefixes) or [""]:
             for borders in self._cut(prefix, parts, joined, left):
-                yield f"{self.project_id}/{self.collection_type}/{self.collection_name}[{number}]", json.dumps(borders)
+                name = f"{self.project_id}/{self.collection_type}/{self.collection_name}"
+                yield f"{name}[{number}]" if number else name, json.dumps(borders)
                 number += 1
-                left = None if left is None else left - borders.listed
+                left = None if left is None else left - sum(listed for _, listed in borders.ends)
             if left == 0:
                 return
 
@@ -246,36 +267,38 @@ class ScrapyCloudReader(OnFirstUse):
         collections walked beside."""
         now = datetime.fromisoformat(self.now) if self.now else datetime.now()
         startts, endts = (None if value is None else moment(value, now) for value in (self.startts, self.endts))
-        whole = Borders("", "", PAGE, prefix, startts, endts, parts, joined if most is not None and endts else [])
-        after, upto, listed, taken = "", "", 0, 0
-        for record in self._joined(whole, nodata=True):
-            upto, listed, taken = record["_key"], listed + 1, taken + 1
-            if listed == self.range_size or taken == most:
-                yield whole._replace(after=after, upto=upto, listed=listed, joined=joined)
-                after, listed = upto, 0
-            if taken == most:
-                return
+        whole = Borders("", [], prefix, startts, endts, parts, joined if most is not None and endts else [])
+        after, listed = "", 0
+        ends: list[tuple[str, int]] = []
+        key = ""
+        for record in islice(self._joined(whole, Range("", "", PAGE), nodata=True), most):
+            key, listed = record["_key"], listed + 1
+            if listed == self.range_size:
+                ends.append((key, listed))
+                listed = 0
+            if len(ends) == RANGES:
+                yield whole._replace(after=after, ends=ends, joined=joined)
+                after, ends = key, []
         if listed:
-            yield whole._replace(after=after, upto=upto, listed=listed, joined=joined)
+            ends.append((key, listed))
+        if ends:
+            yield whole._replace(after=after, ends=ends, joined=joined)
 
-    def _records(self, unit: Unit) -> Iterator[Record]:
-        borders = Borders(*json.loads(unit.etag))
-        most = borders.listed if self.count else None
-        came = 0
-        for record in self._joined(borders):
-            if came == most:
-                return
-            came += 1
+    def _records(self, borders: Borders, number: int) -> Iterator[Record]:
+        span = borders.ranges()[number]
+        came = False
+        for record in islice(self._joined(borders, span), span.listed if self.count else None):
+            came = True
             del record["_ts"]
             yield record
-        if not came and borders.listed and not borders.joined:
-            raise SourceError(f"the {borders.listed:,} records that were there when the export began, up to the key "
-                              f"{borders.upto!r:.80}, are gone; export again")  # fmt: skip
+        if not came and not borders.joined:
+            raise SourceError(f"the {span.listed:,} records that were there when the export began, up to the key "
+                              f"{span.upto!r:.80}, are gone; export again")  # fmt: skip
 
-    def _joined(self, borders: Borders, nodata: bool = False) -> Iterator[Record]:
-        """The records between borders in the order of their keys, with the fields of the secondary collections."""
-        found = heapq.merge(*(self._scan(part, borders, nodata) for part in borders.parts), key=_key)
-        others = [_Beside(self._scan(name, borders, nodata, beside=True)) for name in borders.joined]
+    def _joined(self, borders: Borders, span: Range, nodata: bool = False) -> Iterator[Record]:
+        """The records of a range in the order of their keys, with the fields of the secondary collections."""
+        found = heapq.merge(*(self._scan(part, borders, span, nodata) for part in borders.parts), key=itemgetter("_key"))
+        others = [_Beside(self._scan(name, borders, span, nodata, beside=True)) for name in borders.joined]
         for record in found:
             key, written = record["_key"], record.get("_ts")
             if not isinstance(written, int):
@@ -283,11 +306,11 @@ class ScrapyCloudReader(OnFirstUse):
             for other in others:
                 fields = other.at(key)
                 if fields is not None:
-                    record.update({**fields, "_key": key, "_ts": max(record["_ts"], fields["_ts"])})
+                    record.update({**fields, "_ts": max(record["_ts"], fields["_ts"])})
             if borders.endts is None or record["_ts"] <= borders.endts:
                 yield record
 
-    def _scan(self, name: str, borders: Borders, nodata: bool, beside: bool = False) -> Iterator[Record]:
+    def _scan(self, name: str, borders: Borders, span: Range, nodata: bool, beside: bool = False) -> Iterator[Record]:
         params: dict[str, Any] = {"meta": ["_key", "_ts"]}
         if borders.prefix:
             params["prefix"] = borders.prefix
@@ -297,8 +320,8 @@ class ScrapyCloudReader(OnFirstUse):
             if value is not None and not beside:
                 params[bound] = value
         path = f"collections/{self.project_id}/{self.collection_type}/{name}"
-        page = min(PAGE, -(-borders.listed // len(borders.parts)) if not beside else borders.listed)
-        return self.cloud.scan(path, borders.after, borders.upto, params, page, self.exclude_prefixes)
+        share = span.listed if beside else -(-span.listed // len(borders.parts))
+        return self.cloud.scan(path, span.after, span.upto, params, min(PAGE, share), self.exclude_prefixes)
 
 
 class _Beside:
@@ -312,6 +335,15 @@ class _Beside:
         while self._next is not None and self._next["_key"] < key:
             self._next = next(self._records, None)
         return self._next if self._next is not None and self._next["_key"] == key else None
+
+
+@lru_cache(4)
+def _parsed(etag: str) -> Borders:
+    return Borders(*json.loads(etag))
+
+
+def _borders(unit: Unit) -> Borders:
+    return _parsed(unit.etag)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import exporters_beam
 from exporters_beam import ConfigError, ExportError, SourceError
 from exporters_beam.components.options import build
 from exporters_beam.records import Unit, Warned
+from exporters_beam.systems import scrapy_cloud_reader
 from exporters_beam.systems.scrapy_cloud_reader import ScrapyCloudReader
 
 from helpers import delivered
@@ -80,12 +81,20 @@ def test_the_service_answers_the_official_client(cloud: Service) -> None:
     assert next(client.get_job("78/1/5").items.iter(start="78/1/5/1", meta=["_key"]))["_key"] == "78/1/5/1"
 
 
-def test_a_collection_is_exported_in_the_order_of_its_keys(cloud: Service, tmp_path: Path) -> None:
+def test_a_collection_is_exported_in_the_order_of_its_keys(
+    cloud: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloud.put("products", reversed(products(2500)))
     options = {"apikey": KEY, "project_id": 78, "collection_name": "products", "range_size": 300}
     config = {"exporter_options": {"prevent_bypass": True}}
     assert export(tmp_path, options, **config) == products(2500)
-    assert len(units_of(reader(range_size=300))) == 9
+    made = reader(range_size=300)
+    (unit,) = units_of(made)
+    assert (unit.name, made.ranges(unit), made.before(unit, 8)) == ("78/s/products", 9, 2400)
+    monkeypatch.setattr(scrapy_cloud_reader, "RANGES", 4)
+    assert [unit.name for unit in units_of(made)] == ["78/s/products", "78/s/products[1]", "78/s/products[2]"]
+    assert read(made) == products(2500)
+    assert next(iter(made.read(unit, 8)))[1] == products(100, 2400)
 
 
 def test_an_old_config_does_what_it_did(cloud: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +166,7 @@ def test_items_of_jobs(cloud: Service, tmp_path: Path) -> None:
     cloud.jobs = {"78/1/5": items(25), "78/1/6": [], "78/2/1": items(5, 100)}
     found = reader(jobs=["78/1/5", "78/1/6", "78/2/1"], range_size=10)
     assert read(found) == items(25) + items(5, 100)
-    assert [unit.name for unit in units_of(found)][-2:] == ["78/1/5[20:25]", "78/2/1[0:5]"]
+    assert [(unit.name, found.ranges(unit)) for unit in units_of(found)] == [("78/1/5", 3), ("78/2/1", 1)]
     assert [found.text for found in found.units() if isinstance(found, Warned)] == ["jobs: 78/1/6 has no items"]
     assert len(read(reader(jobs="78/1/5", count=12))) == 12
     with pytest.raises(SourceError, match="jobs: there is no job 78/9/9"):

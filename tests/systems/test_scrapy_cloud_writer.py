@@ -82,9 +82,7 @@ def test_an_old_config_does_what_it_did(cloud: Service, tmp_path: Path, monkeypa
     records = [{**record, "_key": "other"} for record in numbered(5)]
     exporters_beam.run(config(tmp_path, records, path, options={"project_id": "78", "items_limit": 4, "compression": "gz"}))
     assert cloud.stored("products") == stored(numbered(4))
-    with pytest.raises(
-        ExportError, match=r"in\.jl: record 2: writer: key_field: the field 'sku' is the key, and"
-    ):
+    with pytest.raises(ExportError, match=r"in\.jl: record 2: writer: key_field: the field 'sku' is the key, and"):
         exporters_beam.run(config(tmp_path, [{"sku": "a"}, {"n": 1}], path))
 
 
@@ -191,7 +189,7 @@ def test_reading_is_resumed_as_it_was_listed(cloud: Service, tmp_path: Path) -> 
         "reader": {"name": "scrapy_cloud", "options": {"project_id": 78, "collection_name": "products", "range_size": 100}},
         "writer": {"name": "scrapy_cloud", "options": {"project_id": 78, "collection_name": "copy"}},
     }
-    killed_at(cloud, tmp_path, told, 6, "GET")
+    killed_at(cloud, tmp_path, told, 7, "GET")
     cloud.put("products", [{"_key": "z", "n": 1}])
     done = command(tmp_path, "run", told, "--workers", "2", "--resume")
     assert done.returncode == 0, done.stderr
