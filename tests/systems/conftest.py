@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
-from databases import *  # noqa: F403
 from scrapy_cloud_service import cloud  # noqa: F401
+
+from databases import *  # noqa: F403
