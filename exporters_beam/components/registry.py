@@ -52,6 +52,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("reader", "hdfs", "exporters_beam.storages.hdfs:HdfsReader", extra="hdfs"),
     Entry("reader", "gdrive", "exporters_beam.storages.gdrive:GDriveReader", extra="gdrive"),
     Entry("reader", "http", "exporters_beam.storages.http:HttpReader"),
+    Entry("reader", "kafka", "exporters_beam.systems.kafka_reader:KafkaReader", extra="kafka"),
     Entry("reader", "memory", "exporters_beam.readers.memory:MemoryReader"),
     Entry("reader", "random", "exporters_beam.readers.random:RandomReader",
           legacy=(f"{_READERS}.random_reader.RandomReader", f"{_READERS}.RandomReader")),

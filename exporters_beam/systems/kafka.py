@@ -1,0 +1,339 @@
+"""What the readers and the writer of Kafka share: the options by which a cluster is found, its client, what it refuses.
+
+Clients are made on first use and never pickled. What a broker or the client library says comes out as `KafkaFault`: one
+sentence with the option that is to blame.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from exporters_beam.components.options import option
+from exporters_beam.components.secret import hide
+from exporters_beam.components.words import one_line
+from exporters_beam.errors import ConfigError, MissingExtra
+
+PATIENCE = 10.0
+"""Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
+
+MESSAGES = 1000
+"""So many messages are taken from the client at a time."""
+
+ORDERED = ("group.id", "enable.auto.commit", "auto.offset.reset", "enable.partition.eof", "isolation.level",
+           "transactional.id", "enable.idempotence", "acks")  # fmt: skip
+"""Settings on which it depends that nothing is lost and nothing comes twice: no `options` may change them."""
+
+
+class KafkaFault(Exception):
+    """What a cluster refused: the option that is to blame ("" where none is), why, and the error's name in the client
+    library. `passing`: it may go next time."""
+
+    def __init__(self, option: str, text: str, code: str = "", passing: bool = False) -> None:
+        self.option, self.text, self.code, self.passing = option, hide(text), code, passing
+        super().__init__(f"option {option}: {self.text}" if option else self.text)
+
+
+class Topic(NamedTuple):
+    """A topic as it is now: `id` is another one where it was deleted and made again under the same name."""
+
+    name: str
+    id: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaServers:
+    """The options by which readers and the writer find a cluster."""
+
+    servers: tuple[str, ...] = option("brokers to ask first, as host:port", type="str_list", example=["localhost:9092"])
+    security_protocol: str = option("how to speak with the brokers", default="PLAINTEXT",
+                                    choices=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"))  # fmt: skip
+    sasl_mechanism: str = option("how to log in, with SASL", default="PLAIN",
+                                 choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"))  # fmt: skip
+    sasl_username: str | None = option("user, with SASL", default=None, env="EXPORTERS_KAFKA_USERNAME")
+    sasl_password: str | None = option("password, with SASL", default=None, env="EXPORTERS_KAFKA_PASSWORD", secret=True)
+    ssl_ca_file: str | None = option("certificates to trust, with SSL; by default the machine's", default=None)
+    ssl_certificate_file: str | None = option("certificate of this client, where brokers want one", default=None)
+    ssl_key_file: str | None = option("key of that certificate", default=None)
+    ssl_key_password: str | None = option("password of that key", default=None, secret=True)
+    options: Mapping[str, Any] = option(
+        "further settings of the client, by their names in librdkafka; never shown, for they may hold secrets",
+        type="dict", default={}, secret=True, example={"socket.timeout.ms": 30000}, identity=False,
+    )  # fmt: skip
+    timeout_seconds: int = option("seconds without an answer or a message that is due, after which the export fails",
+                                  type="int", default=60, minimum=1, identity=False)  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise ConfigError("servers: give at least one broker, as host:port")
+        for name in self.options:
+            if name in ORDERED:
+                raise ConfigError(f"options: {name} cannot be set here, since what is promised depends on it")
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism not in ("OAUTHBEARER", "GSSAPI"):
+            for name in ("sasl_username", "sasl_password"):
+                if getattr(self, name) is None:
+                    raise ConfigError(f"{name}: give it, since security_protocol is {self.security_protocol}")
+
+    def settings(self) -> dict[str, Any]:
+        """These options as the client library has them."""
+        sasl = self.security_protocol.startswith("SASL")
+        given = {
+            "bootstrap.servers": ",".join(self.servers),
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism if sasl else None,
+            "sasl.username": self.sasl_username if sasl else None,
+            "sasl.password": self.sasl_password if sasl else None,
+            "ssl.ca.location": self.ssl_ca_file,
+            "ssl.certificate.location": self.ssl_certificate_file,
+            "ssl.key.location": self.ssl_key_file,
+            "ssl.key.password": self.ssl_key_password,
+        }
+        return {name: value for name, value in given.items() if value is not None} | dict(self.options)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, with its clients, kept from the first use on."""
+        made: Cluster | None = self.__dict__.get("_made")
+        if made is None:
+            made = Cluster(self.settings(), float(self.timeout_seconds))
+            object.__setattr__(self, "_made", made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+def library(name: str = "") -> Any:
+    """confluent_kafka, or a module of it, imported on first use. Raises MissingExtra."""
+    try:
+        return importlib.import_module(f"confluent_kafka{name}")
+    except ImportError:
+        raise MissingExtra("Kafka", "kafka") from None
+
+
+class Heard:
+    """What a client says of its connections while it tries again and again: the last of it tells why nothing comes."""
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        self.certain: Any = None
+
+    def __call__(self, error: Any) -> None:
+        if error.name() in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "_SSL") or error.fatal():
+            self.certain = error
+        if error.name() != "_ALL_BROKERS_DOWN":
+            self.last = error
+
+    def look(self) -> None:
+        """Raises KafkaFault for what does not go away by itself."""
+        if self.certain is not None:
+            raise fault(self.certain)
+
+    def silence(self, what: str, seconds: float) -> KafkaFault:
+        """What is wrong where nothing came for so long."""
+        if self.last is None:
+            return KafkaFault("timeout_seconds", f"{what} for {seconds:,.0f} seconds; look at the brokers, or wait longer",
+                              passing=True)  # fmt: skip
+        return fault(self.last)
+
+
+@dataclass
+class Cluster:
+    """A cluster of brokers, and what can be asked of it. Everything raises KafkaFault."""
+
+    settings: Mapping[str, Any] = field(repr=False)
+    seconds: float
+    _admin: Any = None
+    _heard: Heard = field(default_factory=Heard)
+
+    def client(self, kind: Callable[[Mapping[str, Any]], Any], heard: Heard, more: Mapping[str, Any]) -> Any:
+        """A client of the library: a Consumer, a Producer or an AdminClient."""
+        quiet = {"log_level": 0, "client.id": "exporters-beam", "reconnect.backoff.max.ms": 2000}
+        try:
+            return kind({**quiet, **self.settings, **more, "error_cb": heard})
+        except library().KafkaException as error:
+            raise fault(error.args[0]) from None
+        except (TypeError, ValueError) as error:
+            raise KafkaFault("options", one_line(str(error), 300)) from None
+
+    @property
+    def admin(self) -> Any:
+        if self._admin is None:
+            self._admin = self.client(library(".admin").AdminClient, self._heard, {})
+        return self._admin
+
+    def asked(self, ask: Callable[[Any, float], Any], option: str = "", where: str = "", patient: bool = False) -> Any:
+        """The answer of a broker. `ask` is given the client and seconds, and gives a future. `patient`: the brokers have
+        answered before, so that they are waited for as long as for a message."""
+        seconds = self.seconds if patient else min(PATIENCE, self.seconds)
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                future = ask(self.admin, max(1.0, until - time.monotonic()))
+                while not future.done():
+                    self.admin.poll(0.02)
+                    self._heard.look()
+                return future.result()
+            except library().KafkaException as error:
+                found = fault(error.args[0], option, where)
+                if not found.passing:
+                    raise found from None
+                if time.monotonic() >= until:
+                    raise self._heard.silence("no broker has answered", seconds) from None
+                time.sleep(0.2)
+
+    def topic(self, name: str, patient: bool = False) -> Topic:
+        """A topic and its partitions. Raises KafkaFault where there is none."""
+        lib = library()
+
+        def ask(admin: Any, seconds: float) -> Any:
+            return admin.describe_topics(lib.TopicCollection([name]), request_timeout=seconds)[name]
+
+        found = self.asked(ask, "topic", name, patient)
+        return Topic(name, str(found.topic_id), tuple(sorted(each.id for each in found.partitions)))
+
+    def offsets(self, topic: str, partitions: Iterable[int], which: str | int, committed: bool = True) -> dict[int, int]:
+        """The `earliest` or `latest` offset of each partition, or the first from a time (milliseconds) on, -1 where there is
+        none. Where `committed`, the latest is the one behind the last transaction that is decided."""
+        lib, admin = library(), library(".admin")
+        of_name = {"earliest": admin.OffsetSpec.earliest, "latest": admin.OffsetSpec.latest}
+        spec = admin.OffsetSpec.for_timestamp(which) if isinstance(which, int) else of_name[which]()
+        level = lib.IsolationLevel.READ_COMMITTED if committed else lib.IsolationLevel.READ_UNCOMMITTED
+        asked = {lib.TopicPartition(topic, number): spec for number in partitions}
+        found = {}
+        for of in asked:
+
+            def ask(client: Any, seconds: float, of: Any = of) -> Any:
+                answers = client.list_offsets({of: asked[of]}, isolation_level=level, request_timeout=seconds)
+                return answers[of]
+
+            found[of.partition] = self.asked(ask, "topic", topic).offset
+        return found
+
+    def committed(self, group: str, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
+        """What a group has committed: offset and metadata by partition, without those for which there is nothing."""
+        lib = library()
+        request = lib.ConsumerGroupTopicPartitions(group, [lib.TopicPartition(topic, number) for number in partitions])
+
+        def ask(admin: Any, seconds: float) -> Any:
+            return admin.list_consumer_group_offsets([request], request_timeout=seconds)[group]
+
+        found = self.asked(ask, "group", group).topic_partitions
+        return {each.partition: (each.offset, each.metadata or "") for each in found if each.offset >= 0}
+
+    def messages(self, topic: str, partition: int, start: int, end: int, committed: bool = True) -> Iterator[list[Any]]:
+        """The messages of a partition from one offset up to, not including, another, some at a time.
+
+        The end is one that the partition has had, and under `committed` one behind decided transactions: what stands before
+        it comes, or never does. It is reached by a message behind it or by the event at the partition's end: the offsets
+        before it may all be gone by compaction, or be those of transactions.
+        """
+        if start >= end:
+            return
+        lib, heard = library(), Heard()
+        consumer = self.client(lib.Consumer, heard, {
+            "fetch.queue.backoff.ms": 5,  # By default a full queue is left alone for a second.
+            "queued.min.messages": 20_000,
+            "fetch.wait.max.ms": 100,
+            **{name: value for name, value in self.settings.items() if name.startswith(("fetch.", "queued."))},
+            "group.id": "exporters-beam",  # The library wants one; nothing joins it, nothing is committed.
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+        })  # fmt: skip
+        with closing(consumer):
+            consumer.assign([lib.TopicPartition(topic, partition, start)])
+            following, last = start, time.monotonic()
+            while following < end:
+                found = consumer.consume(min(MESSAGES, end - following), 0.2)
+                if not found:
+                    heard.look()
+                    if time.monotonic() - last > self.seconds:
+                        raise heard.silence(f"{topic}[{partition}]: nothing came at offset {following:,}", self.seconds)
+                    continue
+                last = time.monotonic()
+                given, event = _parted(found)
+                if given and given[-1].offset() >= end:
+                    yield [message for message in given if message.offset() < end]
+                    return
+                if given:
+                    yield given
+                    following = given[-1].offset() + 1
+                if event is None:
+                    continue
+                if event.error().code() != lib.KafkaError._PARTITION_EOF:
+                    _wrong(event.error(), f"{topic}[{partition}]", following)
+                elif event.offset() >= end:
+                    return
+                else:
+                    raise KafkaFault("topic", f"{topic}[{partition}] ends at offset {event.offset():,} now, and was longer "
+                                              f"when the export began ({end:,}); export again without --resume")  # fmt: skip
+
+
+def _parted(found: list[Any]) -> tuple[list[Any], Any]:
+    """The messages, and the last event of an error among them."""
+    event = next((each for each in reversed(found) if each.error() is not None), None)
+    return (found if event is None else [each for each in found if each.error() is None]), event
+
+
+def _wrong(error: Any, place: str, offset: int) -> None:
+    """Raises KafkaFault, but for what passes by itself."""
+    if error.name() in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
+        raise KafkaFault("", f"{place}: the messages from offset {offset:,} on are gone: the topic keeps them no longer "
+                             "(retention), or was made anew; export again without --resume")  # fmt: skip
+    if not error.retriable() and error.name() not in ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_TIMED_OUT"):
+        raise fault(error, "topic", place)
+
+
+TOLD: Mapping[str, tuple[str, str]] = {
+    "UNKNOWN_TOPIC_OR_PART": ("topic", "there is no topic {where}"),
+    "_UNKNOWN_TOPIC": ("topic", "there is no topic {where}"),
+    "_UNKNOWN_PARTITION": ("topic", "there is no partition {where}"),
+    "TOPIC_EXCEPTION": ("topic", "{where} is no name of a topic"),
+    "TOPIC_AUTHORIZATION_FAILED": ("topic", "this user may not use the topic {where}; give it the rights (ACL)"),
+    "GROUP_AUTHORIZATION_FAILED": ("group", "this user may not use the group {where}; give it the rights (ACL)"),
+    "CLUSTER_AUTHORIZATION_FAILED": ("sasl_username", "this user may not do that on this cluster; give it the rights (ACL)"),
+    "_AUTHENTICATION": ("sasl_username", "the broker does not let this user in"),
+    "SASL_AUTHENTICATION_FAILED": ("sasl_username", "the broker does not let this user in"),
+    "_SSL": ("security_protocol", "no encrypted connection can be made"),
+    "_RESOLVE": ("servers", "the name of a broker is not known"),
+    "_TRANSPORT": ("servers", "no broker can be reached"),
+    "_ALL_BROKERS_DOWN": ("servers", "no broker can be reached"),
+}
+"""What users are told of errors of the client library, by their names: the option, and what is wrong with it."""
+
+_ADDED = re.compile(r"^[\w+]+://|^(Broker|Local): |\s*\(after \d+ms in state \w+[^)]*\)|, \d+ identical error\(s\) suppressed")
+
+
+def fault(error: Any, option: str = "", where: str = "") -> KafkaFault:
+    """An error of the client library as one sentence."""
+    name, said = error.name(), one_line(_ADDED.sub("", error.str()), 300)
+    passing = bool(error.retriable()) or name in ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE")
+    if name == "_INVALID_ARG":
+        blamed = next((option for setting, option in _OPTIONS.items() if setting in said), "options")
+        return KafkaFault(blamed, said, name)
+    if name == "_TRANSPORT" and "SSL" in said:
+        return KafkaFault("security_protocol", f"no encrypted connection can be made ({said})", name, passing)
+    blamed, text = TOLD.get(name, (option, "{where}: the cluster refused" if where else "the cluster refused"))
+    return KafkaFault(blamed, f"{text.format(where=where)} ({said})", name, passing)
+
+
+_OPTIONS = {
+    "ssl.ca.location": "ssl_ca_file",
+    "ssl.certificate.location": "ssl_certificate_file",
+    "ssl.key.location": "ssl_key_file",
+    "sasl.mechanism": "sasl_mechanism",
+    "security.protocol": "security_protocol",
+}
+"""Settings of the client library, and our options for them."""

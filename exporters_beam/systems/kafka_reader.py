@@ -1,0 +1,315 @@
+"""Kafka as a source: what stands in topics when the export begins, partition by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, ClassVar, NamedTuple, cast
+
+from exporters_beam.components.options import option
+from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.json_lines import parse
+from exporters_beam.records import Record, Unit, Warned
+from exporters_beam.systems.kafka import Cluster, KafkaFault, KafkaServers, Topic
+from exporters_beam.systems.kafka_values import VALUES, Faulty, Registry, decoder, records_of, text_of
+
+SPAN = 50_000
+"""Offsets in a range."""
+
+
+class Borders(NamedTuple):
+    """What a unit reads of a partition, as its name and etag have it."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    id: str
+
+    @classmethod
+    def of(cls, unit: Unit) -> Borders:
+        topic, _, partition = unit.name.rpartition("[")
+        offsets, _, topic_id = unit.etag.partition(" ")
+        start, _, end = offsets.partition("-")
+        return cls(topic, int(partition[:-1]), int(start), int(end), topic_id)
+
+    def unit(self, index: int) -> Unit:
+        return Unit(index, f"{self.topic}[{self.partition}]", -1, f"{self.start}-{self.end} {self.id}")
+
+
+@contextmanager
+def source() -> Iterator[None]:
+    """Where what a cluster refuses is an error of the input."""
+    try:
+        yield
+    except KafkaFault as error:
+        raise SourceError(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaReader(KafkaServers):
+    """Read what topics of Kafka hold when the export begins: messages become records, partition by partition, in order.
+
+    Where each partition ends is asked once and written down: messages that come later are left to the next export, and
+    `--resume` reads up to the same offsets. Nothing joins a consumer group and no offsets are committed. With `read_committed`
+    messages of transactions that were aborted are not read, and reading ends before the first transaction that is still open,
+    with a warning.
+
+    `start` is `earliest`, `committed` (where `group` has got to; the earliest where it has committed nothing), a time such as
+    2026-11-30T06:00:00Z, or offsets by partition: {0: 1200, 1: 1187}, with several topics {orders: {0: 1200}}; partitions that
+    are not named begin at the earliest. Where that offset is gone, the export fails, or begins at the earliest that is there,
+    with a warning: `on_gone`.
+
+    A value is the record: an object of JSON, an Avro record with the number of its schema in front (`registry`), a mapping of
+    msgpack; or text or bytes, which stand in the field `value`. `key`, `headers`, `partition`, `offset` and `timestamp`
+    (milliseconds since 1970) name fields in which to put these; by default they are left out. Messages without a value
+    (tombstones) are left out, with a warning, or become records with no more than these fields: `tombstones: keep`.
+
+    Example:
+        reader:
+          name: kafka
+          options:
+            servers: ['localhost:9092']
+            topic: orders
+            key: _key
+    """
+
+    kind: ClassVar[str] = "reader"
+    fixed: ClassVar[bool] = True
+
+    topic: tuple[str, ...] = option("the topic, or a list of topics", type="str|str_list", example="orders")
+    partitions: tuple[int, ...] | None = option("the partitions to read; by default all", type="int_list", default=None)
+    start: Any = option("earliest, committed, a time, or offsets by partition", type="object", default="earliest")
+    group: str | None = option("the consumer group whose offsets `start: committed` takes", default=None)
+    isolation: str = option("whether messages of transactions that are open or aborted are left out", default="read_committed",
+                            choices=("read_committed", "read_uncommitted"))  # fmt: skip
+    on_gone: str = option("where the offset to start at is gone: fail, or begin at the earliest", default="fail",
+                          choices=("fail", "earliest"))  # fmt: skip
+    values: str = option("what the values are", default="json", choices=VALUES)
+    value: str = option("the field for values that are text or bytes", default="value")
+    keys: str = option("what the keys are, where `key` is given", default="text", choices=("text", "json", "bytes"))
+    key: str | None = option("the field for the key", default=None, example="_key")
+    headers: str | None = option("the field for the headers, a mapping", default=None, example="_headers")
+    partition: str | None = option("the field for the partition", default=None, example="_partition")
+    offset: str | None = option("the field for the offset", default=None, example="_offset")
+    timestamp: str | None = option("the field for the time, in milliseconds", default=None, example="_timestamp")
+    tombstones: str = option("messages without a value: skip, or keep as records", default="skip", choices=("skip", "keep"))
+    registry: str | None = option("the URL of the schema registry, with values: avro", default=None)
+    registry_user: str | None = option("user of the registry", default=None)
+    registry_password: str | None = option("password of the registry", default=None, secret=True)
+    _span: int = field(init=False, repr=False, compare=False, default=SPAN)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.topic, str):
+            object.__setattr__(self, "topic", (self.topic,))
+        if not self.topic or not all(self.topic):
+            raise ConfigError("topic: give the name of a topic")
+        if self.values == "avro" and not self.registry:
+            raise ConfigError("registry: give the URL of the schema registry, since values are avro")
+        if self.start == "committed" and not self.group:
+            raise ConfigError("group: name the consumer group, since start is committed")
+        self._offsets_given(self.topic[0])
+        if isinstance(self.start, str) and self.start not in ("earliest", "committed"):
+            _time(self.start)
+
+    def _offsets_given(self, topic: str) -> dict[int, int]:
+        """The offsets by partition that `start` names for a topic. Raises ConfigError."""
+        if isinstance(self.start, str):
+            return {}
+        found = self.start
+        if isinstance(found, Mapping) and any(isinstance(member, Mapping) for member in found.values()):
+            unknown = [name for name in found if name not in self.topic]
+            if unknown:
+                raise ConfigError(f"start: {unknown[0]} is none of the topics that are read")
+            found = found.get(topic, {})
+        elif len(self.topic) > 1:
+            raise ConfigError("start: give offsets for each topic, {orders: {0: 1200}}, since several are read")
+        try:
+            given = {int(partition): int(offset) for partition, offset in found.items()}
+        except (AttributeError, TypeError, ValueError):
+            raise ConfigError("start: give earliest, committed, a time, or offsets by partition, {0: 1200, 1: 1187}") from None
+        if any(offset < 0 for offset in given.values()):
+            raise ConfigError("start: an offset is 0 or more")
+        return given
+
+    def units(self) -> Iterator[Unit | Warned]:
+        """Every partition once, with its borders. Raises SourceError."""
+        index = 0
+        with source():
+            for name in dict.fromkeys(self.topic):
+                for found in self._borders(self.cluster.topic(name)):
+                    if isinstance(found, Warned):
+                        yield found
+                    else:
+                        yield found.unit(index)
+                        index += 1
+
+    def probe(self) -> None:
+        """Raises SourceError where the topics cannot be read."""
+        for _ in self.units():
+            pass
+
+    def _borders(self, topic: Topic) -> Iterator[Borders | Warned]:
+        wanted = topic.partitions if self.partitions is None else self.partitions
+        missing = sorted({*wanted, *self._offsets_given(topic.name)} - {*topic.partitions})
+        if missing:
+            option = "partitions" if missing[0] in (self.partitions or ()) else "start"
+            raise KafkaFault(option, f"{topic.name} has no partition {missing[0]}; it has {_shown(topic.partitions)}")
+        committed = self.isolation == "read_committed"
+        numbers = sorted(set(wanted))
+        begins = self._begins(topic.name, numbers)
+        if isinstance(begins, Warned):
+            yield begins
+            begins = {}
+        ends = self.cluster.offsets(topic.name, numbers, "latest", committed)
+        undecided = self.cluster.offsets(topic.name, numbers, "latest", False) if committed else ends
+        earliest = self.cluster.offsets(
+            topic.name, numbers, "earliest", False
+        )  # last: what is there now, is there when it ends
+        for number in numbers:
+            place, first, end = f"{topic.name}[{number}]", earliest[number], ends[number]
+            begin = begins.get(number, first)
+            begin = end if begin < 0 else begin  # Nothing came from the time on.
+            if begin < first and number in begins:
+                gone = (f"{place} begins at offset {first:,} now; the messages from {begin:,} on that stood before it are "
+                        "gone, since the topic keeps them no longer")  # fmt: skip
+                if self.on_gone == "fail":
+                    raise KafkaFault("start", f"{gone}; on_gone: earliest begins with what is there")
+                yield Warned(f"start: {gone}")
+                begin = first
+            elif begin > end and undecided[number] < begin:
+                raise KafkaFault("start", f"{place} ends at offset {end:,}: there is no {begin:,}; was the topic made anew?")
+            if undecided[number] > end:
+                yield Warned(f"{place}: {undecided[number] - end:,} offsets from {end:,} on are not read, since a transaction "
+                             "that began there is still open")  # fmt: skip
+            yield Borders(topic.name, number, min(begin, end), end, topic.id)
+
+    def _begins(self, topic: str, numbers: Sequence[int]) -> dict[int, int] | Warned:
+        """The offset to start at by partition, without those that begin at the earliest."""
+        if self.start == "committed":
+            group = cast(str, self.group)
+            found = self.cluster.committed(group, topic, numbers)
+            if not found:
+                return Warned(f"group: {group} has committed nothing for {topic}, so its earliest messages are read")
+            return {number: offset for number, (offset, _) in found.items()}
+        if isinstance(self.start, str):
+            return {} if self.start == "earliest" else self.cluster.offsets(topic, numbers, _time(self.start))
+        return self._offsets_given(topic)
+
+    def ranges(self, unit: Unit) -> int:
+        borders = Borders.of(unit)
+        return max(1, -(-(borders.end - borders.start) // self._span))
+
+    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
+        borders = Borders.of(unit)
+        last = self.ranges(unit) - 1
+        with source():
+            if borders.start < borders.end:
+                refuse_another(self.cluster, borders)
+                one = decoder(self.values, self.value, self._registry)
+                for number, found in self._spans(borders, start):
+                    yield number, self._records(found, one)
+        yield last, []
+
+    def _spans(self, borders: Borders, start: int) -> Iterator[tuple[int, list[Any]]]:
+        """Messages of ranges `start`, `start + 1`, …, some of one range at a time."""
+        begin, span = borders.start, self._span
+        committed = self.isolation == "read_committed"
+        for found in self.cluster.messages(borders.topic, borders.partition, begin + start * span, borders.end, committed):
+            while found:
+                number = (found[0].offset() - begin) // span
+                border = begin + (number + 1) * span
+                if found[-1].offset() < border:
+                    yield number, found
+                    break
+                at = next(n for n, message in enumerate(found) if message.offset() >= border)
+                yield number, found[:at]
+                found = found[at:]
+
+    def _records(self, messages: list[Any], one: Any) -> list[Record]:
+        values = [message.value() for message in messages]
+        if None in values:
+            messages, values = self._without_tombstones(messages, values)
+        made = records_of([value for value in values if value is not None], one)
+        if len(made) < len(values):
+            given = iter(made)
+            made = [{} if value is None else next(given) for value in values]
+        if self.key or self.headers or self.partition or self.offset or self.timestamp:
+            made = [record if type(record) is Faulty else self._completed(record, message)
+                    for record, message in zip(made, messages, strict=True)]  # fmt: skip
+        for record, message in zip(made, messages, strict=True):
+            if type(record) is Faulty:
+                raise SourceError(f"offset {message.offset():,}: {record.message}")
+        return cast(list[Record], made)
+
+    def _without_tombstones(self, messages: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
+        if self.tombstones == "keep":
+            return messages, values
+        kept = [message for message, value in zip(messages, values, strict=True) if value is not None]
+        return kept, [message.value() for message in kept]
+
+    def _completed(self, record: Any, message: Any) -> Record | Faulty:
+        """A record with the fields that hold what the message has beside its value."""
+        if self.key:
+            try:
+                record[self.key] = self._key(message.key())
+            except RecordError as error:
+                return Faulty(message.value() or b"", f"its key: {error}")
+        if self.headers:
+            record[self.headers] = {name: _header(value) for name, value in message.headers() or ()}
+        if self.partition:
+            record[self.partition] = message.partition()
+        if self.offset:
+            record[self.offset] = message.offset()
+        if self.timestamp:
+            kind, time = message.timestamp()
+            record[self.timestamp] = time if kind else None
+        return cast(Record, record)
+
+    def _key(self, key: bytes | None) -> Any:
+        if key is None or self.keys == "bytes":
+            return key
+        return text_of(key) if self.keys == "text" else parse(key)
+
+    @property
+    def _registry(self) -> Registry | None:
+        made: Registry | None = self.__dict__.get("_made_registry")
+        if made is None and self.registry:
+            made = Registry(self.registry, self.registry_user, self.registry_password, float(self.timeout_seconds))
+            object.__setattr__(self, "_made_registry", made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_made_registry"}
+
+
+def refuse_another(cluster: Cluster, borders: Borders) -> None:
+    """Raises KafkaFault where a topic is not the one that was listed, but made anew under its name."""
+    if borders.id and cluster.topic(borders.topic, patient=True).id != borders.id:
+        raise KafkaFault("topic", f"{borders.topic} was deleted and made anew since the export began; export again "
+                                  "without --resume")  # fmt: skip
+
+
+def _header(value: Any) -> Any:
+    """A header as text, where it is."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value
+
+
+def _shown(partitions: Sequence[int]) -> str:
+    return f"{partitions[0]} to {partitions[-1]}" if len(partitions) > 1 else str(partitions[0])
+
+
+def _time(text: str) -> int:
+    """Milliseconds since 1970. Raises ConfigError."""
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ConfigError(f"start: {text!r} is none of earliest, committed, a time such as 2026-11-30T06:00:00Z, and offsets "
+                          "by partition") from None  # fmt: skip
+    return int((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp() * 1000)
