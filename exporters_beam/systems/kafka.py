@@ -223,12 +223,19 @@ class Cluster:
         """What a group has committed: offset and metadata by partition, without those for which there is nothing."""
         lib = library()
         request = lib.ConsumerGroupTopicPartitions(group, [lib.TopicPartition(topic, number) for number in partitions])
+        until = time.monotonic() + self.seconds
 
         def ask(admin: Any, seconds: float) -> Any:
-            return admin.list_consumer_group_offsets([request], request_timeout=seconds)[group]
+            return admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=seconds)[group]
 
-        found = self.asked(ask, "group", group).topic_partitions
-        return {each.partition: (each.offset, each.metadata or "") for each in found if each.offset >= 0}
+        while True:
+            found = self.asked(ask, "group", group).topic_partitions
+            wrong = next((each.error for each in found if each.error is not None), None)
+            if wrong is None:
+                return {each.partition: (each.offset, each.metadata or "") for each in found if each.offset >= 0}
+            if wrong.name() != "UNSTABLE_OFFSET_COMMIT" or time.monotonic() > until:
+                raise fault(wrong, "group", group)
+            time.sleep(0.02)  # A transaction has ended just now, and the group is not told yet.
 
     def messages(self, topic: str, partition: int, start: int, end: int, committed: bool = True) -> Iterator[list[Any]]:
         """The messages of a partition from one offset up to, not including, another, some at a time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +13,9 @@ from typing import Any, ClassVar, NamedTuple, cast
 from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import parse
-from exporters_beam.records import Record, Unit, Warned
+from exporters_beam.records import Record, Undecoded, Unit, Warned
 from exporters_beam.systems.kafka import Cluster, KafkaFault, KafkaServers, Topic
-from exporters_beam.systems.kafka_values import VALUES, Faulty, Registry, decoder, records_of, text_of
+from exporters_beam.systems.kafka_values import VALUES, Decode, Registry, decoder, records_of, text_of
 
 SPAN = 50_000
 """Offsets in a range."""
@@ -229,50 +231,67 @@ class KafkaReader(KafkaServers):
                 yield number, found[:at]
                 found = found[at:]
 
-    def _records(self, messages: list[Any], one: Any) -> list[Record]:
+    def _records(self, messages: list[Any], one: Decode) -> list[Any]:
         values = [message.value() for message in messages]
-        if None in values:
-            messages, values = self._without_tombstones(messages, values)
+        if None in values and self.tombstones == "skip":
+            messages = [message for message, value in zip(messages, values, strict=True) if value is not None]
+            values = [value for value in values if value is not None]
         made = records_of([value for value in values if value is not None], one)
         if len(made) < len(values):
             given = iter(made)
             made = [{} if value is None else next(given) for value in values]
-        if self.key or self.headers or self.partition or self.offset or self.timestamp:
-            made = [record if type(record) is Faulty else self._completed(record, message)
-                    for record, message in zip(made, messages, strict=True)]  # fmt: skip
-        for record, message in zip(made, messages, strict=True):
-            if type(record) is Faulty:
-                raise SourceError(f"offset {message.offset():,}: {record.message}")
-        return cast(list[Record], made)
+        if self._named:
+            return [self._completed(*each) for each in zip(made, messages, strict=True)]
+        return made
 
-    def _without_tombstones(self, messages: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
-        if self.tombstones == "keep":
-            return messages, values
-        kept = [message for message, value in zip(messages, values, strict=True) if value is not None]
-        return kept, [message.value() for message in kept]
+    @property
+    def _named(self) -> bool:
+        """Whether records have fields of what messages have beside their values."""
+        return bool(self.key or self.headers or self.partition or self.offset or self.timestamp)
 
-    def _completed(self, record: Any, message: Any) -> Record | Faulty:
-        """A record with the fields that hold what the message has beside its value."""
+    def _completed(self, record: Record | Undecoded, message: Any) -> Record | Undecoded:
+        """A record with the fields that hold what the message has beside its value. One that could not be made is a text of
+        JSON that has all of it, so that nothing is lost where it is repaired."""
+        beside: Record = {}
+        told = record.message if isinstance(record, Undecoded) else ""
         if self.key:
             try:
-                record[self.key] = self._key(message.key())
+                beside[self.key] = self._key(message.key())
             except RecordError as error:
-                return Faulty(message.value() or b"", f"its key: {error}")
+                beside[self.key], told = message.key(), told or f"its key is {error}"
         if self.headers:
-            record[self.headers] = {name: _header(value) for name, value in message.headers() or ()}
+            beside[self.headers] = {name: _header(value) for name, value in message.headers() or ()}
         if self.partition:
-            record[self.partition] = message.partition()
+            beside[self.partition] = message.partition()
         if self.offset:
-            record[self.offset] = message.offset()
+            beside[self.offset] = message.offset()
         if self.timestamp:
             kind, time = message.timestamp()
-            record[self.timestamp] = time if kind else None
-        return cast(Record, record)
+            beside[self.timestamp] = time if kind else None
+        if told:
+            return Undecoded(json.dumps({VALUE: message.value(), **beside}, default=_as_text, ensure_ascii=False), told)
+        cast(Record, record).update(beside)
+        return record
 
     def _key(self, key: bytes | None) -> Any:
         if key is None or self.keys == "bytes":
             return key
         return text_of(key) if self.keys == "text" else parse(key)
+
+    def decode(self, raw: bytes | str) -> Record:
+        """The record of a value, as it was given where none could be made of it. Raises RecordError."""
+        beside: Record = {}
+        value: Any = raw
+        if self._named:
+            beside = parse(raw.encode() if isinstance(raw, str) else raw)
+            value = beside.pop(VALUE, None)
+            if isinstance(value, dict):
+                value = base64.b64decode(value.get("base64", ""))
+        if value is None:
+            return beside
+        with source():
+            found = decoder(self.values, self.value, self._registry)(value.encode() if isinstance(value, str) else value)
+        return {**found, **beside}
 
     @property
     def _registry(self) -> Registry | None:
@@ -291,6 +310,17 @@ def refuse_another(cluster: Cluster, borders: Borders) -> None:
     if borders.id and cluster.topic(borders.topic, patient=True).id != borders.id:
         raise KafkaFault("topic", f"{borders.topic} was deleted and made anew since the export began; export again "
                                   "without --resume")  # fmt: skip
+
+
+VALUE = "message"
+"""What holds the value of a message that is no record, beside the fields that are wanted, in a dead letter."""
+
+
+def _as_text(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def _header(value: Any) -> Any:

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from exporters_beam.components.words import kind_of, one_line
 from exporters_beam.errors import MissingExtra, RecordError
 from exporters_beam.formats.json_lines import parse
-from exporters_beam.records import Record
+from exporters_beam.records import Record, Undecoded
 from exporters_beam.systems.kafka import KafkaFault
 
 VALUES = ("json", "avro", "msgpack", "text", "bytes")
@@ -27,16 +27,9 @@ Decode = Callable[[bytes], Record]
 """The record that a value is. Raises RecordError, and KafkaFault where the registry does not answer."""
 
 
-class Faulty(NamedTuple):
-    """A value that is no record, and why."""
-
-    raw: bytes
-    message: str
-
-
-def records_of(values: Sequence[bytes], one: Decode) -> list[Record | Faulty]:
+def records_of(values: Sequence[bytes], one: Decode) -> list[Record | Undecoded]:
     """The record of each value, in order."""
-    found: list[Record | Faulty] = []
+    found: list[Record | Undecoded] = []
     if one is parse:
         # Within JSON no object follows another with nothing but white space between, so these are as many as there are values
         # only where each value is one.
@@ -52,7 +45,7 @@ def records_of(values: Sequence[bytes], one: Decode) -> list[Record | Faulty]:
         try:
             found.append(one(value))
         except RecordError as error:
-            found.append(Faulty(value, str(error)))
+            found.append(Undecoded(value, str(error)))
     return found
 
 

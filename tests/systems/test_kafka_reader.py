@@ -18,7 +18,7 @@ import yaml
 
 import exporters_beam
 from exporters_beam.config.spec import load
-from exporters_beam.errors import ConfigError, SourceError
+from exporters_beam.errors import ConfigError, ExportError, SourceError
 from exporters_beam.systems import kafka_reader
 
 from kafka_server import PASSWORD, Broker, environment
@@ -190,7 +190,7 @@ def test_what_values_may_be(kafka: Broker, export, tmp_path):
 
 @pytest.mark.parametrize("workers", ["--workers=1", "--workers=2"])
 def test_killed_and_resumed(kafka: Broker, tmp_path, workers):
-    """The bytes of an undisturbed export."""
+    """The bytes of an undisturbed export, though messages have come meanwhile."""
     topic = kafka.topic(3)
     line = {"text": "x" * 200}
     kafka.send(topic, ({"value": {"n": n, **line}, "partition": n % 3} for n in range(210_000)))
@@ -204,6 +204,7 @@ def test_killed_and_resumed(kafka: Broker, tmp_path, workers):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(20)
     assert not list(tmp_path.glob("out/.exporters/*/manifest.json"))
+    kafka.send(topic, ({"value": {"n": -1}, "partition": n} for n in range(3)))
     status, said = ran(tmp_path, config, "--resume")
     assert status == 0, said
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -288,3 +289,30 @@ def test_a_topic_that_was_made_anew_or_is_gone_is_not_resumed(kafka: Broker):
     gone = unit._replace(etag=unit.etag.replace(" ", " another-"))
     with pytest.raises(SourceError, match="was deleted and made anew since the export began"):
         list(made.read(gone, 0))
+
+
+@pytest.mark.parametrize("key", [None, "_key"])
+def test_a_value_that_is_no_record_is_a_letter_that_can_be_sent_again(kafka: Broker, export, tmp_path, key):
+    """With its place; without `on_error` it ends the export. The key comes back with the repaired value."""
+    topic = kafka.topic()
+    kafka.send(topic, [{"value": {"n": n}, "key": "k"} for n in range(3)])
+    kafka.send(topic, [{"value": b'{"n": 3', "key": "k3"}, {"value": b"[4]", "key": "k4"}, {"value": {"n": 5}, "key": b"k"}])
+    read = reader(kafka, topic, key=key)
+    with pytest.raises(ExportError, match=rf"{topic}\[0\]: record 4: deserializer: not valid JSON: .* at character 8"):
+        export(read, out="failed")
+    letters = tmp_path / "letters.jl"
+    config = {"reader": read, "writer": to(tmp_path / "out"), "on_error": {"action": "dead_letter", "file": str(letters)}}
+    assert exporters_beam.run(config).counts["written"] == 4
+    first, second = map(json.loads, letters.read_text().splitlines())
+    assert (first["file"], first["number"], second["number"]) == (f"{topic}[0]", 4, 5) and "not a JSON object" in second[
+        "message"
+    ]
+    assert first["text"] == ('{"message": "{\\"n\\": 3", "_key": "k3"}' if key else '{"n": 3')
+    first["text"] = first["text"].replace(": 3", ": 3}")
+    letters.write_text(json.dumps(first) + "\n")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    replay = [sys.executable, "-m", "exporters_beam", "replay", str(tmp_path / "config.json"), str(letters)]
+    done = subprocess.run(replay, capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (replayed,) = (tmp_path / "out").glob("*replay*")
+    assert json.loads(gzip.decompress(replayed.read_bytes())) == ({"n": 3, "_key": "k3"} if key else {"n": 3})
