@@ -304,9 +304,8 @@ def test_a_value_that_is_no_record_is_a_letter_that_can_be_sent_again(kafka: Bro
     config = {"reader": read, "writer": to(tmp_path / "out"), "on_error": {"action": "dead_letter", "file": str(letters)}}
     assert exporters_beam.run(config).counts["written"] == 4
     first, second = map(json.loads, letters.read_text().splitlines())
-    assert (first["file"], first["number"], second["number"]) == (f"{topic}[0]", 4, 5) and "not a JSON object" in second[
-        "message"
-    ]
+    assert (first["file"], first["number"], second["number"]) == (f"{topic}[0]", 4, 5)
+    assert "not a JSON object" in second["message"]
     assert first["text"] == ('{"message": "{\\"n\\": 3", "_key": "k3"}' if key else '{"n": 3')
     first["text"] = first["text"].replace(": 3", ": 3}")
     letters.write_text(json.dumps(first) + "\n")
