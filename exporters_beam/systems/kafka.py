@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from exporters_beam.components.options import option
@@ -21,6 +22,9 @@ from exporters_beam.errors import ConfigError, MissingExtra
 
 PATIENCE = 10.0
 """Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
+
+MOST_BYTES = 1_048_588
+"""Bytes of a message, where a topic says nothing else."""
 
 MESSAGES = 1000
 """So many messages are taken from the client at a time."""
@@ -155,11 +159,18 @@ class Cluster:
     _admin: Any = None
     _heard: Heard = field(default_factory=Heard)
 
-    def client(self, kind: Callable[[Mapping[str, Any]], Any], heard: Heard, more: Mapping[str, Any]) -> Any:
-        """A client of the library: a Consumer, a Producer or an AdminClient."""
+    def client(
+        self,
+        kind: Callable[[Mapping[str, Any]], Any],
+        heard: Heard,
+        fixed: Mapping[str, Any] = MappingProxyType({}),
+        usual: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Any:
+        """A client of the library: a Consumer, a Producer or an AdminClient. `usual` are settings that the config may change,
+        `fixed` those that it may not."""
         quiet = {"log_level": 0, "client.id": "exporters-beam", "reconnect.backoff.max.ms": 2000}
         try:
-            return kind({**quiet, **self.settings, **more, "error_cb": heard})
+            return kind({**quiet, **usual, **self.settings, **fixed, "error_cb": heard})
         except library().KafkaException as error:
             raise fault(error.args[0]) from None
         except (TypeError, ValueError) as error:
@@ -168,7 +179,7 @@ class Cluster:
     @property
     def admin(self) -> Any:
         if self._admin is None:
-            self._admin = self.client(library(".admin").AdminClient, self._heard, {})
+            self._admin = self.client(library(".admin").AdminClient, self._heard)
         return self._admin
 
     def asked(self, ask: Callable[[Any, float], Any], option: str = "", where: str = "", patient: bool = False) -> Any:
@@ -229,13 +240,49 @@ class Cluster:
             return admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=seconds)[group]
 
         while True:
-            found = self.asked(ask, "group", group).topic_partitions
+            found = self.asked(ask, "group", group, patient=True).topic_partitions
             wrong = next((each.error for each in found if each.error is not None), None)
             if wrong is None:
                 return {each.partition: (each.offset, each.metadata or "") for each in found if each.offset >= 0}
             if wrong.name() != "UNSTABLE_OFFSET_COMMIT" or time.monotonic() > until:
                 raise fault(wrong, "group", group)
             time.sleep(0.02)  # A transaction has ended just now, and the group is not told yet.
+
+    def most_bytes(self, topic: str) -> int:
+        """How many bytes a message may have, as the topic says, or as topics say by default."""
+        admin = library(".admin")
+        resource = admin.ConfigResource(admin.ConfigResource.Type.TOPIC, topic)
+
+        def ask(client: Any, seconds: float) -> Any:
+            return client.describe_configs([resource], request_timeout=seconds)[resource]
+
+        try:
+            return int(self.asked(ask, "topic", topic, patient=True)["max.message.bytes"].value)
+        except KafkaFault as error:
+            if "AUTHORIZATION" in error.code:
+                return MOST_BYTES
+            raise
+
+    def may_write(self, topic: str) -> bool:
+        """Whether this user may send to a topic, as far as the brokers say."""
+        lib, admin = library(), library(".admin")
+
+        def ask(client: Any, seconds: float) -> Any:
+            topics = lib.TopicCollection([topic])
+            return client.describe_topics(topics, include_authorized_operations=True, request_timeout=seconds)[topic]
+
+        allowed = self.asked(ask, "topic", topic).authorized_operations
+        return not allowed or admin.AclOperation.WRITE in allowed
+
+    def make(self, topic: str, partitions: int, replication: int, config: Mapping[str, str]) -> None:
+        """Make a topic, where it is not there yet."""
+        admin = library(".admin")
+        made = admin.NewTopic(topic, partitions, replication, config=dict(config))
+        try:
+            self.asked(lambda client, seconds: client.create_topics([made], request_timeout=seconds)[topic], "create", topic)
+        except KafkaFault as error:
+            if error.code != "TOPIC_ALREADY_EXISTS":
+                raise
 
     def messages(self, topic: str, partition: int, start: int, end: int, committed: bool = True) -> Iterator[list[Any]]:
         """The messages of a partition from one offset up to, not including, another, some at a time.
@@ -247,18 +294,17 @@ class Cluster:
         if start >= end:
             return
         lib, heard = library(), Heard()
-        consumer = self.client(lib.Consumer, heard, {
-            "fetch.queue.backoff.ms": 5,  # By default a full queue is left alone for a second.
-            "queued.min.messages": 20_000,
-            "fetch.wait.max.ms": 100,
-            **{name: value for name, value in self.settings.items() if name.startswith(("fetch.", "queued."))},
+        fixed = {
             "group.id": "exporters-beam",  # The library wants one; nothing joins it, nothing is committed.
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "isolation.level": "read_committed" if committed else "read_uncommitted",
-        })  # fmt: skip
+        }
+        # By default a full queue is left alone for a second.
+        usual = {"fetch.queue.backoff.ms": 5, "queued.min.messages": 20_000, "fetch.wait.max.ms": 100}
+        consumer = self.client(lib.Consumer, heard, fixed, usual)
         with closing(consumer):
             consumer.assign([lib.TopicPartition(topic, partition, start)])
             following, last = start, time.monotonic()
@@ -299,9 +345,14 @@ def _wrong(error: Any, place: str, offset: int) -> None:
     if error.name() in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
         raise KafkaFault("", f"{place}: the messages from offset {offset:,} on are gone: the topic keeps them no longer "
                              "(retention), or was made anew; export again without --resume")  # fmt: skip
-    if not error.retriable() and error.name() not in ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_TIMED_OUT"):
+    if not error.retriable() and error.name() not in PASSING:
         raise fault(error, "topic", place)
 
+
+PASSING = ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "COORDINATOR_LOAD_IN_PROGRESS", "NOT_COORDINATOR",
+           "COORDINATOR_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "REQUEST_TIMED_OUT",
+           "NETWORK_EXCEPTION", "CONCURRENT_TRANSACTIONS", "THROTTLING_QUOTA_EXCEEDED")  # fmt: skip
+"""Errors, by their names, that are there for a while: the library does not say it of all where a broker answers an admin."""
 
 TOLD: Mapping[str, tuple[str, str]] = {
     "UNKNOWN_TOPIC_OR_PART": ("topic", "there is no topic {where}"),
@@ -311,6 +362,12 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "TOPIC_AUTHORIZATION_FAILED": ("topic", "this user may not use the topic {where}; give it the rights (ACL)"),
     "GROUP_AUTHORIZATION_FAILED": ("group", "this user may not use the group {where}; give it the rights (ACL)"),
     "CLUSTER_AUTHORIZATION_FAILED": ("sasl_username", "this user may not do that on this cluster; give it the rights (ACL)"),
+    "_FENCED": ("", "another run of this very export sends to the topic, and only the last one may; let it end"),
+    "PRODUCER_FENCED": ("", "another run of this very export sends to the topic, and only the last one may; let it end"),
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": (
+        "sasl_username",
+        "this user may not use transactions whose names begin with exporters-beam; give it the rights (ACL)",
+    ),
     "_AUTHENTICATION": ("sasl_username", "the broker does not let this user in"),
     "SASL_AUTHENTICATION_FAILED": ("sasl_username", "the broker does not let this user in"),
     "_SSL": ("security_protocol", "no encrypted connection can be made"),
@@ -326,7 +383,7 @@ _ADDED = re.compile(r"^[\w+]+://|^(Broker|Local): |\s*\(after \d+ms in state \w+
 def fault(error: Any, option: str = "", where: str = "") -> KafkaFault:
     """An error of the client library as one sentence."""
     name, said = error.name(), one_line(_ADDED.sub("", error.str()), 300)
-    passing = bool(error.retriable()) or name in ("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE")
+    passing = bool(error.retriable()) or name in PASSING or "load in progress" in said.lower()
     if name == "_INVALID_ARG":
         blamed = next((option for setting, option in _OPTIONS.items() if setting in said), "options")
         return KafkaFault(blamed, said, name)

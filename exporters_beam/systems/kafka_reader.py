@@ -231,6 +231,10 @@ class KafkaReader(KafkaServers):
                 yield number, found[:at]
                 found = found[at:]
 
+    def records(self, messages: list[Any]) -> list[Any]:
+        """What messages are as records, in order."""
+        return self._records(messages, decoder(self.values, self.value, self._registry))
+
     def _records(self, messages: list[Any], one: Decode) -> list[Any]:
         values = [message.value() for message in messages]
         if None in values and self.tombstones == "skip":

@@ -5,4 +5,4 @@ from __future__ import annotations
 from scrapy_cloud_service import cloud  # noqa: F401
 
 from databases import *  # noqa: F403
-from kafka_server import kafka, own_kafka  # noqa: F401
+from kafka_server import kafka, own_kafka, registry  # noqa: F401

@@ -12,7 +12,9 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -147,7 +149,14 @@ class Broker:
         name = f"orders-{uuid.uuid4().hex[:8]}"
         settings = {key.replace("_", "."): value for key, value in config.items()}
         self.admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(20)
-        return name
+        until = time.monotonic() + 20
+        while True:
+            try:
+                self.ends(name)
+                return name
+            except Exception:  # Its leaders are not known everywhere yet.
+                assert time.monotonic() < until
+                time.sleep(0.05)
 
     def producer(self, **settings: Any) -> Any:
         from confluent_kafka import Producer
@@ -179,22 +188,41 @@ class Broker:
 
     def values(self, topic: str) -> list[tuple[int, int, Any, Any]]:
         """What a consumer that reads committed messages finds: partition, offset, key, value of each."""
-        from confluent_kafka import Consumer, TopicPartition
+        return [(each.partition(), each.offset(), each.key(), each.value()) for each in self._messages(topic)]
 
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": uuid.uuid4().hex, "enable.partition.eof": True,
-                             "isolation.level": "read_committed", "auto.offset.reset": "earliest", "log_level": 0,
-                             "enable.auto.commit": False})  # fmt: skip
+    def headers(self, topic: str) -> list[Any]:
+        return [each.headers() for each in self._messages(topic)]
+
+    def _messages(self, topic: str) -> list[Any]:
+        from confluent_kafka import TopicPartition
+
+        consumer = self.consumer
         numbers = set(consumer.list_topics(topic, 10).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, number, 0) for number in numbers])
         found = []
         while numbers:
             for message in consumer.consume(1000, 0.2):
-                if message.error() is not None:
-                    numbers.discard(message.partition())
+                if message.error() is None:
+                    found.append(message)
                 else:
-                    found.append((message.partition(), message.offset(), message.key(), message.value()))
-        consumer.close()
-        return sorted(found, key=lambda each: each[:2])
+                    numbers.discard(message.partition())
+        consumer.unassign()
+        return sorted(found, key=lambda each: (each.partition(), each.offset()))
+
+    def ends(self, topic: str) -> list[int]:
+        """The offset behind the last message of each partition, whether that is of an open transaction or not."""
+        from confluent_kafka import TopicPartition
+
+        numbers = sorted(self.consumer.list_topics(topic, 10).topics[topic].partitions)
+        return [self.consumer.get_watermark_offsets(TopicPartition(topic, number), 10, cached=False)[1] for number in numbers]
+
+    @cached_property
+    def consumer(self) -> Any:
+        from confluent_kafka import Consumer
+
+        return Consumer({"bootstrap.servers": self.address, "group.id": "tests", "enable.partition.eof": True,
+                         "isolation.level": "read_committed", "auto.offset.reset": "earliest", "log_level": 0,
+                         "enable.auto.commit": False, "fetch.wait.max.ms": 50})  # fmt: skip
 
 
 def _free_ports(count: int) -> list[int]:
@@ -230,6 +258,52 @@ def own_kafka(tmp_path: Path) -> Iterator[Broker]:
     folder = tmp_path / "broker"
     folder.mkdir()
     yield from broker_in(folder)
+
+
+class Registry:
+    """A schema registry of its own for tests: numbers of schemas, by the REST interface that registries have."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[int, dict[str, Any]] = {}
+        self.subjects: dict[str, int] = {}
+        schemas, subjects = self.schemas, self.subjects
+
+        class Answers(BaseHTTPRequestHandler):
+            def _answer(self, status: int, told: Any) -> None:
+                body = json.dumps(told).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self) -> None:
+                found = schemas.get(int(self.path.rpartition("/")[2]))
+                self._answer(200 if found else 404, found or {"error_code": 40403})
+
+            def do_POST(self) -> None:
+                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                number = next((number for number, known in schemas.items() if known == told), len(schemas) + 1)
+                schemas[number] = told
+                subjects[self.path.split("/")[2]] = number
+                self._answer(200, {"id": number})
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    made = Registry()
+    yield made
+    made.close()
 
 
 def environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import yaml
 import exporters_beam
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, ExportError, SourceError
-from exporters_beam.systems import kafka_reader
+from exporters_beam.records import Unit
+from exporters_beam.systems import kafka_older, kafka_reader
 
 from kafka_server import PASSWORD, Broker, environment
 
@@ -315,3 +317,51 @@ def test_a_value_that_is_no_record_is_a_letter_that_can_be_sent_again(kafka: Bro
     assert done.returncode == 0, done.stderr
     (replayed,) = (tmp_path / "out").glob("*replay*")
     assert json.loads(gzip.decompress(replayed.read_bytes())) == ({"n": 3, "_key": "k3"} if key else {"n": 3})
+
+
+def packed(value: Any) -> bytes:
+    import msgpack
+
+    return zlib.compress(msgpack.packb(value))
+
+
+def test_the_newest_message_of_each_key_as_before(kafka: Broker, export, tmp_path, monkeypatch):
+    """An empty value hides those before it; what holds no mapping is skipped under the old class path; resumed, it goes on."""
+    monkeypatch.setattr(kafka_older, "SPAN", 50)
+    topic = kafka.topic(2)
+    kafka.send(topic, ({"value": packed({"n": n, "ü": "ü"}), "key": f"k{n % 40}", "partition": n % 2} for n in range(400)))
+    kafka.send(topic, [{"value": b"", "key": "k0", "partition": 0}, {"value": None, "key": "k2", "partition": 0}])
+    kafka.send(topic, [{"value": packed([1]), "key": "k4", "partition": 0}, {"value": b"no", "key": "k6", "partition": 0}])
+    options = {"brokers": [kafka.address], "topic": topic}
+    old = {"name": "exporters.readers.kafka_scanner_reader.KafkaScannerReader", "options": {**options, "partitions": ["0"]}}
+    export(old)
+    found = sorted(records(tmp_path / "out"), key=lambda each: each["n"])
+    assert found == [{"n": 360 + n, "ü": "ü", "_key": f"k{n}"} for n in range(8, 40, 2)]
+    export({"name": "kafka_scanner", "options": {**options, "partitions": [1]}}, out="one")
+    assert sorted(each["n"] for each in records(tmp_path / "one")) == list(range(361, 400, 2))
+    with pytest.raises(ExportError, match=rf"{topic}\[0\]: record \d+: deserializer: not "):
+        export({"name": "kafka_scanner", "options": options}, out="failed")
+    made = kafka_older.KafkaScannerReader(brokers=(kafka.address,), topic=topic, bad_messages="skip")
+    unit = next(each for each in made.units() if isinstance(each, Unit))
+    assert [each for number, batch in made.read(unit, 0) if number >= 2 for each in batch] == [
+        each for _, batch in made.read(unit, 2) for each in batch
+    ]
+
+
+def test_a_sample_of_what_a_group_has_yet_to_read(kafka: Broker, export, tmp_path):
+    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+    topic = kafka.topic(2)
+    kafka.send(topic, ({"value": packed({"n": n}), "key": f"k{n}", "partition": n % 2} for n in range(600)))
+    offsets = ConsumerGroupTopicPartitions(topic, [TopicPartition(topic, number, 100) for number in (0, 1)])
+    kafka.admin.alter_consumer_group_offsets([offsets])[topic].result(20)
+    options = {"brokers": [kafka.address], "topic": topic, "group": topic, "record_count": 50}
+    old = {"name": "exporters.readers.kafka_random_reader.KafkaRandomReader", "options": options}
+    export(old)
+    found = [each["n"] for each in records(tmp_path / "out")]
+    assert len(set(found)) == 50 and min(found) >= 200 and len({n // 100 for n in found}) == 4
+    export({**old, "options": {**options, "record_count": 1000}}, out="all")
+    assert sorted(each["n"] for each in records(tmp_path / "all")) == list(range(200, 600))
+    made = kafka_older.KafkaRandomReader(brokers=(kafka.address,), topic=topic, group=topic, record_count=50)
+    unit, other = (next(each for each in made.units() if isinstance(each, Unit)) for _ in range(2))
+    assert list(made.read(unit, 0)) == list(made.read(unit, 0)) != list(made.read(other, 0))
