@@ -115,6 +115,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
     to = WriterTraits.of(plan.writer)
     if to.sends:
         yield f"batches of up to {plan.items_per_file:,} records, in input order; delivered {to.delivers} (docs/delivery.md)"
+    elif to.delivers:
+        yield f"each file is delivered {to.delivers} (docs/delivery.md)"
     if plan.spec.empty == ONE_FILE:
         yield "empty: where there are no records, one file without any is delivered"
     if plan.logical.first is not None:

@@ -6,8 +6,12 @@ import email
 import email.policy
 import gzip
 import json
+import os
 import re
+import signal
 import ssl
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +24,10 @@ import exporters_beam
 from exporters_beam import ConfigError
 from exporters_beam.cli.main import main
 from exporters_beam.components.options import build
+from exporters_beam.config.spec import load
 from exporters_beam.errors import DestinationError
+from exporters_beam.planning.explain import text as explained
+from exporters_beam.planning.plan import make
 from exporters_beam.reporting.verify import beside, verify
 from exporters_beam.writers import mail, posts
 from exporters_beam.writers.mail import MailWriter
@@ -35,7 +42,8 @@ PASSWORD = "canary-of-the-mail-password"
 
 
 class Mailbox:
-    """What a server does with mails: `refuse` says what it answers to a recipient, `lose` how often it breaks off."""
+    """What a server does with mails: `refuse` says what it answers to a recipient, `lose` how often it breaks off, `third` what
+    happens when the third mail is there, before anything is answered."""
 
     def __init__(self) -> None:
         self.mails: list[Any] = []
@@ -44,6 +52,7 @@ class Mailbox:
         self.lose = 0
         self.senders: list[str] = []
         self.answers: list[str] = []
+        self.third: Callable[[], object] = dict
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         self.senders.append(address)
@@ -61,6 +70,8 @@ class Mailbox:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
         self.envelopes.append((envelope.mail_from, list(envelope.rcpt_tos)))
+        if len(self.mails) == 3:
+            self.third()
         if self.answers:
             return self.answers.pop(0)
         if self.lose:
@@ -140,6 +151,7 @@ def records_in(mail: Any) -> list[Any]:
 
 def test_each_file_is_mailed_to_each_address(box: Mailbox) -> None:
     with smtp(box) as port:
+        assert "each file is delivered at least once" in explained(make(load(config(port))))
         report = exporters_beam.run(config(port, items_per_buffer_write=20))
     assert box.envelopes == [("exports@example.org", ["team@example.org"]), ("exports@example.org", ["ann@example.org"])] * 2
     assert sorted({attached(each)[0] for each in box.mails}) == ["part-0000.jl.gz", "part-0001.jl.gz"]
@@ -257,6 +269,22 @@ def test_what_was_mailed_is_not_mailed_again_by_a_resumed_run(box: Mailbox) -> N
         assert len(box.mails) == 5, "a run from the start mails everything again"
         assert {each["Message-ID"] for each in box.mails} == {known for _, _, known in sent}
     assert not list(Path("state").rglob("handed-over-*"))
+
+
+def test_a_run_that_is_killed_while_it_mails_is_gone_on_with(box: Mailbox, here: Path) -> None:
+    """What was accepted and noted is not mailed again; the mail of which nobody heard is, with the same Message-ID."""
+    run = [sys.executable, "-m", "exporters_beam", "run", "config.json"]
+    with smtp(box) as port:
+        Path("config.json").write_text(json.dumps(config(port, items_per_buffer_write=20)), encoding="utf-8")
+        child = subprocess.Popen(run, stderr=subprocess.PIPE)
+        box.third = lambda: os.kill(child.pid, signal.SIGKILL)
+        complained = child.communicate()[1]
+        assert child.returncode == -signal.SIGKILL, complained
+        killed = [(each["To"], attached(each), each["Message-ID"]) for each in box.mails]
+        assert len(killed) == 3
+        assert main(["run", "config.json", "--resume"]) == 0
+    sent = [(each["To"], attached(each), each["Message-ID"]) for each in box.mails]
+    assert len(sent) == 5 and sent[3] == killed[2] and len({*map(repr, sent)}) == 4
 
 
 @pytest.mark.parametrize(
