@@ -475,6 +475,9 @@ class WriterTraits(_Traits):
     sends: bool = trait(False, PRESENT, "send")
     """Whether it sends records in batches, and delivers no files."""
 
+    at: Callable[[datetime], Writer] | None = trait(how=METHOD)
+    """The writer as of a time, where its options hold dates."""
+
     target: Callable[[], str] | None = trait(how=LATE)
     """What the manifest calls what it sends to, without secrets."""
 
@@ -509,7 +512,7 @@ class WriterTraits(_Traits):
     """How many records are sent in a second at most; 0: no limit."""
 
     delivery_id: str = trait("")
-    """What tells deliveries of the same records apart, with % dates."""
+    """What tells deliveries of the same records apart."""
 
     @property
     def place(self) -> Literal["folders", "storage", "elsewhere"]:

@@ -42,7 +42,6 @@ class Delivery:
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
     added: tuple[str, ...] = ()
-    delivery_id: str = ""
 
     @cached_property
     def shape(self) -> FormatTraits:

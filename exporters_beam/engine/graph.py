@@ -112,7 +112,6 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         told=_told(plan),
         on_error=plan.on_error,
         added=decoding.added if isinstance(decoding, Extend) else (),
-        delivery_id=plan.delivery_id,
     )
 
 

@@ -83,7 +83,7 @@ class Sender:
 
     def __init__(self, delivery: Delivery, run: Run) -> None:
         self._delivery, self._run = delivery, run
-        self.known = delivery_of(run, delivery.delivery_id)
+        self.known = delivery_of(run, delivery.to.delivery_id)
         self._blocks, self._progress = Blocks(), Progress(run)
         self._writers: dict[int, Any] = {}
         """By thread: clients are not shared."""

@@ -74,7 +74,6 @@ class Plan:
     md5: bool
     on_error: OnError = field(default_factory=OnError)
     empty: bool = False
-    delivery_id: str = ""
     now: str = field(compare=False, default="")
     why_not_copied: str = "nothing was asked"
 
@@ -142,12 +141,12 @@ class Plan:
         so it is another one. Where the books do not stand at the destination, the folder that files go to belongs to it."""
         identity = ReaderTraits.of(self.reader).identity
         told = json.dumps(self.told if identity is None else identity, sort_keys=True, default=repr)
-        effective = self.names.filebase if self.names else ""
-        if self.delivery_id:
-            effective += f"\n{self.delivery_id}"
+        effective, to = self.names.filebase if self.names else "", WriterTraits.of(self.writer)
+        if to.sends:
+            effective += f"\n{to.target() if to.target is not None else ''} {to.delivery_id}"
         if self.copied:
             effective += "\ncopied"
-        if (self.spec.staging or self.spec.persistence) and WriterTraits.of(self.writer).to_folders and self.names:
+        if (self.spec.staging or self.spec.persistence) and to.to_folders and self.names:
             effective += f"\nto {os.path.abspath(self.names.root)}"
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
 
@@ -175,7 +174,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         if streams else None,
         steps=tuple(_steps(spec)),
         grouper=grouper,
-        writer=writer,
+        writer=_written(writer, now),
         format=form,
         codec=files.codec,
         names=files.names,
@@ -186,7 +185,6 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         seed=sampling.seed if sampling is not None else 0,
         md5=files.md5,
         on_error=on_error,
-        delivery_id=expand_dates(WriterTraits.of(writer).delivery_id, now),
         empty=spec.empty == ONE_FILE or _prints_without_records(spec, form),
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
@@ -293,6 +291,12 @@ def _at(reader: AnyReader, now: datetime) -> AnyReader:
     """The reader as of the time of the plan, where it has dates in its options."""
     at = ReaderTraits.of(reader).at
     return reader if at is None else at(now)
+
+
+def _written(writer: Writer, now: datetime) -> Writer:
+    """The writer as of the time of the plan."""
+    at = WriterTraits.of(writer).at
+    return writer if at is None else at(now)
 
 
 def _digest(value: object) -> str:

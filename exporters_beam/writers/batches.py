@@ -8,9 +8,11 @@ import json
 import pickle
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, ClassVar
 
+from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
 from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import ConfigError, DestinationError, RecordError
@@ -146,9 +148,20 @@ class RecordWriterOptions(WriterOptions):
     delivers: ClassVar[str] = "exactly once"
     """What is promised: `exactly once`, or `at least once` and why."""
 
+    dated: ClassVar[tuple[str, ...]] = ("delivery_id",)
+    """The options in which % dates stand for the time at which the export begins."""
+
     @property
     def staged_as(self) -> Values:
         return Values()
+
+    def at(self, now: datetime) -> RecordWriterOptions:
+        """The writer as of the time at which the export begins."""
+        given = {name: getattr(self, name) for name in self.dated}
+        changed: dict[str, Any] = {
+            name: expand_dates(text, now) for name, text in given.items() if isinstance(text, str) and "%" in text
+        }
+        return replace(self, **changed) if changed else self
 
     def __post_init__(self) -> None:
         if self.write_buffer != "default":
