@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -55,12 +54,16 @@ def deaf(record):
 """
 
 
+def filled(place: Path) -> Path:
+    for n in range(3):
+        write_gz(place / "in" / f"{n}.jl.gz", [{"id": 100 * n + i, "g": "abc"[i % 3]} for i in range(100)])
+    (place / "slow_functions_here.py").write_text(FUNCTIONS)
+    return place
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    for n in range(3):
-        write_gz(tmp_path / "in" / f"{n}.jl.gz", [{"id": 100 * n + i, "g": "abc"[i % 3]} for i in range(100)])
-    (tmp_path / "slow_functions_here.py").write_text(FUNCTIONS)
-    return tmp_path
+    return filled(tmp_path)
 
 
 def config(place: Path, out: str = "out", function: str = "waits", **more: Any) -> str:
@@ -98,14 +101,16 @@ def strike(place: Path, process: subprocess.Popen[str], *signals: int) -> tuple[
     return ended
 
 
-def undisturbed(place: Path) -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    place = filled(tmp_path_factory.mktemp("undisturbed"))
     assert finish(start(place, "run", config(place, "whole"), "--quiet"))[0] == 0
     return {name: path.read_bytes() for name, path in visible(place / "whole").items()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("more", [[], ["--workers", "2"]])
-def test_while_records_are_processed(place: Path, number: int, more: list[str]) -> None:
+def test_while_records_are_processed(place: Path, number: int, more: list[str], undisturbed: dict[str, bytes]) -> None:
     (place / "wait").touch()
     path = config(place)
     code, said = strike(place, start(place, "run", path, "--quiet", *more), number)
@@ -116,7 +121,7 @@ def test_while_records_are_processed(place: Path, number: int, more: list[str]) 
     code, said = finish(start(place, "run", path, "--resume", *more))
     assert code == 0, said
     assert "read       300 records" in said and "written    300 records" in said
-    assert {name: path.read_bytes() for name, path in visible(place / "out").items()} == undisturbed(place)
+    assert {name: path.read_bytes() for name, path in visible(place / "out").items()} == undisturbed
     assert [Path(name).name for name in hidden(place / "out")] == ["manifest.json"]
 
 
@@ -155,21 +160,6 @@ def test_other_commands(place: Path, command: str) -> None:
         process.send_signal(signal.SIGTERM)
         code, said = finish(process)
     assert (code, said) == (130, "error: interrupted; nothing half-written has a final name\n")
-
-
-def test_at_random_moments(place: Path) -> None:
-    """From where Python itself has started. tests/faults/suite.py has a hundred."""
-    rng, wanted = random.Random(4), undisturbed(place)
-    for attempt in range(3):
-        out = f"out{attempt}"
-        process = start(place, "run", config(place, out), "--quiet")
-        time.sleep(rng.uniform(0.3, 1.5))
-        process.send_signal(signal.SIGINT)
-        code, said = finish(process)
-        assert code == 0 or ((code, said.count("\n")) == (130, 1) and said.startswith("error: interrupted")), said
-        code, said = finish(start(place, "run", config(place, out), "--resume", "--quiet"))
-        assert code == 0, said
-        assert {name: path.read_bytes() for name, path in visible(place / out).items()} == wanted
 
 
 def test_a_program_gets_a_keyboard_interrupt(place: Path) -> None:

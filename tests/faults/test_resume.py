@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,10 +65,10 @@ def bytes_of(out: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in visible(out).items()} if out.exists() else {}
 
 
+# The kill-step of suite.py kills each shape at further calls, and its kill-random at any moment.
 @pytest.mark.parametrize(("shape", "call", "nth"), [
-    ("plain", "fsync", 1), ("plain", "fsync", 5), ("plain", "rename", 3), ("plain", "replace", 1), ("plain", "replace", 2),
-    ("grouped", "rename", 6), ("grouped", "replace", 2), ("grouped", "replace", 3), ("parquet", "rename", 5),
-    ("parquet", "replace", 3), ("dupe", "rename", 1), ("dupe", "replace", 2),
+    ("plain", "fsync", 1), ("plain", "replace", 2), ("grouped", "rename", 6), ("grouped", "replace", 3),
+    ("parquet", "replace", 3), ("dupe", "rename", 1),
 ])  # fmt: skip
 def test_killed_at_a_commit_and_resumed(shape, call, nth, folder, undisturbed, tmp_path):
     out = tmp_path / "out"
@@ -175,19 +174,3 @@ def test_of_two_runs_at_once_one_wins_and_the_other_says_so(folder, tmp_path):
     ):
         exporters_beam.run(config(folder, tmp_path / "out"))
     assert exporters_beam.run(config(folder, tmp_path / "out")).written == 1200
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_and_resumed_until_it_is_done(folder, undisturbed, tmp_path):
-    rng = random.Random(5)
-    out = tmp_path / "out"
-    asked = {"config": config(folder, out, "grouped"), "small": True}
-    for attempt in range(4):
-        process = subprocess.Popen([sys.executable, str(CHILD), json.dumps({**asked, "resume": attempt > 0})],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        time.sleep(rng.uniform(1.0, 2.2))
-        process.kill()
-        process.wait()
-    done = child({**asked, "resume": True})
-    assert done.returncode == 0, done.stderr
-    assert bytes_of(out) == undisturbed["grouped"]

@@ -90,7 +90,9 @@ PIPELINES: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_pushdown_changes_nothing(tmp_path: Path, pipeline: str) -> None:
-    for name, (data, options) in DIALECTS.items():
+    """Every dialect alone and with letters, which tell where a record stood; a third of them in each other pipeline."""
+    first = {"filter": 0, "columns": 1, "group": 2}.get(pipeline)
+    for name, (data, options) in list(DIALECTS.items())[first :: 1 if first is None else 3]:
         for folder in tmp_path.iterdir():
             shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
         on, off = (told(tmp_path, data, options, way, **dict(PIPELINES[pipeline])) for way in (True, False))

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from s3_servers import *  # noqa: F403
 from toxics import *  # noqa: F403
-from toxics import TABLE
+from toxics import TABLE, shorten
 
 from azure_files import azure_file, azure_files, azure_files_service  # noqa: F401
 from hdfs_cluster import hdfs, hdfs_cluster  # noqa: F401
 from places import *  # noqa: F403
+
+
+@pytest.fixture(autouse=True)
+def pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of these tests would be pauses between tries."""
+    if request.node.get_closest_marker("servers"):
+        shorten(monkeypatch)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -30,6 +30,12 @@ PLACES = ("s3", "moto", "minio", "s3proxy", "gcs", "sftp", "ftp", "ftps", "old_f
           "gdrive", "dropbox")  # fmt: skip
 every = pytest.mark.parametrize("place", PLACES, indirect=True)
 
+SAME = {"moto": "s3", "minio": "s3", "s3proxy": "s3", "ftps": "ftp", "old_ftp": "ftp"}
+"""Further servers of a protocol. What hangs on how a server answers is tried with all of them (`every`); what exports make of
+the answers, with one of each protocol (`each`)."""
+
+each = pytest.mark.parametrize("place", [name for name in PLACES if name not in SAME], indirect=True)
+
 RECORDS = [{"_key": n, "text": "é" * (n % 7)} for n in range(500)]
 
 
@@ -95,7 +101,7 @@ def test_delivered_again_after_it_was_read(place: Place, tmp_path):
     assert [unit["name"] for unit in reports[0].units] == [place.storage().url(f"in/part-{n}.jl.gz") for n in (1, 2)]
 
 
-@every
+@each
 def test_files_of_the_run_before_are_told_and_replaced(place: Place, tmp_path, capsys):
     for books in (True, False):  # On this machine, and on another one, which has only what stands in the storage.
         source = tmp_path / "in.jl"
@@ -124,7 +130,7 @@ def test_files_of_the_run_before_are_told_and_replaced(place: Place, tmp_path, c
         place.storage().delete("out/stranger-0000.jl.gz")
 
 
-@every
+@each
 def test_a_letter_is_delivered_once_from_whatever_machine(place: Place, tmp_path):
     source = tmp_path / "in.jl"
     source.write_bytes(jsonl([{"n": 0}, {"n": 1}, {}]))
@@ -163,7 +169,7 @@ def test_an_object_is_entered_at_any_byte(place: Place):
         assert stream.read() == data
 
 
-@every
+@each
 def test_plain_lines_are_cut_up_and_every_record_comes_once(place: Place, monkeypatch):
     monkeypatch.setattr("exporters_beam.engine.graph.RANGE_BYTES", 3000)
     place.put("in/a.jl", jsonl(RECORDS))
@@ -227,7 +233,7 @@ def test_removed_is_gone_and_removing_it_again_is_no_error(place: Place):
         storage.stat("a")
 
 
-@every
+@each
 def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
     place.put("in/a.jl", jsonl(RECORDS))
     with pytest.raises(SourceError, match=f"option {place.where}: there is nothing at .*nowhere"):
@@ -242,7 +248,7 @@ def test_nothing_to_read_is_an_error_unless_it_may_be_so(place: Place, caplog):
     assert report.counts["read"] == 0 and "none of 1 names has 'b' in it" in caplog.text
 
 
-@every
+@each
 def test_marks_and_copies_are_no_data(place: Place):
     hidden = ("in/.tmp/b.jl", "in/_SUCCESS", "in/_old/c.jl")
     for name in (*hidden, "in/_day=1/d.jl", "in/a.jl"):
@@ -262,7 +268,7 @@ def test_marks_and_copies_are_no_data(place: Place):
     assert read("in/_SUCCESS")[0] == ["in/_SUCCESS"]
 
 
-@every
+@each
 def test_nothing_is_delivered_as_one_file_where_that_is_wanted(place: Place):
     writer = place.writer("out/nothing-", compression="gz")
     source = place.source("nowhere/", allow_empty=True)
@@ -273,7 +279,7 @@ def test_nothing_is_delivered_as_one_file_where_that_is_wanted(place: Place):
         assert verify(report.manifest, place.storage())[0] == [] and report.written == 0
 
 
-@every
+@each
 def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
     for n in range(4):
         place.put(f"in/part-{n}.jl.gz", gzip.compress(jsonl(RECORDS[n::4]), mtime=0))

@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 from s3_servers import minio_environ
 from test_networks import base, delivered_once, delivering, finished, reference, row_of, run  # noqa: F401
-from toxics import Counted, Restartable, at_upload
+from toxics import Counted, Restartable, at_upload, shorten
 
 from places import FTP_SERVER, SECRET, Place, answers, free_port, free_ports, greets, program, s3_place, sshd_command
 
 pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(autouse=True)
+def pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is back soon is back within the pauses that clients really make."""
+    if request.node.callspec.params["seconds"] == 60:
+        shorten(monkeypatch)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -120,6 +121,12 @@ def network(place: Place, toxiproxy: str) -> Iterator[Network]:
         yield made
     finally:
         made.close()
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a twentieth of the time between two tries, here and in the clients of services; how often they try is theirs."""
+    wait = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: wait(seconds / 20))
 
 
 class Watched:
