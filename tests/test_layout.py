@@ -244,6 +244,7 @@ def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
         "httpx",
         "tenacity",
         "sqlalchemy",
+        "confluent_kafka",
     )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.config.spec, exporters_beam.planning.plan\n"

@@ -377,7 +377,7 @@ TOLD: Mapping[str, tuple[str, str]] = {
 }
 """What users are told of errors of the client library, by their names: the option, and what is wrong with it."""
 
-_ADDED = re.compile(r"^[\w+]+://|^(Broker|Local): |\s*\(after \d+ms in state \w+[^)]*\)|, \d+ identical error\(s\) suppressed")
+_ADDED = re.compile(r"^[\w+]+://|^(Broker|Local): |\s*\(after \d+ms in state [^()]*(\(s\)[^()]*)?\)")
 
 
 def fault(error: Any, option: str = "", where: str = "") -> KafkaFault:
