@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
-from exporters_beam.records import DeliveredFile, PlannedFile, Record, Unit
+from exporters_beam.records import DeliveredFile, PlannedFile, Record, Unit, Warned
 
 
 class Component(Protocol):
@@ -27,8 +27,9 @@ class Reader(Component, Protocol):
     def units(self) -> Iterator[Unit]:
         """Every unit once, in the order in which records are delivered. Raises SourceError, ConfigError."""
 
-    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
-        """The records of a unit's ranges `start`, `start + 1`, …: (range number, some of its records in order).
+    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record] | Warned]]:
+        """The records of a unit's ranges `start`, `start + 1`, …: (range number, some of its records in order). In their place
+        may stand what users should know of the range: the same sentence is told once.
 
         Borders of ranges depend on the source alone, so that a range read again holds the same records.
         """

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
+from itertools import takewhile
 from typing import Any, BinaryIO, cast
 
 from exporters_beam.components.protocols import AnyReader, Decompressor, Deserializer, Reader, StreamReader
@@ -272,16 +273,25 @@ class Source:
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
         current, records = start, 0
+        warnings: list[str] = []
+
+        def mark(last: bool) -> Mark | None:
+            told = Mark(unit, current, last=last, warnings=tuple(warnings))
+            warnings.clear()
+            return None if (unit.index, current) in covered else told
+
         for number, batch in cast(Reader, self.reader).read(self.names.real(unit), start):
             while number > current:
-                yield current, None if (unit.index, current) in covered else Mark(unit, current), records
+                yield current, mark(False), records
                 current, records = current + 1, 0
             if 0 <= stop <= number:
                 return
-            if (unit.index, number) not in covered:
+            if isinstance(batch, Warned):
+                warnings.append(f"{shown(unit.name)}: {batch.text}")
+            elif (unit.index, number) not in covered:
                 yield number, Chunk(unit, number, records, batch), len(batch)
-            records += len(batch)
-        yield current, None if (unit.index, current) in covered else Mark(unit, current, last=True), records
+            records += 0 if isinstance(batch, Warned) else len(batch)
+        yield current, mark(True), records
 
     def records(self, chunk: Chunk) -> Sequence[Record]:
         """The records of a chunk. Raises anything where one cannot be decoded."""
@@ -360,7 +370,8 @@ class Places:
         before = self._before.get((unit.index, nearest), 0)
         if not source.streams:
             read = cast(Reader, source.reader).read(source.names.real(unit), nearest)
-            return before + sum(len(batch) for r, batch in read if r < number)
+            batches = (batch for _, batch in takewhile(lambda found: found[0] < number, read))
+            return before + sum(len(batch) for batch in batches if not isinstance(batch, Warned))
         if source.decoder.row_groups is not None or source.in_lines(unit):
             events = source.events(unit, (nearest, number))
             return before + sum(n for _, found, n in events if isinstance(found, Mark))

@@ -205,7 +205,7 @@ class KafkaReader(KafkaServers):
         borders = Borders.of(unit)
         return max(1, -(-(borders.end - borders.start) // self._span))
 
-    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record]]]:
+    def read(self, unit: Unit, start: int) -> Iterator[tuple[int, Sequence[Record] | Warned]]:
         borders = Borders.of(unit)
         last = self.ranges(unit) - 1
         with source():
@@ -213,7 +213,10 @@ class KafkaReader(KafkaServers):
                 refuse_another(self.cluster, borders)
                 one = decoder(self.values, self.value, self._registry)
                 for number, found in self._spans(borders, start):
-                    yield number, self._records(found, one)
+                    records = self._records(found, one)
+                    if len(records) < len(found):
+                        yield number, Warned(LEFT_OUT)
+                    yield number, records
         yield last, []
 
     def _spans(self, borders: Borders, start: int) -> Iterator[tuple[int, list[Any]]]:
@@ -315,6 +318,8 @@ def refuse_another(cluster: Cluster, borders: Borders) -> None:
         raise KafkaFault("topic", f"{borders.topic} was deleted and made anew since the export began; export again "
                                   "without --resume")  # fmt: skip
 
+
+LEFT_OUT = "messages without a value (tombstones) are left out; `tombstones: keep` makes records of their keys"
 
 VALUE = "message"
 """What holds the value of a message that is no record, beside the fields that are wanted, in a dead letter."""

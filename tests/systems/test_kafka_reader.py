@@ -120,6 +120,9 @@ def test_committed_messages_of_eight_partitions(kafka: Broker, export, tmp_path)
                      "_timestamp": TIME}  # fmt: skip
     assert tombstone["_key"] == "gone" and set(tombstone) == set(named.values())
     assert contents(tmp_path / "two") == contents(tmp_path / "out")
+    report = export(reader(kafka, topic), out="without")
+    assert len(records(tmp_path / "without")) == len(found)
+    assert [warning for warning in report.warnings if "tombstones" in warning] == [f"{topic}[7]: {kafka_reader.LEFT_OUT}"]
 
 
 def test_gaps_of_compaction(kafka: Broker, export, tmp_path, monkeypatch):
