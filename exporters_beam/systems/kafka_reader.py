@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record, Undecoded, Unit, Warned
 from exporters_beam.systems.kafka import Cluster, KafkaFault, KafkaServers, Topic
-from exporters_beam.systems.kafka_values import VALUES, Decode, Registry, decoder, records_of, text_of
+from exporters_beam.systems.kafka_values import VALUES, Decode, Registry, decoder, records_of
 
 SPAN = 50_000
 """Offsets in a range."""
@@ -247,9 +247,36 @@ class KafkaReader(KafkaServers):
         if len(made) < len(values):
             given = iter(made)
             made = [{} if value is None else next(given) for value in values]
-        if self._named:
-            return [self._completed(*each) for each in zip(made, messages, strict=True)]
-        return made
+        if not self._named:
+            return made
+        if set(map(type, made)) <= {dict}:
+            with suppress(UnicodeDecodeError, RecordError):  # One is at fault, which is then found.
+                for name, values in self._columns(messages):
+                    for record, value in zip(made, values, strict=True):
+                        record[name] = value  # type: ignore[index]
+                return made
+        return [self._completed(*each) for each in zip(made, messages, strict=True)]
+
+    def _columns(self, messages: list[Any]) -> list[tuple[str, list[Any]]]:
+        """Each field of what messages have beside their values, for all of them. Raises what a key raises that is not as it is
+        to be, before any record is changed."""
+        found: list[tuple[str, list[Any]]] = []
+        if self.key:
+            keys = [message.key() for message in messages]
+            if self.keys == "text":
+                keys = [None if key is None else key.decode() for key in keys]
+            elif self.keys == "json":
+                keys = [None if key is None else parse(key) for key in keys]
+            found.append((self.key, keys))
+        if self.headers:
+            found.append((self.headers, [_headers(message) for message in messages]))
+        if self.partition:
+            found.append((self.partition, [message.partition() for message in messages]))
+        if self.offset:
+            found.append((self.offset, [message.offset() for message in messages]))
+        if self.timestamp:
+            found.append((self.timestamp, [time if kind else None for kind, time in (each.timestamp() for each in messages)]))
+        return found
 
     @property
     def _named(self) -> bool:
@@ -259,31 +286,16 @@ class KafkaReader(KafkaServers):
     def _completed(self, record: Record | Undecoded, message: Any) -> Record | Undecoded:
         """A record with the fields that hold what the message has beside its value. One that could not be made is a text of
         JSON that has all of it, so that nothing is lost where it is repaired."""
-        beside: Record = {}
         told = record.message if isinstance(record, Undecoded) else ""
-        if self.key:
-            try:
-                beside[self.key] = self._key(message.key())
-            except RecordError as error:
-                beside[self.key], told = message.key(), told or f"its key is {error}"
-        if self.headers:
-            beside[self.headers] = {name: _header(value) for name, value in message.headers() or ()}
-        if self.partition:
-            beside[self.partition] = message.partition()
-        if self.offset:
-            beside[self.offset] = message.offset()
-        if self.timestamp:
-            kind, time = message.timestamp()
-            beside[self.timestamp] = time if kind else None
+        try:
+            beside = {name: value for name, (value,) in self._columns([message])}
+        except (UnicodeDecodeError, RecordError) as error:
+            beside = {name: value for name, (value,) in replace(self, keys="bytes")._columns([message])}
+            told = told or f"its key is not {'text in UTF-8' if self.keys == 'text' else 'JSON'}: {error}"
         if told:
             return Undecoded(json.dumps({VALUE: message.value(), **beside}, default=_as_text, ensure_ascii=False), told)
         cast(Record, record).update(beside)
         return record
-
-    def _key(self, key: bytes | None) -> Any:
-        if key is None or self.keys == "bytes":
-            return key
-        return text_of(key) if self.keys == "text" else parse(key)
 
     def decode(self, raw: bytes | str) -> Record:
         """The record of a value, as it was given where none could be made of it. Raises RecordError."""
@@ -330,6 +342,10 @@ def _as_text(value: bytes) -> object:
         return value.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(value).decode()}
+
+
+def _headers(message: Any) -> dict[str, Any]:
+    return {name: _header(value) for name, value in message.headers() or ()}
 
 
 def _header(value: Any) -> Any:
