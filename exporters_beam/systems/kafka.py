@@ -263,8 +263,8 @@ class Cluster:
                 return MOST_BYTES
             raise
 
-    def may_write(self, topic: str) -> bool:
-        """Whether this user may send to a topic, as far as the brokers say."""
+    def may(self, topic: str, operation: str) -> bool:
+        """Whether this user may READ or WRITE a topic, as far as the brokers say."""
         lib, admin = library(), library(".admin")
 
         def ask(client: Any, seconds: float) -> Any:
@@ -272,7 +272,7 @@ class Cluster:
             return client.describe_topics(topics, include_authorized_operations=True, request_timeout=seconds)[topic]
 
         allowed = self.asked(ask, "topic", topic).authorized_operations
-        return not allowed or admin.AclOperation.WRITE in allowed
+        return not allowed or bool({admin.AclOperation[operation], admin.AclOperation.ALL}.intersection(allowed))
 
     def make(self, topic: str, partitions: int, replication: int, config: Mapping[str, str]) -> None:
         """Make a topic, where it is not there yet."""

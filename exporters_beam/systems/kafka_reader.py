@@ -153,6 +153,10 @@ class KafkaReader(KafkaServers):
         """Raises SourceError where the topics cannot be read."""
         for _ in self.units():
             pass
+        with source():
+            for topic in self.topic:
+                if not self.cluster.may(topic, "READ"):
+                    raise KafkaFault("topic", f"this user may not read the topic {topic}; give it the rights (ACL)")
 
     def _borders(self, topic: Topic) -> Iterator[Borders | Warned]:
         wanted = topic.partitions if self.partitions is None else self.partitions

@@ -237,7 +237,7 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
     def probe(self) -> None:
         """Raises DestinationError where the topic cannot be written to."""
         with target():
-            if self._there() and not self.cluster.may_write(self.topic):
+            if self._there() and not self.cluster.may(self.topic, "WRITE"):
                 raise KafkaFault("topic", f"this user may not send to the topic {self.topic}; give it the rights (ACL)")
 
     def _there(self) -> bool:

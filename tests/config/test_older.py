@@ -193,7 +193,7 @@ def test_they_are_counted_in_a_warning(
 @pytest.mark.parametrize(
     ("kind", "name", "told"),
     [
-        ("reader", "exporters.readers.kafka_random_reader.KafkaRandomReader", "'; known: azure_blob"),
+        ("reader", "exporters.readers.odo_random_reader.OdoRandomReader", "'; known: azure_blob"),
         ("reader", "exporters.readers.fs_reader.FSReadr", '; did you mean "fs"?'),
         ("reader", "json.decoder.JSONDecoder", '; a component of your own is named "json.decoder:JSONDecoder"'),
         ("writer", "nowhere.at_all.Writer", "'; known: "),

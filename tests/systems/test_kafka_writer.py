@@ -192,6 +192,22 @@ def test_what_is_wrong_is_said_before_anything_is_read(kafka: Broker, tmp_path):
         assert status == 1 and "error: writer kafka: option " in answer
 
 
+def test_who_may_look_and_no_more_is_told_so(kafka: Broker, tmp_path):
+    from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+
+    topic = kafka.topic()
+    rule = AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:guest", "*", AclOperation.DESCRIBE,
+                      AclPermissionType.ALLOW)  # fmt: skip
+    kafka.admin.create_acls([rule])[rule].result(20)
+    user = {"servers": [kafka.with_users], "security_protocol": "SASL_PLAINTEXT", "sasl_username": "guest",
+            "sasl_password": PASSWORD, "topic": topic}  # fmt: skip
+    told = {"reader": {"name": "kafka", "options": user}, "writer": {"name": "kafka", "options": user}}
+    status, said = ran(tmp_path, "check", told)
+    assert status == 1
+    assert f"error: reader kafka: option topic: this user may not read the topic {topic}; give it the rights (ACL)" in said
+    assert f"error: writer kafka: option topic: this user may not send to the topic {topic}; give it the rights (ACL)" in said
+
+
 def test_a_second_run_of_the_same_delivery_fences_the_first(kafka: Broker):
     from exporters_beam.writers.batches import RecordBatch
 
