@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
@@ -309,7 +310,10 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
         key = Key.of(self.key).value if self.key else None
         headers = [(name, Key.of(field).value) for name, field in (self.headers or {}).items()]
         found: list[Message] = []
-        for n, (record, value) in enumerate(zip(records, self._values(records), strict=True)):
+        values = self._values(records)
+        if not headers and (plain := _all_plain(values, None if key is None else list(map(key, records)), most)):
+            return plain
+        for n, (record, value) in enumerate(zip(records, values, strict=True)):
             try:
                 if isinstance(value, RecordError):
                     raise value
@@ -393,11 +397,26 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
         return {name: value for name, value in super().__getstate__().items() if name not in made}
 
 
+def _all_plain(values: Sequence[Any], keys: list[Any] | None, most: int) -> list[Message] | None:
+    """The messages of these values and keys, where nothing is the matter with any of them; else None."""
+    if set(map(type, values)) != {bytes} or not (keys is None or set(map(type, keys)) == {str}):
+        return None
+    try:
+        known: list[Any] = [None] * len(values) if keys is None else list(map(str.encode, keys))
+    except UnicodeEncodeError:
+        return None
+    longest = max(map(len, values)) + (0 if keys is None else max(map(len, known)))
+    return list(zip(values, known, repeat(None), strict=False)) if longest + AROUND <= most else None
+
+
 def _as_bytes(value: Any) -> bytes | None:
     """A key or a header: text and bytes as they are, anything else as JSON. Raises RecordError."""
     if value is None or isinstance(value, bytes):
         return value
-    return value.encode() if isinstance(value, str) else _json.format(value)
+    try:
+        return value.encode() if isinstance(value, str) else _json.format(value)
+    except UnicodeEncodeError:
+        raise RecordError("its key or a header is no text: it has half of a pair of surrogates") from None
 
 
 def _is_topic(told: Mapping[str, Any]) -> bool:
