@@ -75,5 +75,5 @@ servers: $(VENV)/bin/ruff
 
 # What a clone of the README leaves out: what needs other packages, the public suites, the slow half.
 rest: $(VENV)/bin/ruff
-	$(PYTEST) tests/storages tests/reporting/test_notify.py tests/components/test_secret_services.py
+	$(PYTEST) tests/storages tests/systems tests/reporting/test_notify.py tests/components/test_secret_services.py
 	$(PYTEST) -m "(slow or shared) and not packaging and not dataflow and not flink and not prism and not servers"
