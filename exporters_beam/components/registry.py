@@ -174,6 +174,7 @@ ENTRIES: tuple[Entry, ...] = (
                                         "exporters.writers.HubstorageReduceWriter")),
     Entry("writer", "sftp", "exporters_beam.storages.sftp:SftpWriter", extra="sftp",
           legacy=("exporters.writers.sftp_writer.SFTPWriter", "exporters.writers.SFTPWriter")),
+    Entry("writer", "sql", "exporters_beam.systems.sql_writer:SqlWriter", extra="sql"),
     Entry("persistence", "pickle", "exporters_beam.config.persistence:PicklePersistence",
           legacy=("exporters.persistence.pickle_persistence.PicklePersistence",
                   "exporters.persistence.PicklePersistence")),

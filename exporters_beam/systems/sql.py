@@ -37,6 +37,9 @@ DIALECTS = {
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}
 
+DRIVER_MODULES = ("psycopg", "pymysql", "sqlite3")
+"""Where errors of drivers come from."""
+
 EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "sqlite": "sql"}
 
 PATIENCE = 15
@@ -276,6 +279,30 @@ def json_value(text: str | bytes) -> Any:
         return json.loads(text, parse_float=number)
 
 
+def json_columns(connection: Any, schema: str | None, table: str) -> Iterator[str]:
+    """The columns of the type JSON: MariaDB has text with a check in its place."""
+    import sqlalchemy as sa
+
+    if not connection.dialect.is_mariadb:
+        return
+    found = connection.execute(
+        sa.text("SELECT check_clause FROM information_schema.check_constraints "
+                "WHERE constraint_schema = COALESCE(:schema, DATABASE()) AND table_name = :table"),
+        {"schema": schema, "table": table},
+    )  # fmt: skip
+    for (clause,) in found:
+        text = str(clause)
+        if text.startswith("json_valid(`") and text.endswith("`)"):
+            yield text[len("json_valid(`") : -2].replace("``", "`")
+
+
+def declared(connection: Any, schema: str | None, table: str) -> dict[str, str]:
+    """The types that the columns of a table of SQLite were declared with."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    found = connection.exec_driver_sql(f"PRAGMA {quote(schema or 'main')}.table_info({quote(table)})")
+    return {row[1]: str(row[2]).upper() for row in found}
+
+
 # Names
 
 
@@ -323,8 +350,10 @@ def no_such_table(inspector: Any, schema: str | None, table: str) -> str:
 class Refused(Exception):
     """What a database refused: the option that is to blame ("" where none is), why, and whether it may go next time."""
 
-    def __init__(self, option: str, text: str, passing: bool = False, data: bool = False) -> None:
+    def __init__(self, option: str, text: str, passing: bool = False, data: bool = False, said: str = "") -> None:
         self.option, self.text, self.passing, self.data = option, hide(text), passing, data
+        self.said = said or self.text
+        """The database's answer alone."""
         super().__init__(f"option {option}: {self.text}" if option else self.text)
 
 
@@ -340,7 +369,7 @@ def refusals(database: SqlDatabase, subject: str = "table") -> Iterator[None]:
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise Refused("", f"{database.place}: {one_line(str(error), 300)}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("psycopg", "pymysql", "sqlite3"):
+        if type(error).__module__.partition(".")[0] not in DRIVER_MODULES:
             raise
         raise refused(database, error, subject) from error
 
@@ -371,7 +400,7 @@ def refused(database: SqlDatabase, error: BaseException, subject: str = "table")
         return Refused(subject, f"{place} does not know a name (it said: {said})")
     if kind == "syntax":
         return Refused(subject, f"{place} does not understand it (it said: {said})")
-    return Refused("", f"{place} refused (it said: {said})", data=kind == "data")
+    return Refused("", f"{place} refused (it said: {said})", data=kind == "data", said=said)
 
 
 def _said(error: BaseException) -> str:
@@ -441,7 +470,9 @@ def _kind_mysql(error: Any) -> str:
     if code in _MYSQL:
         return _MYSQL[code]
     kind = type(error).__name__
-    return "gone" if kind == "InterfaceError" else "data" if kind == "DataError" else ""
+    if kind == "InterfaceError":
+        return "gone"
+    return "data" if kind == "DataError" or (kind == "ProgrammingError" and code < 0) else ""  # It cannot be sent.
 
 
 def _kind_sqlite(error: Any) -> str:

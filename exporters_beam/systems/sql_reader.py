@@ -20,6 +20,8 @@ from exporters_beam.systems.sql import (
     Odd,
     Refused,
     SqlDatabase,
+    declared,
+    json_columns,
     json_value,
     no_such_table,
     refusals,
@@ -246,25 +248,11 @@ class SqlReader(SqlDatabase):
     def _converters(self, connection: sa.Connection, types: dict[str, Any], schema: str | None, table: str) -> dict[str, Any]:
         """What makes values of columns whose type the driver does not tell."""
         if self.dialect == "sqlite":
-            return {name: made for name, found in types.items() if (made := _of_sqlite(str(found).upper())) is not None}
+            found = declared(connection, schema, table)
+            return {name: made for name, kind in found.items() if (made := _of_sqlite(kind)) is not None}
         if self.dialect == "mysql":
-            return dict.fromkeys(self._json_of_mariadb(connection, schema, table), json_value)
+            return dict.fromkeys(json_columns(connection, schema, table), json_value)
         return {}
-
-    def _json_of_mariadb(self, connection: sa.Connection, schema: str | None, table: str) -> Iterator[str]:
-        """The columns of the type JSON: MariaDB has text with a check in its place."""
-        sa = sqlalchemy(self.dialect)
-        if not connection.dialect.is_mariadb:  # type: ignore[attr-defined]
-            return
-        found = connection.execute(
-            sa.text("SELECT check_clause FROM information_schema.check_constraints "
-                    "WHERE constraint_schema = COALESCE(:schema, DATABASE()) AND table_name = :table"),
-            {"schema": schema, "table": table},
-        )  # fmt: skip
-        for (clause,) in found:
-            text = str(clause)
-            if text.startswith("json_valid(`") and text.endswith("`)"):
-                yield text[len("json_valid(`") : -2].replace("``", "`")
 
     def _known(self, connection: sa.Connection) -> dict[str, Callable[[Any], Any]]:
         """The converters of the layout; workers look once."""
@@ -351,6 +339,7 @@ class SqlReader(SqlDatabase):
         schema, table = split_name(self.table or "")  # type: ignore[misc]
         if self.dialect == "postgresql":
             name = ".".join(connection.dialect.identifier_preparer.quote_identifier(part) for part in (schema, table) if part)
+            name = name.replace("%%", "%")
             found = connection.scalar(sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)"), {"name": name})
         elif self.dialect == "mysql":
             found = connection.scalar(

@@ -102,8 +102,9 @@ class Server:
             self.process = subprocess.Popen(self._command, stdout=out, stderr=out)
         until = time.monotonic() + 60
         while not self._ready():
-            assert self.process.poll() is None, self._log.read_text()[-4000:]
-            assert time.monotonic() < until, self._log.read_text()[-4000:]
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise AssertionError(self._log.read_text()[-4000:])
             time.sleep(0.05)
 
     def stop(self) -> None:

@@ -1,0 +1,146 @@
+"""Exports into and out of PostgreSQL beside the best hand-written loops: psycopg 3, orjson, gzip.
+
+    python benchmarks/sql.py [--records 1000000] [--url postgresql://user@host/db]
+
+The password is that of the variable PGPASSWORD. Into: JSON lines, gzip → a table, by COPY. Out: the table → JSON lines, gzip.
+Loops and exports run as processes of their own; it prints wall and CPU seconds, the peak of memory, and loop over export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+FIELDS = ("id", "sku", "name", "price", "stock", "seller", "tags", "added", "active")
+TYPES = ("BIGINT PRIMARY KEY", "TEXT", "TEXT", "DOUBLE PRECISION", "BIGINT", "JSONB", "JSONB", "TEXT", "BOOLEAN")
+
+
+def records(count: int) -> Iterator[dict[str, Any]]:
+    chance = random.Random(7)
+    for n in range(count):
+        yield {
+            "id": n,
+            "sku": f"sku-{n:08d}",
+            "name": f"A product with the number {n}, é",
+            "price": round(chance.random() * 100, 2),
+            "stock": chance.randrange(1000),
+            "seller": {"name": f"seller {n % 100}", "town": "Cork"},
+            "tags": ["new", "used"][: n % 3],
+            "added": (date(2024, 1, 1) + timedelta(days=n % 365)).isoformat(),
+            "active": n % 2 == 0,
+        }
+
+
+def make_input(path: Path, count: int) -> None:
+    from isal import igzip
+
+    with igzip.open(path, "wb") as raw, io.BufferedWriter(raw, 1 << 18) as out:
+        for record in records(count):
+            out.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+
+
+def connect(url: str) -> Any:
+    import psycopg
+
+    return psycopg.connect(url)
+
+
+def empty_table(url: str, name: str) -> None:
+    with connect(url) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
+        columns = ", ".join(f"{field} {kind}" for field, kind in zip(FIELDS, TYPES, strict=True))
+        connection.execute(f"CREATE TABLE {name} ({columns})")
+
+
+def loop_into(url: str, path: str) -> None:
+    import orjson
+    from isal import igzip
+
+    loads, dumps = orjson.loads, orjson.dumps
+    statement = f"COPY by_loop ({', '.join(FIELDS)}) FROM STDIN"
+    with connect(url) as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for line in io.BufferedReader(igzip.open(path), 1 << 18):
+            r = loads(line)
+            copy.write_row((r["id"], r["sku"], r["name"], r["price"], r["stock"], dumps(r["seller"]).decode(),
+                            dumps(r["tags"]).decode(), r["added"], r["active"]))  # fmt: skip
+
+
+def loop_out(url: str, path: str) -> None:
+    import orjson
+    from isal import igzip
+    from psycopg.types.json import set_json_loads
+
+    dumps = orjson.dumps
+    out = io.BufferedWriter(igzip.IGzipFile(path, "wb", compresslevel=2, mtime=0), 1 << 17)
+    with connect(url) as connection, out:
+        set_json_loads(orjson.loads, connection)
+        with connection.cursor("rows") as cursor:
+            cursor.itersize = 1000
+            cursor.execute(f"SELECT {', '.join(FIELDS)} FROM by_loop ORDER BY id")
+            for row in cursor:
+                out.write(dumps(dict(zip(FIELDS, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def measured(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and the peak of memory in MiB."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--url", default="postgresql://postgres@localhost/postgres")
+    parser.add_argument("--loop", choices=("into", "out"))
+    parser.add_argument("--path")
+    given = parser.parse_args()
+    if given.loop:
+        {"into": loop_into, "out": loop_out}[given.loop](given.url, given.path)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sql-benchmark-"))
+    try:
+        run(given.url, given.records, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def run(url: str, count: int, folder: Path) -> None:
+    make_input(folder / "in.jl.gz", count)
+    for table in ("by_loop", "by_export"):
+        empty_table(url, table)
+    database = {"url": url, "password": "${secret:env:PGPASSWORD}"}
+    into = {"reader": {"name": "fs", "options": {"input": str(folder / "in.jl.gz")}},
+            "writer": {"name": "sql", "options": {**database, "table": "by_export", "delivery_id": folder.name}}}  # fmt: skip
+    out = {"reader": {"name": "sql", "options": {**database, "table": "by_loop"}},
+           "writer": {"name": "fs", "options": {"filebase": str(folder / "out" / "part-")}}}  # fmt: skip
+    print(f"{count:,} records        wall     CPU   MiB")
+    for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
+        (folder / f"{name}.json").write_text(json.dumps(config))
+        loop = measured([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
+        export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet"])
+        for kind, (wall, cpu, memory) in (("loop", loop), ("export", export)):
+            print(f"{name:5} {kind:8} {wall:10.1f} s {cpu:6.1f} s {memory:5.0f}")
+        print(f"{name:5} loop over export: wall {loop[0] / export[0]:.2f}, CPU {loop[1] / export[1]:.2f}")
+    with connect(url) as connection:
+        query = "SELECT count(*) FROM by_loop l FULL JOIN by_export e USING (id) WHERE l IS DISTINCT FROM e"
+        print("rows that differ:", connection.execute(query).fetchone())
+
+
+if __name__ == "__main__":
+    main()
