@@ -95,7 +95,7 @@ VALUES: dict[str, Any] = {
     "uid": UUID(int=7),
     "nested": {"a": [1, {"b": None}], "t": "x'"},
     "list": [1, "two", None],
-    'Odd "na`me; 100% :x': "%",
+    "Odd \"na'me; 100% :x": "%",
     "select": 3,
 }
 
