@@ -20,7 +20,7 @@ from exporters_beam.systems.sql import SqlDatabase
 
 Row = tuple[Any, ...]
 
-_json = JsonFormat().format
+_json, _all_json = JsonFormat().format, JsonFormat().format_all
 
 NESTED = (dict, list, tuple)
 
@@ -122,6 +122,16 @@ class Target:
         if self.plain.issuperset(types):
             return None
         return lambda value: value if type(value) in self.plain else self.made(value, kind)
+
+    def column(self, kind: str, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a column of this kind as the driver takes them. Raises anything where one cannot be had."""
+        types = set(map(type, values))
+        make = self.converter(kind, types)
+        if make is None:
+            return values
+        if kind == "json" and type(None) not in types:
+            return [text.decode() for text in _all_json(values)]
+        return list(map(make, values))
 
     def made(self, value: Any, kind: str) -> Any:
         """A value as the driver takes it. Raises ValueError for what the database cannot hold."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
@@ -303,11 +304,16 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
         """The rows of a batch, in order: those one after the other that fill the same columns."""
         columns = self._columns(batch, table)
         known, keys = columns.keys(), [field for field, column in columns.items() if column in self.keys]
+        extra = dict.fromkeys(chain.from_iterable(batch.records)).keys() - known
+        if not extra and not keys and len(known) > 1 and set(map(len, batch.records)) == {len(known)}:  # the usual ones
+            rows = list(map(itemgetter(*columns), batch.records))
+            yield Run(tuple(columns.values()), list(range(len(rows))), rows)
+            return
         good: list[tuple[int, Record]] = []
         for n, record in enumerate(batch.records):
-            if not record.keys() <= known and self.extra_fields == "fail":
-                extra = ", ".join(sorted(map(str, record.keys() - known)))
-                batch.refuse(n, f"it has fields that {self.table} has no column for: {extra} (extra_fields: ignore drops them)")
+            if extra and not record.keys() <= known and self.extra_fields == "fail":
+                told = ", ".join(sorted(map(str, record.keys() - known)))
+                batch.refuse(n, f"it has fields that {self.table} has no column for: {told} (extra_fields: ignore drops them)")
             elif keys and any(record.get(field) is None for field in keys):
                 batch.refuse(n, f"it has no value for the key {', '.join(keys)}")
             else:
@@ -321,6 +327,10 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
         for absent, group in groupby(good, lambda pair: looked - pair[1].keys()):
             fields = [field for field in columns if field not in absent]
             numbers, records = zip(*group, strict=True)
+            if not fields:
+                for n in numbers:
+                    batch.refuse(n, f"it has no field that {self.table} has a column for")
+                continue
             yield Run(tuple(columns[field] for field in fields), list(numbers),
                       [tuple(map(record.get, fields)) for record in records])  # fmt: skip
 
@@ -330,22 +340,25 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
             return self.chosen
         if self.missing == "null":
             return {name: name for name in table.kinds}
-        return {field: field for record in batch.records for field in record if field in table.kinds}
+        return {field: field for field in dict.fromkeys(chain.from_iterable(batch.records)) if field in table.kinds}
 
     def _converted(self, target: Target, run: Run, batch: RecordBatch) -> list[tuple[int, Row]]:
         """(number, row) with values as the driver takes them, without those whose values the database cannot hold."""
         kinds = self.__dict__["_kinds"]
-        makers: list[Callable[[Any], Any] | None] = [
-            target.converter(kinds.get(column, ""), set(map(type, values)))
-            for column, values in zip(run.columns, zip(*run.rows, strict=True), strict=False)
-        ]
-        if not any(makers):
-            return list(zip(run.numbers, run.rows, strict=True))
+        kinds_of = [kinds.get(column, "") for column in run.columns]
+        columns = list(zip(*run.rows, strict=True))
+        try:
+            made = [target.column(kind, values) for kind, values in zip(kinds_of, columns, strict=True)]
+        except (ValueError, ArithmeticError, RecordError, RecursionError, TypeError):
+            pass
+        else:
+            same = all(one is other for one, other in zip(made, columns, strict=True))
+            return list(zip(run.numbers, run.rows if same else zip(*made, strict=True), strict=True))
         found = []
         for n, row in zip(run.numbers, run.rows, strict=True):
             try:
-                found.append((n, tuple(make(value) if make else value for make, value in zip(makers, row, strict=True))))
-            except (ValueError, RecordError, RecursionError) as error:
+                found.append((n, tuple(target.column(kind, (value,))[0] for kind, value in zip(kinds_of, row, strict=True))))
+            except (ValueError, ArithmeticError, RecordError, RecursionError) as error:
                 batch.refuse(n, str(error))
         return found
 
