@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rest_service import api  # noqa: F401
 from scrapy_cloud_service import cloud  # noqa: F401
 
 from databases import *  # noqa: F403
