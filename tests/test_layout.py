@@ -105,6 +105,7 @@ ASKED = {
         "storages.dropbox": {"entry", "found", "union"},
         "storages.hdfs": {"why"},
         "storages.http": {"reason"},
+        "systems.rest_api": {"reason"},
         "systems.scrapy_cloud": {"reason"},
     },
     "Beam's own objects, and what runs in its workers": {

@@ -19,6 +19,7 @@ from exporters_beam.components import registry
 from exporters_beam.components.options import LARGEST, options_of
 from exporters_beam.components.plain import Plain
 from exporters_beam.components.secret import Secret
+from exporters_beam.components.traits import WriterTraits
 from exporters_beam.components.words import did_you_mean, in_json, kind_of
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS
@@ -43,6 +44,8 @@ NEW: Mapping[str, Any] = {
 """Sections that the old system did not know at this place, and what they look like where the new ones are meant."""
 
 _LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+
+_OF_FILES = ("items_per_buffer_write", "size_per_buffer_write", "write_buffer", "write_buffer_options")
 
 _DATE = re.compile(r"\{:(%[^{}]*)\}")
 """A date in the name of files as the old tutorials wrote it: `{:%d-%b-%Y}`."""
@@ -102,6 +105,14 @@ def _options(kind: str, section: object) -> list[str] | None:
         return [o.name for o in options_of(registry.load(registry.find(kind, name)))]
     except ConfigError:
         return None
+
+
+def sends_records(section: object) -> bool:
+    """Whether a writer stores records: under its old class path it took the options of files, and used none."""
+    try:
+        return WriterTraits.of(registry.load(registry.find("writer", name_of(section)))).sends
+    except ConfigError:
+        return False
 
 
 def _drop_unknown(given: dict[object, object], known: Iterable[str], path: Path, warnings: list[Warning]) -> None:
@@ -170,6 +181,10 @@ def _writer(found: dict[object, object], warnings: list[Warning]) -> None:
     if options is None:
         return
     section = found["writer"]
+    if sends_records(section):
+        for name in [name for name in _OF_FILES if name in options]:
+            del options[name]
+            warnings.append((("writer", "options", name), "not used: it is for files, and this writer stores records"))
     if isinstance(quota := options.get("max_mails_sent"), int) and quota < 0:
         options["max_mails_sent"] = LARGEST
         warnings.append((("writer", "options", "max_mails_sent"), f"{quota} is below 0; taken as no limit"))

@@ -17,7 +17,7 @@ from exporters_beam.components import registry
 from exporters_beam.components.options import as_declared, options_of
 from exporters_beam.components.plain import plain
 from exporters_beam.config.document import Document, Path, parse, read
-from exporters_beam.config.older import as_taken
+from exporters_beam.config.older import as_taken, sends_records
 from exporters_beam.config.sections import SECTIONS, Settings, is_older, name_of
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, Problem, dotted
@@ -93,7 +93,11 @@ class _Migration:
                 found[name] = [self.step(member, ("steps", at)) for at, member in enumerate(value)]
             else:
                 found[name] = plain(value)
-        if "formatter" not in found:
+        if sends_records(found.get("writer")):
+            for name in [name for name in ("grouper", "formatter") if name in found]:
+                del found[name]
+                self.note(("writer",), f"stores records and no files: the section {name} was left out")
+        elif "formatter" not in found:
             found["formatter"] = {"name": "json", "options": {"allow_nan": True}}
             self.note(("formatter",), "allow_nan: NaN and infinities were written, which are not JSON; leave the section out "
                       "where no record has them")  # fmt: skip

@@ -133,7 +133,7 @@ class Cloud(OnFirstUse):
         An answer may hold fewer records than asked for before the end: the end is where none comes. Raises CloudError.
         """
         failures = 0
-        while True:
+        while not upto or after < upto:
             came = False
             try:
                 for record in self.records(path, {**params, **({"startafter": after} if after else {}), "count": page}):

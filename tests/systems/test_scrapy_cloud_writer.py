@@ -18,6 +18,7 @@ from scrapy_cloud_service import KEY, Service
 
 import exporters_beam
 from exporters_beam import ConfigError, ExportError
+from exporters_beam.planning.migrate import migrate
 from exporters_beam.systems import scrapy_cloud_writer
 from exporters_beam.writers import reduce
 
@@ -80,10 +81,25 @@ def test_an_old_config_does_what_it_did(cloud: Service, tmp_path: Path, monkeypa
     monkeypatch.delenv("SHUB_APIKEY")
     monkeypatch.setenv("EXPORTERS_HS_APIKEY", KEY)
     records = [{**record, "_key": "other"} for record in numbered(5)]
-    exporters_beam.run(config(tmp_path, records, path, options={"project_id": "78", "items_limit": 4, "compression": "gz"}))
+    options = {
+        "project_id": "78", "items_limit": 4, "compression": "gz", "check_consistency": True, "items_per_buffer_write": 0,
+        "write_buffer": "exporters.write_buffers.base.WriteBuffer", "size_per_buffer_write": 0,
+    }  # fmt: skip
+    exporters_beam.run(config(tmp_path, records, path, options=options))
     assert cloud.stored("products") == stored(numbered(4))
     with pytest.raises(ExportError, match=r"in\.jl: record 2: writer: key_field: the field 'sku' is the key, and"):
         exporters_beam.run(config(tmp_path, [{"sku": "a"}, {"n": 1}], path))
+
+
+def test_an_old_config_is_migrated_to_one_that_does_the_same(cloud: Service, tmp_path: Path) -> None:
+    path = "exporters.writers.hubstorage_writer.HubstorageWriter"
+    told = config(tmp_path, numbered(5), path, options={"items_per_buffer_write": 0, "write_buffer": "default"})
+    told["exporter_options"] = {"formatter": {"name": "exporters.export_formatter.json_export_formatter.JsonExportFormatter"}}
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(told))
+    made = yaml.safe_load(migrate(str(tmp_path / "old.yaml")).text)
+    assert made["writer"]["name"] == "scrapy_cloud" and "formatter" not in made
+    exporters_beam.run(made)
+    assert cloud.stored("products") == stored(numbered(5))
 
 
 def test_requests_are_smaller_than_the_service_takes(cloud: Service, tmp_path: Path) -> None:
