@@ -188,6 +188,9 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 _STARTS = {
     ("reader", "random", "number_of_items"): 100,
+    ("reader", "scrapy_cloud", "project_id"): 78,
+    ("reader", "scrapy_cloud", "collection_name"): "products",
+    ("reader", "sql", "table"): "products",
     ("writer", "fs", "filebase"): "out/part-",
     ("writer", "fs", "compression"): "none",
 }
@@ -244,10 +247,13 @@ def _starting_section(entry: registry.Entry, component: type) -> str:
         key = (entry.kind, entry.name, o.name)
         if key in _STARTS:
             value: Any = _STARTS[key]
-        elif o.required:
+        elif o.required or (o.default is REQUIRED and not o.secret):
             value = o.example if o.example is not None else _ANY[_simplest(o)]
+        elif o.default is REQUIRED:
+            given.append(_variable(o))
+            continue
         else:
-            others.append(f"    # {o.name}: {_default(o)}  # {_help(o)}" if o.default is not REQUIRED else _variable(o))
+            others.append(f"    # {o.name}: {_default(o)}  # {_help(o)}")
             continue
         given.append(f"    {o.name}: {json.dumps(value, ensure_ascii=False)}  # {_help(o)}")
     lines = [f"{entry.kind}:  # {_summary(component)}", f"  name: {entry.name}"]
@@ -257,7 +263,7 @@ def _starting_section(entry: registry.Entry, component: type) -> str:
 
 
 def _variable(option: Option) -> str:
-    return f"    # {option.name}: ${{secret:env:{option.env}}}  # {_help(option)}"
+    return f"    {option.name}: ${{secret:env:{option.env}}}  # {_help(option)}"
 
 
 def _simplest(option: Option) -> str:
