@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +130,43 @@ def contents(root: Path) -> dict[str, bytes]:
     return {**found, "letters.jl": json.dumps(told).encode()}
 
 
+def runner_args(runner: str, request: pytest.FixtureRequest) -> list[str]:
+    """Options of the command line for a runner, which is started where it is not there yet."""
+    if runner == "two worker processes":
+        return ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    if runner == "prism":
+        return ["--runner=PrismRunner", f"--prism_location={request.getfixturevalue('prism')}"]
+    return on_flink(request.getfixturevalue("flink"), *(["--streaming"] if runner.endswith("streaming") else []))
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_same_files_on_every_runner(name: str, runner: str, expected: Any, request: pytest.FixtureRequest) -> None:
     folder, config, files = expected(name)
     out = folder / runner
-    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    if runner == "prism":
-        args = ["--runner=PrismRunner", f"--prism_location={request.getfixturevalue('prism')}"]
-    elif runner != "two worker processes":
-        args = on_flink(request.getfixturevalue("flink"), *(["--streaming"] if runner.endswith("streaming") else []))
+    args = runner_args(runner, request)
     status, said = run_export(config, "--var", f"out={out}", *args)
     assert status == 0, said
     found = contents(out)
     assert found.keys() == files.keys()
     assert [key for key in files if found[key] != files[key]] == []
+
+
+@pytest.mark.parametrize("runner", [each for each in RUNNERS if "streaming" not in str(each)])
+def test_same_rows_on_every_runner_once(runner: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("sqlalchemy", reason='there is no SQLAlchemy; get it with: pip install "exporters-beam[sql]"')
+    few_files(tmp_path / "in")
+    config, database = tmp_path / "export.json", tmp_path / "rows.db"
+    config.write_text(json.dumps({
+        "reader": {"name": "fs", "options": {"input": {"dir": str(tmp_path / "in")}}},
+        **FILTER,
+        "writer": {"name": "sql", "options": {"url": f"sqlite:///{database}", "table": "products", "mode": "append",
+                                              "items_per_buffer_write": 1000}},
+        "staging": str(tmp_path / "staging"),
+    }))  # fmt: skip
+    for _ in range(2):  # The second time the ledger says that all is there.
+        status, said = run_export(config, *runner_args(runner, request))
+        assert status == 0, said
+        with closing(sqlite3.connect(database)) as connection:
+            found = [id for (id,) in connection.execute("select id from products order by rowid")]
+        assert found == [record["id"] for record in records(0, 20_000) if record["id"] % 3 > 0]
