@@ -31,7 +31,6 @@ from exporters_beam.staging.segments import Segment, blocks_of
 from exporters_beam.transforms.chance import apart
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
 from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
-from exporters_beam.writers.batches import Values
 
 BLOCK_RECORDS = 1024
 """The same in records, for formats that hold many together: more would have left the caches before they become columns."""
@@ -83,7 +82,7 @@ class EncodeBlocks(Step):
         self._texts: Any = shape.format_all
         self._extended: Any = shape.extend_all
         self._labels, self._sought = grouper.labels, shape.sought
-        self._numbered = self._delivery.format.numbered if isinstance(self._delivery.format, Values) else None
+        self._numbered = self._delivery.to.sends
         self._separator = b"" if self._delivery.table else self._delivery.text_format.separator
         self._gap = len(self._separator)
         self._progress = Progress(self._run)
@@ -128,8 +127,6 @@ class EncodeBlocks(Step):
         if self._delivery.table:
             return [*emitted, *self._add_records(batch, groups, batch.records)]
         texts, groups, batch, failed = self._formatted(batch, groups)
-        if self._numbered is not None:
-            texts = self._numbered(texts, batch.numbers)
         emitted = sorted(emitted + failed, key=_number_of)[:1]  # The first record that fails ends the export.
         if self._delivery.chooses:
             return [*emitted, *self._add_records(batch, groups, texts)]
@@ -204,6 +201,8 @@ class EncodeBlocks(Step):
         if block is not None and len(block.text) + len(text) < self._limit:
             block.text += text
             block.sizes.extend(sizes)
+            if self._numbered:
+                block.numbers.extend(numbers)
             return staged
         ends = [0, *accumulate(map(self._gap.__add__, sizes))]
         while at < count:
@@ -214,6 +213,8 @@ class EncodeBlocks(Step):
             stop = min(count, bisect_left(ends, full, at + 1))
             block.text += memoryview(text)[ends[at] : ends[stop]]
             block.sizes.extend(sizes[at:stop])
+            if self._numbered:
+                block.numbers.extend(numbers[at:stop])
             at = stop
             if len(block.text) >= self._limit:
                 del self._blocks[()]
@@ -330,6 +331,8 @@ class EncodeBlocks(Step):
             payload = self._separator.join(block.parts)
             sizes = list(map(len, block.parts))
         raw = len(payload)
+        if self._numbered:
+            payload += array("I", block.numbers).tobytes()
         compressed = self._delivery.codec.joins and raw >= COMPRESS_BYTES and not self._delivery.chooses
         compressed = compressed and self._delivery.codec.name != "none"
         if compressed:

@@ -12,6 +12,7 @@ import logging
 import pickle
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,13 +29,13 @@ from exporters_beam.engine.delivery import Delivery
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.errors import Transient
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import DeliveredFile, Failure, PlannedFile, Position, Record
+from exporters_beam.records import DeliveredFile, Failure, PlannedFile, Position, Unit
 from exporters_beam.staging.letters import NAME, staged
 from exporters_beam.staging.listing import listed_before
 from exporters_beam.staging.run import Progress, Run, enter
 from exporters_beam.staging.segments import Blocks
 from exporters_beam.transforms.steps import ready
-from exporters_beam.writers.batches import RecordBatch, Refused, Values, checksum_of
+from exporters_beam.writers.batches import RecordBatch, Refused, Values
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before a batch is sent again, at first and at most."""
@@ -49,11 +50,19 @@ def delivery_of(run: Run, delivery_id: str) -> str:
 
 
 class Loaded(NamedTuple):
-    """A batch to send, and where each of its records came from."""
+    """A batch to send; where its records came from, piece by piece: (unit, range, their numbers there); its bytes."""
 
     batch: RecordBatch
-    places: list[Position]
+    pieces: list[tuple[Unit, int, Sequence[int]]]
     size: int
+
+    def place(self, n: int) -> Position:
+        """Where a record of the batch came from."""
+        for unit, number, numbers in self.pieces:
+            if n < len(numbers):
+                return unit, number, numbers[n]
+            n -= len(numbers)
+        raise IndexError(n)
 
 
 class SendBatches(HandsOver, beam.DoFn):
@@ -145,21 +154,21 @@ class Sender:
         return DeliveredFile(file.name, (), told["records"], told["bytes"], told["checksum"], tuple(lines))
 
     def _loaded(self, file: PlannedFile) -> Loaded:
-        records: list[Record] = []
-        places: list[Position] = []
-        size = 0
-        values = Values()
+        staged: list[bytes] = []
+        pieces: list[tuple[Unit, int, Sequence[int]]] = []
+        gap = len(self._delivery.text_format.separator)
         for part in file.slices:
             payload, sizes = self._blocks.payload(part.ref), self._blocks.sizes(part.ref)
-            before = sum(sizes[: part.start])
-            unit, number, _ = part.ref.first
-            for n, record in values.read(payload[before:], sizes[part.start : part.stop]):
-                places.append((unit, number, n))
-                records.append(record)
-            size += sum(sizes[part.start : part.stop])
+            numbers = array("I")
+            numbers.frombytes(payload[len(payload) - 4 * part.ref.total :])
+            pieces.append((*part.ref.first[:2], numbers[part.start : part.stop]))
+            at = sum(sizes[: part.start]) + gap * part.start
+            for size in sizes[part.start : part.stop]:
+                staged.append(payload[at : at + size])
+                at += size + gap
+        as_json = not isinstance(self._delivery.format, Values)
         tolerant = self._delivery.on_error.action(WRITER) != FAIL
-        batch = RecordBatch(self.known, file.number, records, checksum_of(records), tolerant)
-        return Loaded(batch, places, size)
+        return Loaded(RecordBatch(self.known, file.number, staged, as_json, tolerant), pieces, sum(map(len, staged)))
 
     def _writer(self) -> Any:
         """The writer of this thread, which has begun."""
@@ -185,10 +194,10 @@ class Sender:
         except Refused as refused:
             failure = _failure(loaded, refused.n, refused.answer)
             raise FailedRecord(failure, *self._delivery.letters.place(failure.position)) from refused
-        accepted = len(batch.records) - len(batch.refused)
+        accepted = len(batch.staged) - len(batch.refused)
         told = {"records": accepted, "bytes": loaded.size, "checksum": batch.checksum, "refused": sorted(batch.refused.items())}
         self._run.staging.note_sent(self.known, batch.number, told)
-        self._keep_pace(len(batch.records))
+        self._keep_pace(len(batch.staged))
         name = self._delivery.name((), batch.number)
         return DeliveredFile(name, (), accepted, loaded.size, batch.checksum, tuple(_lines(loaded)))
 
@@ -244,7 +253,7 @@ def target_of(delivery: Delivery, known: str, batches: Sequence[DeliveredFile]) 
 
 
 def _failure(loaded: Loaded, n: int, answer: str) -> Failure:
-    position = loaded.places[n]
+    position = loaded.place(n)
     return Failure(position, position[0].name, WRITER, answer, loaded.batch.records[n])
 
 

@@ -12,13 +12,14 @@ from itertools import repeat
 from typing import Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
+from exporters_beam.components.protocols import TextFormat
 from exporters_beam.components.words import kind_of, one_line
 from exporters_beam.errors import ConfigError, DestinationError, RecordError, Transient
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Key, Record
 from exporters_beam.systems.kafka import Cluster, Heard, KafkaFault, KafkaServers, fault, library
 from exporters_beam.systems.kafka_values import VALUES, Registry
-from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
+from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions, Values
 
 LEDGER = "exporters-beam-"
 """The beginning of the names of groups and transactions; the delivery follows."""
@@ -304,13 +305,22 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
             noted = Noted.of(self.cluster, self.topic, entry["delivery"])
         return noted.records if noted.batches else None
 
+    @property
+    def _whole(self) -> bool:
+        """Whether values are whole records, as JSON."""
+        return self.values == "json" and not self.tombstone and self._left_out is None
+
+    @property
+    def staged_as(self) -> TextFormat:
+        return _json if self._whole else Values()
+
     def _messages(self, batch: RecordBatch, most: int) -> list[Message]:
         """The batch as messages, without those that are refused."""
-        records = batch.records
         key = Key.of(self.key).value if self.key else None
         headers = [(name, Key.of(field).value) for name, field in (self.headers or {}).items()]
         found: list[Message] = []
-        values = self._values(records)
+        records: Sequence[Record] = batch.records if key or headers or not self._whole else [{}] * len(batch.staged)
+        values = batch.texts if self._whole else self._values(records)
         if not headers and (plain := _all_plain(values, None if key is None else list(map(key, records)), most)):
             return plain
         for n, (record, value) in enumerate(zip(records, values, strict=True)):
@@ -334,9 +344,6 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
     def _values(self, records: Sequence[Record]) -> Sequence[bytes | RecordError | None]:
         """The value of each record, None for a tombstone; an error where it has none."""
         one = self._one()
-        if one is _json.format and not self.tombstone and self._left_out is None:
-            with suppress(Exception):  # One is at fault, which is then found.
-                return _json.format_all(records)
         found: list[bytes | RecordError | None] = []
         for record in records:
             try:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.protocols import TextFormat
 from exporters_beam.components.secret import hide
 from exporters_beam.errors import ConfigError, DestinationError, MissingExtra, Transient
 from exporters_beam.formats.json_text import JsonFormat
-from exporters_beam.records import MISSING, Json, Key, Record
+from exporters_beam.records import MISSING, Json, Key
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -70,6 +71,10 @@ class SearchOptions(RecordWriterOptions):
         return {**self.__dict__, "_made": {}}
 
     @property
+    def staged_as(self) -> TextFormat:
+        return JsonFormat()
+
+    @property
     def target(self) -> str:
         return f"{self.scheme}://{self.hosts[0].partition('://')[2].rpartition('@')[2].rstrip('/')}/{self.index}"
 
@@ -116,7 +121,7 @@ class SearchOptions(RecordWriterOptions):
                 raise self._told(error) from error
 
     def send(self, batch: RecordBatch) -> None:
-        sent = [n for n in range(len(batch.records)) if self._fits(batch, n)]
+        sent = [n for n in range(len(batch.staged)) if self._fits(batch, n)]
         lines = [line for n in sent for line in self._lines(batch, n)]
         if not lines:
             return
@@ -154,15 +159,14 @@ class SearchOptions(RecordWriterOptions):
         return True
 
     def _lines(self, batch: RecordBatch, n: int) -> tuple[bytes, bytes]:
-        record: Record = batch.records[n]
         told: Json = {"_id": f"{batch.delivery}-{batch.number}-{n}"}
         if self.key:
-            told = {"_id": str(Key.of(self.key).value(record))}
+            told = {"_id": str(Key.of(self.key).value(batch.records[n]))}
         if self.version_field:
-            told |= {"version": record[self.version_field], "version_type": "external_gte"}
+            told |= {"version": batch.records[n][self.version_field], "version_type": "external_gte"}
         if self.pipeline:
             told["pipeline"] = self.pipeline
-        return json.dumps({"index": {"_index": self.index, **told}}).encode(), JsonFormat().format(record)
+        return json.dumps({"index": {"_index": self.index, **told}}).encode(), batch.texts[n]
 
     def _look(self, batch: RecordBatch, n: int, item: Mapping[str, Any]) -> None:
         """What became of one document. A newer one that is there is kept."""

@@ -6,20 +6,20 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
+from exporters_beam.components.protocols import TextFormat
 from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import ConfigError, DestinationError, RecordError
+from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record
 from exporters_beam.writers.options import WriterOptions
-
-_NUMBER = struct.Struct("<I")
 
 
 class Refused(RecordError):
@@ -39,17 +39,36 @@ class RecordBatch:
 
     `delivery` is what the delivery of these very records is known by, in hexadecimal digits: the export, its input as it was
     listed, and the option `delivery_id`. `number` counts its batches from 0. Both are the same when the batch is sent again:
-    after a crash, by `--resume`, or when the same export runs again over the same input. `checksum` is that of the records.
+    after a crash, by `--resume`, or when the same export runs again over the same input. `staged` are its records as they were
+    staged: as JSON where the writer's `staged_as` says so, else as `Values`.
     """
 
     delivery: str
     number: int
-    records: Sequence[Record]
-    checksum: str
+    staged: Sequence[bytes]
+    as_json: bool = False
     tolerant: bool = False
     """Whether a record that is refused is set aside; else it ends the export."""
     refused: dict[int, str] = field(default_factory=dict)
     """The numbers of the records that the target does not take, and its answers."""
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The records, as mappings."""
+        if self.as_json:
+            return [parse(text) for text in self.staged]
+        return [pickle.loads(data) for data in self.staged]
+
+    @property
+    def texts(self) -> Sequence[bytes]:
+        """The records as JSON, each without line ends. Only where they were staged so."""
+        assert self.as_json, "the writer's `staged_as` is JSON lines where it asks for texts"
+        return self.staged
+
+    @cached_property
+    def checksum(self) -> str:
+        """A digest of the records: equal ones have the same."""
+        return checksum_of_texts(self.staged) if self.as_json else checksum_of(self.records)
 
     def refuse(self, n: int, answer: str) -> None:
         """The target does not take the record of this number; go on without it. Raises Refused where that ends the export:
@@ -96,13 +115,23 @@ def checksum_of(records: Iterable[Record]) -> str:
     return digest.hexdigest()
 
 
+def checksum_of_texts(texts: Iterable[bytes]) -> str:
+    """The same for records as JSON."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for text in texts:
+        digest.update(text)
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
 def _told(value: object) -> str:
     return f"{type(value).__name__}:{value!r}"
 
 
 class Values:
-    """Records as Python values, each behind its number in its range: types are kept, and what is refused can be told."""
+    """Records as Python values: types are kept."""
 
+    kind: ClassVar[str] = "formatter"
     extension = ""
     header = separator = footer = b""
 
@@ -111,17 +140,6 @@ class Values:
 
     def format_all(self, records: Sequence[Record]) -> list[bytes]:
         return [pickle.dumps(record, 5) for record in records]
-
-    def numbered(self, texts: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
-        """Formatted records, each with its number before it."""
-        return [_NUMBER.pack(number) + text for number, text in zip(numbers, texts, strict=True)]
-
-    def read(self, payload: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, Record]]:
-        """The records of a block with their numbers in the range."""
-        at = 0
-        for size in sizes:
-            yield _NUMBER.unpack_from(payload, at)[0], pickle.loads(memoryview(payload)[at + 4 : at + size])
-            at += size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +170,8 @@ class RecordWriterOptions(WriterOptions):
     """The options in which % dates stand for the time at which the export begins."""
 
     @property
-    def staged_as(self) -> Values:
+    def staged_as(self) -> TextFormat:
+        """`Values`; or `formats.json_text.JsonFormat`, where all that is sent of records is made of their JSON."""
         return Values()
 
     def at(self, now: datetime) -> RecordWriterOptions:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from exporters_beam import option
+from exporters_beam.components.protocols import TextFormat
 from exporters_beam.errors import DestinationError, RecordError, Transient
+from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import Record, Undecoded, Unit
-from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
+from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,11 @@ class FolderTarget(RecordWriterOptions):
 
     folder: str = option("the folder", example="out")
     ledger: bool = option("whether it knows what it has", type="bool", default=True)
+    texts: bool = option("whether it takes records as JSON", type="bool", default=False)
+
+    @property
+    def staged_as(self) -> TextFormat:
+        return JsonFormat() if self.texts else Values()
 
     @property
     def target(self) -> str:
@@ -46,6 +53,8 @@ class FolderTarget(RecordWriterOptions):
         for n, record in enumerate(batch.records):
             if record.get("bad"):
                 batch.refuse(n, "it is bad")
+        if self.texts:
+            assert [json.loads(text) for text in batch.texts] == batch.records
         told = {"checksum": batch.checksum, "refused": batch.refused_json, "records": batch.accepted}
         half = path.with_suffix(".part")
         half.write_text(json.dumps(told, default=str))

@@ -137,6 +137,32 @@ def test_refused_records_become_letters_that_are_sent_again(tmp_path: Path) -> N
     assert sorted(record["id"] for record in there(tmp_path / "out")) == [n for n in range(20) if n not in (1, 3)]
 
 
+@pytest.mark.parametrize("texts", [False, True])
+@pytest.mark.parametrize("filtered", [None, "filter_before", "filter_after"])
+@pytest.mark.parametrize("limit", [0, 61])
+def test_letters_name_the_record_whatever_was_left_out_before_it(
+    tmp_path: Path, texts: bool, filtered: str | None, limit: int
+) -> None:
+    """Blank lines, what cannot be decoded and what filters drop leave gaps; blocks and batches end anywhere."""
+    lines = []
+    for n in range(90):
+        lines += [b"", b"{nonsense"] if n % 17 == 3 else []
+        lines.append(json.dumps({"id": n, "at": len(lines) + 1, "bad": n % 7 == 2}).encode())
+    (tmp_path / "in.jl").write_bytes(b"\n".join(lines))
+    letters = tmp_path / "letters.jl"
+    keeps = {"name": "pythonexp", "options": {"python_expression": "item['id'] % 3 > 0"}}
+    sections = {"on_error": {"action": "dead_letter", "file": str(letters)}, **({filtered: keeps} if filtered else {})}
+    told = config(tmp_path, None, options={"texts": texts, "items_limit": limit}, **sections)
+    report = exporters_beam.run(told)
+    kept = [n for n in range(90) if not filtered or n % 3 > 0][: limit or None]
+    assert [record["id"] for record in there(tmp_path / "out")] == [n for n in kept if n % 7 != 2]
+    refused = [letter for letter in map(json.loads, letters.read_text().splitlines()) if letter["step"] == "writer"]
+    assert [(letter["number"], letter["record"]["id"]) for letter in refused] == [
+        (letter["record"]["at"], n) for letter, n in zip(refused, [n for n in kept if n % 7 == 2], strict=True)
+    ]
+    assert report.written == len([n for n in kept if n % 7 != 2])
+
+
 def test_the_writer_has_its_own_on_error(tmp_path: Path) -> None:
     told = config(tmp_path, [{"id": n, "bad": n == 1} for n in range(3)])
     told["writer"]["on_error"] = "skip"
