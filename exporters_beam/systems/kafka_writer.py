@@ -169,8 +169,9 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
     (`offsets.retention.minutes`). Consumers have to read with `isolation.level=read_committed`: others also see messages of
     transactions that were given up.
 
-    A value is the record as JSON (as `formatter: json` writes it), as Avro of `schema`, with its number in the registry in
-    front (`registry`), or the text or the bytes of the field `value`. `key` names the field for the key (`a.b` for one inside
+    A value is the record as JSON (as `formatter: json` writes it: a line of JSON that nothing changes is sent as it came), as
+    Avro of `schema`, with its number in the registry in front (`registry`), or the text or the bytes of the field `value`.
+    `key` names the field for the key (`a.b` for one inside
     others): a text as it is, anything else as JSON; messages of the same key go to the same partition, that of Java's clients.
     `headers` names fields by header. Where the field `tombstone` is true, the message has no value, so that a compacted topic
     forgets the key. A record that is larger than the topic takes, or cannot be written so, is refused: `on_error`.
