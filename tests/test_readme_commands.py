@@ -21,9 +21,13 @@ def test_ci_runs_them_first_in_a_clone_and_an_environment_of_their_own() -> None
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     first = next(n for n, line in enumerate(run) if any(word in line for word in ("-m venv", "pip install", "apt-get")))
     assert run[first : first + 2] == [install, test], "nothing is installed before them"
-    target = run[-1].rpartition(" ")[2]
-    (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n?)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert recipe.splitlines()[-1].startswith("\t$(PYTEST) "), "the last line that is printed is pytest's summary"
+    assert run[-1] == "ended", "the line of checks that ends last is printed last"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lines = [line.split() for line in run if line.startswith(("line ", "beside computing "))]
+    assert {words[-1] for words in lines} == {"runners", "rest", "servers"}
+    for *_, target in lines:
+        (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n?)+)", makefile, re.MULTILINE)
+        assert "$(PYTEST) " in recipe.splitlines()[-1], "the last line that is printed is pytest's summary"
 
 
 def test_the_config_that_the_readme_runs_is_there() -> None:
