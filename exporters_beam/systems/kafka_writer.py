@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -104,7 +105,8 @@ class Sending:
         until = time.monotonic() + self._cluster.seconds
         while True:
             try:
-                act(max(1.0, min(10.0, until - time.monotonic())))
+                if not _within(act, max(1.0, min(10.0, until - time.monotonic()))):
+                    raise KafkaFault("", "the client has not come back from a step of a transaction", passing=True)
                 return
             except library().KafkaException as caught:
                 error = caught.args[0]
@@ -154,7 +156,7 @@ class Sending:
         """Take back what is under way."""
         with suppress(Exception):  # the next producer of this delivery does it where this one cannot
             self._producer.purge()
-            self._producer.abort_transaction(2)
+            _within(self._producer.abort_transaction, 2.0)
         with suppress(Exception):
             self._consumer.close()
 
@@ -415,6 +417,30 @@ def _all_plain(values: Sequence[Any], keys: list[Any] | None, most: int) -> list
         return None
     longest = max(map(len, values)) + (0 if keys is None else max(map(len, known)))
     return list(zip(values, known, repeat(None), strict=False)) if longest + AROUND <= most else None
+
+
+STUCK = 30.0
+"""Seconds beyond its own timeout after which a step of a transaction is given up."""
+
+
+def _within(act: Callable[[float], object], seconds: float) -> bool:
+    """Do a step of a transaction; false where it does not come back. librdkafka has been seen to wait for ever for the
+    coordinator of a group whose broker was killed, whatever the timeout: the producer is left to itself then, and the next one
+    of the same transaction fences it."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            act(seconds)
+        except BaseException as error:
+            raised.append(error)
+
+    step = threading.Thread(target=run, daemon=True)
+    step.start()
+    step.join(seconds + STUCK)
+    if raised:
+        raise raised[0]
+    return not step.is_alive()
 
 
 def _as_bytes(value: Any) -> bytes | None:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert sorted(json.loads(value)["n"] for *_, value in own_kafka.values(topic)) == list(range(3000))
+
+
+def test_a_step_that_does_not_come_back_is_given_up(monkeypatch):
+    from exporters_beam.systems import kafka_writer
+
+    monkeypatch.setattr(kafka_writer, "STUCK", 0.05)
+    over = threading.Event()
+    assert not kafka_writer._within(lambda seconds: over.wait(60), 0.05)
+    over.set()
+    assert kafka_writer._within(lambda seconds: over.wait(60), 5.0)
+    with pytest.raises(ValueError, match="wrong"):
+        kafka_writer._within(lambda seconds: int("wrong"), 5.0)
 
 
 def test_records_that_are_refused_are_letters(kafka: Broker, tmp_path):
