@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import msgpack
 import pytest
 
 from exporters_beam.systems import scrapy_cloud
@@ -209,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.give((({"_key": key, "_ts": written}, value) for key, written, value in found), given)
 
     def give(self, found: Iterator[tuple[dict[str, Any], dict[str, Any]]], given: Given) -> None:
+        import msgpack
+
         service = self.service
         most = int(given.get("count", ["0"])[0])
         if most:
