@@ -16,6 +16,8 @@ from exporters_beam.errors import ExportError
 
 from helpers import jsonl
 
+BOTOCORE = 'there is no botocore; get it with: pip install "exporters-beam[cloudsearch]"'
+
 RECORDS = [{"_key": f"k{n}", "text": "x" * 100_000} for n in range(120)]
 
 
@@ -82,6 +84,10 @@ def test_an_old_config_runs(tmp_path: Path, service: Service, monkeypatch: pytes
 def test_what_the_domain_does_not_take(tmp_path: Path, service: Service) -> None:
     with pytest.raises(ExportError, match=r"record 2: writer: id_field: _key is no text and no integer"):
         exporters_beam.run(config(tmp_path, service, [{"_key": 1}, {"text": "no key"}]))
+
+
+def test_keys_that_the_domain_does_not_know(tmp_path: Path, service: Service) -> None:
+    pytest.importorskip("botocore", reason=BOTOCORE)
     service.answers = [403]
     with pytest.raises(ExportError, match=r"access_key: http://127.* said 403: .*because") as error:
         exporters_beam.run(config(tmp_path, service, [{"_key": 1}], access_key="AKIA1234", secret_key="5ecret-5ecret"))
@@ -89,7 +95,7 @@ def test_what_the_domain_does_not_take(tmp_path: Path, service: Service) -> None
 
 
 def test_requests_are_signed_where_keys_are_given(tmp_path: Path, service: Service) -> None:
-    pytest.importorskip("botocore", reason='there is no botocore; get it with: pip install "exporters-beam[cloudsearch]"')
+    pytest.importorskip("botocore", reason=BOTOCORE)
     told = config(tmp_path, service, [{"_key": 1}], access_key="AKIA1234", secret_key="5ecret-5ecret", region="eu-west-1")
     exporters_beam.run(told)
     assert "Credential=AKIA1234/" in service.requests[0][1] and "/eu-west-1/cloudsearch/" in service.requests[0][1]

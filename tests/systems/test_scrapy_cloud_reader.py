@@ -20,6 +20,9 @@ from exporters_beam.systems.scrapy_cloud_reader import ScrapyCloudReader
 
 from helpers import delivered
 
+pytest.importorskip("scrapinghub", reason='there is no client; get it with: pip install "exporters-beam[scrapy-cloud]"')
+
+
 OLD = "exporters.readers.hubstorage_reader.HubstorageReader"
 
 

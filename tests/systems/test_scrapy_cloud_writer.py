@@ -24,6 +24,9 @@ from exporters_beam.writers import reduce
 
 from helpers import jsonl
 
+pytest.importorskip("scrapinghub", reason='there is no client; get it with: pip install "exporters-beam[scrapy-cloud]"')
+
+
 ROOT = Path(__file__).parent.parent.parent
 
 SUM = "def reduce_function(item, accumulator=None):\n    return (accumulator or 0) + item['n']\n"
