@@ -8,7 +8,7 @@ VENV ?= .venv
 PYTHON ?= $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest -q
 
-.PHONY: check fix all style types docs test dataflow runners packaging minimum servers rest
+.PHONY: check fix all style types docs test dataflow runners packaging minimum servers rest exhaustive
 
 check: style types docs test
 
@@ -54,7 +54,7 @@ dataflow:
 
 # Flink and Prism: the same configs on every runner, and machines that die.
 runners: $(VENV)/bin/ruff
-	EXPORTERS_BEAM_KILLS=1 $(PYTEST) -n 0 -p no:cacheprovider tests/matrix tests/flink -m "flink or prism"
+	EXPORTERS_BEAM_KILLS=1 $(PYTEST) -n 0 -p no:cacheprovider tests/matrix tests/flink -m "(flink or prism) and not exhaustive"
 
 # Wheel, sdist and editable install in fresh environments.
 packaging: $(VENV)/bin/ruff
@@ -76,4 +76,9 @@ servers: $(VENV)/bin/ruff
 # What a clone of the README leaves out: what needs other packages, the public suites, the slow half.
 rest: $(VENV)/bin/ruff
 	$(PYTEST) tests/storages tests/systems tests/reporting/test_notify.py tests/components/test_secret_services.py
-	$(PYTEST) -m "(slow or shared) and not packaging and not dataflow and not flink and not prism and not servers"
+	$(PYTEST) -m "(slow or shared) and not exhaustive and not packaging and not dataflow and not flink and not prism and not servers"
+
+# Every case of tests of which CI tries a sample; on Flink and Prism, too.
+exhaustive: $(VENV)/bin/ruff
+	$(PYTEST) -m "exhaustive and not flink and not prism"
+	EXPORTERS_BEAM_KILLS=1 $(PYTEST) -n 0 -p no:cacheprovider tests/matrix -m "exhaustive and (flink or prism)"

@@ -12,7 +12,7 @@ from hypothesis import settings
 import exporters_beam
 from exporters_beam.reporting.report import Report
 
-from everyday import EVERYDAY, left_for_ci
+from everyday import EVERYDAY, SAMPLED, left_for_ci
 from examples import EXAMPLES
 from servers import flink, prism  # noqa: F401
 
@@ -34,9 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             cases.setdefault(test, []).append(item)
     for test, found in cases.items():
         left = left_for_ci([item.nodeid for item in found], EVERYDAY[test])
-        for item in found:
-            if item.nodeid in left:
-                item.add_marker(pytest.mark.slow)
+        slow = [item for item in found if item.nodeid in left]
+        beyond = left_for_ci([item.nodeid for item in slow], SAMPLED[test]) if test in SAMPLED else set()
+        for item in slow:
+            item.add_marker(pytest.mark.exhaustive if item.nodeid in beyond else pytest.mark.slow)
 
 
 @pytest.fixture

@@ -64,6 +64,34 @@ EVERYDAY: dict[str, int | tuple[str, ...]] = {
 }
 
 
+SAMPLED: dict[str, int] = {
+    "planning/test_migrate.py::test_old_and_migrated_deliver_the_same": 25,
+    "test_oracle.py::test_case": 40,
+    "transforms/test_expressions.py::test_greedy_expressions_end_soon_with_an_error_of_the_record": 15,
+    "readers/test_changing_inputs.py::test_no_range_ends_in_which_a_file_has_changed": 12,
+    "planning/test_pushdown.py::test_exports_that_add_fields_are_the_same_with_and_without": 10,
+    "transforms/test_python2.py::test_limits_hold_for_what_stands_for_python_2": 8,
+    "formats/test_typed_files.py::test_files_that_differ_have_what_holds_both": 8,
+    "planning/test_pushdown.py::test_hostile_lines_that_fields_are_added_to": 8,
+    "planning/test_pushdown.py::test_hostile_lines_alone_and_among_good_ones": 8,
+    "planning/test_migrate_documented.py::test_old_and_migrated_deliver_the_same": 6,
+    "test_decimals.py::test_a_filter_on_parquet_keeps_what_it_names": 5,
+    "engine/test_columnar_exports.py::test_the_same_with_and_without": 6,
+    "transforms/test_sightings.py::test_what_no_record_has_is_told": 4,
+    "engine/test_fused_lines.py::test_exports_with_and_without_pushdown": 5,
+    "faults/test_resume_compares.py::test_changed_input_is_refused_and_named": 5,
+    "faults/test_bad_books.py::test_a_file_in_the_place_of_a_folder": 4,
+    "config/test_shared_config.py::test_what_writes_a_date_keeps_records_with_dates_and_with_texts": 4,
+    "engine/test_columnar_exports.py::test_faults_are_the_same_with_and_without": 4,
+    "writers/test_batches.py::test_letters_name_the_record_whatever_was_left_out_before_it": 3,
+    "storages/test_http_reader.py::test_a_file_that_changes_while_it_is_read_ends_the_export": 4,
+    "formats/test_typed_files.py::test_a_changed_column_has_the_type_of_its_values": 4,
+    "engine/test_graph.py::test_the_same_bytes_however_the_work_is_bundled": 4,
+}
+"""Of those that are left for CI: how many it tries, evenly spread, so that it ends within the hour. The others are marked
+`exhaustive`: `make exhaustive` tries them."""
+
+
 def left_for_ci(ids: Sequence[str], everyday: int | tuple[str, ...]) -> set[str]:
     """Which cases of a test are slow.
 

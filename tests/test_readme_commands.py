@@ -23,7 +23,7 @@ def test_ci_runs_them_first_in_a_clone_and_an_environment_of_their_own() -> None
     assert run[first : first + 2] == [install, test], "nothing is installed before them"
     assert run[-1] == "ended", "the line of checks that ends last is printed last"
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    lines = [line.split() for line in run if line.startswith(("line ", "beside computing "))]
+    lines = [line.split() for line in run if line.startswith(("line ", "beside computing ", "beside servers "))]
     assert {words[-1] for words in lines} == {"runners", "rest", "servers"}
     for *_, target in lines:
         (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n?)+)", makefile, re.MULTILINE)

@@ -84,12 +84,24 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
 }  # fmt: skip
 """Name: what makes the input, sections, options of the writer."""
 
-RUNNERS = [
-    "two worker processes",
-    pytest.param("flink, batch", marks=pytest.mark.flink),
-    pytest.param("flink, streaming", marks=pytest.mark.flink),
-    pytest.param("prism", marks=pytest.mark.prism),
-]
+RUNNERS = {
+    "two worker processes": (),
+    "flink, batch": (pytest.mark.flink,),
+    "flink, streaming": (pytest.mark.flink,),
+    "prism": (pytest.mark.prism,),
+}
+
+SAMPLED = {
+    "flink, streaming": ("plain", "grouped", "dedupe", "limit", "dead letters"),
+    "prism": ("plain", "grouped", "parquet", "dedupe", "steps", "sampling"),
+}
+"""What CI runs there: on Flink in batch it runs all of them."""
+
+CASES = [
+    pytest.param(name, runner, id=f"{runner}-{name}",
+                 marks=(*marks, *(() if name in SAMPLED.get(runner, CONFIGS) else (pytest.mark.exhaustive,))))
+    for runner, marks in RUNNERS.items() for name in CONFIGS
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +151,7 @@ def runner_args(runner: str, request: pytest.FixtureRequest) -> list[str]:
     return on_flink(request.getfixturevalue("flink"), *(["--streaming"] if runner.endswith("streaming") else []))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize(("name", "runner"), CASES)
 def test_same_files_on_every_runner(name: str, runner: str, expected: Any, request: pytest.FixtureRequest) -> None:
     folder, config, files = expected(name)
     out = folder / runner
@@ -152,7 +163,9 @@ def test_same_files_on_every_runner(name: str, runner: str, expected: Any, reque
     assert [key for key in files if found[key] != files[key]] == []
 
 
-@pytest.mark.parametrize("runner", [each for each in RUNNERS if "streaming" not in str(each)])
+@pytest.mark.parametrize(
+    "runner", [pytest.param(name, marks=marks) for name, marks in RUNNERS.items() if name != "flink, streaming"]
+)
 def test_same_rows_on_every_runner_once(runner: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("sqlalchemy", reason='there is no SQLAlchemy; get it with: pip install "exporters-beam[sql]"')
     few_files(tmp_path / "in")
