@@ -71,7 +71,7 @@ minimum:
 
 # Storages and databases against real servers; .ci/servers gets them.
 servers: $(VENV)/bin/ruff
-	$(PYTEST) -n 3 -m servers tests/storages tests/systems
+	$(PYTEST) -n 3 -m "servers and not exhaustive" tests/storages tests/systems
 
 # What a clone of the README leaves out: what needs other packages, the public suites, the slow half.
 rest: $(VENV)/bin/ruff
