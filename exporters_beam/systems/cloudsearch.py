@@ -8,13 +8,14 @@ service is closed to new customers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, DestinationError, MissingExtra, Transient
 from exporters_beam.formats.json_text import JsonFormat
-from exporters_beam.records import MISSING, Json
+from exporters_beam.records import MISSING
+from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 MOST_BYTES = 5_000_000
@@ -25,7 +26,7 @@ BUSY = (408, 429, 500, 502, 503, 504, 507, 509)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudSearchWriter(RecordWriterOptions):
+class CloudSearchWriter(RecordWriterOptions, OnFirstUse):
     """Send each record to a domain of Amazon CloudSearch, by its id: a document of the same id is replaced.
 
     With `access_key` and `secret_key` requests are signed, as a domain asks that does not let the machine's address in. A batch
@@ -48,17 +49,12 @@ class CloudSearchWriter(RecordWriterOptions):
 
     delivers: ClassVar[str] = "exactly once, by the id of each document"
 
-    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.endpoint_url.startswith(("http://", "https://")):
             raise ConfigError(f"endpoint_url: {self.endpoint_url} is no URL; write https://doc-….cloudsearch.amazonaws.com")
         if bool(self.access_key) != bool(self.secret_key):
             raise ConfigError("access_key: give it together with `secret_key`, or none of them")
-
-    def __getstate__(self) -> Json:
-        return {**self.__dict__, "_made": {}}
 
     @property
     def target(self) -> str:
@@ -69,7 +65,7 @@ class CloudSearchWriter(RecordWriterOptions):
             self._post(body)
 
     def close(self) -> None:
-        client = self._made.pop("client", None)
+        client = self.__dict__.pop("_made", None)
         if client is not None:
             client.close()
 
@@ -99,9 +95,7 @@ class CloudSearchWriter(RecordWriterOptions):
     def _post(self, body: bytes) -> None:
         import httpx
 
-        client = self._made.get("client")
-        if client is None:
-            client = self._made["client"] = httpx.Client(timeout=60)
+        client = self._once(lambda: httpx.Client(timeout=60))
         url = f"{self.target}/2013-01-01/documents/batch"
         headers = {"Content-Type": "application/json", **self._signed(url, body)}
         try:

@@ -19,6 +19,7 @@ from exporters_beam.components.options import option
 from exporters_beam.components.secret import hide
 from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, MissingExtra
+from exporters_beam.storages.base import OnFirstUse
 
 PATIENCE = 10.0
 """Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
@@ -52,7 +53,7 @@ class Topic(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KafkaServers:
+class KafkaServers(OnFirstUse):
     """The options by which readers and the writer find a cluster."""
 
     servers: tuple[str, ...] = option("brokers to ask first, as host:port", type="str_list", example=["localhost:9092"])
@@ -103,17 +104,7 @@ class KafkaServers:
     @property
     def cluster(self) -> Cluster:
         """The cluster, with its clients, kept from the first use on."""
-        made: Cluster | None = self.__dict__.get("_made")
-        if made is None:
-            made = Cluster(self.settings(), float(self.timeout_seconds))
-            object.__setattr__(self, "_made", made)
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
+        return self._once(lambda: Cluster(self.settings(), float(self.timeout_seconds)))
 
 
 def library(name: str = "") -> Any:

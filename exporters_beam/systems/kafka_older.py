@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
 from exporters_beam.records import Record, Undecoded, Unit, Warned
+from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.systems.kafka_reader import SPAN, Borders, KafkaReader, refuse_another, source
 
 LIST = 1000
@@ -29,7 +30,7 @@ _SSL = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OlderReader:
+class _OlderReader(OnFirstUse):
     """What both have."""
 
     kind: ClassVar[str] = "reader"
@@ -51,12 +52,8 @@ class _OlderReader:
         return {}
 
     def _reader(self, **more: Any) -> KafkaReader:
-        made: KafkaReader | None = self.__dict__.get("_made")
-        if made is None:
-            made = KafkaReader(servers=self.brokers, topic=(self.topic,), values="zlib_msgpack", key="_key",
-                               options=self._options(), **more)  # fmt: skip
-            object.__setattr__(self, "_made", made)
-        return made
+        return self._once(lambda: KafkaReader(servers=self.brokers, topic=(self.topic,), values="zlib_msgpack", key="_key",
+                                              options=self._options(), **more))  # fmt: skip
 
     def probe(self) -> None:
         """Raises SourceError where the topic cannot be read."""
@@ -74,12 +71,6 @@ class _OlderReader:
                     logging.getLogger(__name__).warning("%s: a message is skipped: %s", place, each.message)
             found = [each for each in found if not isinstance(each, Undecoded)]
         return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_made"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
@@ -17,6 +17,7 @@ from exporters_beam.components.secret import hide
 from exporters_beam.errors import ConfigError, DestinationError, MissingExtra, Transient
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Json, Key
+from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -27,7 +28,7 @@ FOREIGN = ("index_not_found_exception", "security_exception", "cluster_block_exc
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(RecordWriterOptions):
+class SearchOptions(RecordWriterOptions, OnFirstUse):
     """Options of both."""
 
     hosts: tuple[str, ...] = option("URLs of the servers", type="str_list", example=["https://search.example.org:9200"])
@@ -53,8 +54,6 @@ class SearchOptions(RecordWriterOptions):
     delivers: ClassVar[str] = "exactly once, by the id of each document"
     scheme: ClassVar[str]
 
-    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.hosts:
@@ -66,9 +65,6 @@ class SearchOptions(RecordWriterOptions):
             raise ConfigError("api_key: give it, or user and password, and not both")
         if self.version_field and not self.key:
             raise ConfigError("version_field: it goes with `key`: without it every record is a document of its own")
-
-    def __getstate__(self) -> Json:
-        return {**self.__dict__, "_made": {}}
 
     @property
     def staged_as(self) -> TextFormat:
@@ -88,12 +84,10 @@ class SearchOptions(RecordWriterOptions):
 
     @property
     def client(self) -> Any:
-        if "client" not in self._made:
-            self._made["client"] = self.connect()
-        return self._made["client"]
+        return self._once(self.connect)
 
     def reset(self) -> None:
-        client = self._made.pop("client", None)
+        client = self.__dict__.pop("_made", None)
         if client is not None:
             client.close()
 

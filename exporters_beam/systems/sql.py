@@ -19,6 +19,7 @@ from exporters_beam.components.options import option
 from exporters_beam.components.secret import Secret, hide, without_credentials
 from exporters_beam.components.words import did_you_mean, one_line
 from exporters_beam.errors import ConfigError, MissingExtra
+from exporters_beam.storages.base import OnFirstUse
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -47,7 +48,7 @@ PATIENCE = 15
 
 
 @dataclass(frozen=True, kw_only=True)
-class SqlDatabase:
+class SqlDatabase(OnFirstUse):
     """The options by which the reader and the writer find a database."""
 
     url: str = option("the database: postgresql://user@host:5432/name, mysql://user@host:3306/name or sqlite:///path",
@@ -100,11 +101,7 @@ class SqlDatabase:
     @property
     def engine(self) -> sa.Engine:
         """Makes connections, each when it is asked for."""
-        made: sa.Engine | None = self.__dict__.get("_made")
-        if made is None:
-            made = self._engine()
-            object.__setattr__(self, "_made", made)
-        return made
+        return self._once(self._engine)
 
     def _engine(self) -> sa.Engine:
         sa = sqlalchemy(self.dialect)
@@ -122,9 +119,6 @@ class SqlDatabase:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
 
 
 def sqlalchemy(dialect: str) -> Any:
