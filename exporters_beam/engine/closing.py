@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,6 +37,13 @@ def some_of(warnings: list[str]) -> list[str]:
     """The first warnings, and how many more there are."""
     more = len(warnings) - MOST_WARNINGS
     return warnings if more <= 0 else [*warnings[:MOST_WARNINGS], f"and {more:,} more warnings"]
+
+
+def _added(counts: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """The counts, with these added to them."""
+    for name, n in more.items():
+        counts[name] = counts.get(name, 0) + n
+    return counts
 
 
 def _number_of(batch: DeliveredFile) -> int:
@@ -78,22 +85,21 @@ class WriteManifest(HandsOver, beam.DoFn):
         tallies, listed, delivered, warned, late = _gathered(map(_unbooked, element[1]))
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
-        target = None
+        target, counts = None, _added(total_of(tallies), late)
         if self._delivery.to.sends:
-            letters, target, files = self._ended(letters, sorted(delivered.values(), key=_number_of), tallies, late)
+            letters, target, files = self._ended(letters, sorted(delivered.values(), key=_number_of), counts)
         if not files and self._delivery.naming.empty:
             files = [self._empty_file()]
         if not self._delivery.limits.items:
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
-        counts = total_of(tallies)
         warned.update((TOLD[name][n > 1].format(n), None) for name, n in counts.items() if name in TOLD)
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)
         left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
-        manifest = self._manifest(tallies, late, files, letters, list(warned), left, target)
+        manifest = self._manifest(tallies, counts, files, letters, list(warned), left, target)
         self._check(manifest["counts"], files, letters)
         if self._delivery.naming.checksums:
             self._checksums(files)
@@ -113,20 +119,13 @@ class WriteManifest(HandsOver, beam.DoFn):
         yield manifest
 
     def _ended(
-        self,
-        staged: DeliveredFile | None,
-        batches: list[DeliveredFile],
-        tallies: dict[tuple[int, int], Mark],
-        late: dict[str, int],
+        self, staged: DeliveredFile | None, batches: list[DeliveredFile], counts: dict[str, int]
     ) -> tuple[DeliveredFile | None, Json, list[DeliveredFile]]:
         """The end of a delivery to a target: dead letters, those of refused records behind the others, and the target's entry
-        in the manifest; no files. Raises TooManyFailed where more failed than `on_error` allows."""
+        in the manifest; no files. What was refused is added to the counts. Raises TooManyFailed where more failed than
+        `on_error` allows."""
         refused = [line for batch in batches for line in batch.result or ()]
-        counts = total_of(tallies)
-        for name, n in refused_counts(self._delivery, len(refused)).items():
-            late[name] = late.get(name, 0) + n
-        for name, n in late.items():
-            counts[name] = counts.get(name, 0) + n
+        _added(counts, refused_counts(self._delivery, len(refused)))
         exceeded = self._delivery.on_error.exceeded(counts)
         if refused and exceeded:
             raise TooManyFailed(exceeded + self._delivery.letters.first(refused))
@@ -140,16 +139,14 @@ class WriteManifest(HandsOver, beam.DoFn):
     def _manifest(
         self,
         tallies: dict[tuple[int, int], Mark],
-        late: dict[str, int],
+        counts: dict[str, int],
         files: list[DeliveredFile],
         letters: DeliveredFile | None,
         warned: list[str],
         left: list[Entry],
         target: Json | None,
     ) -> Json:
-        counts, names = total_of(tallies), self._delivery.naming.names
-        for name, n in late.items():
-            counts[name] = counts.get(name, 0) + n
+        names = self._delivery.naming.names
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
         counts["written"] = sum(file.records for file in files) if target is None else target["records"]
         result = files[0].result if files else self._delivery.to.empty_result

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -168,13 +168,13 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     sampling = spec.write_buffer.component if spec.write_buffer is not None and files.names is not None else None
     return Plan(
         spec=spec,
-        reader=_at(spec.reader.component, now),
+        reader=_at(spec.reader.component, ReaderTraits.of(spec.reader.component).at, now),
         decompressor=_or_default(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
         deserializer=_or_default(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
         if streams else None,
         steps=tuple(_steps(spec)),
         grouper=grouper,
-        writer=_written(writer, now),
+        writer=_at(writer, WriterTraits.of(writer).at, now),
         format=form,
         codec=files.codec,
         names=files.names,
@@ -287,16 +287,9 @@ def _to_folders(writer: Writer) -> bool:
     return WriterTraits.of(writer).place != "elsewhere"
 
 
-def _at(reader: AnyReader, now: datetime) -> AnyReader:
-    """The reader as of the time of the plan, where it has dates in its options."""
-    at = ReaderTraits.of(reader).at
-    return reader if at is None else at(now)
-
-
-def _written(writer: Writer, now: datetime) -> Writer:
-    """The writer as of the time of the plan."""
-    at = WriterTraits.of(writer).at
-    return writer if at is None else at(now)
+def _at(component: T, at: Callable[[datetime], T] | None, now: datetime) -> T:
+    """A component as of the time of the plan, where it has dates in its options."""
+    return component if at is None else at(now)
 
 
 def _digest(value: object) -> str:

@@ -68,7 +68,7 @@ class RecordBatch:
     @cached_property
     def checksum(self) -> str:
         """A digest of the records: equal ones have the same."""
-        return checksum_of_texts(self.staged) if self.as_json else checksum_of(self.records)
+        return checksum_of(self.staged if self.as_json else map(text_of, self.records))
 
     def refuse(self, n: int, answer: str) -> None:
         """The target does not take the record of this number; go on without it. Raises Refused where that ends the export:
@@ -97,31 +97,27 @@ class RecordBatch:
         self.refused = {int(n): str(answer) for n, answer in json.loads(refused)} if refused else {}
 
 
-def checksum_of(records: Iterable[Record]) -> str:
-    """A digest of records: equal ones have the same, in whatever process.
-
-    >>> checksum_of([{"a": 1}]) == checksum_of([{"a": 1}]), checksum_of([{"a": 1}]) == checksum_of([{"a": 2}])
-    (True, False)
-    """
-    import orjson
-
-    digest = hashlib.md5(usedforsecurity=False)
-    for record in records:
-        try:
-            digest.update(orjson.dumps(record, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=_told))
-        except (orjson.JSONEncodeError, RecursionError):  # large integers, lone surrogates, keys that are no texts
-            digest.update(json.dumps(record, default=beyond_json, skipkeys=True).encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
-
-
-def checksum_of_texts(texts: Iterable[bytes]) -> str:
-    """The same for records as JSON."""
+def checksum_of(texts: Iterable[bytes]) -> str:
+    """A digest of records as texts."""
     digest = hashlib.md5(usedforsecurity=False)
     for text in texts:
         digest.update(text)
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def text_of(record: Record) -> bytes:
+    """A record as a text that is the same for equal ones, in whatever process.
+
+    >>> text_of({"a": 1}) == text_of({"a": 1}), text_of({"a": 1}) == text_of({"a": 2})
+    (True, False)
+    """
+    import orjson
+
+    try:
+        return orjson.dumps(record, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=_told)
+    except (orjson.JSONEncodeError, RecursionError):  # large integers, lone surrogates, keys that are no texts
+        return json.dumps(record, default=beyond_json, skipkeys=True).encode()
 
 
 def _told(value: object) -> str:
