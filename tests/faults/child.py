@@ -2,7 +2,8 @@
 
 The argument is JSON: `config`, `args` (Beam's), `resume`, `small` (tiny ranges, blocks and bundles), and `fault`:
 {"call": one of CALLS, "nth": which call of it, from 1, "how": "kill" | "pause" | an errno name}; or {"call": "input", "path":
-which file is changed, "nth": behind which chunk, "how": append, cut, overwrite or replace}. Prints the report's counts as
+which file is changed, "nth": behind which chunk, "how": append, cut, overwrite or replace}. One that pauses makes the file
+"here" and waits until there is one called "go" beside it. Prints the report's counts as
 JSON, and whether the fault was met.
 
 `python child.py --serve` takes one such line at a time on standard input, and runs each in a child that it forks: beginning
@@ -23,7 +24,7 @@ import traceback
 from collections.abc import Callable
 
 CALLS = ("fsync", "rename", "replace", "open", "os.open", "listdir", "remove", "makedirs", "write")
-PAUSE_SECONDS = 2.0
+PATIENCE = 60.0
 
 
 def main() -> int:
@@ -75,7 +76,7 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
         if fault["how"] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if fault["how"] == "pause":
-            time.sleep(PAUSE_SECONDS)
+            pause(fault["here"])
             return
         raise OSError(getattr(errno, fault["how"]), os.strerror(getattr(errno, fault["how"])))
 
@@ -117,6 +118,14 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
 
         setattr(module, name, calling)
     return lambda: left[0] <= 0
+
+
+def pause(here: str) -> None:
+    with open(here, "w", encoding="utf-8"):
+        pass
+    until = time.monotonic() + PATIENCE
+    while not os.path.exists(os.path.join(os.path.dirname(here), "go")) and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def change(path: str, how: str) -> None:

@@ -576,17 +576,20 @@ def poisoned(suite: Suite, tally: Tally) -> None:
 
 
 def two_at_once(suite: Suite, tally: Tally) -> None:
-    def meet(shape: str, wait: float, killed: bool, folder: Path) -> None:
-        out = folder / "out"
+    def meet(shape: str, how: str, folder: Path) -> None:
+        out, here = folder / "out", folder / "paused"
+        folder.mkdir(parents=True, exist_ok=True)
         asked = suite.asked(out, shape)
         first, second = suite.server, suite.another_server()
-        first.start({**asked, "fault": {"call": "rename", "nth": 1, "how": "pause"}})
-        time.sleep(wait)
-        loser, winner = second.run(asked), None
+        first.start({**asked, "fault": {"call": "rename", "nth": 1, "how": "pause", "here": str(here)}})
+        if how != "together":
+            awaited(here)
+        loser, killed = second.run(asked), how == "killed"
         if killed:
             first.kill()
+        (folder / "go").touch()
         winner = first.wait()
-        if wait == 0 and winner.code == 1:
+        if how == "together" and winner.code == 1:
             winner, loser = loser, winner
         one_sentence(loser, "another run of this export is under way", "wait until it has ended")
         if killed:
@@ -599,12 +602,25 @@ def two_at_once(suite: Suite, tally: Tally) -> None:
         suite.whole(tally, out, shape)
         second.close()
 
-    kinds = [("grouped", 0.0, False), ("grouped", 1.0, False), ("grouped", 1.0, True)]
-    if not suite.quick:
-        kinds += [(shape, wait, killed) for shape in SHAPES for wait in (0.0, 0.3, 1.0) for killed in (False, wait > 0)]
-    for shape, wait, killed in kinds:
-        label = f"{shape}: a second run after {wait} s" + (", then the first is killed" if killed else "")
-        suite.attempt(tally, label, lambda folder, k=(shape, wait, killed): meet(*k, folder))
+    for shape in ["grouped"] if suite.quick else SHAPES:
+        for how, told in MEETINGS.items():
+            suite.attempt(tally, f"{shape}: {told}", lambda folder, k=(shape, how): meet(*k, folder))
+
+
+MEETINGS = {
+    "together": "two runs that begin together",
+    "paused": "a second run in the middle of the first",
+    "killed": "a second run in the middle of the first, which is then killed",
+}
+
+
+def awaited(path: Path) -> None:
+    """Until there is a file."""
+    until = time.monotonic() + PATIENCE
+    while not path.exists():
+        if time.monotonic() > until:
+            raise Wrong(f"{path.name} was awaited in vain")
+        time.sleep(0.02)
 
 
 TWO_WORKERS = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
