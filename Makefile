@@ -14,9 +14,13 @@ check: style types docs test
 
 all: check dataflow runners packaging minimum servers rest
 
+# pip takes minutes to fill an environment, uv seconds.
+FILL = $(VENV)/bin/uv pip install -q --python
+
 $(VENV)/bin/ruff: pyproject.toml
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q -e ".[dev]"
+	$(VENV)/bin/pip install -q uv
+	$(FILL) $(VENV)/bin/python -e ".[dev]"
 	touch $@
 
 # Ruff: what it finds, and the layout.
@@ -46,9 +50,9 @@ fix: $(VENV)/bin/ruff
 	$(PYTHON) tests/architecture.py --write
 
 # Dataflow, its templates and Beam YAML, with a stand-in for the service.
-dataflow:
+dataflow: $(VENV)/bin/ruff
 	python3 -m venv $(VENV)-dataflow
-	$(VENV)-dataflow/bin/pip install -q -e ".[test,dataflow,yaml]" gcp-storage-emulator
+	$(FILL) $(VENV)-dataflow/bin/python -e ".[test,dataflow,yaml]" gcp-storage-emulator
 	$(VENV)-dataflow/bin/python -m pytest -q -n 0 -p no:cacheprovider -m dataflow tests/dataflow
 	rm -rf $(VENV)-dataflow
 
@@ -61,9 +65,9 @@ packaging: $(VENV)/bin/ruff
 	$(PYTEST) -n 0 -m packaging
 
 # The lowest versions that pyproject.toml allows: what each package is used for, and the contract of every component.
-minimum:
+minimum: $(VENV)/bin/ruff
 	python3 -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install -q -e ".[test]" -c tests/minimum-versions.txt
+	$(FILL) $(VENV)-minimum/bin/python -e ".[test]" -c tests/minimum-versions.txt
 	$(VENV)-minimum/bin/python -m pytest -q -p no:cacheprovider tests/contract tests/formats/test_format_*.py \
 	  tests/formats/test_schemas.py tests/compressions/test_compressions.py tests/config/test_spec.py tests/config/test_schema.py \
 	  tests/transforms/test_filters.py tests/transforms/test_jq.py tests/test_web.py tests/engine/test_graph.py

@@ -53,7 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A copy of this tree, its sdist, and the wheel that was made from the sdist alone."""
     folder = tmp_path_factory.mktemp("built")
     shutil.copytree(ROOT, folder / "tree", symlinks=True, ignore=NOT_COPIED)
-    done(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "tree", cwd=folder)
+    done(sys.executable, "-m", "build", "--installer", "uv", "--outdir", folder / "dist", folder / "tree", cwd=folder)
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     (wheel,) = (folder / "dist").glob("*.whl")
     return Built(folder / "tree", sdist, wheel)
@@ -71,8 +71,8 @@ class Environment:
     def python(self, code: str, cwd: Path | None = None) -> str:
         return done(self.home / "bin" / "python", "-c", code, cwd=cwd or self.empty).strip()
 
-    def pip(self, *args: str | Path) -> None:
-        done(self.home / "bin" / "python", "-m", "pip", "install", "-q", *args, cwd=self.empty)
+    def install(self, *args: str | Path) -> None:
+        done(sys.executable, "-m", "uv", "pip", "install", "-q", "--python", self.home / "bin" / "python", *args, cwd=self.empty)
 
     def exporters(self, *args: str | Path, cwd: Path) -> str:
         return done(self.home / "bin" / "exporters-beam", *args, cwd=cwd)
@@ -82,14 +82,14 @@ class Environment:
 def environment(
     request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Environment]:
-    """An environment that pip filled by itself, dependencies and all. It is removed when its tests are done."""
+    """An environment that was filled with what the package asks for, and nothing else. It is removed when its tests are done."""
     folder = tmp_path_factory.mktemp(request.param)
     home, empty = folder / "env", folder / "empty"
     empty.mkdir()
     done(sys.executable, "-m", "venv", home, cwd=folder)
     what = {"wheel": (built.wheel,), "sdist": (built.sdist,), "editable": ("-e", built.tree)}[request.param]
     made = Environment(request.param, home, built.tree if request.param == "editable" else home, empty)
-    made.pip(*what)
+    made.install(*what)
     yield made
     shutil.rmtree(home)
 
@@ -163,7 +163,7 @@ writer: {name: fs, options: {filebase: out/part-, compression: none}}
 
 @pytest.mark.parametrize("environment", ["wheel"], indirect=True, scope="module")
 def test_a_plugin_package_brings_its_components(environment: Environment, built: Built, tmp_path: Path) -> None:
-    environment.pip(built.tree / "tests" / "sample_plugin")
+    environment.install(built.tree / "tests" / "sample_plugin")
     listed = environment.exporters("modules", cwd=tmp_path).splitlines()
     found = {tuple(line.split()[:2]) for line in listed}
     assert {("reader", "countdown"), ("filter", "even"), ("formatter", "tsv"), ("reader", "fs")} <= found
