@@ -107,6 +107,7 @@ ASKED = {
         "storages.http": {"reason"},
         "systems.rest_api": {"reason"},
         "systems.scrapy_cloud": {"reason"},
+        "systems.sqs": {"self.client"},
     },
     "Beam's own objects, and what runs in its workers": {
         "runners.local_worker_process": {"self._stream"},

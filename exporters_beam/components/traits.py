@@ -19,7 +19,8 @@ one of them and inherits the trait, the trait is left out, since it was told of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache, partial
@@ -394,6 +395,20 @@ class ReaderTraits(_Traits):
 
     fixed: bool = trait(False)
     """Whether what it lists is decided once, when the export begins: a run that goes on takes that listing and makes none."""
+
+    kept_in: Callable[[str], AnyReader] | None = trait(how=METHOD)
+    """Of a source that gives everything once: the reader that writes down in a folder what it takes, when it lists its units,
+    and reads it there. Without a folder it gives back what it looks at."""
+
+    held: Callable[[], AbstractContextManager[None]] | None = trait(how=METHOD)
+    """As long as the export runs: nobody else gets what was taken."""
+
+    settle: Callable[[Sequence[Unit]], Iterable[str]] | None = trait(how=METHOD)
+    """The manifest stands: acknowledges, archives or deletes what was read, given as the units that were listed. It may be
+    called again, also by a later run. Gives what users should know: what could not be done, and is to be tried again."""
+
+    only_copy: bool = trait(False)
+    """Whether what was written down stands nowhere else any more, before it is delivered."""
 
     decode: Callable[[Any], Record] | None = trait(how=METHOD)
     """Makes a record of what stands in an `Undecoded` that it gave, when a letter is sent in again. Raises RecordError."""

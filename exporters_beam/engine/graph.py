@@ -19,7 +19,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import Keyed
-from exporters_beam.components.traits import DecoderTraits, FilterTraits
+from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.closing import WriteManifest, booked
 from exporters_beam.engine.dead_letters import Letters
@@ -31,6 +31,7 @@ from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.sending import SendBatches
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
+from exporters_beam.errors import ConfigError
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
@@ -93,6 +94,10 @@ def source_of(plan: Plan) -> Source:
         )
         assert skipping is not None and may_keep is not None, "the rule has asked for both"
         deserializer = skipping(may_keep)
+    if ReaderTraits.of(plan.reader).kept_in is not None:
+        raise ConfigError(plan.spec.problem((*plan.spec.reader.path, "name"),
+                          "messages are taken before the pipeline is made, and acknowledged by the process that waits for its "
+                          "end; run it with `exporters-beam run`"))  # fmt: skip
     return Source(plan.reader, plan.decompressor, deserializer, RANGE_BYTES)
 
 

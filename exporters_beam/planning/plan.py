@@ -240,6 +240,9 @@ def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -
                                "record is; files hold objects: {'field': value}")  # fmt: skip
     if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
         yield spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
+    if writer.items_limit and ReaderTraits.of(spec.reader.component).kept_in is not None:
+        yield spec.problem((*spec.writer.path, "options", "items_limit"), "what lies behind the limit would be taken from "
+                           f"the queue and not be delivered; give {spec.reader.entry.name} max_messages instead")  # fmt: skip
     for name in spec.settings.without:
         if name not in rules.NAMES:
             yield spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"

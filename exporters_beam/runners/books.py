@@ -38,6 +38,7 @@ from exporters_beam.staging.books import (
 )
 from exporters_beam.staging.listing import differences, listed_before
 from exporters_beam.staging.segments import Committed, Resumed, read_segment
+from exporters_beam.staging.taken import FOLDER, forget
 from exporters_beam.storages.base import NotThere
 
 
@@ -191,7 +192,7 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
     exports = [str(about["export"]) for about in unfinished(root)
                if about["config"] == told_before(plan)]  # fmt: skip
     own = os.path.join(root, plan.export_id)  # Its export.json may be damaged.
-    if any(os.path.exists(os.path.join(own, name)) for name in (STAGED, HALF_BUILT, ABOUT)):
+    if any(os.path.exists(os.path.join(own, name)) for name in (STAGED, HALF_BUILT, ABOUT, FOLDER)):
         exports.append(plan.export_id)
     for export in dict.fromkeys(exports):
         folder = os.path.join(root, export)
@@ -199,7 +200,9 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
         refuse_what_is_in_the_way(books)
         with locked(folder):
             left = foreign(books)
-            freed = sweep(books)
+            kept = forget(folder)
+            left += [kept] if kept else []
+            freed = 0 if kept else sweep(books)
             sweep_half_built(books)
         remove_empty(folder)
         yield folder, freed, left

@@ -28,6 +28,7 @@ from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.progress import watched
 from exporters_beam.runners.resume import finished, goes_on_with, read_manifest
 from exporters_beam.runners.support import RunnerSupport, Start, settled, support_of
+from exporters_beam.runners.taking import refuse_taking, settle_left, taken
 from exporters_beam.staging.books import forget_input, sweep
 from exporters_beam.staging.run import Run
 
@@ -62,6 +63,7 @@ def run(
         args = settled(plan, beam_args)[0]
         if done is not None:
             log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
+            _warn(log, settle_left(plan, books_of(plan)))
         manifest = done or _execute(plan, args, progress, workers, far)
     except (ExportError, KeyboardInterrupt) as error:
         failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings), **far, **clock.read(),
@@ -155,12 +157,15 @@ def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, f
         support.crew(plan, options, workers) as crew,
         opened(plan, plan.spec.settings.resume) as books,
         noted(far, books.staging),
+        taken(plan, books) as source,
     ):
-        start = support.prepare(plan, options, books, crew)
-        start = replace(start, run=replace(start.run, progress=progress))
-        result = _run(support, plan, start)
+        start = support.prepare(source.plan, options, books, crew)
+        sweeps = start.run.sweeps and not source.settles
+        start = replace(start, run=replace(start.run, progress=progress, sweeps=sweeps))
+        result = _run(support, source.plan, start)
         manifest = read_manifest(books.manifest)
-        if not start.run.sweeps:
+        manifest = {**manifest, "warnings": [*manifest.get("warnings", ()), *source.settle()]}
+        if not sweeps:
             sweep(books)
         support.after(books)
         return {**manifest, "manifest": books.manifest if books.lasting else "", "resumed": start.run.resumed.records,
@@ -238,6 +243,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     from exporters_beam.engine.graph import build
 
     plan = make(spec)
+    refuse_taking(plan)
     for warning in check(spec):
         logger_of(spec).warning(warning)
     refuse_own_output(plan)

@@ -16,6 +16,7 @@ from exporters_beam.runners.options import Options, refuse_unknown
 from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.resume import goes_on_with
 from exporters_beam.runners.support import Crew, GoesOn, Start, about, settled, support_of
+from exporters_beam.runners.taking import refuse_taking
 from exporters_beam.staging.books import segments_in
 
 
@@ -37,6 +38,7 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     if not isinstance(support, GoesOn):
         raise ConfigError("--runner: submit needs a runner that goes on by itself; give --runner=DataflowRunner or "
                           "--runner=FlinkRunner, or use exporters-beam run")  # fmt: skip
+    refuse_taking(plan)
     for warning in _looked_at(plan, beam_args, support):
         log.warning(warning)
     refuse_own_output(plan)

@@ -24,6 +24,7 @@ from exporters_beam.files import destination
 from exporters_beam.records import Json
 from exporters_beam.staging.listing import UNITS
 from exporters_beam.staging.segments import SUFFIX, Resumed, Staging, is_ours
+from exporters_beam.staging.taken import is_there
 
 FOLDER = ".exporters"
 
@@ -113,7 +114,7 @@ def segments_in(books: Books) -> list[str]:
 
 def has_segments(books: Books) -> bool:
     """Has anything been committed that a run can go on with?"""
-    return bool(segments_in(books))
+    return bool(segments_in(books)) or is_there(books.folder)
 
 
 def staged_by_runs(books: Books) -> dict[str, bool]:

@@ -1,6 +1,6 @@
 """What the readers and the writer of Kafka share: the options by which a cluster is found, its client, what it refuses.
 
-Clients are made on first use and never pickled. What a broker or the client library says comes out as `KafkaFault`: one
+Clients are made on first use and never pickled. What a broker or the client library says comes out as `MessageFault`: one
 sentence with the option that is to blame.
 """
 
@@ -16,10 +16,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from exporters_beam.components.options import option
-from exporters_beam.components.secret import hide
 from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.storages.base import OnFirstUse
+from exporters_beam.systems.messages import MessageFault
 
 PATIENCE = 10.0
 """Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
@@ -33,15 +33,6 @@ MESSAGES = 1000
 ORDERED = ("group.id", "enable.auto.commit", "auto.offset.reset", "enable.partition.eof", "isolation.level",
            "transactional.id", "enable.idempotence", "acks")  # fmt: skip
 """Settings on which it depends that nothing is lost and nothing comes twice: no `options` may change them."""
-
-
-class KafkaFault(Exception):
-    """What a cluster refused: the option that is to blame ("" where none is), why, and the error's name in the client
-    library. `passing`: it may go next time."""
-
-    def __init__(self, option: str, text: str, code: str = "", passing: bool = False) -> None:
-        self.option, self.text, self.code, self.passing = option, hide(text), code, passing
-        super().__init__(f"option {option}: {self.text}" if option else self.text)
 
 
 class Topic(NamedTuple):
@@ -129,21 +120,21 @@ class Heard:
             self.last = error
 
     def look(self) -> None:
-        """Raises KafkaFault for what does not go away by itself."""
+        """Raises MessageFault for what does not go away by itself."""
         if self.certain is not None:
             raise fault(self.certain)
 
-    def silence(self, what: str, seconds: float) -> KafkaFault:
+    def silence(self, what: str, seconds: float) -> MessageFault:
         """What is wrong where nothing came for so long."""
         if self.last is None:
-            return KafkaFault("timeout_seconds", f"{what} for {seconds:,.0f} seconds; look at the brokers, or wait longer",
+            return MessageFault("timeout_seconds", f"{what} for {seconds:,.0f} seconds; look at the brokers, or wait longer",
                               passing=True)  # fmt: skip
         return fault(self.last)
 
 
 @dataclass
 class Cluster:
-    """A cluster of brokers, and what can be asked of it. Everything raises KafkaFault."""
+    """A cluster of brokers, and what can be asked of it. Everything raises MessageFault."""
 
     settings: Mapping[str, Any] = field(repr=False)
     seconds: float
@@ -165,7 +156,7 @@ class Cluster:
         except library().KafkaException as error:
             raise fault(error.args[0]) from None
         except (TypeError, ValueError) as error:
-            raise KafkaFault("options", one_line(str(error), 300)) from None
+            raise MessageFault("options", one_line(str(error), 300)) from None
 
     @property
     def admin(self) -> Any:
@@ -194,7 +185,7 @@ class Cluster:
                 time.sleep(0.2)
 
     def topic(self, name: str, patient: bool = False) -> Topic:
-        """A topic and its partitions. Raises KafkaFault where there is none."""
+        """A topic and its partitions. Raises MessageFault where there is none."""
         lib = library()
 
         def ask(admin: Any, seconds: float) -> Any:
@@ -249,7 +240,7 @@ class Cluster:
 
         try:
             return int(self.asked(ask, "topic", topic, patient=True)["max.message.bytes"].value)
-        except KafkaFault as error:
+        except MessageFault as error:
             if "AUTHORIZATION" in error.code:
                 return MOST_BYTES
             raise
@@ -271,7 +262,7 @@ class Cluster:
         made = admin.NewTopic(topic, partitions, replication, config=dict(config))
         try:
             self.asked(lambda client, seconds: client.create_topics([made], request_timeout=seconds)[topic], "create", topic)
-        except KafkaFault as error:
+        except MessageFault as error:
             if error.code != "TOPIC_ALREADY_EXISTS":
                 raise
 
@@ -321,7 +312,7 @@ class Cluster:
                 elif event.offset() >= end:
                     return
                 else:
-                    raise KafkaFault("topic", f"{topic}[{partition}] ends at offset {event.offset():,} now, and was longer "
+                    raise MessageFault("topic", f"{topic}[{partition}] ends at offset {event.offset():,} now, and was longer "
                                               f"when the export began ({end:,}); export again without --resume")  # fmt: skip
 
 
@@ -332,9 +323,9 @@ def _parted(found: list[Any]) -> tuple[list[Any], Any]:
 
 
 def _wrong(error: Any, place: str, offset: int) -> None:
-    """Raises KafkaFault, but for what passes by itself."""
+    """Raises MessageFault, but for what passes by itself."""
     if error.name() in ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"):
-        raise KafkaFault("", f"{place}: the messages from offset {offset:,} on are gone: the topic keeps them no longer "
+        raise MessageFault("", f"{place}: the messages from offset {offset:,} on are gone: the topic keeps them no longer "
                              "(retention), or was made anew; export again without --resume")  # fmt: skip
     if not error.retriable() and error.name() not in PASSING:
         raise fault(error, "topic", place)
@@ -371,17 +362,17 @@ TOLD: Mapping[str, tuple[str, str]] = {
 _ADDED = re.compile(r"^[\w+]+://|^(Broker|Local): |\s*\(after \d+ms in state [^()]*(\(s\)[^()]*)?\)")
 
 
-def fault(error: Any, option: str = "", where: str = "") -> KafkaFault:
+def fault(error: Any, option: str = "", where: str = "") -> MessageFault:
     """An error of the client library as one sentence."""
     name, said = error.name(), one_line(_ADDED.sub("", error.str()), 300)
     passing = bool(error.retriable()) or name in PASSING or "load in progress" in said.lower()
     if name == "_INVALID_ARG":
         blamed = next((option for setting, option in _OPTIONS.items() if setting in said), "options")
-        return KafkaFault(blamed, said, name)
+        return MessageFault(blamed, said, name)
     if name == "_TRANSPORT" and "SSL" in said:
-        return KafkaFault("security_protocol", f"no encrypted connection can be made ({said})", name, passing)
+        return MessageFault("security_protocol", f"no encrypted connection can be made ({said})", name, passing)
     blamed, text = TOLD.get(name, (option, "{where}: the cluster refused" if where else "the cluster refused"))
-    return KafkaFault(blamed, f"{text.format(where=where)} ({said})", name, passing)
+    return MessageFault(blamed, f"{text.format(where=where)} ({said})", name, passing)
 
 
 _OPTIONS = {

@@ -13,7 +13,8 @@ from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError
 from exporters_beam.records import Record, Undecoded, Unit, Warned
 from exporters_beam.storages.base import OnFirstUse
-from exporters_beam.systems.kafka_reader import SPAN, Borders, KafkaReader, refuse_another, source
+from exporters_beam.systems.kafka_reader import SPAN, Borders, KafkaReader, refuse_another
+from exporters_beam.systems.messages import source
 
 LIST = 1000
 """Records that are given at a time."""

@@ -5,17 +5,27 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, ClassVar, NamedTuple, cast
 
 from exporters_beam.components.options import option
-from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record, Undecoded, Unit, Warned
-from exporters_beam.systems.kafka import Cluster, KafkaFault, KafkaServers, Topic
-from exporters_beam.systems.kafka_values import VALUES, Decode, Registry, decoder, records_of
+from exporters_beam.systems.kafka import Cluster, KafkaServers, Topic
+from exporters_beam.systems.messages import (
+    VALUE,
+    VALUES,
+    Decode,
+    MessageFault,
+    Registry,
+    as_text,
+    decoder,
+    records_of,
+    source,
+)
 
 SPAN = 50_000
 """Offsets in a range."""
@@ -39,15 +49,6 @@ class Borders(NamedTuple):
 
     def unit(self, index: int) -> Unit:
         return Unit(index, f"{self.topic}[{self.partition}]", -1, f"{self.start}-{self.end} {self.id}")
-
-
-@contextmanager
-def source() -> Iterator[None]:
-    """Where what a cluster refuses is an error of the input."""
-    try:
-        yield
-    except KafkaFault as error:
-        raise SourceError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +157,14 @@ class KafkaReader(KafkaServers):
         with source():
             for topic in self.topic:
                 if not self.cluster.may(topic, "READ"):
-                    raise KafkaFault("topic", f"this user may not read the topic {topic}; give it the rights (ACL)")
+                    raise MessageFault("topic", f"this user may not read the topic {topic}; give it the rights (ACL)")
 
     def _borders(self, topic: Topic) -> Iterator[Borders | Warned]:
         wanted = topic.partitions if self.partitions is None else self.partitions
         missing = sorted({*wanted, *self._offsets_given(topic.name)} - {*topic.partitions})
         if missing:
             option = "partitions" if missing[0] in (self.partitions or ()) else "start"
-            raise KafkaFault(option, f"{topic.name} has no partition {missing[0]}; it has {_shown(topic.partitions)}")
+            raise MessageFault(option, f"{topic.name} has no partition {missing[0]}; it has {_shown(topic.partitions)}")
         committed = self.isolation == "read_committed"
         numbers = sorted(set(wanted))
         begins = self._begins(topic.name, numbers)
@@ -183,11 +184,11 @@ class KafkaReader(KafkaServers):
                 gone = (f"{place} begins at offset {first:,} now; the messages from {begin:,} on that stood before it are "
                         "gone, since the topic keeps them no longer")  # fmt: skip
                 if self.on_gone == "fail":
-                    raise KafkaFault("start", f"{gone}; on_gone: earliest begins with what is there")
+                    raise MessageFault("start", f"{gone}; on_gone: earliest begins with what is there")
                 yield Warned(f"start: {gone}")
                 begin = first
             elif begin > end and undecided[number] < begin:
-                raise KafkaFault("start", f"{place} ends at offset {end:,}: there is no {begin:,}; was the topic made anew?")
+                raise MessageFault("start", f"{place} ends at offset {end:,}: there is no {begin:,}; was the topic made anew?")
             if undecided[number] > end:
                 yield Warned(f"{place}: {undecided[number] - end:,} offsets from {end:,} on are not read, since a transaction "
                              "that began there is still open")  # fmt: skip
@@ -297,7 +298,7 @@ class KafkaReader(KafkaServers):
             beside = {name: value for name, (value,) in replace(self, keys="bytes")._columns([message])}
             told = told or f"its key is not {'text in UTF-8' if self.keys == 'text' else 'JSON'}: {error}"
         if told:
-            return Undecoded(json.dumps({VALUE: message.value(), **beside}, default=_as_text, ensure_ascii=False), told)
+            return Undecoded(json.dumps({VALUE: message.value(), **beside}, default=as_text, ensure_ascii=False), told)
         cast(Record, record).update(beside)
         return record
 
@@ -329,23 +330,13 @@ class KafkaReader(KafkaServers):
 
 
 def refuse_another(cluster: Cluster, borders: Borders) -> None:
-    """Raises KafkaFault where a topic is not the one that was listed, but made anew under its name."""
+    """Raises MessageFault where a topic is not the one that was listed, but made anew under its name."""
     if borders.id and cluster.topic(borders.topic, patient=True).id != borders.id:
-        raise KafkaFault("topic", f"{borders.topic} was deleted and made anew since the export began; export again "
+        raise MessageFault("topic", f"{borders.topic} was deleted and made anew since the export began; export again "
                                   "without --resume")  # fmt: skip
 
 
 LEFT_OUT = "messages without a value (tombstones) are left out; `tombstones: keep` makes records of their keys"
-
-VALUE = "message"
-"""What holds the value of a message that is no record, beside the fields that are wanted, in a dead letter."""
-
-
-def _as_text(value: bytes) -> object:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode()}
 
 
 def _headers(message: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, ClassVar, NamedTuple
@@ -15,11 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import TextFormat
 from exporters_beam.components.words import kind_of, one_line
-from exporters_beam.errors import ConfigError, DestinationError, RecordError, Transient
+from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Key, Record
-from exporters_beam.systems.kafka import Cluster, Heard, KafkaFault, KafkaServers, fault, library
-from exporters_beam.systems.kafka_values import VALUES, Registry
+from exporters_beam.systems.kafka import Cluster, Heard, KafkaServers, fault, library
+from exporters_beam.systems.messages import VALUES, MessageFault, Registry, target
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions, Values
 
 LEDGER = "exporters-beam-"
@@ -56,21 +56,12 @@ class Noted(NamedTuple):
             told = json.loads(note)
             return cls(batches, int(told["records"]), str(told["checksum"]), str(told["refused"]))
         except (ValueError, TypeError, KeyError):
-            raise KafkaFault("", f"the group {LEDGER}{delivery}, which says what was sent of this delivery, was changed by "
+            raise MessageFault("", f"the group {LEDGER}{delivery}, which says what was sent of this delivery, was changed by "
                                  "somebody; give another `delivery_id` to send all of it") from None  # fmt: skip
 
     @property
     def note(self) -> str:
         return json.dumps({"records": self.records, "checksum": self.checksum, "refused": self.refused})
-
-
-@contextmanager
-def target() -> Iterator[None]:
-    """Where what a cluster refuses is an error of the output."""
-    try:
-        yield
-    except KafkaFault as error:
-        raise (Transient if error.passing else DestinationError)(str(error)) from None
 
 
 class Sending:
@@ -101,12 +92,12 @@ class Sending:
         self._wrong = self._wrong or error
 
     def _tried(self, act: Callable[[float], object]) -> None:
-        """Do a step of a transaction, again where it may be. Raises KafkaFault."""
+        """Do a step of a transaction, again where it may be. Raises MessageFault."""
         until = time.monotonic() + self._cluster.seconds
         while True:
             try:
                 if not _within(act, max(1.0, min(10.0, until - time.monotonic()))):
-                    raise KafkaFault("", "the client has not come back from a step of a transaction", passing=True)
+                    raise MessageFault("", "the client has not come back from a step of a transaction", passing=True)
                 return
             except library().KafkaException as caught:
                 error = caught.args[0]
@@ -117,11 +108,11 @@ class Sending:
                     raise fault(self._wrong or error, "topic", self._topic) from None
 
     def commit(self, messages: Sequence[Message], noted: Noted) -> None:
-        """Send messages and their note: both are there, or none. Raises KafkaFault."""
+        """Send messages and their note: both are there, or none. Raises MessageFault."""
         lib, producer = library(), self._producer
         note = noted.note
         if len(note) > MOST_NOTED:
-            raise KafkaFault("items_per_buffer_write", "the target refused more records of a batch than can be noted there; "
+            raise MessageFault("items_per_buffer_write", "the target refused more records of a batch than can be noted there; "
                                                        "make batches smaller")  # fmt: skip
         produce, topic = producer.produce, self._topic
         try:
@@ -243,17 +234,17 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
         """Raises DestinationError where the topic cannot be written to."""
         with target():
             if self._there() and not self.cluster.may(self.topic, "WRITE"):
-                raise KafkaFault("topic", f"this user may not send to the topic {self.topic}; give it the rights (ACL)")
+                raise MessageFault("topic", f"this user may not send to the topic {self.topic}; give it the rights (ACL)")
 
     def _there(self) -> bool:
         """Whether the topic is there; one that is not and may be made is no fault."""
         try:
             self.cluster.topic(self.topic)
-        except KafkaFault as error:
+        except MessageFault as error:
             if error.code != "UNKNOWN_TOPIC_OR_PART":
                 raise
             if self.create is None:
-                raise KafkaFault("topic", f"{error.text}; make it, or write create: {{partitions: 6}}") from None
+                raise MessageFault("topic", f"{error.text}; make it, or write create: {{partitions: 6}}") from None
             return False
         return True
 
@@ -274,7 +265,7 @@ class KafkaWriter(KafkaServers, RecordWriterOptions):
                     batch.already(noted.checksum, noted.refused)
                 return
             if batch.number > noted.batches:
-                raise KafkaFault("", f"the brokers know of {noted.batches} batches of this delivery, and {batch.number} were "
+                raise MessageFault("", f"the brokers know of {noted.batches} batches of this delivery, and {batch.number} were "
                                      "sent; they have forgotten it (offsets.retention.minutes), or the topic is another one; "
                                      "look what is there, and give another `delivery_id` to send all of it again")  # fmt: skip
             accepted = noted.records + len(messages)

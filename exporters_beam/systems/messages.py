@@ -1,30 +1,71 @@
-"""What stands in a message of Kafka, as records: JSON, Avro with a schema registry, msgpack, text, bytes."""
+"""What stands in messages of Kafka and of queues, as records: JSON, Avro with a schema registry, msgpack, text, bytes."""
 
 from __future__ import annotations
 
+import base64
 import importlib
 import io
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from exporters_beam.components.secret import hide
 from exporters_beam.components.words import kind_of, one_line
-from exporters_beam.errors import MissingExtra, RecordError
+from exporters_beam.errors import DestinationError, MissingExtra, RecordError, SourceError, Transient
 from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record, Undecoded
-from exporters_beam.systems.kafka import KafkaFault
 
 VALUES = ("json", "avro", "msgpack", "text", "bytes")
 
 _all_of: Callable[[bytes], list[Record]] = msgspec.json.Decoder(dict).decode_lines
 
 Decode = Callable[[bytes], Record]
-"""The record that a value is. Raises RecordError, and KafkaFault where the registry does not answer."""
+"""The record that a value is. Raises RecordError, and MessageFault where the registry does not answer."""
+
+
+class MessageFault(Exception):
+    """What a service refused: the option that is to blame ("" where none is), why, and the error's name in the client
+    library. `passing`: it may go next time."""
+
+    def __init__(self, option: str, text: str, code: str = "", passing: bool = False) -> None:
+        self.option, self.text, self.code, self.passing = option, hide(text), code, passing
+        super().__init__(f"option {option}: {self.text}" if option else self.text)
+
+
+@contextmanager
+def source() -> Iterator[None]:
+    """Where what a service refuses is an error of the input."""
+    try:
+        yield
+    except MessageFault as error:
+        raise SourceError(str(error)) from None
+
+
+@contextmanager
+def target() -> Iterator[None]:
+    """Where what a service refuses is an error of the destination."""
+    try:
+        yield
+    except MessageFault as error:
+        raise (Transient if error.passing else DestinationError)(str(error)) from None
+
+
+VALUE = "message"
+"""What holds the value of a message that is no record, beside the fields that are wanted, in a dead letter."""
+
+
+def as_text(value: bytes) -> object:
+    """Bytes as JSON may hold them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def records_of(values: Sequence[bytes], one: Decode) -> list[Record | Undecoded]:
@@ -111,7 +152,7 @@ class Registry:
     _schemas: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def decode(self, value: bytes) -> Record:
-        """Raises RecordError, KafkaFault."""
+        """Raises RecordError, MessageFault."""
         import fastavro
 
         if len(value) < 5 or value[0] != 0:
@@ -128,7 +169,7 @@ class Registry:
         return found
 
     def schema(self, number: int) -> Any:
-        """The schema of a number. Raises RecordError where there is none, KafkaFault."""
+        """The schema of a number. Raises RecordError where there is none, MessageFault."""
         import fastavro
 
         if number not in self._schemas:
@@ -157,7 +198,7 @@ class Registry:
         """The number of a schema, made where it is new."""
         found = self._ask("POST", f"/subjects/{quote(subject, safe='')}/versions", {"schema": schema})
         if found is None:
-            raise KafkaFault("registry", f"{self.url} has no subject {subject}")
+            raise MessageFault("registry", f"{self.url} has no subject {subject}")
         return int(found["id"])
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any] | None:
@@ -168,16 +209,16 @@ class Registry:
         try:
             answer = httpx.request(method, self.url.rstrip("/") + path, json=body, auth=login, timeout=self.seconds)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise KafkaFault("registry", f"{self.url} cannot be asked ({one_line(str(error), 200)})", passing=True) from None
+            raise MessageFault("registry", f"{self.url} cannot be asked ({one_line(str(error), 200)})", passing=True) from None
         if answer.status_code == 404:
             return None
         if answer.status_code in (401, 403):
-            raise KafkaFault("registry_user", f"{self.url} does not let this user in (it answered {answer.status_code})")
+            raise MessageFault("registry_user", f"{self.url} does not let this user in (it answered {answer.status_code})")
         if answer.status_code >= 400:
             said = one_line(answer.text, 200)
-            raise KafkaFault("registry", f"{self.url} refused ({answer.status_code}: {said})",
+            raise MessageFault("registry", f"{self.url} refused ({answer.status_code}: {said})",
                              passing=answer.status_code >= 500)  # fmt: skip
         try:
             return dict(answer.json())
         except (ValueError, TypeError):
-            raise KafkaFault("registry", f"{self.url} is not a schema registry: its answer is not JSON") from None
+            raise MessageFault("registry", f"{self.url} is not a schema registry: its answer is not JSON") from None
