@@ -72,7 +72,8 @@ class Environment:
         return done(self.home / "bin" / "python", "-c", code, cwd=cwd or self.empty).strip()
 
     def install(self, *args: str | Path) -> None:
-        done(sys.executable, "-m", "uv", "pip", "install", "-q", "--python", self.home / "bin" / "python", *args, cwd=self.empty)
+        python = self.home / "bin" / "python"
+        done(sys.executable, "-m", "uv", "pip", "install", "-q", "--python", python, *args, cwd=self.empty)
 
     def exporters(self, *args: str | Path, cwd: Path) -> str:
         return done(self.home / "bin" / "exporters-beam", *args, cwd=cwd)
@@ -82,7 +83,7 @@ class Environment:
 def environment(
     request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Environment]:
-    """An environment that was filled with what the package asks for, and nothing else. It is removed when its tests are done."""
+    """An environment that was filled with what the package asks for, and nothing else. It is removed after its tests."""
     folder = tmp_path_factory.mktemp(request.param)
     home, empty = folder / "env", folder / "empty"
     empty.mkdir()
