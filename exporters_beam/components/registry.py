@@ -44,6 +44,7 @@ _PYTHON_2 = (("dialect", "python2"),)
 ENTRIES: tuple[Entry, ...] = (
     Entry("reader", "azure_blob", "exporters_beam.storages.azure_blob:AzureBlobReader", extra="azure"),
     Entry("reader", "azure_file", "exporters_beam.storages.azure_file:AzureFileReader", extra="azure-file"),
+    Entry("reader", "bigquery", "exporters_beam.systems.bigquery_reader:BigQueryReader", extra="bigquery"),
     Entry("reader", "dropbox", "exporters_beam.storages.dropbox:DropboxReader", extra="dropbox"),
     Entry("reader", "fs", "exporters_beam.readers.fs:FsReader",
           legacy=(f"{_READERS}.fs_reader.FSReader", f"{_READERS}.FSReader")),
@@ -160,6 +161,7 @@ ENTRIES: tuple[Entry, ...] = (
           legacy=("exporters.writers.gdrive_writer.GDriveWriter", "exporters.writers.GDriveWriter")),
     Entry("writer", "mail", "exporters_beam.writers.mail:MailWriter",
           legacy=("exporters.writers.mail_writer.MailWriter", "exporters.writers.MailWriter")),
+    Entry("writer", "bigquery", "exporters_beam.systems.bigquery_writer:BigQueryWriter", extra="bigquery"),
     Entry("writer", "kafka", "exporters_beam.systems.kafka_writer:KafkaWriter", extra="kafka"),
     Entry("writer", "cloudsearch", "exporters_beam.systems.cloudsearch:CloudSearchWriter", extra="cloudsearch",
           legacy=("exporters.writers.cloudsearch_writer.CloudSearchWriter", "exporters.writers.CloudSearchWriter")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bigquery_service import bigquery  # noqa: F401
 from rest_service import api  # noqa: F401
 from scrapy_cloud_service import cloud  # noqa: F401
 
