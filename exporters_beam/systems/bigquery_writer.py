@@ -179,7 +179,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
             return self.client.copy_table(str(gathering), str(self.name), job_config=config, **given)
         if self._table(self.name) is None:
             fields = [each for each in fields_of(found.schema) if each["name"] != ORDER]
-            self._made(self.name, fields)
+            self._create(self.name, fields)
         columns = [each["name"] for each in fields_of(found.schema) if each["name"] != ORDER]
         return self.client.query(merge(self.name, gathering, columns, self.keys), job_retry=None, **given)
 
@@ -207,7 +207,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
 
     def reset(self) -> None:
         """Lets go of connections."""
-        made = self.__dict__.pop("_made_client", None)
+        made = self.__dict__.pop("_made", None)
         if made is not None:
             made.close()
 
@@ -331,14 +331,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
 
     @property
     def client(self) -> Any:
-        found = self.__dict__.get("_made_client")
-        if found is None:
-            found = self.connect(self.project or self.name.project, "the writer bigquery")
-            object.__setattr__(self, "_made_client", found)
-        return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_made_client", "_begun", "_seen")}
+        return self._once(lambda: self.connect(self.project or self.name.project, "the writer bigquery"))
 
     @property
     def _place(self) -> str | None:
@@ -408,11 +401,11 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
             fields = list(fields_of(like.schema) if like is not None else self.schema or columns_of(records))
             if not fields:
                 return False
-            self._made(name, fields, like)
+            self._create(name, fields, like)
         made.add(name)
         return True
 
-    def _made(self, name: TableName, fields: Sequence[Json], like: Any = None) -> None:
+    def _create(self, name: TableName, fields: Sequence[Json], like: Any = None) -> None:
         from google.cloud import bigquery
 
         gathers = name != self.name
@@ -421,9 +414,12 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
         if gathers:
             table.expires = datetime.now(timezone.utc) + timedelta(days=GATHERED_DAYS)
         if gathers and like is not None and self.mode == "replace":
-            for what in ("time_partitioning", "range_partitioning", "clustering_fields"):
-                if getattr(like, what) is not None:
-                    setattr(table, what, getattr(like, what))
+            if like.time_partitioning is not None:
+                table.time_partitioning = like.time_partitioning
+            if like.range_partitioning is not None:
+                table.range_partitioning = like.range_partitioning
+            if like.clustering_fields is not None:
+                table.clustering_fields = like.clustering_fields
         with self.answers("schema" if self.schema else "table", str(name)):
             self.client.create_table(table, exists_ok=True, retry=None, timeout=self.timeout)
 
