@@ -77,7 +77,7 @@ class GcsStorage(ClientStorage):
             if not host:
                 return None
             return client("google.auth.credentials", WHAT, EXTRA).AnonymousCredentials()
-        found = _of_package(given) if isinstance(given, str) else given
+        found = of_package(given) if isinstance(given, str) else given
         account = client("google.oauth2.service_account", WHAT, EXTRA)
         try:
             return account.Credentials.from_service_account_info(
@@ -245,7 +245,7 @@ def _said(error: object) -> str:
     return re.sub(r":? ?\('Request failed with status code', (\d+), .*\)$", r" (status \1)", text).strip()
 
 
-def _of_package(given: str) -> Any:
+def of_package(given: str) -> Any:
     """A service account's key in a JSON file that an installed package ships, `package:path`. Raises StorageError."""
     from importlib.resources import files
 

@@ -244,7 +244,8 @@ class QueueReader(OnFirstUse):
             with source():
                 self._asked(self.look)
                 why = self._drained(taking, known, passed)
-                said = [text for text in (why, self.left_behind()) if text]
+                self._asked(self.look)  # That nothing comes says so much only of a service that answers.
+                said = [text for text in (why, self._asked(self.left_behind)) if text]
                 self._pass_over(delivered, passed)
             if taking.again:
                 said.append(f"{taking.again:,} messages came more than once, by their ids, and are delivered once")

@@ -67,7 +67,7 @@ class SqsReader(QueueReader, SqsQueue):
     def probe(self) -> None:
         """Raises SourceError where the queue is not there, or not for this user."""
         with source():
-            self.connection.on_queue("get_queue_attributes", AttributeNames=["QueueArn"])
+            self.connection.attributes("QueueArn")
 
     def look(self) -> None:
         assert self.connection.url

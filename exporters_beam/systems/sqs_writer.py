@@ -95,7 +95,7 @@ class SqsWriter(RecordWriterOptions, SqsQueue):
     def probe(self) -> None:
         """Raises DestinationError where the queue is not there, or not for this user."""
         with target():
-            self.connection.on_queue("get_queue_attributes", AttributeNames=["QueueArn"])
+            self.connection.attributes("QueueArn")
 
     def reset(self) -> None:
         self._let_go()

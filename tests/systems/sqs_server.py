@@ -137,6 +137,11 @@ def run_in_process(folder: Path, config: Any, *more: str, before: str = "") -> s
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=environ, timeout=120)
 
 
+def resumed(config: Any) -> Any:
+    """The config, for a run that goes on."""
+    return {**config, "exporter_options": {"resume": True}}
+
+
 KILL = """
 import os, signal
 def killed(module, name, before, after=0):
