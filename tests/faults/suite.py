@@ -228,8 +228,14 @@ class Suite:
     def whole(self, tally: Tally, out: Path, shape: str, small: bool = True) -> None:
         """The export is complete: every record once, the bytes of an undisturbed run, nothing left but the manifest."""
         self.count(tally, ids_of(out) + [letter["record"]["id"] for letter in letters_of(out)], self.expected[shape])
-        if bytes_of(out) != self.undisturbed(shape, small):
-            raise Wrong("the delivered files are not those of an undisturbed run")
+        delivered, wanted = bytes_of(out), self.undisturbed(shape, small)
+        if delivered != wanted:
+            sizes = {
+                name: (len(delivered.get(name, b"")), len(wanted.get(name, b"")))
+                for name in sorted(delivered.keys() | wanted.keys())
+                if delivered.get(name) != wanted.get(name)
+            }
+            raise Wrong(f"the delivered files are not those of an undisturbed run; bytes here and there: {sizes}")
         if [letter["record"]["id"] % 17 for letter in letters_of(out)] != [3] * (7 if shape == "dead letters" else 0):
             raise Wrong("the dead letters are not those of an undisturbed run")
         left = [name for name in hidden(out) if Path(name).name not in ("manifest.json", "dead-letters.jl")]
