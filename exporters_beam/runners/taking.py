@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
-from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.records import Unit
 from exporters_beam.runners.resume import read_manifest
-from exporters_beam.staging.books import Books
+from exporters_beam.staging.books import HALF_BUILT, Books, locked, sweep, unfinished
 from exporters_beam.staging.listing import listed_before
-from exporters_beam.staging.taken import FOLDER, is_delivered, is_there, taken_in
+from exporters_beam.staging.taken import FOLDER, clear, is_delivered, is_there, take_over, taken_in
 from exporters_beam.transforms.steps import ready
 
 
@@ -60,6 +60,8 @@ def taken(plan: Plan, books: Books) -> Iterator[Input]:
         if told.kept_in is not None:
             _take(reader)
         yield Input(plan, books, reader)
+    if told.kept_in is not None:
+        clear(books.folder)
 
 
 def _look(plan: Plan, books: Books, reader: Any) -> None:
@@ -69,11 +71,18 @@ def _look(plan: Plan, books: Books, reader: Any) -> None:
         raise ConfigError(plan.spec.problem((*plan.spec.reader.path, "options", "acknowledge"),
                           "what is acknowledged before it is delivered needs a folder that lasts; add "
                           "`staging: /mnt/shared/staging`, or leave it at `manifest`"))  # fmt: skip
-    if is_there(books.folder) and not plan.spec.settings.resume and is_delivered(books.folder):
+    resumes, folder = plan.spec.settings.resume, os.path.join(books.folder, FOLDER)
+    if resumes and not os.path.isdir(folder) and listed_before(books.folder) is not None:
+        raise ConfigError(f"--resume: what that run has taken is not in {folder} any more; run without --resume")
+    if not resumes and is_there(books.folder) and is_delivered(books.folder):
         for text in _settled(reader, []):  # Only that was left to do of the run before.
             log.warning(text)
-    if is_there(books.folder):
-        if not plan.spec.settings.resume:
+    if not resumes:
+        clear(books.folder)
+        if not os.path.isdir(folder):
+            _take_over(plan, books)
+    if os.path.isdir(folder):
+        if not resumes:
             counts = taken_in(books.folder).told.get("counts")
             log.warning("%s messages that an earlier run has taken are delivered now; what has come since is for the next run",
                         f"{sum(counts):,}" if counts else "the")  # fmt: skip
@@ -89,6 +98,21 @@ def _look(plan: Plan, books: Books, reader: Any) -> None:
         looked_at = WriterTraits.of(ready(plan.writer)).probe
         assert looked_at is not None
         looked_at()  # Nothing is taken that cannot be delivered.
+
+
+def _take_over(plan: Plan, books: Books) -> None:
+    """What an export by the same reader has taken and not delivered, with another writer or other names, is for this one."""
+    if not books.lasting:
+        return
+    place = os.path.dirname(books.folder)
+    for about in reversed(unfinished(place)):
+        other = os.path.join(place, str(about["export"]))
+        if about.get("origin") != plan.origin or other == books.folder or not is_there(other) or is_delivered(other):
+            continue
+        with suppress(DestinationError), locked(other):  # One that runs keeps what it has.
+            sweep(Books(other, os.path.join(other, HALF_BUILT), True))
+            take_over(books.folder, other)
+            return
 
 
 def _take(reader: Any) -> None:

@@ -24,8 +24,11 @@ from exporters_beam.files import BOOKS as EXPORTS
 from exporters_beam.files import destination, sync_folder
 from exporters_beam.records import Json
 
-FOLDER, WHOLE, RECEIPTS, UNSETTLED = "taken", "taken.json", "receipts", "unsettled.json"
+FOLDER, GONE, WHOLE, RECEIPTS, UNSETTLED = "taken", ".gone", "taken.json", "receipts", "unsettled.json"
 """What stands there. `unsettled.json`, in the books, holds receipts of what was delivered and could not be acknowledged."""
+
+SETTLED = "settled"
+"""A file that says that all of it is delivered and acknowledged."""
 
 MOST, MOST_BYTES = 5_000, 16 << 20
 """Messages and bytes of a piece."""
@@ -80,12 +83,16 @@ class Taken:
         return {known: receipt for known, receipt in found.items() if receipt}
 
     def settle(self, source: str, left: Mapping[str, str]) -> None:
-        """All is delivered, and acknowledged but for what is `left`: that is noted, and the messages go. Raises
-        DestinationError."""
+        """All is delivered, and acknowledged but for what is `left`, which is noted. What was taken stays until what was staged
+        of it is swept: `clear` removes it. Raises DestinationError."""
         books = os.path.dirname(self.folder)
         note_unsettled(books, source, {**unsettled(books, source), **left})
-        with destination("cannot remove", self.folder):
-            shutil.rmtree(self.folder)
+        _mark(os.path.join(self.folder, SETTLED))
+
+    @property
+    def settled(self) -> bool:
+        """Whether all of it is delivered and acknowledged."""
+        return os.path.exists(os.path.join(self.folder, SETTLED))
 
 
 class Taking:
@@ -104,6 +111,7 @@ class Taking:
             for number in range(len(glob.glob(os.path.join(glob.escape(folder), "piece-*")))):
                 self._take_up(number)
             self._receipts = open(os.path.join(folder, RECEIPTS), "a", encoding="utf-8")
+            self._receipts.write("\n")  # The last line of an earlier run may have no end.
 
     def _take_up(self, number: int) -> None:
         """A piece of an earlier run, without a message at its end that is not whole."""
@@ -204,7 +212,25 @@ def _messages(file: BinaryIO) -> Iterator[Message]:
 
 def is_there(books: str) -> bool:
     """Whether an export has taken something that is not settled yet."""
-    return os.path.isdir(os.path.join(books, FOLDER))
+    folder = os.path.join(books, FOLDER)
+    return os.path.isdir(folder) and not os.path.exists(os.path.join(folder, SETTLED))
+
+
+def clear(books: str) -> None:
+    """Remove what was taken and is settled. Raises DestinationError."""
+    folder = os.path.join(books, FOLDER)
+    with destination("cannot remove", folder):
+        if Taken(folder).settled:
+            shutil.rmtree(folder + GONE, ignore_errors=True)
+            os.rename(folder, folder + GONE)  # It is there whole, or not at all.
+        shutil.rmtree(folder + GONE, ignore_errors=True)
+
+
+def take_over(books: str, other: str) -> None:
+    """Have what another export has taken, of which nothing may be staged any more. Raises DestinationError."""
+    folder = os.path.join(books, FOLDER)
+    with destination("cannot write to the staging folder", folder):
+        os.rename(os.path.join(other, FOLDER), folder)
 
 
 def taken_in(books: str) -> Taken:
@@ -248,7 +274,7 @@ def delivered_beside(books: str, source: str) -> dict[str, dict[str, str]]:
         other = os.path.join(place, each)
         receipts = unsettled(other, source)
         taken = taken_in(other)
-        if taken.told.get("source") == source and taken.told["key"] in _delivered(other):
+        if is_there(other) and taken.told.get("source") == source and taken.told["key"] in _delivered(other):
             receipts |= taken.receipts()
         if receipts:
             found[other] = receipts
@@ -290,6 +316,11 @@ def note_only(folder: str) -> None:
     """From now on what is taken stands nowhere else. Raises DestinationError."""
     with destination("cannot write to the staging folder", folder):
         os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, ONLY), "wb") as file:
+    _mark(os.path.join(folder, ONLY))
+
+
+def _mark(path: str) -> None:
+    with destination("cannot write to the staging folder", path):
+        with open(path, "wb") as file:
             os.fsync(file.fileno())
-        sync_folder(folder)
+        sync_folder(os.path.dirname(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from exporters_beam.components.options import option
@@ -111,7 +112,7 @@ class PubsubReader(QueueReader, PubsubOptions):
         return answer.received_messages
 
     def extend(self, receipts: Mapping[str, str]) -> dict[str, str]:
-        return self._of_all("modify_ack_deadline", receipts, ack_deadline_seconds=self.ack_deadline_seconds)
+        return self._of_all("modify_ack_deadline", receipts, patient=False, ack_deadline_seconds=self.ack_deadline_seconds)
 
     def settled(self, receipts: Mapping[str, str]) -> dict[str, str]:
         return self._of_all("acknowledge", receipts)
@@ -119,7 +120,7 @@ class PubsubReader(QueueReader, PubsubOptions):
     def give_back(self, receipts: Mapping[str, str]) -> None:
         self._of_all("modify_ack_deadline", receipts, ack_deadline_seconds=0)
 
-    def _of_all(self, method: str, receipts: Mapping[str, str], **more: Any) -> dict[str, str]:
+    def _of_all(self, method: str, receipts: Mapping[str, str], patient: bool = True, **more: Any) -> dict[str, str]:
         """Ask it of each message; gives those for which it failed, and why."""
         errors = client("google.api_core.exceptions", "Pub/Sub", "pubsub")
         act = {"modify_ack_deadline": self._client.modify_ack_deadline, "acknowledge": self._client.acknowledge}[method]
@@ -127,8 +128,14 @@ class PubsubReader(QueueReader, PubsubOptions):
         for part in parts_of(receipts, TOGETHER):
             request = {"subscription": self.name, "ack_ids": list(part.values()), **more}
             try:
-                self._asked(lambda: ask(act, "subscription", self.name, request))  # noqa: B023
+                asking = partial(ask, act, "subscription", self.name, request)
+                if patient:
+                    self._asked(asking)
+                else:
+                    asking()
             except MessageFault as error:
+                if error.passing and not patient:
+                    raise
                 cause = error.__cause__
                 told = dict(cause.metadata or {}) if isinstance(cause, errors.GoogleAPICallError) else {}
                 named = {known: told[receipt] for known, receipt in part.items() if receipt in told}

@@ -23,7 +23,17 @@ from exporters_beam.components.retry import persistently
 from exporters_beam.errors import ConfigError
 from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record, Undecoded, Unit, Warned
-from exporters_beam.staging.taken import Message, Taken, Taking, delivered_beside, note_only, note_unsettled, unsettled
+from exporters_beam.staging.taken import (
+    Message,
+    Taken,
+    Taking,
+    delivered_beside,
+    is_there,
+    note_only,
+    note_unsettled,
+    taken_in,
+    unsettled,
+)
 from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.systems.messages import (
     VALUE,
@@ -111,7 +121,8 @@ class QueueReader(OnFirstUse):
         raise NotImplementedError
 
     def extend(self, receipts: Mapping[str, str]) -> dict[str, str]:
-        """Hold messages for `held_seconds` from now on; gives those, by id, that are not held any more, and why."""
+        """Hold messages for `held_seconds` from now on; gives those, by id, that are not held any more, and why. It is asked
+        once: what fails for a moment is raised."""
         raise NotImplementedError
 
     def settled(self, receipts: Mapping[str, str]) -> dict[str, str]:
@@ -205,8 +216,11 @@ class QueueReader(OnFirstUse):
 
         Gives what users should know. It may be called again.
         """
+        lease: Lease | None = self.__dict__.get("_lease")
+        if lease is not None:
+            lease.end()
         books = os.path.dirname(self.folder)
-        taken = Taken(self.folder) if os.path.isdir(self.folder) else None
+        taken = Taken(self.folder) if is_there(books) else None
         failed, why = self._settled(taken.receipts() if taken else unsettled(books, self.name))
         if taken:
             taken.settle(self.name, failed)
@@ -292,8 +306,8 @@ class QueueReader(OnFirstUse):
         done = passed.keys() - self._settled(passed)[0].keys()
         for books, receipts in delivered.items():
             left = {known: receipt for known, receipt in receipts.items() if known not in done}
-            if os.path.isdir(os.path.join(books, "taken")):
-                Taken(os.path.join(books, "taken")).settle(self.name, left)
+            if is_there(books):
+                taken_in(books).settle(self.name, left)
             else:
                 note_unsettled(books, self.name, left)
 
@@ -369,6 +383,10 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Hold nothing any longer than it is held now."""
         self._ended.set()
         self._thread.join()
 

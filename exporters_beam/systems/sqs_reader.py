@@ -93,7 +93,8 @@ class SqsReader(QueueReader, SqsQueue):
         return [_message(each) for each in self._asked(ask).get("Messages", ())]
 
     def extend(self, receipts: Mapping[str, str]) -> dict[str, str]:
-        return self._of_all("change_message_visibility_batch", receipts, VisibilityTimeout=self.visibility_seconds)
+        method, seconds = "change_message_visibility_batch", self.visibility_seconds
+        return self._of_all(method, receipts, patient=False, VisibilityTimeout=seconds)
 
     def settled(self, receipts: Mapping[str, str]) -> dict[str, str]:
         return self._of_all("delete_message_batch", receipts)
@@ -101,7 +102,7 @@ class SqsReader(QueueReader, SqsQueue):
     def give_back(self, receipts: Mapping[str, str]) -> None:
         self._of_all("change_message_visibility_batch", receipts, VisibilityTimeout=0)
 
-    def _of_all(self, method: str, receipts: Mapping[str, str], **more: Any) -> dict[str, str]:
+    def _of_all(self, method: str, receipts: Mapping[str, str], patient: bool = True, **more: Any) -> dict[str, str]:
         """Ask it of each message; gives those for which it failed, and why."""
         pairs = list(receipts.items())
 
@@ -109,8 +110,11 @@ class SqsReader(QueueReader, SqsQueue):
             some = pairs[at : at + ENTRIES]
             entries = [{"Id": str(n), "ReceiptHandle": receipt, **more} for n, (_, receipt) in enumerate(some)]
             try:
-                answer = self._asked(lambda: self.connection.on_queue(method, Entries=entries))
+                ask = partial(self.connection.on_queue, method, Entries=entries)
+                answer = self._asked(ask) if patient else ask()
             except MessageFault as error:
+                if error.passing and not patient:
+                    raise
                 return dict.fromkeys((known for known, _ in some), str(error))
             return {some[int(each["Id"])][0]: f"{each.get('Code')}: {each.get('Message', '')}"
                     for each in answer.get("Failed", ())}  # fmt: skip

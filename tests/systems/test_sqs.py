@@ -114,8 +114,10 @@ KILLED = {
     "before-the-manifest": "killed('exporters_beam.engine.closing', '_write', before=True)",
     "behind-the-manifest": "killed('exporters_beam.engine.closing', '_write', before=False)",
     "settling": "killed('exporters_beam.systems.sqs_reader', 'SqsReader.settled', before=False)",
+    "settled": "killed('exporters_beam.runners.launch', 'sweep', before=True)",
+    "swept": "killed('exporters_beam.runners.launch', 'sweep', before=False)",
 }
-SAMPLE = ("taking-resumed", "before-the-manifest-resumed", "settling-again")
+SAMPLE = ("taking-resumed", "before-the-manifest-resumed", "settling-again", "settled-resumed")
 
 
 def cases() -> Iterator[Any]:
@@ -135,7 +137,7 @@ def test_killed_anywhere_each_message_is_delivered_once(tmp_path: Path, sqs: Sqs
     assert killed.returncode == -9, killed.stderr
     sqs.send(queue, [{"n": 100}])
     sqs.let_go(queue)  # Time goes by: they come again.
-    if where in ("behind-the-manifest", "settling") and not more:
+    if where in ("behind-the-manifest", "settling", "settled", "swept") and not more:
         with pytest.raises(ConfigError, match="filebase"):  # The run before is settled; this one has other messages.
             exporters_beam.run(config)
         assert (numbers(tmp_path), sqs.left(queue)) == (list(range(25)), (1, 0))
@@ -258,6 +260,29 @@ def test_the_only_copy_of_messages_is_not_lost(tmp_path: Path, sqs: Sqs) -> None
     assert len(left) == 1 and "stand nowhere else" in left[0]
     report = exporters_beam.run({**config, "on_error": {"action": "skip"}})
     assert (report.written, numbers(tmp_path)) == (25, list(range(25)))
+
+
+def test_another_export_by_the_same_reader_has_what_one_that_failed_has_taken(tmp_path: Path, sqs: Sqs) -> None:
+    """With names of another day, say, or a config that was repaired: also where messages stand nowhere else any more."""
+    queue = sqs.queue()
+    sqs.send(queue, [*ORDERS, "no json"])
+    with pytest.raises(ExportError, match="not valid JSON"):
+        exporters_beam.run(from_queue(tmp_path, sqs, queue, name="monday-", acknowledge="written"))
+    tuesday = {**from_queue(tmp_path, sqs, queue, name="tuesday-", acknowledge="written"), "on_error": {"action": "skip"}}
+    assert exporters_beam.run(tuesday).written == 25
+    assert numbers(tmp_path) == list(range(25)) and [name for name in hidden(tmp_path / "out") if "taken" in name] == []
+
+
+@pytest.mark.exhaustive
+def test_workers_share_what_was_taken(tmp_path: Path, sqs: Sqs) -> None:
+    queue = sqs.queue()
+    sqs.send(queue, ORDERS)
+    small = "import exporters_beam.staging.taken as taken; taken.MOST = 4"
+    done = run_in_process(tmp_path, from_queue(tmp_path, sqs, queue), "--workers", "2", before=small)
+    assert done.returncode == 0, done.stderr
+    assert (numbers(tmp_path), sqs.left(queue)) == (list(range(25)), (0, 0))
+    [manifest] = [json.loads((tmp_path / "out" / name).read_text()) for name in hidden(tmp_path / "out") if "manifest" in name]
+    assert manifest["counts"]["read"] == 25
 
 
 def test_more_than_is_to_be_taken_is_left_and_told(tmp_path: Path, sqs: Sqs) -> None:
