@@ -247,6 +247,7 @@ def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
         "tenacity",
         "sqlalchemy",
         "confluent_kafka",
+        "google.pubsub_v1",
     )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.config.spec, exporters_beam.planning.plan\n"

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import struct
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -26,6 +27,9 @@ from exporters_beam.records import Json
 
 FOLDER, GONE, WHOLE, RECEIPTS, UNSETTLED = "taken", ".gone", "taken.json", "receipts", "unsettled.json"
 """What stands there. `unsettled.json`, in the books, holds receipts of what was delivered and could not be acknowledged."""
+
+LONGEST_KEPT = 40 * 86400
+"""Seconds after which nothing comes again: services keep messages for 31 days at most."""
 
 SETTLED = "settled"
 """A file that says that all of it is delivered and acknowledged."""
@@ -255,8 +259,11 @@ def note_unsettled(books: str, source: str, receipts: Mapping[str, str]) -> None
 
 def unsettled(books: str, source: str) -> dict[str, str]:
     """The receipts of what was delivered of a source and is not acknowledged, by id."""
+    path = os.path.join(books, UNSETTLED)
     try:
-        with open(os.path.join(books, UNSETTLED), encoding="utf-8") as file:
+        if time.time() - os.path.getmtime(path) > LONGEST_KEPT:
+            return {}
+        with open(path, encoding="utf-8") as file:
             told = json.load(file)
     except (OSError, ValueError):
         return {}

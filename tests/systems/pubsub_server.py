@@ -35,7 +35,7 @@ def program() -> str:
 
 
 class Pubsub:
-    """The server. `answer(method, request)` gives None, or the code and the details of the error to answer with."""
+    """The server. `answer(method, request)` gives None, or the error to answer with: its code and details, or a status."""
 
     def __init__(self) -> None:
         import grpc
@@ -48,7 +48,7 @@ class Pubsub:
         assert self.process.stdout is not None
         self.process.stdout.readline()  # It listens.
         self._channel = grpc.insecure_channel(f"localhost:{port}", options=_LARGEST)
-        self.answer: Callable[[str, bytes], tuple[Any, str] | None] = lambda method, request: None
+        self.answer: Callable[[str, bytes], Any] = lambda method, request: None
         self.asked: list[str] = []
         self._proxy = self._made_proxy()
         publisher, subscriber = PublisherGrpcTransport(channel=self._channel), SubscriberGrpcTransport(channel=self._channel)
@@ -64,7 +64,9 @@ class Pubsub:
             self.asked.append(name)
             own = self.answer(name, request)
             if own is not None:
-                context.abort(*own)
+                if type(own) is tuple:  # A status is one, too.
+                    context.abort(*own)
+                context.abort_with_status(own)
             try:
                 return self._channel.unary_unary(method)(request, timeout=context.time_remaining())
             except grpc.RpcError as error:

@@ -193,6 +193,37 @@ def test_what_could_not_be_acknowledged_is_tried_again_by_a_resumed_run(tmp_path
     assert pubsub.asked[-1] == "Acknowledge" and numbers(tmp_path) == [0, 1, 2]
 
 
+def test_an_acknowledgement_that_came_too_late_is_told_of_its_message_alone(tmp_path: Path, pubsub: Pubsub) -> None:
+    """As subscriptions say it that deliver exactly once. Where the message comes again, the next export passes over it."""
+    from google.pubsub_v1 import AcknowledgeRequest
+    from google.rpc import code_pb2, error_details_pb2, status_pb2
+    from grpc_status import rpc_status
+
+    name = pubsub.topic()
+    pubsub.send(name, ORDERS[:3])
+
+    def late(method: str, request: bytes) -> Any:
+        if method != "Acknowledge":
+            return None
+        ids = list(AcknowledgeRequest.deserialize(request).ack_ids)
+        path = f"projects/shop/subscriptions/{name}"
+        pubsub.subscriber.acknowledge(request={"subscription": path, "ack_ids": ids[1:]})
+        status = status_pb2.Status(code=code_pb2.FAILED_PRECONDITION, message="Some acknowledgement ids are invalid.")
+        reason = {"metadata": {ids[0]: "PERMANENT_FAILURE_INVALID_ACK_ID"}, "reason": "x", "domain": "pubsub.googleapis.com"}
+        status.details.add().Pack(error_details_pb2.ErrorInfo(**reason))
+        pubsub.subscriber.modify_ack_deadline(request={"subscription": path, "ack_ids": ids[:1], "ack_deadline_seconds": 0})
+        return rpc_status.to_status(status)
+
+    pubsub.answer = late
+    report = exporters_beam.run(from_topic(tmp_path, pubsub, name))
+    assert report.written == 3
+    assert "1 messages were delivered and could not be acknowledged (PERMANENT_FAILURE_INVALID_ACK_ID)" in report.warnings[0]
+    pubsub.answer = lambda method, request: None
+    pubsub.send(name, [{"n": 100}])
+    assert exporters_beam.run(from_topic(tmp_path, pubsub, name, name="next-")).written == 1
+    assert numbers(tmp_path) == [0, 1, 2, 100] and pubsub.messages(name) == []
+
+
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, pubsub: Pubsub) -> None:
     import grpc
 
