@@ -94,12 +94,7 @@ class PubsubReader(QueueReader, PubsubOptions):
         self._about()
 
     def receive(self, most: int) -> list[Message]:
-        found = self._asked(lambda: self._pulled(most))
-        messages = [_message(each) for each in found]
-        receipts = {message.id: message.receipt for message in messages}
-        if receipts:
-            self._asked(lambda: self.extend(receipts))
-        return messages
+        return [_message(each) for each in self._asked(lambda: self._pulled(most))]
 
     def _pulled(self, most: int) -> Any:
         request = {"subscription": self.name, "max_messages": most}
@@ -110,6 +105,9 @@ class PubsubReader(QueueReader, PubsubOptions):
                 return ()
             raise
         return answer.received_messages
+
+    def hold(self, receipts: Mapping[str, str]) -> None:
+        self.extend(receipts)
 
     def extend(self, receipts: Mapping[str, str]) -> dict[str, str]:
         return self._of_all("modify_ack_deadline", receipts, patient=False, ack_deadline_seconds=self.ack_deadline_seconds)

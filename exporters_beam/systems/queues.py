@@ -120,6 +120,9 @@ class QueueReader(OnFirstUse):
         request by request: what others have brought in the meantime is not to be forgotten."""
         raise NotImplementedError
 
+    def hold(self, receipts: Mapping[str, str]) -> None:
+        """Messages that were received are written down: hold them, where they are not held for long enough yet."""
+
     def extend(self, receipts: Mapping[str, str]) -> dict[str, str]:
         """Hold messages for `held_seconds` from now on; gives those, by id, that are not held any more, and why. It is asked
         once: what fails for a moment is raised."""
@@ -285,13 +288,20 @@ class QueueReader(OnFirstUse):
             empty = 0 if found else empty + 1
             passed.update((message.id, message.receipt) for message in found if message.id in known)
             new = [message for message in found if message.id not in known]
-            taking.add(new)
-            self._held({message.id: message.receipt for message in found})
+            receipts = {message.id: message.receipt for message in found}
+            try:
+                taking.add(new)
+            except BaseException:
+                with suppress(MessageFault):
+                    self.give_back(receipts)
+                raise
+            self._asked(lambda: self.hold(receipts))  # noqa: B023
+            self._held(receipts)
             if new and self.acknowledge == WRITTEN:
                 taking.sync()
-                receipts = {message.id: message.receipt for message in new}
-                failed, _ = self._settled(receipts)
-                taking.acknowledged(receipts.keys() - failed.keys())
+                written = {message.id: message.receipt for message in new}
+                failed, _ = self._settled(written)
+                taking.acknowledged(written.keys() - failed.keys())
         return ""
 
     def _held(self, receipts: Mapping[str, str]) -> None:

@@ -152,6 +152,21 @@ def test_messages_are_held_and_looking_gives_them_back(tmp_path: Path, pubsub: P
     assert "Acknowledge" not in pubsub.asked
 
 
+def test_what_cannot_be_written_down_is_given_back(tmp_path: Path, pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody interrupts the export, say, or the disk is full: others have it at once."""
+    from exporters_beam.staging.taken import Taking
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    name = pubsub.topic()
+    pubsub.send(name, ORDERS)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Taking, "add", interrupted)
+        exporters_beam.run(from_topic(tmp_path, pubsub, name))
+    assert exporters_beam.run(from_topic(tmp_path, pubsub, name)).written == 25
+
+
 def test_the_order_of_keys_is_kept_where_messages_are_acknowledged_at_once(tmp_path: Path, pubsub: Pubsub) -> None:
     name = pubsub.topic(enable_message_ordering=True)
     pubsub.send(name, ORDERS[:6], ordering_key="k")
