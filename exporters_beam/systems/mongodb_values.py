@@ -109,11 +109,12 @@ def id_of(document: bytes) -> bytes | None:
     return encode({"_id": found["_id"]}, codec_options=_exact()) if "_id" in found else None
 
 
-def value_of(border: bytes) -> Any:
-    """The value of what `id_of` gave, as a server compares it."""
+def value_of(document: bytes) -> Any:
+    """The only value of a document, as a server compares it."""
     from bson import decode
 
-    return decode(border, _exact())["_id"]
+    (value,) = decode(document, _exact()).values()
+    return value
 
 
 # Records as documents
@@ -157,26 +158,37 @@ def decimal128(value: Decimal) -> Any:
 
 def document_of(record: Record, extended: bool) -> bytes:
     """A record as a document of BSON. Raises RecordError where it cannot be one."""
-    from bson import encode
-    from bson.errors import BSONError
-
-    if extended:
-        record = of_extended(record)
+    encode, options = _encoder()
     try:
-        return encode(record, codec_options=encoding())
+        return encode(_of_extended(record) if extended else record, False, options)
     except RecordError:
         raise
     except OverflowError:
-        record = _without_large(record)
-    except (BSONError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        pass
+    except _wrong() as error:
         raise RecordError(one_line(str(error), 300)) from None
     try:
-        return encode(record, codec_options=encoding())
-    except (BSONError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        return encode(_without_large(_of_extended(record) if extended else record), False, options)
+    except _wrong() as error:
         raise RecordError(one_line(str(error), 300)) from None
 
 
-def of_extended(value: Any) -> Any:
+@cache
+def _encoder() -> tuple[Callable[[Record, bool, Any], bytes], Any]:
+    from bson import encode
+
+    return encode, encoding()
+
+
+@cache
+def _wrong() -> tuple[type[Exception], ...]:
+    """What the client raises of values."""
+    from bson.errors import BSONError
+
+    return (BSONError, ValueError, TypeError, ArithmeticError, RecursionError)
+
+
+def _of_extended(value: Any) -> Any:
     """Values in the place of objects of Extended JSON. Raises RecordError."""
     from bson.codec_options import DatetimeConversion
     from bson.errors import BSONError

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
 from exporters_beam.components.secret import hide
 from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, DestinationError, RecordError, Transient
-from exporters_beam.records import MISSING, Key, Record
+from exporters_beam.records import Key, Record
 from exporters_beam.systems.mongodb import BUSY, RIGHT, MongoCollection, Refused, by_code, refusals
-from exporters_beam.systems.mongodb_values import document_of, encoding, of_extended
+from exporters_beam.systems.mongodb_values import document_of, encoding, value_of
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 REQUEST_BYTES, REQUEST_DOCUMENTS = 24 << 20, 50_000
@@ -135,18 +135,23 @@ class MongodbWriter(MongoCollection, RecordWriterOptions):
         """Updates that are sent at once, with the records' numbers in the batch. Of records with the same key the last one."""
         from bson.raw_bson import RawBSONDocument
 
-        most = self._most()
+        most, paths, extended = self._most(), [(name, Key.of(name)) for name in self.keys], self.extended_json
         found: dict[Any, tuple[int, Record, bytes]] = {}
         for n, record in enumerate(batch.records):
             try:
-                query = self._query(batch, n, record)
-                document = document_of(record if self.keys else {"_id": query["_id"], **record}, self.extended_json)
+                if paths:
+                    query, known = _query(paths, record, extended)
+                else:
+                    query, known = {"_id": f"{batch.delivery}-{batch.number}-{n}"}, n
+                    if "_id" in record:
+                        raise RecordError("it has an _id of its own, and the writer no key; give it key: _id, or drop that")
+                document = document_of(record if paths else {**query, **record}, extended)
                 if len(document) > most:
                     raise RecordError(f"the document has {len(document):,} bytes, and the server takes no more than {most:,}")
             except RecordError as error:
                 batch.refuse(n, str(error))
             else:
-                found[tuple(map(_comparable, query.values())) if self.keys else n] = n, query, document
+                found[known] = n, query, document
         numbers: list[int] = []
         updates: list[Any] = []
         size = 0
@@ -167,24 +172,6 @@ class MongodbWriter(MongoCollection, RecordWriterOptions):
             most = int(self.there.command("hello").get("maxBsonObjectSize", 16 << 20))
             object.__setattr__(self, "_largest", most)
         return most
-
-    def _query(self, batch: RecordBatch, n: int, record: Record) -> dict[str, Any]:
-        """What finds the document whose place a record takes. Raises RecordError."""
-        if not self.keys:
-            if "_id" in record:
-                raise RecordError("it has an _id of its own, and the writer no key; give it key: _id, or remove the field")
-            return {"_id": f"{batch.delivery}-{batch.number}-{n}"}
-        query = {}
-        for name in self.keys:
-            value = Key.of(name).value(record, MISSING)
-            if value is MISSING or value is None:
-                raise RecordError(f"it has no value for the key {name}")
-            if self.extended_json and isinstance(value, dict):
-                value = of_extended(value)
-            if isinstance(value, (dict, list, tuple)):
-                raise RecordError(f"its key {name} is a list or an object, by which no document is found")
-            query[name] = value
-        return query
 
     def _answer(self, updates: Sequence[Any]) -> Mapping[str, Any]:
         concern: Any = int(self.write_concern) if self.write_concern.isdecimal() else self.write_concern
@@ -236,11 +223,24 @@ def _said(wrong: Mapping[str, Any]) -> str:
     return one_line(hide(str(wrong.get("errmsg", ""))), 300)
 
 
-def _comparable(value: Any) -> Any:
-    """A value of a key that equals those which a server takes for the same."""
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-        return datetime, int(moment.timestamp() * 1000)
-    if value != value:
-        return "nan"
-    return (bool, value) if isinstance(value, bool) else value
+def _query(paths: Sequence[tuple[str, Key]], record: Record, extended: bool) -> tuple[dict[str, Any], Any]:
+    """What finds the document whose place a record takes, and what is equal for records with the same key. Raises
+    RecordError."""
+    query, known = {}, []
+    for name, path in paths:
+        value = path.value(record)
+        kind = value.__class__
+        if kind is str or (kind is int and -(1 << 63) <= value < 1 << 63):
+            query[name] = value
+            known.append(value)
+            continue
+        if value is None:
+            raise RecordError(f"it has no value for the key {name}")
+        if isinstance(value, (list, tuple)):
+            raise RecordError(f"its key {name} is a list, by which no document is found")
+        document = document_of({"": value}, extended)
+        found = value_of(document)
+        query[name] = {"$eq": found} if isinstance(found, Mapping) else found
+        number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+        known.append(value if number and value == value else document)
+    return query, tuple(known)

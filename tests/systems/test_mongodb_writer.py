@@ -120,7 +120,7 @@ def test_refused_records_become_letters_that_can_be_sent_again(mongodb: Mongo, t
     assert says[5] == "it has no value for the key sku"
     assert says[7] == "the document has 17,825,831 bytes, and the server takes no more than 16,777,216"
     assert "$" in says[9]
-    assert says[10] == "its key sku is a list or an object, by which no document is found"
+    assert says[10] == "its key sku is a list, by which no document is found"
     found[0]["record"]["place"], found[1]["record"]["sku"], found[2]["record"]["text"] = 8, "s4", "short"
     letters.write_bytes(jsonl(found[:3]))
     assert exporters_beam.replay(told, [str(letters)]).written == 3
@@ -133,17 +133,21 @@ def test_a_collection_is_copied_with_its_types(mongodb: Mongo) -> None:
         {"_id": bson.ObjectId(), "at": datetime(2024, 2, 29, 12, tzinfo=timezone.utc), "raw": b"\0\xff", "n": [1, 2.5, None]},
         {"_id": "text", "stamp": bson.Timestamp(1, 2), "pattern": bson.Regex("^a", "i")},
         {"_id": 5, "other": bson.Binary(b"y", 5)},
+        {"_id": {"day": datetime(2024, 1, 1, tzinfo=timezone.utc), "shop": "a"}, "sum": 7},
     ]
     mongodb.fill(documents)
     copy = {"reader": mongodb.reader(extended_json=True), "writer": mongodb.writer("copy", key="_id", extended_json=True)}
     for _ in range(2):
-        assert exporters_beam.run(copy).written == 3
+        assert exporters_beam.run(copy).written == 4
         assert mongodb.documents("copy") == mongodb.documents()
     mongodb.there.products.update_one({"_id": "text"}, {"$unset": {"stamp": "", "pattern": ""}})
     plain = {"reader": mongodb.reader(), "writer": mongodb.writer("plain", key="_id")}
     exporters_beam.run(plain)
     ids = [each["_id"] for each in mongodb.documents("plain")]
-    assert ids == [5, str(documents[0]["_id"]), "text"] and mongodb.documents("plain")[1]["at"] == documents[0]["at"]
+    assert (
+        ids == [5, str(documents[0]["_id"]), "text", documents[3]["_id"]]
+        and mongodb.documents("plain")[1]["at"] == documents[0]["at"]
+    )
 
 
 def test_values_that_json_does_not_know() -> None:
