@@ -272,6 +272,11 @@ class Source:
         return () if self.decoder.warnings is None else self.decoder.warnings(stream)
 
     def _records(self, unit: Unit, start: int, stop: int, covered: Covered) -> Iterator[Event]:
+        while (unit.index, start) in covered and not 0 <= stop <= start:  # The reader begins with what is not staged yet.
+            yield start, None, 0
+            start += 1
+        if 0 <= stop <= start:
+            return
         current, records = start, 0
         warnings: list[str] = []
 

@@ -84,6 +84,8 @@ class BigQueryReader(BigQueryOptions):
     storage_endpoint: str | None = option("another server than Google's for the Storage Read API, e.g. http://localhost:9060",
                                           type="str", default=None)  # fmt: skip
     now: str = field(default="", repr=False, compare=False)
+    attempts: int = field(default=5, repr=False, compare=False)
+    """1 where `disable_retries` stands in the config."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -283,12 +285,16 @@ class BigQueryReader(BigQueryOptions):
 
     @property
     def _patience(self) -> Any:
+        if self.attempts < 2:
+            return None
         from google.cloud.bigquery import DEFAULT_RETRY
 
         return DEFAULT_RETRY.with_timeout(RETRY_SECONDS).with_delay(initial=FIRST_WAIT, maximum=10.0)
 
     @property
     def _patience_of_grpc(self) -> Any:
+        if self.attempts < 2:
+            return None
         from google.api_core import exceptions, retry
 
         passing = retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.DeadlineExceeded)

@@ -24,6 +24,8 @@ Nested = dict[str, Any]
 SAFE = 1 << 53
 """Integers from here on are written as text: load jobs take numbers of JSON for binary ones."""
 
+_LONG = re.compile(rb"[0-9]{16}").search
+
 _WIDE = Context(prec=100)
 
 _COLUMN = re.compile(r"[^\W\d]\w{0,299}")
@@ -108,6 +110,15 @@ def line_of(record: Record, columns: Nested) -> bytes:
     """A record as a line for a load job, without its end. What is None is left out, but inside JSON. Raises RecordError."""
     import orjson
 
+    if not columns:
+        try:
+            text = orjson.dumps(
+                record, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS, default=_text
+            )
+            if b"null" not in text and not _LONG(text):  # nothing is None or NaN, and no integer has too many digits
+                return text
+        except (orjson.JSONEncodeError, RecursionError):
+            pass
     found = _object(record, columns)
     try:
         return orjson.dumps(found)
@@ -176,6 +187,64 @@ def _text(value: Any) -> str:
     if isinstance(value, (str, int)):  # of a class of its own
         return str(value)
     raise RecordError(f"BigQuery has no type for {kind_of(value)}")
+
+
+def misfit(record: Mapping[str, Any], fields: Iterable[Mapping[str, Any]], ignore: bool, path: str = "") -> str:
+    """Why a record certainly does not fit these columns, "" where it may. What BigQuery takes is for BigQuery to say; this
+    finds at once the records of a batch that are wrong in the usual ways.
+
+    >>> misfit({"n": "many"}, [{"name": "n", "type": "INTEGER"}], False)
+    "the column n is INTEGER, and the value is 'many'"
+    """
+    known = {str(field["name"]).lower(): field for field in fields}
+    for name in record if not ignore else ():
+        if str(name).lower() not in known:
+            return f"there is no column {path}{name}"
+    given = {str(name).lower(): value for name, value in record.items()}
+    for name, field in known.items():
+        value, where = given.get(name), path + str(field["name"])
+        if value is None:
+            if field.get("mode") == "REQUIRED":
+                return f"the column {where} is REQUIRED, and there is no value"
+            continue
+        found = _misfit(value, field, ignore, where)
+        if found:
+            return found
+    return ""
+
+
+def _misfit(value: Any, field: Mapping[str, Any], ignore: bool, where: str) -> str:
+    kind = str(field["type"]).upper()
+    several = isinstance(value, (list, tuple))
+    if field.get("mode") == "REPEATED":
+        if not several:
+            return f"the column {where} is REPEATED, and the value is {kind_of(value)}"
+        values = [each for each in value if each is not None]
+    elif kind == "JSON":
+        return ""
+    elif several:
+        return f"the column {where} is no list, and the value is one"
+    else:
+        values = [value]
+    for each in values:
+        if kind in ("RECORD", "STRUCT"):
+            if not isinstance(each, Mapping):
+                return f"the column {where} is {kind}, and the value is {kind_of(each)}"
+            found = misfit(each, field.get("fields") or (), ignore, f"{where}.")
+            if found:
+                return found
+        elif kind != "JSON" and (
+            isinstance(each, (Mapping, list, tuple)) or (isinstance(each, str) and not _may_be(each, kind))
+        ):
+            return f"the column {where} is {kind}, and the value is {each!r:.60}"
+    return ""
+
+
+def _may_be(text: str, kind: str) -> bool:
+    """Whether a text may stand for a number, where the column is one."""
+    if kind not in ("INTEGER", "INT64", "FLOAT", "FLOAT64", "NUMERIC", "BIGNUMERIC"):
+        return True
+    return any(sign.isdigit() for sign in text) or text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity")
 
 
 # Columns

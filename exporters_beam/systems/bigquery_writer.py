@@ -7,10 +7,12 @@ the errors of one that failed name rows by the byte at which they begin.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -22,7 +24,7 @@ from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError, DestinationError, RecordError, Transient
 from exporters_beam.records import Json, Record
 from exporters_beam.systems.bigquery import BigQueryError, BigQueryOptions, JobErrors, TableName, fields_of, waited
-from exporters_beam.systems.bigquery_values import Nested, columns_of, json_columns, line_of
+from exporters_beam.systems.bigquery_values import Nested, columns_of, json_columns, line_of, misfit
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 ORDER = "exporters_beam_order"
@@ -39,11 +41,20 @@ _POSITION = re.compile(r"row starting at position:? (\d+)")
 _OF_ROWS = re.compile(r"error while reading data|row starting at position|JSON (table|processing|parsing)", re.IGNORECASE)
 
 
-class Line(NamedTuple):
-    """A record of a batch: its number there, and it as JSON."""
+class Lines(NamedTuple):
+    """Records of a batch as lines of JSON in one body: their numbers in the batch, and where each line begins and the last one
+    ends. A text for each record would take several times as much memory."""
 
-    n: int
-    json: bytes
+    numbers: Sequence[int]
+    starts: Sequence[int]
+    body: bytes | bytearray
+
+    def part(self, chosen: Iterable[int]) -> Lines:
+        """Some of the lines."""
+        picked = list(chosen)
+        lines = [self.body[self.starts[at] : self.starts[at + 1]] for at in picked]
+        starts = array("Q", accumulate(map(len, lines), initial=0))
+        return Lines([self.numbers[at] for at in picked], starts, b"".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +159,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
             return
         with self._telling():
             act, gathering = self._put, self._gathering(delivery)
-            if batches == 0 and (self.mode == "merge" or not self._make(gathering, ())):
+            if batches == 0 and (self.mode == "merge" or not self._make(gathering, list)):
                 return
 
             def begin(id: str) -> Any:
@@ -219,13 +230,14 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
         with self._telling():
             table = self._loaded_into(batch.delivery)
             lines = self._lines(batch)
-            if lines:
+            if lines.numbers:
                 self._load(batch, table, lines, f"exporters_beam_{batch.delivery}_{batch.number}_", [0])
 
-    def _load(self, batch: RecordBatch, table: TableName, lines: Sequence[Line], id: str, jobs: list[int]) -> None:
+    def _load(self, batch: RecordBatch, table: TableName, lines: Lines, id: str, jobs: list[int]) -> None:
         """Put these records by one job. Where it fails since rows are at fault, those that it names are refused and the others
         sent by a job of their own; where it names none, each half."""
-        labels = {"exporters_beam": batch.delivery, "exporters_beam_checksum": batch.checksum}
+        numbers = hashlib.md5(repr(lines.numbers).encode(), usedforsecurity=False).hexdigest()
+        labels = {"exporters_beam": batch.delivery, "exporters_beam_checksum": batch.checksum, "exporters_beam_rows": numbers}
 
         def begin(id: str) -> Any:
             jobs[0] += 1
@@ -233,28 +245,28 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
                 raise BigQueryError("table", f"batch {batch.number} has so many records that do not fit {self.name} that "
                                     f"{MOST_JOBS} load jobs have not found them all; filter them, or make the table "
                                     "fit")  # fmt: skip
-            self._make(table, batch.records)
+            self._make(table, lambda: batch.records)
             return self._upload(table, lines, id, labels)
 
-        attempt, failed = self._once_done(id, begin, batch)
+        attempt, failed = self._once_done(id, begin, batch, labels)
         if failed is None:
             return
-        starts = list(accumulate((len(line.json) + 1 for line in lines), initial=0))
-        named = _named(failed, starts)
+        named = _named(failed, lines.starts)
+        named = {**self._misfits(batch, lines), **named}
         for at, answer in sorted(named.items()):
-            batch.refuse(lines[at].n, answer)
-        rest = [line for at, line in enumerate(lines) if at not in named]
-        if named and rest:
+            batch.refuse(lines.numbers[at], answer)
+        total = len(lines.numbers)
+        if named and len(named) < total:
+            rest = lines.part(at for at in range(total) if at not in named)
             self._load(batch, table, rest, f"{id}{attempt}r", jobs)
-        elif not named and len(lines) == 1:
-            batch.refuse(lines[0].n, failed.text)
+        elif not named and total == 1:
+            batch.refuse(lines.numbers[0], failed.text)
         elif not named:
-            half = len(lines) // 2
-            self._load(batch, table, lines[:half], f"{id}{attempt}a", jobs)
-            self._load(batch, table, lines[half:], f"{id}{attempt}b", jobs)
+            self._load(batch, table, lines.part(range(total // 2)), f"{id}{attempt}a", jobs)
+            self._load(batch, table, lines.part(range(total // 2, total)), f"{id}{attempt}b", jobs)
 
     def _once_done(
-        self, id: str, begin: Callable[[str], Any], batch: RecordBatch | None = None
+        self, id: str, begin: Callable[[str], Any], batch: RecordBatch | None = None, labels: Mapping[str, str] = {}
     ) -> tuple[int, JobErrors | None]:
         """Have a job done whose id is this one with the number of the attempt behind it: (attempt, None), or why rows failed.
 
@@ -276,7 +288,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
                     except Conflict:
                         job = self.client.get_job(known, location=self._place, retry=None, timeout=self.timeout)
             elif batch is not None:
-                self._same(batch, job)
+                self._same(batch, job, labels)
             with self.answers():
                 failed = JobErrors.of(waited(self.client, job, self.timeout))
             if failed is None:
@@ -290,28 +302,40 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
         raise BigQueryError("table", f"1,000 jobs have failed that are called {id}; give the writer another `delivery_id`")
 
     @staticmethod
-    def _same(batch: RecordBatch, job: Any) -> None:
-        """Raises DestinationError where the job of this id had other records."""
-        checksum = (job.labels or {}).get("exporters_beam_checksum", batch.checksum)
+    def _same(batch: RecordBatch, job: Any, labels: Mapping[str, str]) -> None:
+        """Raises DestinationError where the job of this id had other records, or others of the batch were refused then."""
+        there = {**labels, **(job.labels or {})}
         refused = dict(batch.refused)
-        batch.already(checksum)
+        batch.already(there["exporters_beam_checksum"])
         batch.refused = refused
+        if there["exporters_beam_rows"] != labels["exporters_beam_rows"]:
+            raise BigQueryError(
+                "table", f"batch {batch.number} of this delivery ({batch.delivery}) was sent when the table had other "
+                "columns, and other records of it fitted then; give the writer another `delivery_id` to send all of it again"
+            )  # fmt: skip
 
-    def _upload(self, table: TableName, lines: Sequence[Line], id: str, labels: dict[str, str]) -> Any:
+    def _misfits(self, batch: RecordBatch, lines: Lines) -> dict[int, str]:
+        """The lines of a batch of which it can be told here that they do not fit, when BigQuery has found one."""
+        fields, ignore = self._fields(lambda: batch.records), self.extra_fields == "ignore"
+        found = ((at, misfit(batch.records[n], fields, ignore)) for at, n in enumerate(lines.numbers))
+        return {at: answer for at, answer in found if answer}
+
+    def _upload(self, table: TableName, lines: Lines, id: str, labels: dict[str, str]) -> Any:
         from google.cloud import bigquery
 
         config = bigquery.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_APPEND",
                                         create_disposition="CREATE_NEVER", labels=labels,
                                         ignore_unknown_values=self.extra_fields == "ignore" or None)  # fmt: skip
-        body = b"".join(part for line in lines for part in (line.json, b"\n"))
-        return self.client.load_table_from_file(io.BytesIO(body), str(table), size=len(body), num_retries=0, job_id=id,
+        size = len(lines.body)
+        return self.client.load_table_from_file(io.BytesIO(lines.body), str(table), size=size, num_retries=0, job_id=id,
                                                 job_config=config, location=self._place, timeout=self.timeout)  # fmt: skip
 
-    def _lines(self, batch: RecordBatch) -> list[Line]:
+    def _lines(self, batch: RecordBatch) -> Lines:
         """The records of a batch as JSON, without those that cannot be."""
         columns = self._json(batch)
-        lines: list[Line] = []
-        for n, record in enumerate(batch.records):
+        numbers: list[int] = []
+        starts, body = array("Q", (0,)), bytearray()
+        for n, record in enumerate(batch.each()):
             lacks = next((name for name in self.keys if record.get(name) is None), None)
             if lacks is not None:
                 batch.refuse(n, f"it has no value for the key {lacks}")
@@ -324,8 +348,11 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
             if self.mode == "merge":
                 order = b'"%s":"%d"' % (ORDER.encode(), (batch.number << 32) + n)
                 text = text[:-1] + (b"," if len(text) > 2 else b"") + order + b"}"
-            lines.append(Line(n, text))
-        return lines
+            body += text
+            body += b"\n"
+            numbers.append(n)
+            starts.append(len(body))
+        return Lines(numbers, starts, body)
 
     # Tables
 
@@ -382,23 +409,23 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
         """Where values of the table are JSON."""
         found: Nested | None = self.__dict__.get("_seen")
         if found is None:
-            found = json_columns(self._fields(batch.records))
+            found = json_columns(self._fields(lambda: batch.records))
             object.__setattr__(self, "_seen", found)
         return found
 
-    def _fields(self, records: Sequence[Record]) -> Sequence[Json]:
+    def _fields(self, records: Callable[[], Sequence[Record]]) -> Sequence[Json]:
         """The fields that the table has, or gets."""
         there = self._table(self.name)
-        return fields_of(there.schema) if there is not None else self.schema or columns_of(records)
+        return fields_of(there.schema) if there is not None else self.schema or columns_of(records())
 
-    def _make(self, name: TableName, records: Sequence[Record]) -> bool:
+    def _make(self, name: TableName, records: Callable[[], Sequence[Record]]) -> bool:
         """Makes the table that records are loaded into, where it is not there; false where nothing says what it is like."""
         made: set[TableName] = self.__dict__.setdefault("_there", set())
         if name in made:
             return True
         if self._table(name) is None:
             like = self._table(self.name)
-            fields = list(fields_of(like.schema) if like is not None else self.schema or columns_of(records))
+            fields = list(fields_of(like.schema) if like is not None else self.schema or columns_of(records()))
             if not fields:
                 return False
             self._create(name, fields, like)

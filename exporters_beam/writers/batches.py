@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -59,6 +59,12 @@ class RecordBatch:
             return [parse(text) for text in self.staged]
         return [pickle.loads(data) for data in self.staged]
 
+    def each(self) -> Iterator[Record]:
+        """The records one after the other, not kept: a large batch is many times as large as mappings."""
+        if "records" in self.__dict__:
+            return iter(self.records)
+        return map(parse if self.as_json else pickle.loads, self.staged)
+
     @property
     def texts(self) -> Sequence[bytes]:
         """The records as JSON, each without line ends. Only where they were staged so."""
@@ -68,7 +74,7 @@ class RecordBatch:
     @cached_property
     def checksum(self) -> str:
         """A digest of the records: equal ones have the same."""
-        return checksum_of(self.staged if self.as_json else map(text_of, self.records))
+        return checksum_of(self.staged if self.as_json else map(text_of, self.each()))
 
     def refuse(self, n: int, answer: str) -> None:
         """The target does not take the record of this number; go on without it. Raises Refused where that ends the export:

@@ -195,6 +195,7 @@ def killed_and_resumed(bigquery: Service, tmp_path: Path, read: int, expired: bo
 def test_killed_and_resumed(bigquery: Service, tmp_path: Path, read: int) -> None:
     killed_and_resumed(bigquery, tmp_path, read)
     assert exported(tmp_path) == numbered(2000)
+    assert read < 6 or min(offset for _, offset in bigquery.reads) == 199, "what was staged is not read again"
 
 
 def test_a_session_that_has_expired_is_not_gone_on_with(bigquery: Service, tmp_path: Path) -> None:
