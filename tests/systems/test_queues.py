@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from exporters_beam.config.spec import load
 from exporters_beam.errors import DestinationError
 from exporters_beam.staging import taken as taken_module
 from exporters_beam.staging.taken import Message, Taken, Taking, clear, delivered_beside, is_delivered, is_there, unsettled
@@ -80,3 +82,20 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("in the way")
     with pytest.raises(DestinationError, match=r"cannot write to the staging folder .*taken"):
         Taking(str(tmp_path / "taken"))
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "systems.md").read_text(encoding="utf-8")
+SHOWN = re.findall(
+    r"^```yaml\n(.*?)^```$", re.split(r"^## ", PAGE.partition("\n## Queues")[2], flags=re.M)[0], flags=re.M | re.S
+)
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_what_the_page_shows_is_right(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(text)
+    load(tmp_path / "config.yaml")
+
+
+def test_the_examples_are_found() -> None:
+    assert len(SHOWN) == 3
