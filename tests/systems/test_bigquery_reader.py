@@ -22,6 +22,7 @@ from bigquery_service import Service
 import exporters_beam
 from exporters_beam import ConfigError, ExportError
 from exporters_beam.components.options import build
+from exporters_beam.config import spec
 from exporters_beam.systems import bigquery_reader
 from exporters_beam.systems.bigquery_reader import BigQueryReader
 
@@ -284,3 +285,11 @@ def test_the_official_client_reads_what_the_service_gives(bigquery: Service) -> 
     made = storage.create_read_session(parent="projects/shop", read_session=session, max_stream_count=1)
     assert storage.read_rows(made.streams[0].name).to_arrow(made).to_pylist() == numbered(5)
     assert json.loads(json.dumps(numbered(1))) == records_of(reader)[:1]
+
+
+def test_the_examples_of_the_page_are_valid() -> None:
+    page = (ROOT / "docs" / "systems.md").read_text().partition("\n## BigQuery\n")[2].partition("\n## ")[0]
+    examples = [yaml.safe_load(text.partition("```")[0]) for text in page.split("```yaml\n")[1:]]
+    assert len(examples) == 2
+    for example in examples:
+        spec.load(example)
