@@ -56,7 +56,7 @@ def serving(command: list[str], ready: Callable[[], bool], log: Path, env: dict[
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(env or {})})
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not ready():
             assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-4000:]}"
             assert time.monotonic() < until, f"{command[0]} does not answer: {log.read_text()[-4000:]}"

@@ -39,7 +39,7 @@ def test_killed_while_delivering_and_resumed(place: Place, tmp_path):
     storage = place.storage()
 
     process = subprocess.Popen(command, env=environ, cwd=tmp_path)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while len(delivered(storage)) < 3:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.002)

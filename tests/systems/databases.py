@@ -100,7 +100,7 @@ class Server:
     def start(self) -> None:
         with self._log.open("ab") as out:
             self.process = subprocess.Popen(self._command, stdout=out, stderr=out)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.stop()

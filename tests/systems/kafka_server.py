@@ -112,7 +112,7 @@ class Broker:
 
     def start(self) -> None:
         self._process = self._java("kafka.Kafka", "server.properties")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -131,7 +131,7 @@ def test_gaps_of_compaction(kafka: Broker, export, tmp_path, monkeypatch):
     monkeypatch.setattr(kafka_reader, "SPAN", 100)
     topic = kafka.topic(cleanup_policy="compact", segment_ms="100", min_cleanable_dirty_ratio="0.001", delete_retention_ms="0")
     kafka.send(topic, ({"value": {"n": n}, "key": f"{n % 7}"} for n in range(3000)))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     sent = 3000
     while len(kafka.values(topic)) > 100:
         assert time.monotonic() < until, "nothing was compacted"
@@ -202,7 +202,7 @@ def test_killed_and_resumed(kafka: Broker, tmp_path, workers):
     config = {"reader": reader(kafka, topic), "writer": to(tmp_path / "out", items_per_buffer_write=30_000)}
     exporters_beam.run({**config, "writer": to(tmp_path / "whole", items_per_buffer_write=30_000)})
     process = subprocess.Popen(command(tmp_path, config, workers), env=environment(), cwd=tmp_path, start_new_session=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while not list(tmp_path.rglob("*.segment")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)
@@ -223,7 +223,7 @@ def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
                                                            "message.max.bytes": 400_000}),
               "writer": to(tmp_path / "out")}  # fmt: skip
     process = subprocess.Popen(command(tmp_path, config), env=environment(), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while not any(path.stat().st_size for path in tmp_path.glob("out/.exporters/*/units")):  # Now all partitions are listed.
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)

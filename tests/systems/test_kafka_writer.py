@@ -117,10 +117,10 @@ def test_killed_again_and_again_and_resumed(kafka: Broker, tmp_path):
 def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
     """Batches are sent again, and none twice."""
     topic = own_kafka.topic(2)
-    told = config(tmp_path, own_kafka, topic, [{"n": n} for n in range(3000)], records_per_second=600)
+    told = config(tmp_path, own_kafka, topic, [{"n": n} for n in range(3000)], records_per_second=600, retry_seconds=600)
     process = subprocess.Popen(command(tmp_path, "run", told, "--quiet"), env=environment(), cwd=tmp_path, text=True,
                                stderr=subprocess.PIPE)  # fmt: skip
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while sum(own_kafka.ends(topic)) < 300:
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.05)
