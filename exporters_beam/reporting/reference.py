@@ -191,6 +191,7 @@ _STARTS = {
     ("reader", "scrapy_cloud", "project_id"): 78,
     ("reader", "scrapy_cloud", "collection_name"): "products",
     ("reader", "sql", "table"): "products",
+    ("reader", "bigquery", "table"): "shop.sales.orders",
     ("writer", "fs", "filebase"): "out/part-",
     ("writer", "fs", "compression"): "none",
 }

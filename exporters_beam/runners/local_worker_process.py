@@ -99,8 +99,9 @@ class StandBy:
             pipe.write(json.dumps(dict(environment)).encode() + b"\n")
 
     def wait(self) -> int:
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # Its number is its own until that is taken note of below.
         with self._ended:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             self.pid = 0
             os.close(self._pipe)
         return code

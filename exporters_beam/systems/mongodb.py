@@ -52,7 +52,7 @@ class MongoCollection(OnFirstUse):
     """The options by which the reader and the writer find a collection."""
 
     url: str = option("the servers: mongodb://user@host:27017 or mongodb+srv://user@host; parts behind ? go to the driver",
-                      example="mongodb://shop@db1.example.org,db2.example.org/?replicaSet=rs0",
+                      example="mongodb://shop@db1.example.org,db2.example.org/shop?replicaSet=rs0",
                       env="EXPORTERS_MONGODB_URL")  # fmt: skip
     password: str | None = option(
         "the user's password", type="str", default=None, secret=True, env="EXPORTERS_MONGODB_PASSWORD", identity=False

@@ -107,3 +107,31 @@ def test_two_processes_of_the_command_line_deliver_the_same(tmp_path):
 def test_bundles_end_without_waiting_for_beams_sampler():
     sample_often()
     assert StateSampler.__init__.__defaults__ == (SAMPLE_MILLISECONDS,)
+
+
+FORKS = """
+import os, threading
+from exporters_beam.runners.local_worker_process import StandBy
+worker, wrong, reap = StandBy([]), [], os.waitpid
+def kill():
+    try:
+        worker.kill()
+    except OSError as error:
+        wrong.append(error)
+def waitpid(*asked):
+    found = reap(*asked)
+    killer.start()
+    killer.join(0.2)
+    return found
+killer = threading.Thread(target=kill)
+worker.kill()
+os.waitpid = waitpid
+code = worker.wait()
+killer.join()
+print(code, wrong)
+"""
+
+
+def test_a_worker_may_be_killed_at_the_moment_of_its_end():
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "-9 []\n", done.stderr
