@@ -21,6 +21,10 @@ from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.systems.messages import MessageFault
 
+LATE = 10.0
+"""Seconds beyond its own timeout after which a request is given up. librdkafka has been seen to wait for ever for the
+coordinator of a group whose broker was killed; another client finds it."""
+
 PATIENCE = 10.0
 """Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
 
@@ -140,6 +144,8 @@ class Cluster:
     seconds: float
     _admin: Any = None
     _heard: Heard = field(default_factory=Heard)
+    _left: list[Any] = field(default_factory=list, repr=False)
+    """Clients that do not answer: to end them could take as long."""
 
     def client(
         self,
@@ -175,6 +181,10 @@ class Cluster:
                 while not future.done():
                     self.admin.poll(0.02)
                     self._heard.look()
+                    if time.monotonic() > until + LATE:
+                        self._left.append(self._admin)
+                        self._admin = None
+                        raise self._heard.silence("no broker has answered", seconds)
                 return future.result()
             except library().KafkaException as error:
                 found = fault(error.args[0], option, where)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import exporters_beam
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.reporting.verify import verify
+from exporters_beam.systems import kafka as systems
 from exporters_beam.systems.kafka_writer import KafkaWriter
+from exporters_beam.systems.messages import MessageFault
 
 from helpers import jsonl
 from kafka_server import PASSWORD, Broker, environment
@@ -112,6 +115,16 @@ def test_killed_again_and_again_and_resumed(kafka: Broker, tmp_path):
     offsets = sum(kafka.ends(topic))
     assert offsets > 20_000  # Messages of transactions that were given up, and the marks of all.
     assert ran(tmp_path, "run", told, "--resume")[0] == 0 and kafka.values(topic) == found
+
+
+def test_a_client_that_does_not_come_back_is_given_up(monkeypatch):
+    """As librdkafka does not where the coordinator of a group was killed, whatever the timeout."""
+    monkeypatch.setattr(systems, "LATE", 0.1)
+    cluster = systems.Cluster({"bootstrap.servers": "127.0.0.1:1"}, 0.1)
+    first = cluster.admin
+    with pytest.raises(MessageFault) as told:
+        cluster.asked(lambda admin, seconds: Future())
+    assert told.value.passing and cluster.admin is not first
 
 
 def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
