@@ -29,10 +29,10 @@ POM = Path(__file__).parent / "kafka-pom.xml"
 PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},USERS://127.0.0.1:{users},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},USERS://127.0.0.1:{users}
+listeners=PLAINTEXT://127.0.0.1:{port},USERS://127.0.0.1:{users},AFAR://127.0.0.1:{afar},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},USERS://127.0.0.1:{users},AFAR://127.0.0.1:{way}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,USERS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,USERS:SASL_PLAINTEXT,AFAR:PLAINTEXT,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.users.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
   user_shop="{password}" user_guest="{password}";
@@ -82,8 +82,10 @@ class Broker:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "log4j2.properties").write_text(LOGGING)
-        self.port, self.users, self._controller = _free_ports(3)
-        told = {"port": self.port, "users": self.users, "controller": self._controller, "folder": folder, "password": PASSWORD}
+        self.port, self.users, self._controller, self.afar, self.way = _free_ports(5)
+        """`afar` is for clients that come by a proxy, which they find at the port `way`."""
+        told = {"port": self.port, "users": self.users, "controller": self._controller, "afar": self.afar, "way": self.way,
+                "folder": folder, "password": PASSWORD}  # fmt: skip
         (folder / "server.properties").write_text(PROPERTIES.format(**told))
         self._process: subprocess.Popen[bytes] | None = None
         self._java("kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", "server.properties").wait(60)
