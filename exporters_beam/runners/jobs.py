@@ -21,8 +21,8 @@ from exporters_beam.runners.flink_rest import OVER, Cluster, address_of, page_of
 
 DATAFLOW = "https://dataflow.googleapis.com"
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
-DRAIN_LOOKS = 12
-"""How often, each quarter of a second, it is asked whether Flink refuses to drain a job."""
+DRAIN_LOOKS = 240
+"""How often, each quarter of a second, it is asked whether Flink refuses to drain a job. A busy one takes its time."""
 
 DRAIN_TRIES = 60
 """How often, a second apart, Flink is asked to drain a job whose tasks begin or end just then."""
@@ -241,7 +241,7 @@ def _flink_drain(job: Job, savepoints: str) -> None:
 
     def stop() -> None:
         request = cluster.stop(job.id, savepoints)
-        for _ in range(DRAIN_LOOKS):  # What it cannot do at all it says soon; the savepoint itself may take hours.
+        for _ in range(DRAIN_LOOKS):  # What it cannot do it says soon; the savepoint itself may take hours.
             failed = cluster.stopped(job.id, request)
             if failed:
                 raise _NotDrained(f"Flink does not drain the job: {failed}")
