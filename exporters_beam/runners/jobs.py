@@ -33,6 +33,7 @@ PASSING = (
     "Checkpoint was declined (tasks not ready)",
     "Checkpoint was declined (task is closing)",
     "Task local checkpoint failure",
+    "Checkpoint needs at least one vertex that commits the checkpoint",
 )
 """Flink's reasons against a savepoint that pass: the job, or some task, begins or ends just then (CheckpointFailureReason)."""
 
@@ -237,13 +238,17 @@ def _flink_cancel(job: Job) -> None:
 
 def _flink_drain(job: Job, savepoints: str) -> None:
     cluster = Cluster(job.endpoint)
-    pause = threading.Event()
+    pause, refused = threading.Event(), False
 
     def stop() -> None:
+        nonlocal refused
+        if refused and _flink_status(job).good:
+            return  # It has come to its end by itself.
         request = cluster.stop(job.id, savepoints)
         for _ in range(DRAIN_LOOKS):  # What it cannot do it says soon; the savepoint itself may take hours.
             failed = cluster.stopped(job.id, request)
             if failed:
+                refused = True
                 raise _NotDrained(f"Flink does not drain the job: {failed}")
             if failed == "":
                 return

@@ -140,8 +140,12 @@ def test_drain_asks_again_while_tasks_of_a_job_begin_or_end(service, reason):
     refused = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": trace}}}
     service.says("POST", f"/jobs/{FLINK}/stop", (202, {"request-id": "1"}))
     service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused, {"status": {"id": "COMPLETED"}})
+    service.says("GET", f"/jobs/{FLINK}", {"name": "products", "state": "RUNNING"}, {"name": "products", "state": "FINISHED"})
     assert main(["drain", *place(service, "flink")]) == 0
-    assert [method for method, _, _ in service.asked] == ["POST", "GET", "POST", "GET"]
+    assert [method for method, _, _ in service.asked] == ["POST", "GET", "GET", "POST", "GET"]
+    service.says("GET", f"/jobs/{FLINK}/savepoints/1", refused)
+    assert main(["drain", *place(service, "flink")]) == 0  # It has ended by itself in the meantime.
+    assert [method for method, _, _ in service.asked][5:] == ["POST", "GET", "GET"]
 
 
 def test_cancel_and_drain_ask_as_each_service_wants_to_be_asked(service, capsys):
