@@ -21,9 +21,9 @@ from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.storages.base import OnFirstUse
 from exporters_beam.systems.messages import MessageFault
 
-LATE = 10.0
-"""Seconds beyond its own timeout after which a request is given up. librdkafka has been seen to wait for ever for the
-coordinator of a group whose broker was killed; another client finds it."""
+ONE_REQUEST, LATE = 20.0, 5.0
+"""Seconds of one request, and beyond them, after which it is given up and another client asks. librdkafka has been seen to wait
+for ever for the coordinator of a group whose broker was killed, whatever the timeout."""
 
 PATIENCE = 10.0
 """Seconds for which nobody may answer before it counts as unreachable where nothing was read or sent yet."""
@@ -176,23 +176,24 @@ class Cluster:
         seconds = self.seconds if patient else min(PATIENCE, self.seconds)
         until = time.monotonic() + seconds
         while True:
+            wait = max(1.0, min(ONE_REQUEST, until - time.monotonic()))
+            given_up = time.monotonic() + wait + LATE
             try:
-                future = ask(self.admin, max(1.0, until - time.monotonic()))
-                while not future.done():
+                future = ask(self.admin, wait)
+                while not future.done() and time.monotonic() < given_up:
                     self.admin.poll(0.02)
                     self._heard.look()
-                    if time.monotonic() > until + LATE:
-                        self._left.append(self._admin)
-                        self._admin = None
-                        raise self._heard.silence("no broker has answered", seconds)
-                return future.result()
+                if future.done():
+                    return future.result()
+                self._left.append(self._admin)
+                self._admin = None
             except library().KafkaException as error:
                 found = fault(error.args[0], option, where)
                 if not found.passing:
                     raise found from None
-                if time.monotonic() >= until:
-                    raise self._heard.silence("no broker has answered", seconds) from None
                 time.sleep(0.2)
+            if time.monotonic() >= until:
+                raise self._heard.silence("no broker has answered", seconds) from None
 
     def topic(self, name: str, patient: bool = False) -> Topic:
         """A topic and its partitions. Raises MessageFault where there is none."""

@@ -127,6 +127,7 @@ def test_a_client_that_does_not_come_back_is_given_up(monkeypatch):
     assert told.value.passing and cluster.admin is not first
 
 
+@pytest.mark.exhaustive  # On a busy machine it may take minutes: the clients' own waits add up.
 def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
     """Batches are sent again, and none twice."""
     topic = own_kafka.topic(2)
