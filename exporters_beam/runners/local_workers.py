@@ -124,6 +124,10 @@ class Runner(FnApiRunner):
                 worker.abort()
 
 
+LEAVES_SECONDS = 10.0
+"""How long a worker process that is not needed any more may take to end."""
+
+
 @WorkerHandler.register_environment(KIND, bytes)
 class WorkerProcess(GrpcWorkerHandler):
     """One worker process and the thread that waits for its end."""
@@ -191,7 +195,11 @@ class WorkerProcess(GrpcWorkerHandler):
         super().close()
 
     def stop_worker(self) -> None:
-        self._thread.join()
+        """All is done: it ends by itself, but for one whose client of Beam's log waits for an answer that does not come."""
+        self._thread.join(LEAVES_SECONDS)
+        if self._thread.is_alive():
+            self._process.kill()
+            self._thread.join()
 
 
 def _why(code: int, ready: bool, resumable: bool) -> str:

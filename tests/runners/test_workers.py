@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from exporters_beam.cli.main import main
 from exporters_beam.config import spec
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import make
-from exporters_beam.runners import local
+from exporters_beam.runners import local, local_workers
 from exporters_beam.runners.local_worker_process import SAMPLE_MILLISECONDS, sample_often
 from exporters_beam.runners.options import Options
 
@@ -135,3 +137,14 @@ print(code, wrong)
 def test_a_worker_may_be_killed_at_the_moment_of_its_end():
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60)
     assert done.stdout == "-9 []\n", done.stderr
+
+
+def test_a_worker_that_does_not_end_when_all_is_done_is_ended(monkeypatch):
+    monkeypatch.setattr(local_workers, "LEAVES_SECONDS", 0.1)
+    killed = threading.Event()
+    worker = object.__new__(local_workers.WorkerProcess)
+    worker._process = SimpleNamespace(kill=killed.set)
+    worker._thread = threading.Thread(target=killed.wait, daemon=True)
+    worker._thread.start()
+    worker.stop_worker()
+    assert killed.is_set()
