@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from s3_servers import *  # noqa: F403
-from toxics import *  # noqa: F403
-from toxics import TABLE, shorten
 
 from azure_files import azure_file, azure_files, azure_files_service  # noqa: F401
 from hdfs_cluster import hdfs, hdfs_cluster  # noqa: F401
 from places import *  # noqa: F403
+from toxics import *  # noqa: F403
+from toxics import TABLE, shorten
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toxics import TABLE, Counted, Network, at_upload
 
 import exporters_beam
 from exporters_beam.cli.main import main
@@ -25,6 +24,7 @@ from exporters_beam.reporting.verify import verify
 
 from helpers import jsonl
 from places import Place
+from toxics import TABLE, Counted, Network, at_upload
 
 pytestmark = pytest.mark.servers
 

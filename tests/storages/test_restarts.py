@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from s3_servers import minio_environ
 from test_networks import base, delivered_once, delivering, finished, reference, row_of, run  # noqa: F401
-from toxics import Counted, Restartable, at_upload, shorten
 
 from places import FTP_SERVER, SECRET, Place, answers, free_port, free_ports, greets, program, s3_place, sshd_command
+from toxics import Counted, Restartable, at_upload, shorten
 
 pytestmark = pytest.mark.servers
 

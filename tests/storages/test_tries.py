@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toxics import Network, at_upload
 
 from exporters_beam.cli.main import main
 from exporters_beam.storages.base import Content
@@ -20,6 +19,7 @@ from exporters_beam.storages.s3 import S3Storage
 
 from helpers import jsonl
 from places import Cutting, Faulty, Place
+from toxics import Network, at_upload
 
 pytestmark = pytest.mark.servers
 
