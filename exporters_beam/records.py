@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
@@ -34,6 +35,19 @@ class Unit(NamedTuple):
     name: str
     size: int = -1
     etag: str = ""
+
+
+def units_of(name: str, pieces: Iterator[str], empty: str | None = None) -> Iterator[Unit]:
+    """The pieces that a source is cut into, in order, as units; one that is not cut has its own name. `empty` is the piece of a
+    source without any."""
+    first, second = next(pieces, empty), next(pieces, None)
+    if first is None:
+        return
+    if second is None:
+        yield Unit(0, name, -1, first)
+        return
+    for index, piece in enumerate(chain((first, second), pieces)):
+        yield Unit(index, f"{name}[{index}]", -1, piece)
 
 
 class Units(NamedTuple):

@@ -7,10 +7,10 @@ import importlib
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -222,3 +222,25 @@ class Registry:
             return dict(answer.json())
         except (ValueError, TypeError):
             raise MessageFault("registry", f"{self.url} is not a schema registry: its answer is not JSON") from None
+
+
+class Entry(NamedTuple):
+    """A message to send to a queue, the number of its record in the batch, and its bytes as requests count them."""
+
+    n: int
+    message: dict[str, Any]
+    size: int
+
+
+def in_requests(entries: Iterable[Entry], most: int, most_bytes: int) -> Iterator[list[Entry]]:
+    """Entries in order, so many in a request as go into it."""
+    request: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if request and (len(request) == most or size + entry.size > most_bytes):
+            yield request
+            request, size = [], 0
+        request.append(entry)
+        size += entry.size
+    if request:
+        yield request

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.records import Record, Undecoded, Unit
+from exporters_beam.records import Record, Undecoded, Unit, units_of
 from exporters_beam.systems.mongodb import MongoCollection, Refused, of_extended_json, refusals
 from exporters_beam.systems.mongodb_values import decoded, documents, id_of, value_of
 
@@ -139,13 +138,8 @@ class MongodbReader(MongoCollection):
                 yield Unit(0, self.name, -1, Piece(PIPELINE).text())
                 return
             self._try("objectId")
-            pieces = (piece for kind in KINDS for piece in self._pieces(kind))
-            first, second = next(pieces, Piece(EMPTY)), next(pieces, None)
-            if second is None:
-                yield Unit(0, self.name, -1, first.text())
-                return
-            for index, found in enumerate(chain((first, second), pieces)):
-                yield Unit(index, f"{self.name}[{index}]", -1, found.text())
+            pieces = (piece.text() for kind in KINDS for piece in self._pieces(kind))
+            yield from units_of(self.name, pieces, empty=Piece(EMPTY).text())
 
     def probe(self) -> None:
         """Looks whether the collection can be read. Raises SourceError, ConfigError."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import TextFormat
 from exporters_beam.errors import ConfigError
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Key
-from exporters_beam.systems.messages import MessageFault, target
+from exporters_beam.systems.messages import Entry, MessageFault, in_requests, target
 from exporters_beam.systems.pubsub import PubsubOptions, ask
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
@@ -25,14 +25,6 @@ MOST_BYTES = 10_000_000 - 2_000
 """Bytes that a message may have, with its attributes."""
 
 MOST_ATTRIBUTES = 100
-
-
-class Entry(NamedTuple):
-    """A message to send, the number of its record in the batch, and about how many bytes it has in a request."""
-
-    n: int
-    message: dict[str, Any]
-    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +104,7 @@ class PubsubWriter(RecordWriterOptions, PubsubOptions):
         if answers and not batch.tolerant:
             batch.refuse(min(answers), answers[min(answers)])  # It ends the export, before anything of the batch is sent.
         with target():
-            for request in _requests(entries):
+            for request in in_requests(entries, MESSAGES, BYTES):
                 self._publish(request, done, answers)
         for n, answer in sorted(answers.items()):
             batch.refuse(n, answer)
@@ -162,17 +154,3 @@ class PubsubWriter(RecordWriterOptions, PubsubOptions):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name not in ("_done", "_refused")}
-
-
-def _requests(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Entries in order, so many in a request as go into it."""
-    request: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if request and (len(request) == MESSAGES or size + entry.size > BYTES):
-            yield request
-            request, size = [], 0
-        request.append(entry)
-        size += entry.size
-    if request:
-        yield request

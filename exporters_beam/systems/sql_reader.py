@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.records import Record, Undecoded, Unit, Warned
+from exporters_beam.records import Record, Undecoded, Unit, Warned, units_of
 from exporters_beam.systems.sql import (
     Odd,
     Refused,
@@ -180,13 +179,7 @@ class SqlReader(SqlDatabase):
             if self.table is not None and layout.indexed and not any(names[: len(key)] == key for names in layout.indexed):
                 yield Warned(f"key: no index of {self.name} begins with {', '.join(key)}: the database looks through the whole "
                              "table for each range; make an index, or give key: [] to read it in one piece")  # fmt: skip
-            pieces = self._pieces(connection, layout, piece)
-            first, second = next(pieces), next(pieces, None)
-            if second is None:
-                yield Unit(0, self.name, -1, first.text())
-                return
-            for index, found in enumerate(chain((first, second), pieces)):
-                yield Unit(index, f"{self.name}[{index}]", -1, found.text())
+            yield from units_of(self.name, (found.text() for found in self._pieces(connection, layout, piece)))
 
     def probe(self) -> None:
         """Looks whether the table can be read. Raises SourceError."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import TextFormat
 from exporters_beam.errors import ConfigError, Transient
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Key, Record
-from exporters_beam.systems.messages import MessageFault, target
+from exporters_beam.systems.messages import Entry, MessageFault, in_requests, target
 from exporters_beam.systems.sqs import ENTRIES, PASSING, SqsQueue
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
@@ -31,14 +31,6 @@ MOST_ATTRIBUTES = 10
 _GROUP = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
 _NAME = re.compile(r"(?!(?i:aws|amazon)\.)[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
 _NO_TEXT = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-class Entry(NamedTuple):
-    """A message to send, the number of its record in the batch, and its bytes as the service counts them."""
-
-    n: int
-    message: dict[str, Any]
-    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +104,7 @@ class SqsWriter(RecordWriterOptions, SqsQueue):
             entries = [entry for entry in made if entry is not None]
             if answers and not batch.tolerant:
                 batch.refuse(min(answers), answers[min(answers)])  # It ends the export, before anything of the batch is sent.
-            requests = list(_requests(entries, max(most, SMALLEST)))
+            requests = list(in_requests(entries, ENTRIES, max(most, SMALLEST)))
             if self.fifo or len(requests) == 1:
                 passing = [why for request in requests if (why := self._sent(request, done, answers))]
             else:
@@ -203,17 +195,3 @@ def _attribute(value: Any) -> dict[str, str]:
 
 def _size(name: str, attribute: Mapping[str, str]) -> int:
     return len(name) + len(attribute["DataType"]) + len(attribute["StringValue"].encode())
-
-
-def _requests(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
-    """Entries in order, so many in a request as go into it."""
-    request: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if request and (len(request) == ENTRIES or size + entry.size > most):
-            yield request
-            request, size = [], 0
-        request.append(entry)
-        size += entry.size
-    if request:
-        yield request
