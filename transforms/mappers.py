@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import kind_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Record
 from exporters_beam.transforms.callables import Loaded
@@ -185,3 +186,30 @@ class PythonTransform(Loaded):
             if not isinstance(result, Mapping):
                 raise RecordError(f"{self.function} gave a list with {result!r:.200} in it; it may hold mappings only")
             yield result
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortKeysTransform:
+    """Put the fields of each record in the order of their names, and those of mappings inside it.
+
+    Names are compared character by character, by their numbers in Unicode: capital letters stand before small ones. Members of
+    lists keep their order; with `nested: false` only the record itself is put in order.
+
+    Example:
+        transform: {name: sort_keys}
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    nested: bool = option("put mappings inside the record in order, too", type="bool", default=True)
+
+    def map(self, record: Record) -> Record:
+        if not isinstance(record, Mapping):
+            raise RecordError(f"the record is not a mapping but {kind_of(record)}; sort_keys needs fields")
+        return _in_order(record) if self.nested else {name: record[name] for name in sorted(record, key=str)}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _in_order(value[name]) for name in sorted(value, key=str)}
+    return [_in_order(member) for member in value] if isinstance(value, (list, tuple)) else value

@@ -73,6 +73,10 @@ class Step(HandsOver, beam.DoFn):
         if self._sightings is not None and self._sightings.left and self._sightings.look(records):
             self._sightings.compare(names_in(records if whole is None else whole()))
 
+    def look_at(self, batch: Batch) -> None:
+        """`look` at the records of a batch."""
+        self.look(batch.records, lambda: map(whole(batch), range(len(batch.records))))
+
     def process(self, element: Any) -> Iterable[Any]:
         if element.__class__ is Batch:
             return self.batch(taken_up(element, self._name) if element.failures else element)
@@ -240,7 +244,7 @@ class Keep(Step):
     _component: Filter
 
     def batch(self, batch: Batch) -> list[Any]:
-        self.look(batch.records, lambda: map(whole(batch), range(len(batch.records))))
+        self.look_at(batch)
         kept, dropped, emitted = sifted(self, self._component.keep, batch)
         if dropped:
             self.count(f"{self._name}.dropped", dropped)
@@ -266,6 +270,7 @@ class Map(Step):
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
     def batch(self, batch: Batch) -> list[Any]:
+        self.look_at(batch)
         before = _before(batch) if self._copies else None
         records, batch, emitted = self.each(self._component.map, batch, before=before, refuse=self._refuse)
         return given(batch._replace(records=records), emitted)
@@ -281,6 +286,7 @@ class FlatMap(Step):
         self._copies = self._on_error.action(self._name) == DEAD_LETTER
 
     def batch(self, batch: Batch) -> Iterator[Any]:
+        self.look_at(batch)
         before = copied(batch.records) if self._copies else None
         numbers: list[int] = []
         records: list[Any] = []

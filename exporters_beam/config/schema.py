@@ -140,7 +140,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         "formatter": _optional("formatter"),
         "notifications": _or_reference({"type": ["array", "null"], "items": {"$ref": "#/$defs/notification"}}),
     }
-    properties: Json = {name: _optional(kind) for name, kind in SECTIONS.items()}
+    properties: Json = {name: _optional(kind, name in ("filter", *OWN_STEPS)) for name, kind in SECTIONS.items()}
     properties |= {"reader": {"$ref": "#/$defs/reader"}, "writer": {"$ref": "#/$defs/writer"}}
     properties |= {
         "steps": _or_reference(
@@ -203,8 +203,10 @@ def _step() -> Json:
     }
 
 
-def _optional(kind: str) -> Json:
-    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "null"}]}
+def _optional(kind: str, several: bool = False) -> Json:
+    """A section that may be left out, or that may be a list of `several`."""
+    members: Json = {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}
+    return {"anyOf": [{"$ref": f"#/$defs/{kind}"}, *([members] if several else ()), {"type": "null"}]}
 
 
 def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> Json:

@@ -210,7 +210,10 @@ class _Loading:
 
     def spec(self) -> ExportSpec:
         self.refuse_endless(self.config, ())
-        sections = {name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items()}
+        lists = self.lists()
+        sections = {
+            name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items() if name not in lists
+        }
         steps = self.steps()
         self.require("reader")
         self.require("writer")
@@ -233,19 +236,21 @@ class _Loading:
         self.warn_of_odd()
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=lambda problem: self.document.order(problem.path)))
-        older = sections.pop("filter")
+        older = sections.pop("filter", None)
+        own = {name: sections.pop(name, None) for name in OWN_STEPS}
+        own["filter_before"] = older or own["filter_before"]
+        if "filter" in lists:
+            lists["filter_before"] = lists.pop("filter")
+        for name, section in own.items():
+            steps += lists.get(name) or ([] if section is None else [replace(section, step=name)])
         if settings.disable_retries:
             sections = {name: _once(section) if section else None for name, section in sections.items()}
             steps = [_once(step) for step in steps]
-        listed = tuple(step.step for step in steps)
-        own = {name: sections.pop(name) for name in OWN_STEPS}
-        own["filter_before"] = older or own["filter_before"]
-        steps += [replace(section, step=name) for name, section in own.items() if section is not None]
         sections["formatter"] = sections["formatter"] or formatter
         return ExportSpec(
             **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
             steps=tuple(step for step in steps if not _does_nothing(step)),
-            listed=None if self.config.get("steps") is None else listed,
+            listed=tuple(step.step for step in steps) if lists or self.config.get("steps") is not None else None,
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
             settings=settings,
@@ -285,15 +290,32 @@ class _Loading:
         if isinstance(given, str):
             return self.component(kind, given, {}, path, path, path)
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options")
+            several = ", or a list of such" if path[-1] in ("filter", *OWN_STEPS) else ""
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options{several}")
             return None
-        fails = path[-1] in (DESERIALIZER, GROUPER, FORMATTER, WRITER, *OWN_STEPS, *STEP_KINDS)
+        fails = {path[0], path[-1]} & {DESERIALIZER, GROUPER, FORMATTER, WRITER, *OWN_STEPS, *STEP_KINDS}
         action = given.get("on_error") if fails else None
         if action is not None and (*path, "on_error") not in self.failed:
             self.check_action((*path, "on_error"), action)
         section = self.component(kind, given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
         self.refuse_unknown(given, path, ("name", "options", *(("on_error",) if fails else ())), "key")
         return section if section is None or action is None else replace(section, on_error=str(action))
+
+    def lists(self) -> dict[str, list[Section[Any]]]:
+        """The sections that are lists of filters or transforms, without the members that are wrong. Their steps are called
+        after the section: `transform_1`, `transform_2` and so on."""
+        found: dict[str, list[Section[Any]]] = {}
+        for name in ("filter", *OWN_STEPS):
+            given = self.config.get(name)
+            if not isinstance(given, (list, tuple)) or (name,) in self.failed:
+                continue
+            found[name] = []
+            for at, member in enumerate(given):
+                section = self.section((name, at), SECTIONS[name], {} if member is None else member)
+                if section is not None:
+                    step = "filter_before" if name == "filter" else name
+                    found[name].append(replace(section, step=f"{step}_{at + 1}"))
+        return found
 
     def steps(self) -> list[Section[Any]]:
         """The list `steps`, without the members that are wrong."""

@@ -88,7 +88,10 @@ class _Migration:
                 new = "filter_before" if name == "filter" else name
                 if new != name:
                     self.note((new,), "was called filter")
-                found[new] = self.section(SECTIONS[name], value, (new,))
+                if isinstance(value, list):
+                    found[new] = [self.section(SECTIONS[name], member, (new, at)) for at, member in enumerate(value)]
+                else:
+                    found[new] = self.section(SECTIONS[name], value, (new,))
             elif name == "steps" and isinstance(value, list):
                 found[name] = [self.step(member, ("steps", at)) for at, member in enumerate(value)]
             else:

@@ -58,8 +58,8 @@ def markdown() -> str:
         "<!-- Made by `exporters-beam modules --markdown`; edit the components instead. -->",
         "An option without a default has to be given. Where a variable is named, the environment may give the value "
         "instead. Any string may be a reference: `${vars.name}`, `${env:NAME}`, `${secret:env:NAME}`.",
-        "Filters and transforms stand in the sections `filter_before`, `transform` and `filter_after`, or in any order and "
-        "number in the list `steps`: `{filter: {name: …, options: …}, as: NAME, on_error: ACTION}`.",
+        "Filters and transforms stand in the sections `filter_before`, `transform` and `filter_after`, one or a list of them, "
+        "or in any order and number in the list `steps`: `{filter: {name: …, options: …}, as: NAME, on_error: ACTION}`.",
     ]
     for kind in registry.KINDS:
         parts.append(f"## {HEADINGS.get(kind, kind)}")

@@ -83,7 +83,42 @@ def test_a_list_that_says_the_same_as_sections_delivers_the_same_bytes(tmp_path)
     assert delivered(tmp_path / "two")["part-0000.jl"]
 
 
+def test_a_section_that_is_a_list_is_as_many_steps(tmp_path, validator):
+    sections = {"filter_before": [EVEN], "transform": [GROSS, "sort_keys"], "filter_after": RICH}
+    document = config(tmp_path, **sections)
+    assert validator.is_valid(document)
+    spec = load(document)
+    assert [(step.step, step.path) for step in spec.steps] == [
+        ("filter_before_1", ("filter_before", 0)), ("transform_1", ("transform", 0)), ("transform_2", ("transform", 1)),
+        ("filter_after", ("filter_after",)),
+    ]  # fmt: skip
+    found = outcome(document)
+    steps = [{"filter": EVEN}, {"transform": GROSS}, {"transform": "sort_keys"}, {"filter": RICH}]
+    assert found.groups == outcome(config(tmp_path, steps=steps)).groups
+    assert {"filter_before_1.dropped": 25, "filter_after.dropped": 11}.items() <= found.counts.items()
+    older = load(config(tmp_path, filter=[EVEN, "dupe"], filter_before=[RICH]))
+    assert [step.step for step in older.steps] == ["filter_before_1", "filter_before_2"]
+    assert [str(warning) for warning in older.warnings] == [
+        "filter_before: not used: the section `filter`, its older name, wins"
+    ]
+
+
+def test_a_member_of_a_section_says_what_becomes_of_its_failures(tmp_path):
+    wrong = {"name": "pythonexp", "options": {"python_expressions": ["item.update(x=1 / (item['id'] % 10))"]}}
+    found = outcome(config(tmp_path, transform=[GROSS, {**wrong, "on_error": "skip"}, wrong], on_error="dead_letter"))
+    assert found.counts["transform_2.skipped"] == 5 and not found.letters
+
+
 @pytest.mark.parametrize(("sections", "told"), [
+    ({"transform": [GROSS, None, 7]},
+     ["transform[1]: the name is missing; name one of: explode, flatson, jq, none, python, pythonexp, pythonmap, sort_keys",
+      "transform[2]: wrong type: found 7, expected a mapping with name and options"]),
+    ({"transform": 7}, ["transform: wrong type: found 7, expected a mapping with name and options, or a list of such"]),
+    ({"transform": [{"name": "explode", "options": {"feild": "a", "field": "a"}}]},
+     ['transform[0].options.feild: unknown option; did you mean "field"?']),
+    ({"filter_after": ["dupe"], "steps": []},
+     ["filter_after: there is a list of `steps`; write this section as one of them, or do without the list"]),
+    ({"writer": ["console"]}, ["writer: wrong type: found a list, expected a mapping with name and options"]),
     ({"filter_before": "dupe", "steps": []},
      ["filter_before: there is a list of `steps`; write this section as one of them, or do without the list"]),
     ({"filter": "dupe", "filter_after": "dupe", "steps": [{"filter": "dupe"}]},
@@ -98,7 +133,7 @@ def test_a_list_that_says_the_same_as_sections_delivers_the_same_bytes(tmp_path)
      ["steps[1].filter.options.keys[1]: wrong type: found the number 7, expected a mapping or a list of pairs"]),
     ({"steps": [{"filter": None}]},
      ["steps[0].filter: the name is missing; "
-      "name one of: dupe, jsonschema, key_value, key_value_regex, none, python, pythonexp"]),
+      "name one of: dupe, jsonschema, key_value, key_value_regex, none, python, pythonexp, sample"]),
     ({"steps": [{"filtre": "dupe", "filter": "dupe"}]}, ['steps[0].filtre: unknown key; did you mean "filter"?']),
     ({"steps": [{"filter": "dupe", "as": "a"}, {"filter": "dupe", "as": "a"}]},
      ["steps[1].as: steps[0] is called a already; every step needs a name of its own"]),

@@ -24,6 +24,8 @@ FILTERS = contracts.table(
     ("key_value_regex", {"keys": [{"name": "country", "value": "^e"}]}, ES, US),
     ("none", {}, ES, None),
     ("python", {"function": "contracts:is_spanish"}, ES, US),
+    ("sample", {"rate": 1, "by": ["country"]}, ES, None),
+    ("sample", {"rate": 0}, None, US),
     ("pythonexp", {"python_expression": "item['country'] == 'es'"}, ES, US),
 )
 

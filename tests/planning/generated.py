@@ -70,6 +70,9 @@ STEPS = [
     filtering("pythonexp", python_expression="random.random() < 0.5"),
     filtering("jsonschema", schema={"required": ["a"], "properties": {"a": {"maximum": 5}}}),
     filtering("jsonschema", schema={"properties": {"b": {"type": "string"}}}, on_violation="drop"),
+    filtering("sample", rate=0.5, by=["a"]),
+    filtering("sample", rate=0.5, by=["b", "s.x"]),
+    filtering("sample", rate=0.5),
     filtering("python", function="plugin_functions:not_two"),
     filtering("dupe"),
     filtering("dupe", key_field="a"),
@@ -91,6 +94,9 @@ STEPS = [
     {"transform": {"name": "pythonmap", "options": {"map": "dict(a=item['a'], s=item.get('s'))"}}},
     {"transform": {"name": "pythonmap", "options": {"map": "dict(item, z=item['a'])"}}},
     {"transform": {"name": "python", "options": {"function": "plugin_functions:each_of"}}},
+    {"transform": {"name": "explode", "options": {"field": "s"}}},
+    {"transform": {"name": "explode", "options": {"field": "s", "merge": True, "empty": "keep", "position": "n"}}},
+    {"transform": "sort_keys"},
     {"transform": "none"},
 ]
 ACTIONS = ["fail", "skip", "dead_letter"]

@@ -14,7 +14,13 @@ import pytest
 
 from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, RecordError
-from exporters_beam.transforms.mappers import NoTransform, PythonexpTransform, PythonMapTransform, PythonTransform
+from exporters_beam.transforms.mappers import (
+    NoTransform,
+    PythonexpTransform,
+    PythonMapTransform,
+    PythonTransform,
+    SortKeysTransform,
+)
 
 ITEM = {"id": 7, "city": "roma"}
 
@@ -178,3 +184,14 @@ def test_errors_of_a_function_reach_the_step_that_called_it(steps: str) -> None:
 def test_a_function_that_is_not_there_is_told_on_the_worker() -> None:
     with pytest.raises(ConfigError, match="install its package here and on every worker"):
         PythonTransform(function="no_such_package_here.steps.clean").setup()
+
+
+# sort_keys
+
+
+def test_fields_stand_in_the_order_of_their_names() -> None:
+    item = {"b": 1, "a": {"z": [{"d": 1, "c": 2}, 3], "B": None}, "é": 0, "": 0}
+    assert repr(SortKeysTransform().map(item)) == "{'': 0, 'a': {'B': None, 'z': [{'c': 2, 'd': 1}, 3]}, 'b': 1, 'é': 0}"
+    assert [*SortKeysTransform(nested=False).map(item)["a"]] == ["z", "B"]
+    with pytest.raises(RecordError, match="the record is not a mapping but a list; sort_keys needs fields"):
+        SortKeysTransform().map([1])  # type: ignore[arg-type]
