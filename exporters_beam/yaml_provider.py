@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
-from exporters_beam.components.traits import StepMethod, method_of, work_of
+from exporters_beam.components.traits import StepMethod, StepTraits, method_of, work_of
 from exporters_beam.components.words import shortened
 from exporters_beam.config.spec import load
 from exporters_beam.engine.delivery import TALLIES, TYPED
@@ -222,7 +223,8 @@ def _component(section: str, name: str, options: Any, *methods: str) -> Any:
     found = spec.step(section)
     if found is None or method_of(found.component) not in methods:
         raise ConfigError(f"name: {name!r} looks at all records together, or at none; it cannot stand alone in Beam YAML")
-    return found.component
+    at = StepTraits.of(found.component).at
+    return found.component if at is None else at(datetime.now())
 
 
 def _row(fields: Fields) -> Any:

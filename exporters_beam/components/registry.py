@@ -109,6 +109,7 @@ ENTRIES: tuple[Entry, ...] = (
           legacy=(f"{_FILTERS}.pythonexp_filter.PythonexpFilter", f"{_FILTERS}.PythonexpFilter"), as_before=_PYTHON_2),
     Entry("filter", "sample", "exporters_beam.transforms.sample:SampleFilter"),
     Entry("transform", "explode", "exporters_beam.transforms.explode:ExplodeTransform"),
+    Entry("transform", "fields", "exporters_beam.transforms.fields.transform:FieldsTransform"),
     Entry("transform", "flatson", "exporters_beam.transforms.flatson:FlatsonTransform",
           legacy=(f"{_TRANSFORM}.flatson_transform.FlatsonTransform",)),
     Entry("transform", "jq", "exporters_beam.transforms.jq:JqTransform", extra="jq",

@@ -173,6 +173,12 @@ class StepTraits(_Traits):
     sought: tuple[tuple[str, Key], ...] = trait(())
     """The fields that it looks for, by what the config calls them: one that no record has is warned of."""
 
+    at: Callable[[datetime], Any] | None = trait(how=METHOD)
+    """The component as of the time at which the export began, where its options hold dates of the run."""
+
+    dates: Callable[[datetime], tuple[str, ...]] | None = trait(how=METHOD)
+    """These dates as texts: with others it is another export."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilterTraits(StepTraits):

@@ -31,6 +31,7 @@ from exporters_beam.components.traits import (
     FormatTraits,
     MapTraits,
     ReaderTraits,
+    StepTraits,
     WriterTraits,
     delivers_files,
     method_of,
@@ -144,11 +145,18 @@ class Plan:
         effective, to = self.names.filebase if self.names else "", WriterTraits.of(self.writer)
         if to.sends:
             effective += f"\n{to.target() if to.target is not None else ''} {to.delivery_id}"
+        effective += "".join(f"\n{date}" for date in self._dates())
         if self.copied:
             effective += "\ncopied"
         if (self.spec.staging or self.spec.persistence) and to.to_folders and self.names:
             effective += f"\nto {os.path.abspath(self.names.root)}"
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
+
+    def _dates(self) -> Iterator[str]:
+        """The dates of the run that steps put into records."""
+        for section in self.spec.steps:
+            dates = StepTraits.of(section.component).dates
+            yield from dates(datetime.fromisoformat(self.now)) if dates is not None else ()
 
 
 def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
@@ -172,7 +180,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         decompressor=_or_default(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
         deserializer=_or_default(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
         if streams else None,
-        steps=tuple(_steps(spec)),
+        steps=tuple(_steps(spec, now)),
         grouper=grouper,
         writer=_at(writer, WriterTraits.of(writer).at, now),
         format=form,
@@ -332,10 +340,10 @@ def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:
     return codec("none")
 
 
-def _steps(spec: ExportSpec) -> Iterator[StepPlan]:
+def _steps(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:
     drawn: tuple[str, ...] = ()
     for section in spec.steps:
-        component = section.component
+        component = _at(section.component, StepTraits.of(section.component).at, now)
         kinds = {"keep": "keep", "map": "map", "flat_map": "flat_map", "key": "dedupe"}
         method = method_of(component)
         if method is None:

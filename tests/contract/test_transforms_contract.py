@@ -17,6 +17,11 @@ RECORD = {"_key": "a", "text": "x", "n": 2**70, "nested": {"list": [1, 2.5, {"de
 TRANSFORMS = contracts.table(
     "transform",
     ("explode", {"field": "length", "empty": "keep"}),
+    ("fields", {"default": {"length": 0}}),
+    (
+        "fields",
+        {"trim": ["other"], "types": {"nested": "json", "n": "integer"}, "select": ["_key", "text", "n", "nested", "length"]},
+    ),
     ("flatson", {"flatson_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}),
     ("jq", {"jq_filter": "{text}"}),
     ("jq", {"jq_filter": "."}),

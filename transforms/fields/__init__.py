@@ -1,0 +1,1 @@
+"""The transform `fields`: its options, paths, types and dates, and what it does to records and to columns."""
