@@ -35,7 +35,8 @@ from exporters_beam.staging.listing import listed_before
 from exporters_beam.staging.run import Progress, Run, enter
 from exporters_beam.staging.segments import Blocks
 from exporters_beam.transforms.steps import ready
-from exporters_beam.writers.batches import RecordBatch, Refused, Values
+from exporters_beam.writers.batches import RecordBatch, Refused
+from exporters_beam.writers.values import Values
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds before a batch is sent again, at first and at most."""

@@ -30,7 +30,7 @@ from exporters_beam.records import BlockRef, Json, Mark, Unit
 
 SUFFIX = ".segment"
 
-MAGIC = b"exporters-beam segment 2\n"
+MAGIC = b"exporters-beam segment 3\n"
 
 Group = tuple[str, ...] | None
 """The group of a block; None for dead letters."""

@@ -20,7 +20,8 @@ from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import MISSING, Key, Record
 from exporters_beam.systems.kafka import Cluster, Heard, KafkaServers, fault, library
 from exporters_beam.systems.messages import VALUES, MessageFault, Registry, target
-from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions, Values
+from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
+from exporters_beam.writers.values import Values
 
 LEDGER = "exporters-beam-"
 """The beginning of the names of groups and transactions; the delivery follows."""

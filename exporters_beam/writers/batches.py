@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,11 +14,11 @@ from typing import Any, ClassVar
 from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import TextFormat
-from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import ConfigError, DestinationError, RecordError
 from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record
 from exporters_beam.writers.options import WriterOptions
+from exporters_beam.writers.values import Values, unpack, unpack_all
 
 
 class Refused(RecordError):
@@ -57,13 +56,13 @@ class RecordBatch:
         """The records, as mappings."""
         if self.as_json:
             return [parse(text) for text in self.staged]
-        return [pickle.loads(data) for data in self.staged]
+        return unpack_all(self.staged)
 
     def each(self) -> Iterator[Record]:
         """The records one after the other, not kept: a large batch is many times as large as mappings."""
         if "records" in self.__dict__:
             return iter(self.records)
-        return map(parse if self.as_json else pickle.loads, self.staged)
+        return map(parse if self.as_json else unpack, self.staged)
 
     @property
     def texts(self) -> Sequence[bytes]:
@@ -74,7 +73,7 @@ class RecordBatch:
     @cached_property
     def checksum(self) -> str:
         """A digest of the records: equal ones have the same."""
-        return checksum_of(self.staged if self.as_json else map(text_of, self.each()))
+        return checksum_of(self.staged)
 
     def refuse(self, n: int, answer: str) -> None:
         """The target does not take the record of this number; go on without it. Raises Refused where that ends the export:
@@ -103,45 +102,12 @@ class RecordBatch:
         self.refused = {int(n): str(answer) for n, answer in json.loads(refused)} if refused else {}
 
 
-def checksum_of(texts: Iterable[bytes]) -> str:
-    """A digest of records as texts."""
+def checksum_of(staged: Sequence[bytes]) -> str:
+    """A digest of records as they were staged."""
     digest = hashlib.md5(usedforsecurity=False)
-    for text in texts:
-        digest.update(text)
-        digest.update(b"\n")
+    for at in range(0, len(staged), 1000):
+        digest.update(b"\n".join((*staged[at : at + 1000], b"")))
     return digest.hexdigest()
-
-
-def text_of(record: Record) -> bytes:
-    """A record as a text that is the same for equal ones, in whatever process.
-
-    >>> text_of({"a": 1}) == text_of({"a": 1}), text_of({"a": 1}) == text_of({"a": 2})
-    (True, False)
-    """
-    import orjson
-
-    try:
-        return orjson.dumps(record, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=_told)
-    except (orjson.JSONEncodeError, RecursionError):  # large integers, lone surrogates, keys that are no texts
-        return json.dumps(record, default=beyond_json, skipkeys=True).encode()
-
-
-def _told(value: object) -> str:
-    return f"{type(value).__name__}:{value!r}"
-
-
-class Values:
-    """Records as Python values: types are kept."""
-
-    kind: ClassVar[str] = "formatter"
-    extension = ""
-    header = separator = footer = b""
-
-    def format(self, record: Record) -> bytes:
-        return pickle.dumps(record, 5)
-
-    def format_all(self, records: Sequence[Record]) -> list[bytes]:
-        return [pickle.dumps(record, 5) for record in records]
 
 
 @dataclass(frozen=True, kw_only=True)

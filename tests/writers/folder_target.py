@@ -15,7 +15,8 @@ from exporters_beam.components.protocols import TextFormat
 from exporters_beam.errors import DestinationError, RecordError, Transient
 from exporters_beam.formats.json_text import JsonFormat
 from exporters_beam.records import Record, Undecoded, Unit
-from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions, Values
+from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
+from exporters_beam.writers.values import Values
 
 
 @dataclass(frozen=True, kw_only=True)
