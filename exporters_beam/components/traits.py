@@ -65,7 +65,7 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
         ("chunks", "decode", "decode_each"),
     ),
     **dict.fromkeys(("splits_on_lines", "row_groups", "chunks_of"), ("chunks",)),
-    **dict.fromkeys(("needs", "takes_lines", "format_all", "extend_all"), ("format", "encode")),
+    **dict.fromkeys(("needs", "takes_lines", "stages_lines", "format_all", "extend_all"), ("format", "encode")),
     **dict.fromkeys(("encode_columns", "encode_values"), ("encode",)),
     "sought": ("keep", "map", "key", "format", "encode"),
     "labels": ("key",),
@@ -321,6 +321,9 @@ class FormatTraits(_Traits):
 
     takes_lines: bool = trait(False)
     """Whether lines of JSON stand in files as they came."""
+
+    stages_lines: bool = trait(False)
+    """Whether lines of JSON are staged as they came, in the place of records: these are made of them later."""
 
     format_all: Callable[[Sequence[Any]], list[bytes]] | None = trait(how=METHOD)
     """`format` for many records at once."""

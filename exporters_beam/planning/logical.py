@@ -110,7 +110,8 @@ class Logical:
     def decoding(self) -> Decoding:
         """How records stand where no rule is applied: every one decoded whole, and beside that its line where the line, with
         what steps add behind it, is what files hold. That decides the bytes of files, so no rule may change it."""
-        if not (self.decoder.gives_lines and self.format.takes_lines) or self.write.chooses or self.added is None:
+        lines = self.format.takes_lines or (self.format.stages_lines and not self.added)
+        if not (self.decoder.gives_lines and lines) or self.write.chooses or self.added is None:
             return Whole()
         if any(step.kind != "keep" for step in self.steps):
             return Whole() if self.reads(*self.steps, grouper=True)[1] else Extend(self.added)

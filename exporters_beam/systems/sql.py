@@ -6,14 +6,19 @@ them are imported where they are first used. Names are quoted by the dialect, an
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
+from math import isinf
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
 
 from exporters_beam.components.options import option
 from exporters_beam.components.secret import Secret, hide, without_credentials
@@ -255,22 +260,20 @@ def _or_text(loader: Any) -> Any:
     return OrText
 
 
+_json = msgspec.json.Decoder().decode
+
+
 def json_value(text: str | bytes) -> Any:
     """What a JSON text stands for: integers of any size, and a decimal where a number is too large for a float."""
-    import json
-    from decimal import Decimal
-    from math import isinf
-
-    import msgspec
-
-    def number(digits: str) -> float | Decimal:
-        found = float(digits)
-        return Decimal(digits) if isinf(found) else found
-
     try:
-        return msgspec.json.decode(text)
+        return _json(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return json.loads(text, parse_float=number)
+        return json.loads(text, parse_float=_number)
+
+
+def _number(digits: str) -> float | Decimal:
+    found = float(digits)
+    return Decimal(digits) if isinf(found) else found
 
 
 def json_columns(connection: Any, schema: str | None, table: str) -> Iterator[str]:

@@ -15,7 +15,6 @@ from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import TextFormat
 from exporters_beam.errors import ConfigError, DestinationError, RecordError
-from exporters_beam.formats.json_lines import parse
 from exporters_beam.records import Record
 from exporters_beam.writers.options import WriterOptions
 from exporters_beam.writers.values import Values, unpack, unpack_all
@@ -39,7 +38,7 @@ class RecordBatch:
     `delivery` is what the delivery of these very records is known by, in hexadecimal digits: the export, its input as it was
     listed, and the option `delivery_id`. `number` counts its batches from 0. Both are the same when the batch is sent again:
     after a crash, by `--resume`, or when the same export runs again over the same input. `staged` are its records as they were
-    staged: as JSON where the writer's `staged_as` says so, else as `Values`.
+    staged: as JSON where the writer's `staged_as` says so, else as `Values` says.
     """
 
     delivery: str
@@ -54,15 +53,13 @@ class RecordBatch:
     @cached_property
     def records(self) -> list[Record]:
         """The records, as mappings."""
-        if self.as_json:
-            return [parse(text) for text in self.staged]
         return unpack_all(self.staged)
 
     def each(self) -> Iterator[Record]:
         """The records one after the other, not kept: a large batch is many times as large as mappings."""
         if "records" in self.__dict__:
             return iter(self.records)
-        return map(parse if self.as_json else unpack, self.staged)
+        return map(unpack, self.staged)
 
     @property
     def texts(self) -> Sequence[bytes]:
