@@ -24,6 +24,7 @@ PINNED = {
     "jsonschema": "4.26.0",
     "msgspec": "0.22.0",
     "orjson": "3.13.0",
+    "ormsgpack": "1.13.1",
     "pyyaml": "6.0.3",
     "pyarrow": "25.0.1",
     "fastavro": "1.13.1",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from math import isfinite
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -20,11 +21,52 @@ from exporters_beam.systems.sql import SqlDatabase
 
 Row = tuple[Any, ...]
 
+Columns = Sequence[Sequence[Any]]
+"""Rows, as the values of each of their columns."""
+
 _json, _all_json = JsonFormat().format, JsonFormat().format_all
 
 NESTED = (dict, list, tuple)
 
 _LARGE = 2**63
+
+
+_IN_COPY = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
+
+def copied(values: Columns) -> bytes | None:
+    """Rows as COPY of PostgreSQL takes them, as psycopg would write them. None where only psycopg can: values of other types
+    than the plain ones, not numbers, and what the database cannot hold."""
+    try:
+        rows = map("\t".join, zip(*map(_copied, values), strict=True))
+        return "\n".join((*rows, "")).encode()
+    except ValueError:
+        return None
+
+
+def _copied(values: Sequence[Any]) -> Sequence[str]:
+    """The values of a column as texts of COPY. Raises ValueError."""
+    types = {*map(type, values)}
+    empty = type(None) in types
+    types.discard(type(None))
+    if empty:
+        found = iter(_copied([value for value in values if value is not None]))
+        return [r"\N" if value is None else next(found) for value in values]
+    if types <= {str}:
+        together = "".join(values)
+        if "\0" in together:
+            raise ValueError("text with a zero byte")
+        special = any(sign in together for sign in "\\\n\r\t")
+        return [value.translate(_IN_COPY) for value in values] if special else values
+    if types == {bool}:
+        return ["t" if value else "f" for value in values]
+    if types == {float}:
+        if not all(map(isfinite, values)):
+            raise ValueError("a float that is no number")
+        return list(map(repr, values))
+    if types == {int}:
+        return list(map(str, values))
+    raise ValueError("other types")
 
 
 class Target:
@@ -99,17 +141,18 @@ class Target:
 
     # Rows
 
-    def put(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        self._many(f"INSERT INTO {table} ({self.names(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", rows)
+    def put(self, table: str, columns: Sequence[str], values: Columns) -> None:
+        """Put rows into a table, given as the values of each column."""
+        self._many(f"INSERT INTO {table} ({self.names(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", values)
 
-    def merge(self, table: str, columns: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+    def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         """Put rows, in their order, in the place of those that have the same key."""
         raise NotImplementedError
 
-    def _many(self, statement: str, rows: Sequence[Row]) -> None:
+    def _many(self, statement: str, values: Columns) -> None:
         cursor = self.connection.cursor()
         try:
-            cursor.executemany(self._marked(statement), rows)
+            cursor.executemany(self._marked(statement), list(zip(*values, strict=True)))
         finally:
             cursor.close()
 
@@ -130,7 +173,7 @@ class Target:
         if make is None:
             return values
         if kind == "json" and type(None) not in types:
-            return [text.decode() for text in _all_json(values)]
+            return b"\n".join(_all_json(values)).decode().split("\n") if values else []
         return list(map(make, values))
 
     def made(self, value: Any, kind: str) -> Any:
@@ -192,26 +235,29 @@ class PostgresqlTarget(Target):
     def alone(self, name: str) -> None:
         self.run("SELECT pg_advisory_xact_lock(hashtext(%s))", name)
 
-    def put(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def put(self, table: str, columns: Sequence[str], values: Columns) -> None:
         self.guilty = at = None
         statement = f"COPY {table} ({self.names(columns)}) FROM STDIN".replace("%%", "%")
+        text = copied(values)
         try:
             with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
-                write = copy.write_row
-                for at, row in enumerate(rows):  # noqa: B007
-                    write(row)
-                at = None
+                if text is not None:
+                    copy.write(text)
+                else:
+                    for at, row in enumerate(zip(*values, strict=True)):  # noqa: B007
+                        copy.write_row(row)
+                    at = None
         except Exception as error:
             told = getattr(error, "diag", None)
             line = re.match(r"COPY .*?, line (\d+)", told.context or "", re.DOTALL) if told is not None else None
             self.guilty = int(line.group(1)) - 1 if line else at if getattr(error, "sqlstate", None) is None else None
             raise
 
-    def merge(self, table: str, columns: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+    def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         """By a temporary table: of rows of one key the last one counts, also where the database alone knows that they are."""
         staged, number, names, keys = "exporters_beam_staged", "exporters_beam_n", self.names(columns), self.names(key)
         self.run(f"CREATE TEMP TABLE {staged} ON COMMIT DROP AS SELECT {names}, 0 AS {number} FROM {table} WITH NO DATA")
-        self.put(staged, (*columns, number), [(*row, n) for n, row in enumerate(rows)])
+        self.put(staged, (*columns, number), [*values, range(len(values[0]))])
         self.guilty = None
         others = [name for name in columns if name not in key]
         change = "UPDATE SET " + ", ".join(f"{self.name(name)} = EXCLUDED.{self.name(name)}" for name in others)
@@ -259,11 +305,11 @@ class MysqlTarget(Target):
     def key_text(self) -> str:
         return "VARCHAR(255)"
 
-    def merge(self, table: str, columns: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+    def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         others = [name for name in columns if name not in key] or [key[0]]
         change = ", ".join(f"{self.name(name)} = VALUES({self.name(name)})" for name in others)
         self._many(f"INSERT INTO {table} ({self.names(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "
-                   f"ON DUPLICATE KEY UPDATE {change}", rows)  # fmt: skip
+                   f"ON DUPLICATE KEY UPDATE {change}", values)  # fmt: skip
 
     def made(self, value: Any, kind: str) -> Any:
         if isinstance(value, datetime):
@@ -303,11 +349,11 @@ class SqliteTarget(Target):
         if not self.connection.in_transaction:
             self.connection.execute("BEGIN IMMEDIATE")
 
-    def merge(self, table: str, columns: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+    def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         others = [name for name in columns if name not in key]
         change = "UPDATE SET " + ", ".join(f"{self.name(name)} = excluded.{self.name(name)}" for name in others)
         self._many(f"INSERT INTO {table} ({self.names(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "
-                   f"ON CONFLICT ({self.names(key)}) DO {change if others else 'NOTHING'}", rows)  # fmt: skip
+                   f"ON CONFLICT ({self.names(key)}) DO {change if others else 'NOTHING'}", values)  # fmt: skip
 
     def converter(self, kind: str, types: Collection[type]) -> Callable[[Any], Any] | None:
         if kind == "decimal":

@@ -24,7 +24,7 @@ from exporters_beam.systems.sql import (
     split_name,
     sqlalchemy,
 )
-from exporters_beam.systems.sql_put import TARGETS, Row, Target
+from exporters_beam.systems.sql_put import TARGETS, Columns, Row, Target
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 LEDGER = "exporters_beam_deliveries"
@@ -45,7 +45,7 @@ class Run(NamedTuple):
     """Rows of a batch for the same columns, each with the record's number in the batch."""
 
     columns: tuple[str, ...]
-    numbers: list[int]
+    numbers: Sequence[int]
     rows: list[Row]
 
 
@@ -268,30 +268,31 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
 
     def _put(self, target: Target, name: str, run: Run, batch: RecordBatch) -> None:
         """Put rows, as many at once as go well: those that are refused are found by smaller and smaller parts."""
-        at, step = 0, len(run.rows)
-        rows = self._converted(target, run, batch)
-        while at < len(rows):
-            part = rows[at : at + step]
+        numbers, columns = self._converted(target, run, batch)
+        at, step = 0, len(numbers)
+        while at < len(numbers):
+            part = columns if step == len(numbers) else [values[at : at + step] for values in columns]
+            count = len(part[0])
             target.run("SAVEPOINT exporters_beam")
             try:
                 if self.keys:
-                    target.merge(name, run.columns, [row for _, row in part], self.keys)
+                    target.merge(name, run.columns, part, self.keys)
                 else:
-                    target.put(name, run.columns, [row for _, row in part])
+                    target.put(name, run.columns, part)
             except Exception as error:
                 answer = self._answer(error)
                 if not answer.data:
                     raise answer from error
                 target.run("ROLLBACK TO SAVEPOINT exporters_beam")
                 guilty, target.guilty = target.guilty, None
-                if len(part) == 1:
-                    batch.refuse(part[0][0], answer.said)
+                if count == 1:
+                    batch.refuse(numbers[at], answer.said)
                     at += 1
                 else:
-                    step = max(1, guilty if guilty is not None and guilty < len(part) else len(part) // 2)
+                    step = max(1, guilty if guilty is not None and guilty < count else count // 2)
                 continue
             target.run("RELEASE SAVEPOINT exporters_beam")
-            at, step = at + len(part), step * 2
+            at, step = at + count, step * 2
 
     def _answer(self, error: Exception) -> Refused:
         if isinstance(error, (ValueError, OverflowError, RecordError)):  # The driver cannot send it.
@@ -302,13 +303,13 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
 
     def _runs(self, batch: RecordBatch, table: Table) -> Iterator[Run]:
         """The rows of a batch, in order: those one after the other that fill the same columns."""
+        usual = self._usual(batch, table)
+        if usual is not None:
+            yield usual
+            return
         columns = self._columns(batch, table)
         known, keys = columns.keys(), [field for field, column in columns.items() if column in self.keys]
         extra = dict.fromkeys(chain.from_iterable(batch.records)).keys() - known
-        if not extra and not keys and len(known) > 1 and set(map(len, batch.records)) == {len(known)}:  # the usual ones
-            rows = list(map(itemgetter(*columns), batch.records))
-            yield Run(tuple(columns.values()), list(range(len(rows))), rows)
-            return
         good: list[tuple[int, Record]] = []
         for n, record in enumerate(batch.records):
             if extra and not record.keys() <= known and self.extra_fields == "fail":
@@ -334,6 +335,21 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
             yield Run(tuple(columns[field] for field in fields), list(numbers),
                       [tuple(map(record.get, fields)) for record in records])  # fmt: skip
 
+    def _usual(self, batch: RecordBatch, table: Table) -> Run | None:
+        """All rows, where every record has the fields that are written and no others."""
+        if self.keys or not batch.records:
+            return None
+        fields = batch.records[0].keys()
+        by_name = self.chosen is None and self.missing != "null"
+        columns = {field: field for field in fields if field in table.kinds} if by_name else self._columns(batch, table)
+        if len(columns) < 2 or set(map(len, batch.records)) != {len(columns)}:
+            return None
+        try:
+            rows = list(map(itemgetter(*columns), batch.records))
+        except KeyError:
+            return None
+        return Run(tuple(columns.values()), range(len(rows)), rows)
+
     def _columns(self, batch: RecordBatch, table: Table) -> dict[str, str]:
         """The column of each field."""
         if self.chosen is not None:
@@ -342,25 +358,22 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
             return {name: name for name in table.kinds}
         return {field: field for field in dict.fromkeys(chain.from_iterable(batch.records)) if field in table.kinds}
 
-    def _converted(self, target: Target, run: Run, batch: RecordBatch) -> list[tuple[int, Row]]:
-        """(number, row) with values as the driver takes them, without those whose values the database cannot hold."""
+    def _converted(self, target: Target, run: Run, batch: RecordBatch) -> tuple[Sequence[int], Columns]:
+        """The numbers of rows, and each column's values as the driver takes them, without the rows that have values which the
+        database cannot hold."""
         kinds = self.__dict__["_kinds"]
         kinds_of = [kinds.get(column, "") for column in run.columns]
         columns = list(zip(*run.rows, strict=True))
-        try:
-            made = [target.column(kind, values) for kind, values in zip(kinds_of, columns, strict=True)]
-        except (ValueError, ArithmeticError, RecordError, RecursionError, TypeError):
-            pass
-        else:
-            same = all(one is other for one, other in zip(made, columns, strict=True))
-            return list(zip(run.numbers, run.rows if same else zip(*made, strict=True), strict=True))
-        found = []
+        with suppress(ValueError, ArithmeticError, RecordError, RecursionError, TypeError):
+            return run.numbers, [target.column(kind, values) for kind, values in zip(kinds_of, columns, strict=True)]
+        numbers, rows = [], []
         for n, row in zip(run.numbers, run.rows, strict=True):
             try:
-                found.append((n, tuple(target.column(kind, (value,))[0] for kind, value in zip(kinds_of, row, strict=True))))
+                rows.append([target.column(kind, (value,))[0] for kind, value in zip(kinds_of, row, strict=True)])
+                numbers.append(n)
             except (ValueError, ArithmeticError, RecordError, RecursionError) as error:
                 batch.refuse(n, str(error))
-        return found
+        return numbers, list(zip(*rows, strict=True))
 
     # Tables
 

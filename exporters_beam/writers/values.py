@@ -1,8 +1,8 @@
 """Records as bytes that give the same records back, types included: how they are staged for writers that take values.
 
-MessagePack holds what JSON holds, bytes and NaN exactly; what it has no type for becomes one of its extensions. Equal records of
-equal types and order give equal bytes in whatever process, so that a digest of the bytes tells them apart; sets do not. Lines of
-JSON that nothing changes are staged as they came: no record in MessagePack begins with a brace.
+MessagePack holds what JSON holds, bytes and NaN exactly; what it has no type for becomes one of its extensions. Equal records
+of equal types and order give equal bytes in whatever process, so that a digest of the bytes tells them apart; sets do not.
+Lines of JSON that nothing changes are staged as they came: no record in MessagePack begins with a brace.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MAKERS: dict[int, Any] = {
 
 
 def pack(record: Record) -> bytes:
-    """A record as bytes; whatever it holds that can be pickled. A bytearray or memoryview comes back as bytes."""
+    """A record as bytes; whatever it holds that can be pickled. A bytearray comes back as bytes."""
     try:
         return ormsgpack.packb(record, _extended, _OPTIONS)
     except ormsgpack.MsgpackEncodeError:  # keys that are no texts, lone surrogates, deep nesting
