@@ -7,7 +7,7 @@ one table for another. Names are quoted by the dialect, and values are parameter
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -34,23 +34,11 @@ _LARGE = 2**63
 _IN_COPY = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
-def copied(values: Columns) -> bytes | None:
-    """Rows as COPY of PostgreSQL takes them, as psycopg would write them. None where only psycopg can: values of other types
-    than the plain ones, not numbers, and what the database cannot hold."""
-    try:
-        rows = map("\t".join, zip(*map(_copied, values), strict=True))
-        return "\n".join((*rows, "")).encode()
-    except ValueError:
-        return None
-
-
-def _copied(values: Sequence[Any]) -> Sequence[str]:
-    """The values of a column as texts of COPY. Raises ValueError."""
-    types = {*map(type, values)}
-    empty = type(None) in types
-    types.discard(type(None))
-    if empty:
-        found = iter(_copied([value for value in values if value is not None]))
+def _copied(values: Sequence[Any], types: set[type]) -> Sequence[str]:
+    """The values of a column, of these types, as COPY of PostgreSQL takes them, and as psycopg would write them. Raises
+    ValueError where only psycopg can: other than plain types, what is no number, what the database cannot hold."""
+    if type(None) in types:
+        found = iter(_copied([value for value in values if value is not None], types - {type(None)}))
         return [r"\N" if value is None else next(found) for value in values]
     if types <= {str}:
         together = "".join(values)
@@ -145,6 +133,11 @@ class Target:
         """Put rows into a table, given as the values of each column."""
         self._many(f"INSERT INTO {table} ({self.names(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", values)
 
+    def pour(self, table: str, columns: Sequence[str], kinds: Sequence[str], pieces: Iterable[Columns]) -> bool:
+        """Put rows, piece by piece, faster than `put`, their values being as they are in records. False where the database has
+        no way to do so. Raises anything where a value is not a usual one, or refused: `put` then says what is wrong."""
+        return False
+
     def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         """Put rows, in their order, in the place of those that have the same key."""
         raise NotImplementedError
@@ -237,21 +230,39 @@ class PostgresqlTarget(Target):
 
     def put(self, table: str, columns: Sequence[str], values: Columns) -> None:
         self.guilty = at = None
-        statement = f"COPY {table} ({self.names(columns)}) FROM STDIN".replace("%%", "%")
-        text = copied(values)
         try:
-            with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
-                if text is not None:
-                    copy.write(text)
-                else:
-                    for at, row in enumerate(zip(*values, strict=True)):  # noqa: B007
-                        copy.write_row(row)
-                    at = None
+            with self.connection.cursor() as cursor, cursor.copy(self._copy(table, columns)) as copy:
+                write = copy.write_row
+                for at, row in enumerate(zip(*values, strict=True)):  # noqa: B007
+                    write(row)
+                at = None
         except Exception as error:
             told = getattr(error, "diag", None)
             line = re.match(r"COPY .*?, line (\d+)", told.context or "", re.DOTALL) if told is not None else None
             self.guilty = int(line.group(1)) - 1 if line else at if getattr(error, "sqlstate", None) is None else None
             raise
+
+    def _copy(self, table: str, columns: Sequence[str]) -> str:
+        return f"COPY {table} ({self.names(columns)}) FROM STDIN".replace("%%", "%")
+
+    def pour(self, table: str, columns: Sequence[str], kinds: Sequence[str], pieces: Iterable[Columns]) -> bool:
+        """In a third of the time of `put`: the rows become text by the column, and not value by value."""
+        with self.connection.cursor() as cursor, cursor.copy(self._copy(table, columns)) as copy:
+            for values in pieces:
+                texts = map(self._texts, kinds, values)
+                copy.write("\n".join((*map("\t".join, zip(*texts, strict=True)), "")).encode())
+        return True
+
+    def _texts(self, kind: str, values: Sequence[Any]) -> Sequence[str]:
+        """The values of a column of this kind as texts of COPY. Raises ValueError where `put` has to be asked."""
+        types = {*map(type, values)}
+        if kind == "json" and type(None) not in types:
+            together = b"\n".join(_all_json(values)).decode()
+            return together.replace("\\", r"\\").split("\n")
+        if kind == "json" or not self.plain.issuperset(types):
+            values = self.column(kind, values)
+            types = {*map(type, values)}
+        return _copied(values, types)
 
     def merge(self, table: str, columns: Sequence[str], values: Columns, key: Sequence[str]) -> None:
         """By a temporary table: of rows of one key the last one counts, also where the database alone knows that they are."""

@@ -26,11 +26,15 @@ from exporters_beam.systems.sql import (
 )
 from exporters_beam.systems.sql_put import TARGETS, Columns, Row, Target
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
+from exporters_beam.writers.values import unpack_all
 
 LEDGER = "exporters_beam_deliveries"
 
 BEGUN, DONE = -1, -2
 """Numbers of rows of the ledger that stand for no batch: that a delivery has begun, and that all of it is there."""
+
+PIECE = 1000
+"""Records that are made into rows at once."""
 
 
 class Table(NamedTuple):
@@ -47,6 +51,13 @@ class Run(NamedTuple):
     columns: tuple[str, ...]
     numbers: Sequence[int]
     rows: list[Row]
+
+
+def _rows(records: Sequence[Record], fields: Mapping[str, str]) -> Iterator[Row]:
+    """The values of records that have these fields, at least two, and no others. Raises KeyError for other ones."""
+    if len(fields) < 2 or {*map(len, records)} != {len(fields)}:
+        raise KeyError
+    return map(itemgetter(*fields), records)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,14 +268,45 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
                 return
             schema, name = self._where(batch.delivery)
             table = self._table(target, batch)
-            self._note(target, batch.delivery, batch.number, len(batch.records), batch.checksum, "")
-            for run in self._runs(batch, table):
-                self._put(target, target.name(schema, name), run, batch)
+            self._note(target, batch.delivery, batch.number, len(batch.staged), batch.checksum, "")
+            into = target.name(schema, name)
+            if not self._poured(target, into, table, batch):
+                for run in self._runs(batch, table):
+                    self._put(target, into, run, batch)
             if batch.refused:
-                records = len(batch.records) - len(batch.refused)
+                records = len(batch.staged) - len(batch.refused)
                 target.run(f"UPDATE {self._ledger} SET records = %s, refused = %s WHERE delivery = %s AND number = %s",
                            records, batch.refused_json, batch.delivery, batch.number)  # fmt: skip
         object.__setattr__(self, "_seen", table)
+
+    def _poured(self, target: Target, name: str, table: Table, batch: RecordBatch) -> bool:
+        """Put all rows in the fast way, where every record has the same fields and the database takes them all. Else nothing is
+        put, and the next batches do not try."""
+        if self.keys or self.__dict__.get("_unusual"):
+            return False
+        columns = self._columns_of_first(batch, table)
+        pieces = (list(zip(*_rows(records, columns), strict=True)) for records in batch.pieces(PIECE))
+        target.run("SAVEPOINT exporters_beam")
+        try:
+            kinds = [table.kinds.get(column, "") for column in columns.values()]
+            poured = target.pour(name, list(columns.values()), kinds, pieces)
+        except Exception as error:
+            unusual = (ValueError, ArithmeticError, KeyError, TypeError, RecursionError)
+            answer = self._answer(error) if not isinstance(error, unusual) else None
+            if answer is not None and not answer.data:
+                raise answer from error
+            poured = False
+            target.run("ROLLBACK TO SAVEPOINT exporters_beam")
+        target.run("RELEASE SAVEPOINT exporters_beam")
+        object.__setattr__(self, "_unusual", not poured)
+        return poured
+
+    def _columns_of_first(self, batch: RecordBatch, table: Table) -> dict[str, str]:
+        """The columns of fields as the first record has them."""
+        if self.chosen is None and self.missing != "null":
+            (first,) = unpack_all(batch.staged[:1])
+            return {field: field for field in first if field in table.kinds}
+        return self._columns(batch, table)
 
     def _put(self, target: Target, name: str, run: Run, batch: RecordBatch) -> None:
         """Put rows, as many at once as go well: those that are refused are found by smaller and smaller parts."""
@@ -303,13 +345,14 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
 
     def _runs(self, batch: RecordBatch, table: Table) -> Iterator[Run]:
         """The rows of a batch, in order: those one after the other that fill the same columns."""
-        usual = self._usual(batch, table)
-        if usual is not None:
-            yield usual
-            return
         columns = self._columns(batch, table)
         known, keys = columns.keys(), [field for field, column in columns.items() if column in self.keys]
         extra = dict.fromkeys(chain.from_iterable(batch.records)).keys() - known
+        if not extra and not keys:
+            with suppress(KeyError):
+                rows = list(_rows(batch.records, columns))  # of the usual records
+                yield Run(tuple(columns.values()), range(len(rows)), rows)
+                return
         good: list[tuple[int, Record]] = []
         for n, record in enumerate(batch.records):
             if extra and not record.keys() <= known and self.extra_fields == "fail":
@@ -334,21 +377,6 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
                 continue
             yield Run(tuple(columns[field] for field in fields), list(numbers),
                       [tuple(map(record.get, fields)) for record in records])  # fmt: skip
-
-    def _usual(self, batch: RecordBatch, table: Table) -> Run | None:
-        """All rows, where every record has the fields that are written and no others."""
-        if self.keys or not batch.records:
-            return None
-        fields = batch.records[0].keys()
-        by_name = self.chosen is None and self.missing != "null"
-        columns = {field: field for field in fields if field in table.kinds} if by_name else self._columns(batch, table)
-        if len(columns) < 2 or set(map(len, batch.records)) != {len(columns)}:
-            return None
-        try:
-            rows = list(map(itemgetter(*columns), batch.records))
-        except KeyError:
-            return None
-        return Run(tuple(columns.values()), range(len(rows)), rows)
 
     def _columns(self, batch: RecordBatch, table: Table) -> dict[str, str]:
         """The column of each field."""

@@ -61,6 +61,12 @@ class RecordBatch:
             return iter(self.records)
         return map(unpack, self.staged)
 
+    def pieces(self, count: int) -> Iterator[Sequence[Record]]:
+        """The records, so many at a time, not kept: few of them stay in the caches of the processor until they are sent."""
+        known: list[Record] | None = self.__dict__.get("records")
+        for at in range(0, len(self.staged), count):
+            yield unpack_all(self.staged[at : at + count]) if known is None else known[at : at + count]
+
     @property
     def texts(self) -> Sequence[bytes]:
         """The records as JSON, each without line ends. Only where they were staged so."""
