@@ -68,8 +68,8 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
     if plan.grouper is not None and spec.grouper is not None:
         yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
     form = spec.formatter.entry.name if spec.formatter else "json"
-    encode = f"{_component(form, plan.format)}, staged as blocks"
-    yield "formatter", encode if WriterTraits.of(plan.writer).staged_as is None else "records, staged as blocks", "step"
+    encoded = "records" if WriterTraits.of(plan.writer).staged_as is not None else _component(form, plan.format)
+    yield "formatter", f"{encoded}, staged as blocks", "step"
     if plan.limit:
         yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
     yield (

@@ -253,3 +253,8 @@ def test_what_a_reader_cannot_decode_is_a_letter(tmp_path: Path) -> None:
     told.pop("on_error")
     with pytest.raises(ExportError, match=r"queue\[0\]: record 2: deserializer: x is no number"):
         exporters_beam.run(told)
+
+
+def test_explain_says_that_records_are_staged(tmp_path: Path) -> None:
+    done = command(tmp_path, "explain", config(tmp_path, NUMBERED))
+    assert "records, staged as blocks" in done.stdout, done.stderr
