@@ -21,6 +21,7 @@ from typing import Any
 
 from exporters_beam.errors import RecordError
 from exporters_beam.transforms.expressions import patterns
+from exporters_beam.transforms.expressions.functions import FUNCTIONS, LONGEST_DATE
 from exporters_beam.transforms.expressions.values import (
     ATOMS,
     SteadyFrozenSet,
@@ -43,9 +44,6 @@ BITS = 10_000
 
 WIDTH = 9_999
 """Width and precision of formatted values."""
-
-LONGEST_DATE = 1_000
-"""Characters of a date that is read, and of the format of one."""
 
 _LARGEST = 1 << BITS
 
@@ -571,8 +569,9 @@ BUILTINS: dict[str, Any] = {
     "str": limited_str,
     "sum": total,
     "zip": Worker("zip"),
+    **FUNCTIONS,
 }
-"""The built-in functions of expressions."""
+"""The built-in functions of expressions, and ours."""
 
 OWNERS: dict[str, Any] = {"set": SteadySet, "frozenset": SteadyFrozenSet}
 """Types that stand for others where their methods are called."""
@@ -687,6 +686,6 @@ SCANS = _words("count endswith find fullmatch index match rfind rindex search st
 
 MAKERS = {
     *(METHOD_GUARDS.keys() - ARGUMENT_GUARDS.keys()),
-    *_words("ascii bytes escape format group groupdict groups range repr str sum"),
+    *_words("ascii bytes escape format group groupdict groups range repr slugify str sum"),
 }
 """Functions and methods whose result may be larger than their arguments."""

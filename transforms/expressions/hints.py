@@ -6,6 +6,7 @@ import ast
 import re
 from typing import Any, NoReturn
 
+from exporters_beam.components.secret import hide
 from exporters_beam.components.words import shortened
 from exporters_beam.errors import ConfigError, RecordError
 
@@ -102,7 +103,7 @@ def failure(source: str, error: Exception) -> RecordError:
     if not isinstance(error, RecordError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     hint = next((f"; {hint}" for pattern, hint in _HINTS if re.search(pattern, text)), "")
-    return RecordError(f"{_cut(text)} in {_cut(source)}{hint}")
+    return RecordError(f"{_cut(hide(text))} in {_cut(hide(source))}{hint}")
 
 
 def _cut(text: str) -> str:

@@ -121,6 +121,12 @@ def _offset(text: str) -> timedelta:
 _QUICK = {"Y": r"(\d{4})", "f": r"(\d{1,6})", **dict.fromkeys("mdHMS", r"(\d{1,2})")}
 
 
+@lru_cache(maxsize=64)
+def wrong_given(form: str, zone: str | None) -> str:
+    """What is wrong with a format and a zone that an expression gives."""
+    return wrong_format(form, timed=True) or ("" if zone is None else wrong_zone(zone))
+
+
 @lru_cache(maxsize=256)
 def parser(form: str) -> Callable[[str], Found]:
     """What reads texts of a format: dates with a time where the format has one. Raises ValueError."""
@@ -194,22 +200,18 @@ def reader(formats: Sequence[str]) -> Callable[[str], Found]:
     return read
 
 
-def parse_date(text: Any, format: str = ISO, zone: str | None = None) -> Found:
-    """What expressions have: the date, or date with a time, that a text is. A time without offset is one of the zone, where
-    one is given, and comes in UTC. Raises ValueError.
-
-    >>> parse_date("31/12/2025", "%d/%m/%Y"), parse_date("2026-07-01T12:00", zone="Europe/Copenhagen").hour
-    (datetime.date(2025, 12, 31), 10)
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"parse_date wants a text, not {type(text).__name__}")
-    wrong = wrong_format(format, timed=True) or (wrong_zone(zone) if zone is not None else "")
+def parse_date(text: str, form: str = ISO, zone: str | None = None) -> Found:
+    """The date, or date with a time, that a text is. A time without offset is one of the zone, where one is given, and comes in
+    UTC; so does one with an offset. Raises ValueError."""
+    wrong = wrong_given(form, zone)
     if wrong:
         raise ValueError(wrong)
     try:
-        found = parser(format)(text.strip())
-    except ValueError as error:
-        raise ValueError(f"{text[:80]!r} is not a date of the format {format}{': ' if str(error) else ''}{error}") from None
+        found = parser(form)(text.strip())
+    except Impossible:
+        raise
+    except ValueError:
+        raise ValueError(f"{text:.80} is not a date of the format {form}") from None
     if not isinstance(found, datetime):
         return found
     if found.tzinfo is not None:
