@@ -60,6 +60,8 @@ class Option:
     example: Any
     null: Any = None
     identity: bool = True
+    members: Json | None = None
+    """What the JSON Schema of documents says of its members besides: for editors, the component itself checks them."""
     attribute: str = ""
     """The component's attribute that holds the value: the name, but where that is no name in Python."""
     older_env: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ def option(
     secret: bool = False,
     example: object = None,
     identity: bool = True,
+    members: Json | None = None,
     name: str | None = None,
     null: object = None,
 ) -> Any:
@@ -103,14 +106,15 @@ def option(
     `env` names the environment variable that is read where the config does not give the option (an empty variable
     counts as missing); of several the first that is set counts. `secret` keeps the value out of every log, report and
     template. With `identity` false another value makes no other export: `--resume` goes on, and the run before is the run
-    before. `name` is the option's name in the config where it cannot be a Python name (`from`). `null` is what null stands
+    before. `members` are keywords of JSON Schema for what stands inside a mapping or a list. `name` is the option's name in the
+    config where it cannot be a Python name (`from`). `null` is what null stands
     for in the config where that is not "not given": YAML reads the word so.
     """
     unknown = [part for part in type.split("|") if part not in TYPES]
     if unknown:
         raise TypeError(f"option types are {', '.join(TYPES)}; not {unknown[0]!r}")
     metadata = {
-        "option": (help, type, default, env, choices, minimum, secret, example, null, identity, name),
+        "option": (help, type, default, env, choices, minimum, secret, example, null, identity, members, name),
     }
     if default is REQUIRED and env is None:
         return field(metadata=metadata, repr=not secret)

@@ -65,7 +65,8 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
         ("chunks", "decode", "decode_each"),
     ),
     **dict.fromkeys(("splits_on_lines", "row_groups", "chunks_of"), ("chunks",)),
-    **dict.fromkeys(("needs", "takes_lines", "stages_lines", "format_all", "extend_all"), ("format", "encode")),
+    "needs": ("map", "format", "encode"),
+    **dict.fromkeys(("takes_lines", "stages_lines", "format_all", "extend_all"), ("format", "encode")),
     **dict.fromkeys(("encode_columns", "encode_values"), ("encode",)),
     "sought": ("keep", "map", "key", "format", "encode"),
     "labels": ("key",),
@@ -207,6 +208,9 @@ class MapTraits(StepTraits):
 
     adds: tuple[str, ...] | None = trait()
     """The top-level fields that it adds, in order, where it is proved to do nothing else to a record."""
+
+    needs: frozenset[str] | None = trait()
+    """The top-level fields that decide all of what it gives, errors included, None for all: nothing of the others goes on."""
 
     map_columns: Callable[[dict[str, Sequence[Any]], int], dict[str, Sequence[Any]]] | None = trait(how=METHOD)
     """What `map` does, for so many records that all have the same fields, given as columns. It raises where `map` raises for

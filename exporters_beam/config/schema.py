@@ -247,7 +247,9 @@ def _section(kind: str, found: list[tuple[registry.Entry, type]]) -> Json:
 def _options(component: type) -> Json:
     schema = schema_of(component)
     secrets = {o.name for o in options_of(component) if o.secret}
+    members = {o.name: o.members for o in options_of(component) if o.members}
     for name, given in schema["properties"].items():
+        given |= members.get(name, {})
         if name in secrets:
             given.pop("default", None)
         schema["properties"][name] = _or_reference(given)

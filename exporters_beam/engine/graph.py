@@ -352,7 +352,7 @@ def decoder_of(plan: Plan, source: Source) -> Decode:
     if isinstance(decoding, MakeColumns):
         from exporters_beam.engine.tables import ToColumns
 
-        return ToColumns([step.component for step in plan.logical.steps], *args)
+        return ToColumns([(step.name, step.component) for step in plan.logical.steps], *args)
     if isinstance(decoding, Columns):
         from exporters_beam.engine.columns import SiftColumns
 

@@ -6,7 +6,7 @@ records through the same steps as any; and where a block of columns cannot be st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from exporters_beam.components.traits import FormatTraits, MapTraits
@@ -14,6 +14,7 @@ from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks, _Block
 from exporters_beam.formats.rows import maker
 from exporters_beam.records import Batch, Chunk, Mark, Record, Skipped
+from exporters_beam.transforms.sightings import Sightings, names_in
 from exporters_beam.transforms.steps import ready
 
 
@@ -29,15 +30,22 @@ class Table(NamedTuple):
 class ToColumns(Decode):
     """Decode, for columns, and all transforms behind it."""
 
-    def __init__(self, maps: Iterable[Any], *args: Any) -> None:
+    def __init__(self, maps: Iterable[tuple[str, Any]], *args: Any) -> None:
         super().__init__(*args)
         self._maps = tuple(maps)
 
     def setup(self) -> None:
         super().setup()
-        told = (MapTraits.of(ready(each)).map_columns for each in self._maps)
-        self._works: tuple[Callable[..., dict[str, Sequence[object]]] | None, ...] = tuple(told)
+        self._steps = [(name, MapTraits.of(ready(each))) for name, each in self._maps]
         self._columns = self._decoder.column_values
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._looking = [Sightings(name, traits.sought) for name, traits in self._steps]
+
+    def end_range(self, mark: Mark) -> Mark:
+        mark = super().end_range(mark)
+        return mark._replace(sought=(*mark.sought, *(noted for each in self._looking for noted in each.noted())))
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if isinstance(element, Mark) or isinstance(element.data, Skipped) or self._source.letters:
@@ -52,9 +60,11 @@ class ToColumns(Decode):
     def _table(self, chunk: Chunk) -> Table:
         assert self._columns is not None
         columns, count = self._columns(chunk.data)
-        for work in self._works:
-            assert work is not None
-            columns = work(columns, count)
+        for (_, traits), looking in zip(self._steps, self._looking, strict=True):
+            assert traits.map_columns is not None
+            if looking.left and count and looking.look([dict.fromkeys(columns)]):
+                looking.compare(names_in([dict.fromkeys(columns)]))
+            columns = traits.map_columns(columns, count)
         return Table(chunk.unit, chunk.range, range(chunk.first, chunk.first + count), columns)
 
 

@@ -99,6 +99,25 @@ class Logical:
         return None if None in adding else tuple(dict.fromkeys(name for names in adding for name in names or ()))
 
     @cached_property
+    def needed(self) -> tuple[Fields | None, str]:
+        """The top-level fields that anything looks at, None for all, and why all. What is behind a transform that says what it
+        needs sees nothing else of a record."""
+        for n, step in enumerate(self.steps):
+            needs = MapTraits.of(step.component).needs if step.kind == "map" else None
+            if needs is None:
+                continue
+            if any(adds(each) is None for each in self.steps[:n] if each.kind != "keep"):
+                break
+            read, unproved = self.reads(*self.steps[:n])
+            return (None, unproved) if unproved else (needs | read, "")
+        if self.format.needs is None:
+            return None, "the format writes every field"
+        if self.added is None:
+            return None, "a step may look at any field"
+        read, unproved = self.reads(*self.steps, grouper=True)
+        return (None, unproved) if unproved else (self.format.needs | read, "")
+
+    @cached_property
     def sought(self) -> tuple[Sought, ...]:
         """What is looked for in records behind the decoder."""
         steps = [(step.name, StepTraits.of(step.component).sought) for step in self.others]

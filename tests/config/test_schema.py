@@ -54,6 +54,9 @@ VALID = [
         "formatter": "json", "notifications": [{"name": "webhook", "options": {"endpoints": ["http://x"]}}]}},
     {"reader": READER, "writer": WRITER, "persistence": {"name": "pickle", "options": {"file_path": "/tmp"}},
      "stats_manager": {"name": "exporters.stats_managers.LoggingStatsManager"}},
+    {"reader": READER, "writer": WRITER, "vars": {"t": "integer"}, "transform": {"name": "fields", "options": {
+        "types": {"a": "${vars.t}", "b": {"type": "date", "format": ["iso"]}}, "mask": {"c": 4, "d": {"with": "x"}},
+        "hash": {"e": "sha256"}, "rename": {"f": "g"}, "flatten": {"separator": "."}}}},
 ]  # fmt: skip
 
 WRONG = [
@@ -81,6 +84,19 @@ WRONG = [
     {"reader": READER, "writer": {**WRITER, "filebase": "x"}},
     {"reader": READER, "writer": WRITER, "exporter_options": {"LOG_LEVEL": "x"}},
     {"reader": READER, "writer": WRITER, "on_error": {"max_rate": True}},
+    *(
+        {"reader": READER, "writer": WRITER, "transform": {"name": "fields", "options": options}}
+        for options in (
+            {"types": {"a": "int"}},
+            {"types": {"a": {"type": "date", "formt": "iso"}}},
+            {"types": {"a": {"format": "iso"}}},
+            {"mask": {"a": -1}},
+            {"mask": {"a": {"keep": 1}}},
+            {"hash": {"a": "md5"}},
+            {"rename": {"a": 5}},
+            {"flatten": {"seperator": "."}},
+        )
+    ),
 ]
 
 

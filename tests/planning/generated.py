@@ -42,6 +42,10 @@ def changing(*expressions: str) -> dict[str, Any]:
     return {"transform": {"name": "pythonexp", "options": {"python_expressions": list(expressions)}}}
 
 
+def fields(**options: Any) -> dict[str, Any]:
+    return {"transform": {"name": "fields", "options": options}}
+
+
 LINES = [
     b'{"a":1,"b":"x"}', b'{"a":1,"b":"y","s":[1,2,2]}', b'{"a":2,"b":"x","n":1}', b'{"b":"z"}', b'{"a":1,"b":3}', b"{}",
     b'{"a":"1","b":"x"}', b'{"a":null,"n":2}', b'{"a":1,"a":2}', b'{"\\u006e":1,"a":1}', b'{"a": 1 , "b":"x"}', b'{"a":1}x',
@@ -97,6 +101,19 @@ STEPS = [
     {"transform": {"name": "explode", "options": {"field": "s"}}},
     {"transform": {"name": "explode", "options": {"field": "s", "merge": True, "empty": "keep", "position": "n"}}},
     {"transform": "sort_keys"},
+    fields(set={"n": 1, "m": [1]}),
+    fields(set={"n": 1}, select=["b", "n"]),
+    fields(types={"a": "integer"}, trim=["b"], select=["a", "b"]),
+    fields(types={"a": "number", "b": "text"}, default={"a": 0}),
+    fields(rename={"a": "b", "b": "a"}, types={"b": {"type": "integer", "empty_as_null": False}}),
+    fields(rename={"a": "n"}, drop=["b"], default={"m": "x"}),
+    fields(rename={"b": "c", "a": "d"}, select=["d", "c"]),
+    fields(rename={"s.x": "n"}, mask={"b": 1}, select=["n", "b", "s"]),
+    fields(types={"s[]": "text"}, hash={"a": "sha256"}),
+    fields(flatten=["s"], select=["s_x", "a", "b"]),
+    fields(drop=["s.x", "n"]),
+    fields(select=["a", "c"]),
+    fields(select=["c"]),
     {"transform": "none"},
 ]
 ACTIONS = ["fail", "skip", "dead_letter"]

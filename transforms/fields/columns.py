@@ -38,11 +38,13 @@ def on_columns(found: Operations) -> Callable[[Columns, int], Columns] | None:
     return apply
 
 
-def _edit(columns: Columns, edits: Sequence[tuple[str, Callable[[Any], Any]]]) -> None:
-    for name, change in edits:
+def _edit(columns: Columns, edits: Sequence[tuple[str, Sequence[Callable[[Any], Any]]]]) -> None:
+    for name, changes in edits:
         values = columns.get(name)
         if values is not None:
-            columns[name] = [None if value is None else change(value) for value in values]
+            for change in changes:
+                values = [None if value is None else change(value) for value in values]
+            columns[name] = values
 
 
 def _refuse_mappings(columns: Columns, names: frozenset[str] | None) -> None:

@@ -16,6 +16,7 @@ from exporters_beam.components.names import expand_dates
 from exporters_beam.components.secret import holds_secret
 from exporters_beam.components.words import did_you_mean, kind_of
 from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.records import MISSING, Key
 from exporters_beam.transforms.fields import types
 from exporters_beam.transforms.fields.paths import EACH, Change, Path, Unfit, changed, escaped, filled, parsed, shown, written
 
@@ -39,6 +40,10 @@ class Edit(NamedTuple):
 
     path: Path
     change: Change
+    always: bool = False
+    """Whether the value does not depend on the one before."""
+    constant: Any = MISSING
+    """What is put there, where it is the same value for each record."""
 
     @property
     def name(self) -> str:
@@ -64,6 +69,37 @@ class Operations:
     def flat(self) -> bool:
         """Whether all paths are names of top-level fields."""
         return all(len(path) == 1 for path in self.paths)
+
+    def as_it_came(self, path: Path) -> Iterator[Path]:
+        """What a path of today was called before `rename`: itself, and what is renamed to it or into it."""
+        sources = [(source, target) for source, target in self.rename if _overlap(path, target)]
+        for source, target in sources:
+            yield (*source, *path[len(target) :])
+        if not sources and not _within(path, (source for source, _ in self.rename)):
+            yield path
+
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The top-level fields that decide what becomes of a record, None for all."""
+        if self.select is None or self.flatten is not None:
+            return None
+        named = [edit.path for edit in (*self.edits, *self.hides)]
+        named += [edit.path for edit in self.fills if len(edit.path) > 1 or not edit.always]
+        put = {edit.path for edit in self.fills if edit.always}
+        named += [path for path in self.select if path[:1] not in put]
+        found = [*named, *(path for pair in self.rename for path in pair)]
+        found += [source for path in named for source in self.as_it_came(path)]
+        return frozenset(str(path[0]) for path in (*found, *(path for path in self.drop if len(path) > 1)))
+
+    @property
+    def sought(self) -> tuple[tuple[str, Key], ...]:
+        """The fields that are looked for: those that nothing puts there."""
+        made = [edit.path for edit in self.fills]
+        named = [edit.path for edit in (*self.edits, *self.hides)] + list(self.select or () if self.flatten is None else ())
+        found = [source for path in named if not any(_overlap(path, each) for each in made) for source in self.as_it_came(path)]
+        found += [source for source, _ in self.rename] + list(self.drop if self.select is None else ())
+        ways = (path[: path.index(EACH)] if EACH in path else path for path in found)
+        return tuple((written(way), key_of(way)) for way in dict.fromkeys(ways))
 
     @property
     def paths(self) -> Iterator[Path]:
@@ -139,8 +175,8 @@ class _Reading:
             self.problems.append(Problem((), f"give it something to do: one of {', '.join(ORDER)}"))
         drop = tuple(path for _, path, _ in self.each("drop", leaf=False))
         rename = tuple(self.renames())
-        edits = [_edit(path, _trimmed) for _, path, _ in self.each("trim")]
-        edits += [_edit(path, _lowered) for _, path, _ in self.each("lower")]
+        edits = [_edit(path, trimmed) for _, path, _ in self.each("trim")]
+        edits += [_edit(path, lowered) for _, path, _ in self.each("lower")]
         edits += list(self.types())
         fills = [*self.fills("default"), *self.fills("set")]
         hides = [*self.hashes(key), *self.masks()]
@@ -189,7 +225,8 @@ class _Reading:
     def fills(self, option: str) -> Iterator[Edit]:
         for at, path, value in self.each(option):
             constant = self.constant(option, at, path, value)
-            yield Edit(path, filled(path[1:], _maker(constant), always=option == "set"))
+            change, own = filled(path[1:], _maker(constant), option == "set"), isinstance(constant, (Mapping, list, tuple))
+            yield Edit(path, change, option == "set", MISSING if own or len(path) > 1 else constant)
 
     def constant(self, option: str, at: Any, path: Path, value: Any) -> Any:
         """What is put at a path: as the type says that the path has, if any."""
@@ -356,15 +393,20 @@ def _before_last_list(path: Path) -> Path:
     return path[:end]
 
 
+def key_of(path: Path) -> Key:
+    """What looks a path of names up in a record."""
+    return Key(tuple(((str(name), n),) for n, name in enumerate(path, 1)))
+
+
 def _edit(path: Path, change: Change) -> Edit:
     return Edit(path, changed(path[1:], change))
 
 
-def _trimmed(value: Any) -> Any:
+def trimmed(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _lowered(value: Any) -> Any:
+def lowered(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 

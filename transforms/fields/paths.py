@@ -179,33 +179,37 @@ def filled(path: Path, make: Callable[[], Any], always: bool) -> Change:
     return member
 
 
-def taken(holder: dict[str, Any], path: Path) -> Any:
-    """The value at a path of names, which is taken out; MISSING where there is none."""
-    *way, last = path
-    place = ""
-    for step in way:
-        assert step is not None
-        found = holder.get(step)
-        place += f".{escaped(step)}"
-        if found is None:
-            return MISSING
-        holder = _inside(place, in_mapping, found)
-    assert last is not None
-    return holder.pop(last, MISSING)
+def taker(path: Path) -> Callable[[dict[str, Any]], Any]:
+    """What takes the value at a path of names out of a mapping, and gives it; MISSING where there is none. It raises Unfit."""
+    way, last = path[:-1], str(path[-1])
+
+    def take(holder: dict[str, Any]) -> Any:
+        for n, step in enumerate(way):
+            found = holder.get(step)  # type: ignore[arg-type]
+            if found is None:
+                return MISSING
+            if found.__class__ is not dict:
+                found = _inside(f".{written(way[: n + 1])}", in_mapping, found)
+            holder = found
+        return holder.pop(last, MISSING)
+
+    return take
 
 
-def put(holder: dict[str, Any], path: Path, value: Any) -> None:
-    """Put a value at a path of names where nothing is yet. Raises Unfit."""
-    *way, last = path
-    place = ""
-    for step in way:
-        assert step is not None
-        found = holder.get(step)
-        place += f".{escaped(step)}"
-        if found is None:
-            holder[step] = found = {}
-        holder = _inside(place, in_mapping, found)
-    assert last is not None
-    if last in holder:
-        raise Unfit("there is such a field already", f"{place}.{escaped(last)}")
-    holder[last] = value
+def putter(path: Path, twice: str) -> Callable[[dict[str, Any], Any], None]:
+    """What puts a value at a path of names in a mapping. It raises Unfit, with the text `twice` where there is one already."""
+    way, last = [str(step) for step in path[:-1]], str(path[-1])
+
+    def put(holder: dict[str, Any], value: Any) -> None:
+        for n, step in enumerate(way):
+            found = holder.get(step)
+            if found is None:
+                holder[step] = found = {}
+            elif found.__class__ is not dict:
+                found = _inside(f".{written(way[: n + 1])}", in_mapping, found)
+            holder = found
+        if last in holder:
+            raise Unfit(twice, f".{written(path)}")
+        holder[last] = value
+
+    return put

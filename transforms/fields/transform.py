@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from exporters_beam.components.options import option, options_of
-from exporters_beam.records import Record
+from exporters_beam.records import Key, Record
+from exporters_beam.transforms.fields import editors
 from exporters_beam.transforms.fields.columns import Columns, on_columns
 from exporters_beam.transforms.fields.operations import ORDER, as_of, operations
 from exporters_beam.transforms.fields.records import on_records
@@ -45,7 +46,11 @@ class FieldsTransform:
 
     drop: tuple[str, ...] = option("fields to remove, before anything else", type="str_list", default=(), example=["internal"])
     rename: dict[str, Any] = option(
-        "new names or places of fields: {old: new}", type="dict", default={}, example={"name": "title", "seller.town": "town"}
+        "new names or places of fields: {old: new}",
+        type="dict",
+        default={},
+        members=editors.NAMES,
+        example={"name": "title", "seller.town": "town"},
     )
     trim: tuple[str, ...] = option("texts to cut white space from at both ends", type="str_list", default=(), example=["title"])
     lower: tuple[str, ...] = option("texts to write in small letters", type="str_list", default=(), example=["email"])
@@ -54,6 +59,7 @@ class FieldsTransform:
         "it), or a mapping with type and its options: format, zone, ambiguous, true_values, false_values, empty_as_null",
         type="dict",
         default={},
+        members=editors.TYPES,
         example={"price": "decimal", "day": {"type": "date", "format": "%d.%m.%Y"}},
     )
     default: dict[str, Any] = option(
@@ -68,19 +74,21 @@ class FieldsTransform:
     )
     hashes: dict[str, Any] = option(
         "fields to put a hash of in their place: sha256 or hmac_sha256", name="hash", type="dict", default={},
-        example={"email": "sha256"},
+        members=editors.HASHES, example={"email": "sha256"},
     )  # fmt: skip
     hash_key: str | None = option("the key of hmac_sha256", default=None, secret=True, example="${secret:env:HASH_KEY}")
     mask: dict[str, Any] = option(
         "fields whose characters become *, but for so many last ones: {card: 4}, or {card: {keep_last: 4, with: x}}",
         type="dict",
         default={},
+        members=editors.MASKS,
         example={"card": 4},
     )
     flatten: Any = option(
         "top-level fields whose members take their place, as seller_town; or {separator: ., fields: […]}, all without fields",
         type="list|dict",
         default=None,
+        members=editors.FLATTEN,
         example=["seller"],
     )
     select: tuple[str, ...] | None = option(
@@ -103,6 +111,30 @@ class FieldsTransform:
         """The dates of a run that began at this time, in the order of `set`."""
         dated = as_of(self.constants, now)
         return tuple(str(value) for path, value in dated.items() if value is not self.constants[path])
+
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """The fields that are looked at, where nothing else is done than to set some; else None."""
+        return None if self.adds is None else frozenset()
+
+    @property
+    def adds(self) -> tuple[str, ...] | None:
+        """The fields that are set, where nothing else is done."""
+        others = any(getattr(self, each.attribute) for each in options_of(type(self)) if each.name != "set")
+        names = [edit.name for edit in self._operations.fills]
+        return None if others or not self._operations.flat else tuple(names)
+
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """The fields that decide what goes on, where `select` chooses; else None."""
+        found: frozenset[str] | None = self._operations.needs
+        return found
+
+    @property
+    def sought(self) -> tuple[tuple[str, Key], ...]:
+        """The fields that records should have: one that none has is warned of."""
+        found: tuple[tuple[str, Key], ...] = self._operations.sought
+        return found
 
     @property
     def map_columns(self) -> Callable[[Columns, int], Columns] | None:

