@@ -90,7 +90,7 @@ class ExplodeTransform:
         last = len(elements) - 1
         found = []
         for number, element in enumerate(elements):
-            made = rest if number == last else _fresh(rest)
+            made = rest if number == last else fresh(rest)
             made = self._merged(made, element, number) if self.merge else _placed(made, place, element)
             found.append(self._numbered(made, number))
         return found
@@ -189,12 +189,12 @@ def _placed(record: Record, place: Way, value: object) -> Record:
     return record
 
 
-def _fresh(value: Any) -> Any:
+def fresh(value: Any) -> Any:
     """A copy that has no mapping and no list in common with this one: later steps may change each record by itself."""
     if value.__class__ is dict:
-        return {key: inner if inner.__class__ in _SIMPLE else _fresh(inner) for key, inner in value.items()}
+        return {key: inner if inner.__class__ in _SIMPLE else fresh(inner) for key, inner in value.items()}
     if value.__class__ is list:
-        return [inner if inner.__class__ in _SIMPLE else _fresh(inner) for inner in value]
+        return [inner if inner.__class__ in _SIMPLE else fresh(inner) for inner in value]
     return value if value.__class__ in _SIMPLE else copy.deepcopy(value)
 
 

@@ -7,9 +7,12 @@ with the first record that has it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from exporters_beam.records import MISSING, Key, Sought
+from exporters_beam.components.names import HIVE_NULL
+from exporters_beam.config.on_error import GROUPER
+from exporters_beam.config.sections import PARTITION_BY
+from exporters_beam.records import MISSING, UNKNOWN, Key, Sought
 
 NAMES_OF = 100
 """So many records are asked for the names of their fields."""
@@ -51,6 +54,11 @@ class Sightings:
         return noted
 
 
+def told_as(nothing: str) -> str:
+    """What a grouper is called in warnings, by what it puts in the place of no value."""
+    return GROUPER if nothing == UNKNOWN else PARTITION_BY
+
+
 def names_in(records: Iterable[object]) -> list[str]:
     """The names of fields in the first records, nested ones with dots."""
     names: dict[str, None] = {}
@@ -88,10 +96,22 @@ def warnings(sought: Iterable[Sought]) -> list[str]:
     return [_sentence(*what, near[what]) for what, was in found.items() if not was]
 
 
+def without_match(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for every step that looked records up in a table and found none of them there."""
+    steps = [(name.partition(".")[0], n) for name, n in counts.items() if name.endswith(".unmatched")]
+    return [
+        f"{step}: none of {n:,} records has a match in the table; are its keys written as theirs?"
+        for step, n in steps
+        if f"{step}.matched" not in counts
+    ]
+
+
 def _sentence(step: str, name: str, near: str) -> str:
     hint = f"; did you mean {near}?" if near else ""
-    if step == "grouper":
-        return f"grouper: no record has a value of {name}: all are in the group unknown{hint}"
+    if step == GROUPER:
+        return f"{step}: no record has a value of {name}: all are in the group {UNKNOWN}{hint}"
+    if step == PARTITION_BY:
+        return f"{step}: no record has a value of {name}: all are in the partition {HIVE_NULL}{hint}"
     if step == "formatter":
         return f"formatter: no record has the field {name}: its column is empty{hint}"
     return f"{step}: no record has the field {name}{hint}"

@@ -67,6 +67,8 @@ class Step(HandsOver, beam.DoFn):
         self._tally: dict[str, int] = {}
         self._totals: dict[str, int] = {}
         self._sightings = Sightings(self._name, self._told.sought) if self._told.sought else None
+        if self._told.counted is not None:
+            self._told.counted()  # What a bundle had counted that failed.
 
     def look(self, records: Iterable[object], whole: Callable[[], Iterable[object]] | None = None) -> None:
         """Note which of the fields that the component looks for these records have, `whole` ones where these are parts."""
@@ -131,6 +133,9 @@ class Step(HandsOver, beam.DoFn):
 
     def end_range(self, mark: Mark) -> Mark:
         """The mark with this step's tally of the range added."""
+        if self._told.counted is not None:
+            for name, n in self._told.counted().items():
+                self.count(f"{self._name}.{name}", n)
         for name, n in self._tally.items():
             self._totals[name] = self._totals.get(name, 0) + n
         counts, self._tally = (*mark.counts, *self._tally.items()), {}

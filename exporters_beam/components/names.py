@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from exporters_beam.errors import ConfigError
 
@@ -41,6 +42,34 @@ def safe_part(value: str, escape: str = "") -> str:
     return safe
 
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What stands for null in the names of folders, as Hive has it."""
+
+_OF_HIVE = frozenset("\"#%'*/:=?\\{[]^\x7f").union(map(chr, range(0x20)))
+
+
+def escaped_for_hive(value: str) -> str:
+    """A name or a value as Hive, and what reads after it, writes it in the name of a folder.
+
+    >>> escaped_for_hive("a/b=50% é"), escaped_for_hive("14:00")
+    ('a%2Fb%3D50%25 é', '14%3A00')
+    """
+    return "".join(f"%{ord(char):02X}" if char in _OF_HIVE else char for char in value)
+
+
+class Folders(NamedTuple):
+    """Folders that a grouper asks for behind that of `filebase`: a template with a place for each group value, and whether
+    these are written as Hive writes them."""
+
+    template: str = ""
+    hive: bool = False
+
+    def in_name(self, filebase: str) -> str:
+        """The name with these folders in it."""
+        end = filebase.rfind("/") + 1
+        return f"{filebase[:end]}{self.template}/{filebase[end:]}" if self.template else filebase
+
+
 def _unsafe(char: str) -> bool:
     return char in '/\\%:*?"<>|{}' or not (char.isprintable())
 
@@ -56,7 +85,7 @@ class FileNames:
     `groups` is how many values a group has, `template` is the `filebase` before dates were expanded. The name part
     gets the four-digit number where it has no placeholder at all; groups that the template does not name are added
     behind it, each after a dash; where a name holds groups but no number, files after the first get the number behind
-    the name.
+    the name. With `hive` each value stands behind `name=` as a folder of its own, and is written as Hive does.
     """
 
     filebase: str
@@ -65,6 +94,7 @@ class FileNames:
     start: int = 0
     template: str = ""
     mark: str = ""
+    hive: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for placeholders that do not exist, before anything is read."""
@@ -120,7 +150,7 @@ class FileNames:
         """The path of the group's file with this number (counted from `start`)."""
         in_name = [field for field, _ in _placeholders(self._name)]
         used = {_group_index(field) for field in (*in_name, *(field for field, _ in _placeholders(self._folder)))}
-        safe = [safe_part(value) for value in group]
+        safe = [escaped_for_hive(value) if self.hive else safe_part(value) for value in group]
         stem = self._fill(self._name, safe, number)
         if not in_name:
             stem += f"{number:04d}"

@@ -26,7 +26,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, BinaryIO, Literal, Protocol, TypeGuard, TypeVar
 
-from exporters_beam.components.names import FileNames
+from exporters_beam.components.names import FileNames, Folders
 from exporters_beam.components.protocols import (
     AnyReader,
     Decompressor,
@@ -35,7 +35,7 @@ from exporters_beam.components.protocols import (
     TextFormat,
     Writer,
 )
-from exporters_beam.records import DeliveredFile, Key, Known, Record, Unit
+from exporters_beam.records import UNKNOWN, DeliveredFile, Key, Known, Record, Unit
 
 T = TypeVar("T", bound="_Traits")
 
@@ -180,6 +180,19 @@ class StepTraits(_Traits):
     dates: Callable[[datetime], tuple[str, ...]] | None = trait(how=METHOD)
     """These dates as texts: with others it is another export."""
 
+    counted: Callable[[], Mapping[str, int]] | None = trait(how=METHOD)
+    """What it has counted since it was asked last, beside what steps count themselves."""
+
+    beside: str = trait("")
+    """What it reads beside the records, as users know it."""
+
+    digest: str = trait("")
+    """A hash of that, where it was fixed."""
+
+    fixed: Callable[[], Any] | None = trait(how=METHOD)
+    """The same component, which takes what it reads beside the records as it is now and refuses any other. Raises
+    ConfigError."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilterTraits(StepTraits):
@@ -232,6 +245,15 @@ class GrouperTraits(StepTraits):
 
     labels: tuple[str, ...] = trait(())
     """What each value of a group is called in the config: one that no record has is warned of."""
+
+    nothing: str = trait(UNKNOWN)
+    """The value of records that have none."""
+
+    folders: Folders = trait(Folders())
+    """The folders that files stand in by their groups, behind that of the writer's `filebase`."""
+
+    removed: frozenset[str] = trait(frozenset())
+    """The fields that files do not have, since their folders tell the values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from exporters_beam.components.traits import WriterTraits
 from exporters_beam.components.words import did_you_mean, in_json, kind_of
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS
-from exporters_beam.config.sections import EMPTY, PREFIX, Settings, is_older, name_of
+from exporters_beam.config.sections import EMPTY, PARTITION_BY, PREFIX, Settings, is_older, name_of
 from exporters_beam.errors import ConfigError
 
 Warning = tuple[Path, str]
@@ -37,6 +37,7 @@ NEW: Mapping[str, Any] = {
     "runners": lambda value: isinstance(value, Mapping),
     "on_error": lambda value: isinstance(value, Mapping) or value in ACTIONS,
     "empty": lambda value: value in EMPTY,
+    PARTITION_BY: lambda value: isinstance(value, (list, tuple, Mapping)),
     "formatter": lambda value: bool(name_of(value)) and not name_of(value).startswith(PREFIX),
     "decompressor": lambda value: bool(name_of(value)),
     "deserializer": lambda value: bool(name_of(value)),

@@ -17,7 +17,16 @@ from exporters_beam.components.options import REQUIRED, Option, options_of, sche
 from exporters_beam.components.secret import Secret
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
-from exporters_beam.config.sections import EMPTY, LABELS, OWN_STEPS, SECTIONS, STEP_KINDS, STEP_NAME, Settings
+from exporters_beam.config.sections import (
+    EMPTY,
+    LABELS,
+    OWN_STEPS,
+    PARTITION_BY,
+    SECTIONS,
+    STEP_KINDS,
+    STEP_NAME,
+    Settings,
+)
 from exporters_beam.records import Json
 
 
@@ -150,6 +159,10 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
                 "items": _step(),
             }
         ),
+        PARTITION_BY: {
+            "description": "fields whose values name folders, or the options of the grouper partition",
+            "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
+        },
         "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
         "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
         "empty": {

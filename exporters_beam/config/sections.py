@@ -51,6 +51,9 @@ STEP_NAME = "[a-z][a-z0-9_]{0,59}"
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")
 """What is delivered where there are no records."""
 
+PARTITION_BY = "partition_by"
+"""The section that stands for a grouper `partition`."""
+
 LABELS = ("label", "name", "description")
 """Top-level keys that are for people."""
 

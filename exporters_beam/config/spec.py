@@ -30,10 +30,11 @@ from exporters_beam.components.protocols import (
     WriteBuffer,
     Writer,
 )
-from exporters_beam.components.secret import Secret, without_credentials
+from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.document import Document, Path, from_mapping, read
+from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.schema import faults
@@ -42,6 +43,7 @@ from exporters_beam.config.sections import (
     LABELS,
     NO_FILE,
     OWN_STEPS,
+    PARTITION_BY,
     SECTIONS,
     STEP_KINDS,
     STEP_NAME,
@@ -54,6 +56,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     "steps",
+    PARTITION_BY,
     "exporter_options",
     "on_error",
     "empty",
@@ -214,6 +217,7 @@ class _Loading:
         sections = {
             name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items() if name not in lists
         }
+        sections["grouper"] = self.partitions() or sections["grouper"]
         steps = self.steps()
         self.require("reader")
         self.require("writer")
@@ -260,7 +264,7 @@ class _Loading:
             runners=plain(runners) or {},
             file=self.document.file,
             warnings=tuple(sorted(self.warnings, key=lambda problem: self.document.order(problem.path))),
-            document=_masked(plain(self.config), self.secrets),
+            document=masked(plain(self.config), self.secrets),
             source=self.document,
         )
 
@@ -343,6 +347,28 @@ class _Loading:
             if section is not None:
                 found[name] = replace(section, step=name)
         return list(found.values())
+
+    def partitions(self) -> Section[Any] | None:
+        """The grouper that the section `partition_by` stands for, or None where it is absent or wrong."""
+        path: Path = (PARTITION_BY,)
+        given = self.config.get(PARTITION_BY)
+        if given is None or path in self.failed:
+            return None
+        if self.config.get("grouper") is not None:
+            self.add(path, "there is a `grouper` already, and a record goes to one file; leave out one of the two")
+            return None
+        if isinstance(given, Mapping):
+            return self.component("grouper", "partition", given, path, path, path)
+        if not isinstance(given, (list, tuple)):
+            self.add(path, f"wrong type: found {_found(given)}, expected a list of fields, or a mapping with `fields`")
+            return None
+        before = len(self.problems)
+        found = self.component("grouper", "partition", {"fields": given}, path, path, path)
+        # What stands there is the list itself.
+        self.problems[before:] = [
+            self.document.problem((*path, *problem.path[2:]), problem.message) for problem in self.problems[before:]
+        ]
+        return found
 
     def a_step(self, path: Path, given: object) -> Section[Any] | None:
         """A member of the list `steps`, or None where it is wrong."""
@@ -651,31 +677,3 @@ def _way(problem: Problem, component: type) -> tuple[Path, str]:
         return (), problem.message
     inner = re.findall(r"\.(\w+)|\[(\d+)\]", match.group(2))
     return (match.group(1), *(int(index) if index else name for name, index in inner)), match.group(3)
-
-
-MASK = "********"
-
-_SECRET_NAME = re.compile(r"passw|secret|token|api_?key|access_?key|account_?key|credential|private_?key", re.IGNORECASE)
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-
-
-def _masked(config: Mapping[str, object], secrets: Iterable[Path]) -> dict[str, Any]:
-    """A copy without the values of `secrets`, of whatever has the name of a secret, and of passwords in addresses."""
-    hidden = set(secrets)
-
-    def masked(value: object, path: Path) -> Any:
-        if isinstance(value, Secret) or value is None or isinstance(value, bool):
-            return value
-        if path in hidden or (path and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1]) and _scalar(value)):
-            return MASK
-        if isinstance(value, Mapping):
-            return {key: masked(member, (*path, key)) for key, member in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [masked(member, (*path, at)) for at, member in enumerate(value)]
-        return without_credentials(_USER_INFO.sub(MASK, value)) if isinstance(value, str) else value
-
-    return {key: masked(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
-
-
-def _scalar(value: object) -> bool:
-    return not isinstance(value, (Mapping, list, tuple))

@@ -94,6 +94,7 @@ class WriteManifest(HandsOver, beam.DoFn):
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
         warned.update((TOLD[name][n > 1].format(n), None) for name, n in counts.items() if name in TOLD)
+        warned.update(dict.fromkeys(sightings.without_match(counts)))
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)

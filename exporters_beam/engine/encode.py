@@ -24,12 +24,12 @@ from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.decode import Answers
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, total_of, typed_range
 from exporters_beam.errors import RecordError
-from exporters_beam.records import MISSING, UNKNOWN, Batch, BlockRef, Failure, Lines, Mark, Position, Sought, Typed
+from exporters_beam.records import MISSING, Batch, BlockRef, Failure, Lines, Mark, Position, Sought, Typed
 from exporters_beam.staging.letters import staged
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Segment, blocks_of
 from exporters_beam.transforms.chance import apart
-from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest
+from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest, told_as
 from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
 
 BLOCK_RECORDS = 1024
@@ -81,7 +81,7 @@ class EncodeBlocks(Step):
         shape = self._delivery.shape
         self._texts: Any = shape.format_all
         self._extended: Any = shape.extend_all
-        self._labels, self._sought = grouper.labels, shape.sought
+        self._labels, self._sought, self._nothing = grouper.labels, shape.sought, grouper.nothing
         self._numbered = self._delivery.to.sends
         self._separator = b"" if self._delivery.table else self._delivery.text_format.separator
         self._gap = len(self._separator)
@@ -306,7 +306,7 @@ class EncodeBlocks(Step):
             near = ""
             if n not in valued and first is not None:
                 near = nearest(name, names_in(map(whole(first), range(min(NAMES_OF, len(first.numbers))))))
-            yield Sought(GROUPER, name, n in valued, near)
+            yield Sought(told_as(self._nothing), name, n in valued, near)
 
     def _check_budget(self, mark: Mark, first: list[bytes]) -> None:
         """Give up early: where what this worker alone has seen exceeds the budget, there is no use in going on."""
@@ -320,7 +320,7 @@ class EncodeBlocks(Step):
             raise TooManyFailed(exceeded + self._delivery.letters.first(first))
 
     def _stage(self, group: tuple[str, ...], block: _Block) -> list[Any]:
-        self._valued.update(n for n, value in enumerate(group) if value != UNKNOWN)
+        self._valued.update(n for n, value in enumerate(group) if value != self._nothing)
         if self._delivery.table:
             return self._stage_table(group, block)
         self._sample(block)

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
-from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits
+from exporters_beam.components.traits import GrouperTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.config.on_error import WRITER
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
+from exporters_beam.formats.without import whole
 from exporters_beam.planning.bypass import NO_STORAGES
 from exporters_beam.planning.plan import Plan
 from exporters_beam.stages import Extend, HandOn
@@ -68,7 +69,7 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
     if plan.grouper is not None and spec.grouper is not None:
         yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
     form = spec.formatter.entry.name if spec.formatter else "json"
-    encoded = "records" if WriterTraits.of(plan.writer).staged_as is not None else _component(form, plan.format)
+    encoded = "records" if WriterTraits.of(plan.writer).staged_as is not None else _component(form, whole(plan.format))
     yield "formatter", f"{encoded}, staged as blocks", "step"
     if plan.limit:
         yield "items_limit", f"the first {plan.limit:,} records in input order", "shuffle"
@@ -106,6 +107,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.names is not None:
         group = tuple(f"<group {n}>" for n in range(plan.names.groups))
         yield f"files: {_example(plan, group)}"
+        if removed := GrouperTraits.of(plan.grouper).removed:
+            yield f"files are without {', '.join(sorted(removed))}, which their folders tell (columns: keep leaves it there)"
         limits = [f"{plan.items_per_file:,} records"] if plan.items_per_file else []
         limits += [f"{plan.bytes_per_file:,} bytes"] if plan.bytes_per_file else []
         if plan.sample:

@@ -19,9 +19,10 @@ from exporters_beam.components.traits import (
     MapTraits,
     StepTraits,
 )
-from exporters_beam.config.on_error import FORMATTER, GROUPER
+from exporters_beam.config.on_error import FORMATTER
 from exporters_beam.records import Key
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Whole
+from exporters_beam.transforms.sightings import told_as
 
 Sought = tuple[str, tuple[tuple[str, Key], ...]]
 """The name of a step, and the fields that it looks for, by what the config calls them."""
@@ -121,8 +122,9 @@ class Logical:
     def sought(self) -> tuple[Sought, ...]:
         """What is looked for in records behind the decoder."""
         steps = [(step.name, StepTraits.of(step.component).sought) for step in self.others]
-        labels = tuple((label, Key.of(label)) for label in GrouperTraits.of(self.grouper).labels)
-        found = (*steps, (GROUPER, labels), (FORMATTER, self.format.sought))
+        grouper = GrouperTraits.of(self.grouper)
+        labels = tuple((label, Key.of(label)) for label in grouper.labels)
+        found = (*steps, (told_as(grouper.nothing), labels), (FORMATTER, self.format.sought))
         return tuple((name, sought) for name, sought in found if sought)
 
     @cached_property

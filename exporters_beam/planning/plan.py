@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -29,6 +29,7 @@ from exporters_beam.components.secret import Secret, without_credentials
 from exporters_beam.components.traits import (
     ComponentTraits,
     FormatTraits,
+    GrouperTraits,
     MapTraits,
     ReaderTraits,
     StepTraits,
@@ -39,8 +40,9 @@ from exporters_beam.components.traits import (
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.config.on_error import FAIL, OnError
-from exporters_beam.config.sections import ONE_FILE, is_older
+from exporters_beam.config.sections import ONE_FILE, PARTITION_BY, is_older
 from exporters_beam.errors import ConfigError, Problem, dotted
+from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
 from exporters_beam.planning.logical import Logical, Read, StepPlan, Write, draws
@@ -167,6 +169,8 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     now = now or datetime.now()
     writer, form = spec.writer.component, _format(spec)
     grouper = spec.grouper.component if spec.grouper is not None and delivers_files(writer) else None
+    removed = GrouperTraits.of(grouper).removed
+    form = without(form, removed) if removed else form
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
@@ -219,19 +223,21 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
             return _Files(items=writer.items_per_buffer_write, bytes=writer.size_per_buffer_write), []
         return _Files(), [spec.problem(path, "this writer takes text formats only")] if table else []
     packed, names = codec("none"), None
-    path, problems = (*spec.writer.path, "options"), []
+    path, problems = (*spec.writer.path, "options"), [*_misplaced(spec, writer.filebase, grouper)]
+    folders = GrouperTraits.of(grouper).folders
     try:
         packed = _codec(spec, writer, table)
     except ConfigError as error:
         problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
     try:
         names = FileNames(
-            expand_dates(writer.filebase, now),
+            folders.in_name(expand_dates(writer.filebase, now)),
             grouper.size if grouper is not None else 0,
             f".{form.extension}{packed.suffix}",
             writer.start_file_count,
-            writer.filebase,
+            folders.in_name(writer.filebase),
             ReaderTraits.of(spec.reader.component).mark,
+            folders.hive,
         )
     except ConfigError as error:
         problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
@@ -239,9 +245,37 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
     return _Files(names, packed, *sizes, writer.generate_md5), problems
 
 
+def _misplaced(spec: ExportSpec, filebase: str, grouper: Grouper | None) -> Iterator[Problem]:
+    """What does not go together with folders that are named by values."""
+    told = GrouperTraits.of(grouper)
+    if told.folders.hive and "{groups" in filebase:
+        yield spec.problem((*spec.writer.path, "options", "filebase"), "the values of partitions name folders behind its own; "
+                           "leave {groups[…]} out, or give partition_by a template as its style")  # fmt: skip
+    section = spec.formatter
+    for option, names in _columns_named(section.options if section is not None else {}):
+        for name in names:
+            if section is not None and name in told.removed:
+                yield spec.problem((*section.path, "options", option), f"{name} stands in the path of the files, and is "
+                                   "not a column of theirs; leave it out, or give partition_by columns: keep")  # fmt: skip
+
+
+def _columns_named(options: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """The options of a format that name columns, each with their names: a list, a JSON Schema or an Avro schema."""
+    given, schema = options.get("fields"), options.get("schema")
+    if isinstance(given, (list, tuple)) and given:
+        yield "fields", [str(name) for name in given]
+    elif isinstance(schema, Mapping):
+        properties, members = schema.get("properties"), schema.get("fields")
+        yield "schema", [str(name) for name in properties] if isinstance(properties, Mapping) else []
+        yield "schema", [str(m.get("name")) for m in members if isinstance(m, Mapping)] if isinstance(members, list) else []
+
+
 def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -> Iterator[Problem]:
     """What does not go together of what is right by itself."""
     writer = spec.writer.component
+    if spec.grouper is not None and spec.grouper.path == (PARTITION_BY,) and not delivers_files(writer):
+        yield spec.problem((PARTITION_BY,), f"the writer {spec.writer.entry.name} delivers no files, so there are no folders "
+                           "for them; leave this section out")  # fmt: skip
     for step in spec.steps if files.names is not None or WriterTraits.of(writer).sends else ():
         if given := MapTraits.of(step.component).gives:
             yield spec.problem((*step.path, "options", "map"), f"the expression gives {given} whatever the "

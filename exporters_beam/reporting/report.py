@@ -108,6 +108,7 @@ class Report:
 
     def _steps(self) -> list[tuple[str, str]]:
         words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",
+                 "matched": "with a match", "unmatched": "without a match",
                  "skipped": "failed and skipped", "dead_lettered": "failed, now dead letters"}  # fmt: skip
         rows = []
         for name, n in self.counts.items():

@@ -18,6 +18,7 @@ from exporters_beam.planning.place import books_of, code_of, place_of, told_befo
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.units import units_of
 from exporters_beam.records import Unit
+from exporters_beam.runners.tables import tables_of
 from exporters_beam.staging.books import (
     ABOUT,
     HALF_BUILT,
@@ -171,7 +172,8 @@ def _write_about(plan: Plan, books: Books) -> None:
     path = os.path.join(books.folder, ABOUT)
     about = {"export": plan.export_id, "now": plan.now, "started": datetime.now().isoformat(), "config": plan.told,
              "file": os.path.abspath(plan.spec.file) if plan.spec.file else "", "origin": plan.origin,
-             "mark": ReaderTraits.of(plan.reader).mark, "code": code_of(plan)}  # fmt: skip
+             "mark": ReaderTraits.of(plan.reader).mark, "code": code_of(plan),
+             "tables": tables_of(plan)}  # fmt: skip
     with destination("cannot write to the staging folder", path):
         with open(path + ".part", "w", encoding="utf-8") as out:
             json.dump(about, out, ensure_ascii=False, default=repr)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from exporters_beam.components.secret import hide
-from exporters_beam.components.traits import NotifierTraits, ReaderTraits, WriterTraits
+from exporters_beam.components.traits import NotifierTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ExportError, dotted
 from exporters_beam.planning.plan import make
 from exporters_beam.readers.units import units_of
+from exporters_beam.runners.tables import fixed
 from exporters_beam.transforms.steps import ready
 
 
 def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
-    """(section and component, what is wrong with it, "" where nothing is) of the reader, the writer and each notification.
+    """(section and component, what is wrong with it, "" where nothing is) of the reader, the tables of steps, the writer and
+    each notification.
 
     A reader that has no probe of its own lists its first unit. A writer that has none writes where there is nothing to ask.
     """
@@ -35,6 +39,10 @@ def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
             probe()
 
     yield f"reader {spec.reader.entry.name}", _wrong(read)
+    for step in plan.steps:
+        if beside := StepTraits.of(step.component).beside:
+            alone = replace(plan, steps=(step,))
+            yield f"{step.name} {step.component_name} {beside}", _wrong(partial(fixed, alone))
     yield f"writer {spec.writer.entry.name}", _wrong(write)
     for section in spec.notifications:
         look = NotifierTraits.of(section.component).check

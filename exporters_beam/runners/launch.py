@@ -28,6 +28,7 @@ from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.progress import watched
 from exporters_beam.runners.resume import finished, goes_on_with, read_manifest
 from exporters_beam.runners.support import RunnerSupport, Start, settled, support_of
+from exporters_beam.runners.tables import fixed
 from exporters_beam.runners.taking import refuse_taking, settle_left, taken
 from exporters_beam.staging.books import forget_input, sweep
 from exporters_beam.staging.run import Run
@@ -58,7 +59,7 @@ def run(
     telling.tell("started", Report("started", plan.export_id))
     far: Json = {"counts": {"read": 0, "written": 0}}
     try:
-        plan, done = (plan, finished(plan)) if plan.replays else goes_on_with(plan, log)
+        plan, done = (fixed(plan), finished(plan)) if plan.replays else goes_on_with(plan, log)
         begun(plan)
         args = settled(plan, beam_args)[0]
         if done is not None:
@@ -242,7 +243,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     """Put an export into somebody's own pipeline; see `exporters_beam.build`."""
     from exporters_beam.engine.graph import build
 
-    plan = make(spec)
+    plan = fixed(make(spec))
     refuse_taking(plan)
     for warning in check(spec):
         logger_of(spec).warning(warning)

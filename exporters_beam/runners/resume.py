@@ -23,6 +23,7 @@ from exporters_beam.planning.plan import Plan, make
 from exporters_beam.records import Json, Unit
 from exporters_beam.reporting.leftovers import remove
 from exporters_beam.runners.books import refuse_changed_input
+from exporters_beam.runners.tables import fixed, refuse_changed_tables
 from exporters_beam.staging.books import (
     ABOUT,
     LOCK,
@@ -44,11 +45,11 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     Raises ConfigError where the input or the config has changed.
     """
     if not plan.spec.settings.resume:
-        return plan, None
+        return fixed(plan), None
     place = place_of(plan)
     if place is not None:
         refuse_what_is_in_the_way(books_at(place, plan))
-    plan = _as_begun(plan)
+    plan = fixed(_as_begun(plan))
     if place is None:
         log.warning("--resume: there is nothing to resume: this export keeps nothing; it runs from the start")
         return _from_the_start(plan), None
@@ -61,6 +62,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
         _refuse_changed_config(plan, all_books(place))
         log.warning("--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder))
         return _from_the_start(plan), None
+    refuse_changed_tables(plan, done.get("tables", {}), "was completed")
     if not ReaderTraits.of(plan.reader).fixed:  # What has come since then is for another export.
         read = [Unit(n, unit["name"], unit["bytes"], unit["etag"]) for n, unit in enumerate(done["units"])]
         refuse_changed_input(plan, read, "was completed")
@@ -101,6 +103,7 @@ def _as_begun(plan: Plan) -> Plan:
 def _refuse_changed_code(plan: Plan, books: Books) -> None:
     """Raises ConfigError where a module that the config names has changed since the run that is to be resumed."""
     about = next((each for each in unfinished(os.path.dirname(books.folder)) if each["export"] == plan.export_id), {})
+    refuse_changed_tables(plan, about.get("tables", {}), f"left its work in {books.folder}")
     now = code_of(plan)
     changed = [name for name, digest in about.get("code", {}).items() if now.get(name, digest) != digest]
     if changed:

@@ -26,6 +26,7 @@ from exporters_beam.runners.options import (
     refuse_unknown,
     relative_paths,
 )
+from exporters_beam.runners.tables import tables_of
 from exporters_beam.staging.books import Books
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Staging
@@ -163,6 +164,7 @@ def about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
     """What a run says about itself in the manifest."""
     replayed = plan.reader.ids if isinstance(plan.reader, LettersReader) else None
     letters = () if replayed is None else (("letters", replayed), ("origin", plan.origin))
+    letters = (*letters, ("tables", tables)) if (tables := tables_of(plan)) else letters
     return ("runner", runner), *((("bypassed", True),) if plan.copied else ()), *letters
 
 

@@ -111,7 +111,8 @@ def test_a_member_of_a_section_says_what_becomes_of_its_failures(tmp_path):
 
 @pytest.mark.parametrize(("sections", "told"), [
     ({"transform": [GROSS, None, 7]},
-     ["transform[1]: the name is missing; name one of: explode, flatson, jq, none, python, pythonexp, pythonmap, sort_keys",
+     ["transform[1]: the name is missing; name one of: "
+      "explode, flatson, jq, lookup, none, python, pythonexp, pythonmap, sort_keys",
       "transform[2]: wrong type: found 7, expected a mapping with name and options"]),
     ({"transform": 7}, ["transform: wrong type: found 7, expected a mapping with name and options, or a list of such"]),
     ({"transform": [{"name": "explode", "options": {"feild": "a", "field": "a"}}]},

@@ -17,6 +17,8 @@ GROUPERS = contracts.table(
     ("file_key", {"keys": ["text"]}, ("x",)),
     ("file_key", {"keys": ["nested.deep", "text"]}, ("y", "x")),
     ("none", {}, None),
+    ("partition", {"fields": ["text", {"field": "nested.deep", "as": "y"}]}, ("x", "y")),
+    ("partition", {"fields": ["text"], "style": "of-{text}", "columns": "remove"}, ("x",)),
     ("python", {"function": "contracts:initial"}, ("x",)),
     ("python_exp", {"python_expressions": ["item['text']", "len(item['text'])"]}, ("x", "1")),
 )
@@ -66,6 +68,9 @@ def test_odd_text_makes_groups_of_text(case: Case, expected: Any, text: str) -> 
     record = {"text": text, "nested": {"deep": text}}
     before = copy.deepcopy(record)
     found = group(made, record)
+    if case.name == "partition" and len(text) > 1000 and case.make().hive:
+        assert found.endswith("file systems take 255"), "a name that is cut would be another value"
+        return
     assert isinstance(found, tuple) and len(found) == made.size
     assert all(isinstance(part, str) for part in found)
     assert group(made, record) == found

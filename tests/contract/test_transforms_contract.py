@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ TRANSFORMS = contracts.table(
     ("flatson", {"flatson_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}),
     ("jq", {"jq_filter": "{text}"}),
     ("jq", {"jq_filter": "."}),
+    ("lookup", {"file": str(Path(__file__).with_name("table.csv")), "key": {"_key": "key"}, "columns": ["length"]}),
     ("none", {}),
     ("python", {"function": "contracts:with_length"}),
     ("pythonexp", {"python_expressions": ["item.update(length=len(item['text']))"]}),

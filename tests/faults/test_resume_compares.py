@@ -377,3 +377,23 @@ def test_code_that_has_changed_is_not_mixed(place: Path, monkeypatch: Any) -> No
         run(place, resume=True, **told)
     module.write_bytes(before)
     assert run(place, resume=True, **told).resumed == 400
+
+
+def test_tables_that_have_changed_are_not_mixed(place: Path, monkeypatch: Any) -> None:
+    table = place / "table.csv"
+    table.write_text("id,name\n7,seven\n")
+    told: dict[str, Any] = {"transform": {"name": "lookup", "options": {"file": str(table), "key": "id"}}}
+    with monkeypatch.context() as patch:
+        patch.setattr("exporters_beam.engine.publishing.PublishFile.process", stopped)
+        with pytest.raises(exporters_beam.ExportError):
+            run(place, **told)
+    before = table.read_bytes()
+    table.write_text("id,name\n7,SEVEN\n")
+    with pytest.raises(exporters_beam.ConfigError, match=f"--resume: {table} has changed since the run that left its work in"):
+        run(place, resume=True, **told)
+    table.write_bytes(before)
+    report = run(place, resume=True, **told)
+    assert report.resumed == 400 and report.counts["transform.matched"] == 1
+    table.write_text("id,name\n7,SEVEN\n")
+    with pytest.raises(exporters_beam.ConfigError, match=f"--resume: {table} has changed since the run that was completed"):
+        run(place, resume=True, **told)

@@ -25,7 +25,7 @@ class Export(NamedTuple):
         looked up in some records, in others where fewer fields are decoded."""
         path = Path(folder) / f"in.{self.kind}"
         path.write_bytes(self.data)
-        names = "{groups[0]}-" if "grouper" in self.config else ""
+        names = "{groups[0]}-" if self.config.get("grouper", {}).get("name", "partition") != "partition" else ""
         found = outcome({
             "reader": {"name": "fs", "options": {"input": str(path)}}, "decompressor": "none", "deserializer": self.kind,
             "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/{names}"}}, "exporter_options": options,
@@ -59,6 +59,13 @@ LINES = [
 ROWS = ["1,x", "2,y", "1,", ",", "1", "1,x,3", '"1","a\n""b"', '1,"x', "é,ü", "1 ,x", '"",NaN', "01,1e5", ""]
 ROWS += ["99999999999999999999999,", "1_0,", "1e400,x", "nan,y", "9007199254740993,", '"2","y"']
 VALUES: list[Any] = [1, 2, None, 1.5, 0]
+
+
+def looking_up(**options: Any) -> dict[str, Any]:
+    return {
+        "transform": {"name": "lookup", "options": {"file": str(Path(__file__).with_name("table.jl")), "key": "a", **options}}
+    }
+
 
 STEPS = [
     filtering("key_value", keys=[{"name": "a", "value": 1}]),
@@ -100,6 +107,10 @@ STEPS = [
     {"transform": {"name": "python", "options": {"function": "plugin_functions:each_of"}}},
     {"transform": {"name": "explode", "options": {"field": "s"}}},
     {"transform": {"name": "explode", "options": {"field": "s", "merge": True, "empty": "keep", "position": "n"}}},
+    looking_up(columns=["n", "m"]),
+    looking_up(columns=["n"], on_conflict="table"),
+    looking_up(columns=["m", "b"], on_conflict="record", how="required"),
+    looking_up(how="inner", prefix="s"),
     {"transform": "sort_keys"},
     fields(set={"n": 1, "m": [1]}),
     fields(set={"n": 1}, select=["b", "n"]),
@@ -122,6 +133,9 @@ GROUPERS = [
     {"name": "file_key", "options": {"keys": ["n"]}},
     {"name": "file_key", "options": {"keys": ["b", "a"]}},
     {"name": "python_exp", "options": {"python_expressions": ["str(item['a'])[:1]"]}},
+    {"name": "partition", "options": {"fields": ["b"], "columns": "keep"}},
+    {"name": "partition", "options": {"fields": ["m", {"field": "s.x", "as": "k"}]}},
+    {"name": "partition", "options": {"fields": [{"year": "a"}, "b"], "epoch": "seconds", "style": "{year}-{b}"}},
 ]
 FORMATS: list[Any] = [
     "json",
