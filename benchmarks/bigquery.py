@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "tests" / "systems")]
 
+from slopes import Pair, arguments, compare  # noqa: E402
 from sql import make_input, measured, records  # noqa: E402
 
 TABLE = "shop.sales.products"
@@ -84,19 +83,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--loop", nargs=4)
+    arguments(parser)
     given = parser.parse_args()
     if given.loop:
         name, *where = given.loop
         {"into": loop_into, "out": loop_out}[name](*where)
         return
-    folder = Path(tempfile.mkdtemp(prefix="bigquery-benchmark-"))
-    try:
-        run(given.records, folder)
-    finally:
-        shutil.rmtree(folder)
+    compare(run, given.records, given.rounds)
 
 
-def run(count: int, folder: Path) -> None:
+def run(count: int, folder: Path) -> dict[str, Pair]:
     from bigquery_service import Service
 
     make_input(folder / "in.jl.gz", count)
@@ -108,7 +104,7 @@ def run(count: int, folder: Path) -> None:
     source = {"table": TABLE, "endpoint": service.url, "storage_endpoint": service.storage_url}
     out = {"reader": {"name": "bigquery", "options": source},
            "writer": {"name": "fs", "options": {"filebase": str(folder / "out" / "part-")}}}  # fmt: skip
-    print(f"{count:,} records        wall     CPU   MiB")
+    found = {}
     for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
         (folder / f"{name}.json").write_text(json.dumps(config))
         where = [service.url, service.storage_url, str(folder / path)]
@@ -117,13 +113,13 @@ def run(count: int, folder: Path) -> None:
             service.put(TABLE, FIELDS, [])
         export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
                            "--workers", "1"])  # fmt: skip
-        for kind, (wall, cpu, memory) in (("loop", loop), ("export", export)):
-            print(f"{name:5} {kind:8} {wall:10.1f} s {cpu:6.1f} s {memory:5.0f}")
-        print(f"{name:5} loop over export: wall {loop[0] / export[0]:.2f}, CPU {loop[1] / export[1]:.2f}")
+        found[name] = (loop, export)
     chosen = ("id", "sku", "price", "seller", "tags")
     both = zip(service.tables[TABLE].rows, records(count), strict=True)
-    print("rows that differ:", sum(any(row[name] != record[name] for name in chosen) for row, record in both))
+    differ = sum(any(row[name] != record[name] for name in chosen) for row, record in both)
+    print(f"{count:,} records; rows that differ: {differ}", flush=True)
     service.stop()
+    return found
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ import io
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+
+from slopes import Pair, arguments, compare
 
 FIELDS = ("id", "sku", "name", "price", "stock", "seller", "tags", "added", "active")
 TYPES = ("BIGINT PRIMARY KEY", "TEXT", "TEXT", "DOUBLE PRECISION", "BIGINT", "JSONB", "JSONB", "TEXT", "BOOLEAN")
@@ -109,18 +109,15 @@ def main() -> None:
     parser.add_argument("--url", default="postgresql://postgres@localhost/postgres")
     parser.add_argument("--loop", choices=("into", "out"))
     parser.add_argument("--path")
+    arguments(parser)
     given = parser.parse_args()
     if given.loop:
         {"into": loop_into, "out": loop_out}[given.loop](given.url, given.path)
         return
-    folder = Path(tempfile.mkdtemp(prefix="sql-benchmark-"))
-    try:
-        run(given.url, given.records, folder)
-    finally:
-        shutil.rmtree(folder)
+    compare(lambda count, folder: run(given.url, count, folder), given.records, given.rounds)
 
 
-def run(url: str, count: int, folder: Path) -> None:
+def run(url: str, count: int, folder: Path) -> dict[str, Pair]:
     make_input(folder / "in.jl.gz", count)
     for table in ("by_loop", "by_export"):
         empty_table(url, table)
@@ -129,17 +126,17 @@ def run(url: str, count: int, folder: Path) -> None:
             "writer": {"name": "sql", "options": {**database, "table": "by_export", "delivery_id": folder.name}}}  # fmt: skip
     out = {"reader": {"name": "sql", "options": {**database, "table": "by_loop"}},
            "writer": {"name": "fs", "options": {"filebase": str(folder / "out" / "part-")}}}  # fmt: skip
-    print(f"{count:,} records        wall     CPU   MiB")
+    found = {}
     for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
         (folder / f"{name}.json").write_text(json.dumps(config))
         loop = measured([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
-        export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet"])
-        for kind, (wall, cpu, memory) in (("loop", loop), ("export", export)):
-            print(f"{name:5} {kind:8} {wall:10.1f} s {cpu:6.1f} s {memory:5.0f}")
-        print(f"{name:5} loop over export: wall {loop[0] / export[0]:.2f}, CPU {loop[1] / export[1]:.2f}")
+        export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
+                           "--workers", "1"])  # fmt: skip
+        found[name] = (loop, export)
     with connect(url) as connection:
         query = "SELECT count(*) FROM by_loop l FULL JOIN by_export e USING (id) WHERE l IS DISTINCT FROM e"
-        print("rows that differ:", connection.execute(query).fetchone())
+        print(f"{count:,} records; rows that differ: {connection.execute(query).fetchone()[0]}", flush=True)
+    return found
 
 
 if __name__ == "__main__":
