@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timezone
 from decimal import Context, Decimal
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
 from exporters_beam.components.words import kind_of
 from exporters_beam.decimals import plain
 from exporters_beam.errors import RecordError
+from exporters_beam.formats.json_lines import digits_follow
 from exporters_beam.records import Json, Record
 from exporters_beam.systems.sql import json_value
 
@@ -24,7 +26,8 @@ Nested = dict[str, Any]
 SAFE = 1 << 53
 """Integers from here on are written as text: load jobs take numbers of JSON for binary ones."""
 
-_LONG = re.compile(rb"[0-9]{16}").search
+DIGITS = 16
+"""Of so many a number may be one that is not safe."""
 
 _WIDE = Context(prec=100)
 
@@ -106,6 +109,19 @@ def _struct(made: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
 # Lines of JSON
 
 
+def lines_of(records: Sequence[Record]) -> list[bytes] | None:
+    """What `line_of` gives for each record where no column is of the type JSON, faster. None where one is not a usual one."""
+    import orjson
+
+    options = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+    try:
+        texts = list(map(orjson.dumps, records, repeat(_text), repeat(options)))
+    except (orjson.JSONEncodeError, RecursionError):
+        return None
+    together = b"\n".join(texts)
+    return None if b"null" in together or digits_follow(together, DIGITS) else texts
+
+
 def line_of(record: Record, columns: Nested) -> bytes:
     """A record as a line for a load job, without its end. What is None is left out, but inside JSON. Raises RecordError."""
     import orjson
@@ -115,7 +131,9 @@ def line_of(record: Record, columns: Nested) -> bytes:
             text = orjson.dumps(
                 record, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS, default=_text
             )
-            if b"null" not in text and not _LONG(text):  # nothing is None or NaN, and no integer has too many digits
+            if b"null" not in text and not digits_follow(
+                text, DIGITS
+            ):  # nothing is None or NaN, and no integer has too many digits
                 return text
         except (orjson.JSONEncodeError, RecursionError):
             pass

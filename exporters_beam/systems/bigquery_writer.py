@@ -24,7 +24,7 @@ from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError, DestinationError, RecordError, Transient
 from exporters_beam.records import Json, Record
 from exporters_beam.systems.bigquery import BigQueryError, BigQueryOptions, JobErrors, TableName, fields_of, waited
-from exporters_beam.systems.bigquery_values import Nested, columns_of, json_columns, line_of, misfit
+from exporters_beam.systems.bigquery_values import Nested, columns_of, json_columns, line_of, lines_of, misfit
 from exporters_beam.writers.batches import RecordBatch, RecordWriterOptions
 
 ORDER = "exporters_beam_order"
@@ -32,6 +32,9 @@ ORDER = "exporters_beam_order"
 
 GATHERED_DAYS = 7
 """How long a table that gathers records is kept."""
+
+PIECE = 250
+"""Records that become text at once: more would have left the caches before."""
 
 MOST_JOBS = 40
 """Load jobs of one batch in which the rows at fault are looked for."""
@@ -333,26 +336,41 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
     def _lines(self, batch: RecordBatch) -> Lines:
         """The records of a batch as JSON, without those that cannot be."""
         columns = self._json(batch)
+        usual = not columns and not self.keys
         numbers: list[int] = []
         starts, body = array("Q", (0,)), bytearray()
-        for n, record in enumerate(batch.each()):
-            lacks = next((name for name in self.keys if record.get(name) is None), None)
-            if lacks is not None:
-                batch.refuse(n, f"it has no value for the key {lacks}")
-                continue
-            try:
-                text = line_of(record, columns)
-            except RecordError as error:
-                batch.refuse(n, str(error))
-                continue
-            if self.mode == "merge":
-                order = b'"%s":"%d"' % (ORDER.encode(), (batch.number << 32) + n)
-                text = text[:-1] + (b"," if len(text) > 2 else b"") + order + b"}"
-            body += text
-            body += b"\n"
-            numbers.append(n)
-            starts.append(len(body))
+        n = 0
+        for records in batch.pieces(PIECE):
+            texts = lines_of(records) if usual else None
+            if texts is not None:
+                body += b"\n".join((*texts, b""))
+                numbers.extend(range(n, n + len(texts)))
+                starts.extend(accumulate(map((1).__add__, map(len, texts)), initial=starts.pop()))
+            for at, record in enumerate(records if texts is None else ()):
+                text = self._line(batch, n + at, record, columns)
+                if text is not None:
+                    body += text
+                    body += b"\n"
+                    numbers.append(n + at)
+                    starts.append(len(body))
+            n += len(records)
         return Lines(numbers, starts, body)
+
+    def _line(self, batch: RecordBatch, n: int, record: Record, columns: Nested) -> bytes | None:
+        """A record as JSON; None where it is refused."""
+        lacks = next((name for name in self.keys if record.get(name) is None), None)
+        if lacks is not None:
+            batch.refuse(n, f"it has no value for the key {lacks}")
+            return None
+        try:
+            text = line_of(record, columns)
+        except RecordError as error:
+            batch.refuse(n, str(error))
+            return None
+        if self.mode == "merge":
+            order = b'"%s":"%d"' % (ORDER.encode(), (batch.number << 32) + n)
+            text = text[:-1] + (b"," if len(text) > 2 else b"") + order + b"}"
+        return text
 
     # Tables
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from exporters_beam.components.options import option
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.rows import maker
 from exporters_beam.records import Record, Undecoded, Unit, Warned, units_of
 from exporters_beam.systems.sql import (
     Odd,
@@ -519,6 +520,8 @@ class _Reading:
     def _records(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         names = self._piece.columns
         if not self._converters and self._reader.dialect != "sqlite":
+            if len(rows[0]) == len(names):
+                return maker(names)(rows)
             return [dict(zip(names, row)) for row in rows]  # noqa: B905
         return [self._record(row) for row in rows]
 
