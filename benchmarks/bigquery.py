@@ -18,7 +18,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "tests" / "systems")]
 
 from slopes import Pair, arguments, compare  # noqa: E402
-from sql import make_input, measured, records  # noqa: E402
+from sql import make_input, measured, records, told  # noqa: E402
 
 TABLE = "shop.sales.products"
 KINDS = {"id": "INTEGER", "price": "FLOAT", "stock": "INTEGER", "active": "BOOLEAN", "added": "DATE"}
@@ -117,7 +117,7 @@ def run(count: int, folder: Path) -> dict[str, Pair]:
     chosen = ("id", "sku", "price", "seller", "tags")
     both = zip(service.tables[TABLE].rows, records(count), strict=True)
     differ = sum(any(row[name] != record[name] for name in chosen) for row, record in both)
-    print(f"{count:,} records; rows that differ: {differ}", flush=True)
+    told(count, differ, folder)
     service.stop()
     return found
 

@@ -9,6 +9,7 @@ Loops and exports run as processes of their own; it prints wall and CPU seconds,
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -93,6 +94,27 @@ def loop_out(url: str, path: str) -> None:
                 out.write(dumps(dict(zip(FIELDS, row, strict=True)), option=orjson.OPT_APPEND_NEWLINE))
 
 
+def lines_of(*paths: Path) -> tuple[int, str]:
+    """How many lines files have one behind the other, and their digest."""
+    from isal import igzip
+
+    count, digest = 0, hashlib.sha256()
+    for path in paths:
+        with igzip.open(path) as raw:
+            while piece := raw.read(1 << 20):
+                count += piece.count(b"\n")
+                digest.update(piece)
+    return count, digest.hexdigest()
+
+
+def told(count: int, differ: int, folder: Path) -> None:
+    """Says whether the tables and the files of loop and export hold the same."""
+    loop, export = lines_of(folder / "loop.jl.gz"), lines_of(*sorted((folder / "out").glob("part-*")))
+    same = "the same" if loop == export else "OTHERS"
+    print(f"{count:,} records; rows that differ: {differ}; lines of loop and export: {loop[0]:,} and {export[0]:,}, {same} "
+          f"(sha256 {export[1][:16]})", flush=True)  # fmt: skip
+
+
 def measured(command: list[str]) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and the peak of memory in MiB."""
     started = time.monotonic()
@@ -135,7 +157,7 @@ def run(url: str, count: int, folder: Path) -> dict[str, Pair]:
         found[name] = (loop, export)
     with connect(url) as connection:
         query = "SELECT count(*) FROM by_loop l FULL JOIN by_export e USING (id) WHERE l IS DISTINCT FROM e"
-        print(f"{count:,} records; rows that differ: {connection.execute(query).fetchone()[0]}", flush=True)
+        told(count, connection.execute(query).fetchone()[0], folder)
     return found
 
 

@@ -25,6 +25,7 @@ import exporters_beam
 from exporters_beam.components.options import build
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.records import Unit
+from exporters_beam.systems.sql_put import PostgresqlTarget, Target
 from exporters_beam.systems.sql_reader import SqlReader
 from exporters_beam.systems.sql_writer import SqlWriter
 
@@ -339,3 +340,38 @@ def test_columns_defaults_and_nulls(database: Database, tmp_path: Path) -> None:
     assert rows(database, "id, name, more") == [(1, "a", "more"), (2, "none", "more"), (3, None, "more")]
     exporters_beam.run(config(database, [{"sku": 4}], tmp_path, columns=columns, missing="null"))
     assert database.rows("SELECT id, name, more FROM products WHERE id = 4") == [(4, None, "more")]
+
+
+TEXTS = ["plain", "", "\\N", "\\.", "a\tb", "a\nb\r\nc", "back\\slash", 'é 🐟 "', "\x01\x7f\u2028", "null", "\\"]
+NUMBERS = [0.0, -0.0, 1e-7, 1.5e-05, 1e16, 1.7976931348623157e308, 5e-324, 0.1, 1 / 3, -2.5, 100.0]
+HOSTILE = [
+    {"id": n, "text": TEXTS[n % 11], "real": NUMBERS[n % 11] if n % 7 else None, "big": (-1) ** n * (2**63 - 1 - n),
+     "yes": n % 2 == 0 if n % 5 else None, "nested": {TEXTS[n % 11]: [TEXTS[(n + 1) % 11], None]} if n % 3 else None,
+     "as_text": [TEXTS[n % 11], NUMBERS[n % 11], n, True, None][n % 5]}
+    for n in range(600)
+]  # fmt: skip
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("case", ["usual", "refused", "irregular"])
+def test_rows_that_are_poured_are_those_that_the_driver_writes(
+    case: str, postgresql: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [dict(record) for record in HOSTILE]
+    if case == "refused":
+        records[431]["text"], records[555]["id"] = "a\0b", 554
+    if case == "irregular":
+        del records[300]["real"]
+    found = []
+    for table in ("products", "others"):
+        columns = "id int PRIMARY KEY, text text, real float8 DEFAULT 7, big bigint, yes boolean, nested jsonb, as_text text"
+        postgresql.run(f"CREATE TABLE {table} ({columns})")
+        if table == "others":
+            monkeypatch.setattr(PostgresqlTarget, "pour", Target.pour)
+        letters = {"on_error": {"action": "dead_letter", "file": str(tmp_path / f"{table}.jl")}}
+        exporters_beam.run(config(postgresql, records, tmp_path, letters, table=table, items_per_buffer_write=270))
+        path = tmp_path / f"{table}.jl"
+        told = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        found.append((repr(rows(postgresql, "*", table)), [(letter["number"], letter["message"]) for letter in told]))
+    assert found[0] == (found[1][0], [(n, said.replace("others", "products")) for n, said in found[1][1]])
+    assert len(found[0][1]) == (2 if case == "refused" else 0)
