@@ -33,9 +33,6 @@ ORDER = "exporters_beam_order"
 GATHERED_DAYS = 7
 """How long a table that gathers records is kept."""
 
-PIECE = 250
-"""Records that become text at once: more would have left the caches before."""
-
 MOST_JOBS = 40
 """Load jobs of one batch in which the rows at fault are looked for."""
 
@@ -340,7 +337,7 @@ class BigQueryWriter(BigQueryOptions, RecordWriterOptions):
         numbers: list[int] = []
         starts, body = array("Q", (0,)), bytearray()
         n = 0
-        for records in batch.pieces(PIECE):
+        for records in batch.pieces():
             texts = lines_of(records) if usual else None
             if texts is not None:
                 body += b"\n".join((*texts, b""))

@@ -33,9 +33,6 @@ LEDGER = "exporters_beam_deliveries"
 BEGUN, DONE = -1, -2
 """Numbers of rows of the ledger that stand for no batch: that a delivery has begun, and that all of it is there."""
 
-PIECE = 250
-"""Records that are made into rows at once: those of 1,000 leave the caches, which takes twice the time."""
-
 
 class Table(NamedTuple):
     """A table that is there: the kind of each column (`json`, `array`, `decimal` or ""), and those that have a default."""
@@ -285,7 +282,7 @@ class SqlWriter(SqlDatabase, RecordWriterOptions):
         if self.keys or self.__dict__.get("_unusual"):
             return False
         columns = self._columns_of_first(batch, table)
-        pieces = (list(zip(*_rows(records, columns), strict=True)) for records in batch.pieces(PIECE))
+        pieces = (list(zip(*_rows(records, columns), strict=True)) for records in batch.pieces())
         target.run("SAVEPOINT exporters_beam")
         try:
             kinds = [table.kinds.get(column, "") for column in columns.values()]
