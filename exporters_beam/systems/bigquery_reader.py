@@ -23,7 +23,7 @@ from exporters_beam.records import Record, Unit
 from exporters_beam.systems.bigquery import BigQueryError, BigQueryOptions, JobErrors, TableName, fields_of, waited
 from exporters_beam.systems.bigquery_values import Nested, converter, json_columns
 
-RANGE_ROWS, BATCH = 50_000, 2_000
+RANGE_ROWS, BATCH = 50_000, 500
 
 RETRY_SECONDS, FIRST_WAIT = 120.0, 0.5
 """How long the clients ask again where BigQuery does not answer, and the seconds before they do so at first."""
