@@ -18,7 +18,7 @@ from exporters_beam.engine import graph
 from exporters_beam.engine.delivery import TALLIES, staged_lines, total_of
 from exporters_beam.engine.failures import FailedRecord
 from exporters_beam.engine.source import Places
-from exporters_beam.errors import ExportError
+from exporters_beam.errors import ExportError, RecordError
 from exporters_beam.planning.plan import make
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import SUFFIX, Blocks, Staging, in_order, read_segment
@@ -141,5 +141,8 @@ def _file(form: Any, refs: list[Any], blocks: Blocks) -> bytes:
         return bytes(form.separator.join(map(blocks.payload, refs)))
     out = io.BytesIO()
     schemas = list(dict.fromkeys(ref.schema for ref in refs if ref.schema))
-    form.assemble([(blocks.payload(ref), None) for ref in refs], schemas, out)
+    try:
+        form.assemble([(blocks.payload(ref), None) for ref in refs], schemas, out)
+    except RecordError as error:  # No record has a field.
+        return str(error).encode()
     return out.getvalue()

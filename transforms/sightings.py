@@ -10,9 +10,10 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from exporters_beam.components.names import HIVE_NULL
+from exporters_beam.components.traits import StepTraits
 from exporters_beam.config.on_error import GROUPER
 from exporters_beam.config.sections import PARTITION_BY
-from exporters_beam.records import MISSING, UNKNOWN, Key, Sought
+from exporters_beam.records import MISSING, UNKNOWN, Key, Mark, Sought
 
 NAMES_OF = 100
 """So many records are asked for the names of their fields."""
@@ -52,6 +53,23 @@ class Sightings:
         noted = tuple(found) if self._looked else ()
         self.begin()
         return noted
+
+
+class LookingAtColumns:
+    """What steps that work on columns look for: all records of a chunk have the same fields."""
+
+    def __init__(self, steps: Iterable[tuple[str, StepTraits]]) -> None:
+        self._each = [Sightings(name, traits.sought) for name, traits in steps]
+
+    def look(self, step: int, names: Iterable[str]) -> None:
+        """Look at the fields that records have before a step, by its number."""
+        sightings, record = self._each[step], dict.fromkeys(names)
+        if sightings.left and sightings.look([record]):
+            sightings.compare(record)
+
+    def end_range(self, mark: Mark) -> Mark:
+        """The mark with what was seen in its range."""
+        return mark._replace(sought=(*mark.sought, *(noted for each in self._each for noted in each.noted())))
 
 
 def told_as(nothing: str) -> str:

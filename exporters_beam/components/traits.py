@@ -48,7 +48,7 @@ DESCRIBES: dict[str, tuple[str, ...]] = {
     "reads": ("keep", "key", "map"),
     "steady": ("keep", "key"),
     **dict.fromkeys(("judge", "may_keep"), ("keep",)),
-    **dict.fromkeys(("adds", "map_columns"), ("map",)),
+    **dict.fromkeys(("adds", "map_columns", "arranges"), ("map",)),
     **dict.fromkeys(
         (
             "glance",
@@ -228,6 +228,10 @@ class MapTraits(StepTraits):
     map_columns: Callable[[dict[str, Sequence[Any]], int], dict[str, Sequence[Any]]] | None = trait(how=METHOD)
     """What `map` does, for so many records that all have the same fields, given as columns. It raises where `map` raises for
     one of them, and changes none of the columns that it is given."""
+
+    arranges: Callable[[Sequence[str]], list[tuple[str, str]]] | None = trait(how=METHOD)
+    """Of records that all have these fields the ones that go on, in order, each with its new name; where it does no more than
+    that. It raises where `map` raises."""
 
     gives: str = trait("")
     """What it gives in the place of every record, where that is proved to be no object."""

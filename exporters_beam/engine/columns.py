@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
+from exporters_beam.components.traits import MapTraits
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
 from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import as_columns as columnar
 from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
-from exporters_beam.transforms.sightings import NAMES_OF
+from exporters_beam.transforms.sightings import NAMES_OF, LookingAtColumns
+from exporters_beam.transforms.steps import ready
 
 
 class Columns(NamedTuple):
@@ -30,11 +32,23 @@ class Columns(NamedTuple):
 
 
 class SiftColumns(Decode):
-    """Decode, for columns: only what the filter reads becomes Python values."""
+    """Decode, for columns: only what the filter reads becomes Python values. Steps behind it choose columns and rename them."""
+
+    def __init__(self, maps: Iterable[tuple[str, Any]], *args: Any) -> None:
+        super().__init__(*args)
+        self._maps = tuple(maps)
 
     def setup(self) -> None:
         super().setup()
         self._reads = self._traits.reads or frozenset()
+        self._steps = [(name, MapTraits.of(ready(each))) for name, each in self._maps]
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._looking = LookingAtColumns(self._steps)
+
+    def end_range(self, mark: Mark) -> Mark:
+        return self._looking.end_range(super().end_range(mark))
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if isinstance(element, Mark) or isinstance(element.data, Skipped):
@@ -54,11 +68,30 @@ class SiftColumns(Decode):
             numbers = mask.to_numpy(zero_copy_only=False).nonzero()[0]
         if self._sightings is not None and self._sightings.left:
             self._look_at(batch)
+        if kept.num_rows:
+            kept = self._arranged(kept)
         self._read += batch.num_rows
         self._dropped += batch.num_rows - kept.num_rows
         if not kept.num_rows:
             return []
         return [Columns(chunk, numbers, kept)]
+
+    def _arranged(self, batch: Any) -> Any:
+        """The columns that go on. Raises where records have to say what is wrong."""
+        import pyarrow as pa
+
+        for n, (_, traits) in enumerate(self._steps):
+            names = [name for name in batch.schema.names if not name.startswith(columnar.WAS)]
+            self._looking.look(n, names)
+            assert traits.arranges is not None
+            pairs = traits.arranges(names)
+            if not pairs:
+                raise ValueError("there is no column left")
+            there = set(batch.schema.names)
+            pairs += [(f"{columnar.WAS}{old}", f"{columnar.WAS}{new}") for old, new in pairs if f"{columnar.WAS}{old}" in there]
+            arrays = [batch.column(old) for old, _ in pairs]
+            batch = pa.RecordBatch.from_arrays(arrays, names=[new for _, new in pairs])
+        return batch
 
     def _look_at(self, batch: Any) -> None:
         names = [name for name in batch.schema.names if name in self._reads]
@@ -103,9 +136,9 @@ def _pieces(chunk: Chunk) -> Iterator[Chunk]:
 class EncodeColumns(EncodeBlocks):
     """EncodeBlocks, for columns: what comes as a batch is staged as one."""
 
-    def __init__(self, *args: Any, deserializer: Any) -> None:
+    def __init__(self, *args: Any, deserializer: Any, maps: Iterable[Any] = ()) -> None:
         super().__init__(*args)
-        self._deserializer = deserializer
+        self._deserializer, self._maps = deserializer, tuple(maps)
         self._types_of = deserializer.types_of
 
     def process(self, element: Any) -> Iterable[Any]:
@@ -142,5 +175,7 @@ class EncodeColumns(EncodeBlocks):
         for at in range(0, len(columns.numbers), CHUNK_ROWS):
             numbers = list(map(int, columns.numbers[at : at + CHUNK_ROWS]))
             records = self._deserializer.decode(pack(unpack(data).take(numbers)))
+            for each in self._maps:
+                records = list(map(each.map, records))
             types = self._types_of(data) if self._delivery.finds_types else b""
             yield Batch(unit, number, [first + n for n in numbers], records, types=types)

@@ -18,7 +18,7 @@ from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import Naming
-from exporters_beam.components.protocols import Keyed
+from exporters_beam.components.protocols import Keyed, StepComponent
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.closing import WriteManifest, booked
@@ -352,12 +352,17 @@ def decoder_of(plan: Plan, source: Source) -> Decode:
     if isinstance(decoding, MakeColumns):
         from exporters_beam.engine.tables import ToColumns
 
-        return ToColumns([(step.name, step.component) for step in plan.logical.steps], *args)
+        return ToColumns(_named(plan), *args)
     if isinstance(decoding, Columns):
         from exporters_beam.engine.columns import SiftColumns
 
-        return SiftColumns(*args)
+        return SiftColumns(_named(plan), *args)
     return decoder(decoding, *args)
+
+
+def _named(plan: Plan) -> list[tuple[str, StepComponent]]:
+    """The steps behind the decoder, by their names."""
+    return [(step.name, step.component) for step in plan.logical.others]
 
 
 def encoder_of(plan: Plan, source: Source, delivery: Delivery, run: Run) -> EncodeBlocks:
@@ -366,7 +371,8 @@ def encoder_of(plan: Plan, source: Source, delivery: Delivery, run: Run) -> Enco
     if isinstance(decoding, Columns):
         from exporters_beam.engine.columns import EncodeColumns
 
-        return EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer)
+        maps = [component for _, component in _named(plan)]
+        return EncodeColumns("writer", delivery, run, None, deserializer=source.deserializer, maps=maps)
     if isinstance(decoding, MakeColumns):
         from exporters_beam.engine.tables import EncodeTables
 

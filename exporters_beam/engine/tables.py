@@ -14,7 +14,7 @@ from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks, _Block
 from exporters_beam.formats.rows import maker
 from exporters_beam.records import Batch, Chunk, Mark, Record, Skipped
-from exporters_beam.transforms.sightings import Sightings, names_in
+from exporters_beam.transforms.sightings import LookingAtColumns
 from exporters_beam.transforms.steps import ready
 
 
@@ -41,11 +41,10 @@ class ToColumns(Decode):
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._looking = [Sightings(name, traits.sought) for name, traits in self._steps]
+        self._looking = LookingAtColumns(self._steps)
 
     def end_range(self, mark: Mark) -> Mark:
-        mark = super().end_range(mark)
-        return mark._replace(sought=(*mark.sought, *(noted for each in self._looking for noted in each.noted())))
+        return self._looking.end_range(super().end_range(mark))
 
     def process(self, element: Chunk | Mark) -> Iterable[Any]:
         if isinstance(element, Mark) or isinstance(element.data, Skipped) or self._source.letters:
@@ -60,10 +59,10 @@ class ToColumns(Decode):
     def _table(self, chunk: Chunk) -> Table:
         assert self._columns is not None
         columns, count = self._columns(chunk.data)
-        for (_, traits), looking in zip(self._steps, self._looking, strict=True):
+        for n, (_, traits) in enumerate(self._steps):
             assert traits.map_columns is not None
-            if looking.left and count and looking.look([dict.fromkeys(columns)]):
-                looking.compare(names_in([dict.fromkeys(columns)]))
+            if count:
+                self._looking.look(n, columns)
             columns = traits.map_columns(columns, count)
         return Table(chunk.unit, chunk.range, range(chunk.first, chunk.first + count), columns)
 

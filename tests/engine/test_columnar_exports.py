@@ -170,7 +170,7 @@ def test_columns_stay_columns(tmp_path: Path) -> None:
     source = folder(tmp_path)
     plan = make(spec.load(config(source, tmp_path / "out", True, filter=equal("town", "Leeds"))))
     reading = source_of(plan)
-    sift = SiftColumns(reading, plan.steps[0], plan.on_error)
+    sift = SiftColumns([], reading, plan.steps[0], plan.on_error)
     sift.setup()
     sift.start_bundle()
     unit = next(iter(reading.units()))

@@ -125,6 +125,7 @@ STEPS = [
     fields(drop=["s.x", "n"]),
     fields(select=["a", "c"]),
     fields(select=["c"]),
+    fields(rename={"c": "n", "b": "m"}, drop=["a"]),
     {"transform": "none"},
 ]
 ACTIONS = ["fail", "skip", "dead_letter"]

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from exporters_beam.cli.main import main
 from exporters_beam.config import spec
 from exporters_beam.planning.plan import Plan, make
-from exporters_beam.stages import Extend, MakeColumns, Project
+from exporters_beam.stages import Columns, Extend, MakeColumns, Project
 
 from beamless import outcome
 
@@ -59,6 +60,25 @@ def test_columns_of_csv_become_columns_of_parquet() -> None:
     table = {"deserializer": "csv", "exporter_options": {"formatter": "parquet"}}
     assert planned({"types": {"a": "integer"}, "rename": {"b": "c"}}, **table).physical.decoding == MakeColumns()
     assert why(planned({"trim": ["a.b"]}, **table), "columns-made") == "transform works on records"
+
+
+def test_columns_of_parquet_are_chosen_and_renamed_as_columns(tmp_path: Path) -> None:
+    table = {"deserializer": "parquet", "exporter_options": {"formatter": "parquet"}}
+    assert planned({"rename": {"a": "b"}, "select": ["b"]}, **table).physical.decoding == Columns(None, frozenset())
+    for options in ({"trim": ["a"]}, {"rename": {"a": "b", "b": "a"}}, {"drop": ["a.b"]}, {"set": {"a": 1}}):
+        assert why(planned(options, **table), "columns-kept") == "transform looks at records"
+    rows = pa.table({"a": [1, 2, 3], "b": pa.array([1, None, 3], pa.int32()), "c": ["x", "y", "z"]})
+    pq.write_table(rows, tmp_path / "in.parquet")
+    given = config(tmp_path / "in", {"drop": ["c"], "rename": {"a": "id"}, "select": ["b", "id", "d"]}, **table)
+    given["reader"]["options"]["input"] = str(tmp_path / "in.parquet")
+    given["filter_before"] = {"name": "pythonexp", "options": {"python_expression": "item['a'] > 1"}}
+    assert isinstance(make(spec.load(given)).physical.decoding, Columns)
+    found = outcome({**given, "decompressor": "none"})
+    given["exporter_options"] = {"formatter": "parquet", "pushdown": False}
+    assert found == outcome({**given, "decompressor": "none"})
+    assert found.warnings == ("transform: no record has the field d",)
+    read = pq.read_table(pa.BufferReader(found.groups[()]))
+    assert read.to_pydict() == {"b": [None, 3], "id": [2, 3]} and read.schema.field("b").type == pa.int32()
 
 
 def test_a_field_that_no_record_has_is_warned_of_also_in_columns(tmp_path: Path) -> None:

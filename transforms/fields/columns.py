@@ -38,6 +38,25 @@ def on_columns(found: Operations) -> Callable[[Columns, int], Columns] | None:
     return apply
 
 
+def arrangement(found: Operations) -> Callable[[Sequence[str]], list[tuple[str, str]]] | None:
+    """Which columns go on, in order, with their new names. None where more is done than to drop, rename and select fields of
+    records, or where names change places."""
+    sources, targets = ({str(pair[n][0]) for pair in found.rename} for n in (0, 1))
+    if not found.flat or found.edits or found.fills or found.hides or found.flatten is not None or sources & targets:
+        return None
+    names = {str(source[0]): str(target[0]) for source, target in found.rename}
+    dropped = {str(path[0]) for path in found.drop}
+    select = None if found.select is None else [str(path[0]) for path in found.select]
+
+    def arrange(given: Sequence[str]) -> list[tuple[str, str]]:
+        made = {names.get(name, name): name for name in given if name not in dropped}
+        if len(made) != sum(name not in dropped for name in given) or len(set(given)) != len(given):
+            raise ValueError("two fields have one name")
+        return [(made[name], name) for name in (made if select is None else select) if name in made]
+
+    return arrange
+
+
 def _edit(columns: Columns, edits: Sequence[tuple[str, Sequence[Callable[[Any], Any]]]]) -> None:
     for name, changes in edits:
         values = columns.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from exporters_beam.components.options import option, options_of
 from exporters_beam.records import Key, Record
 from exporters_beam.transforms.fields import editors
-from exporters_beam.transforms.fields.columns import Columns, on_columns
+from exporters_beam.transforms.fields.columns import Columns, arrangement, on_columns
 from exporters_beam.transforms.fields.operations import ORDER, as_of, operations
 from exporters_beam.transforms.fields.records import on_records
 
@@ -140,6 +140,11 @@ class FieldsTransform:
     def map_columns(self) -> Callable[[Columns, int], Columns] | None:
         """`map` for columns; None where a path leads into mappings or lists."""
         return on_columns(self._operations)
+
+    @property
+    def arranges(self) -> Callable[[Sequence[str]], list[tuple[str, str]]] | None:
+        """Which fields of records go on, with their new names; None where more is done."""
+        return arrangement(self._operations)
 
     def map(self, record: Record) -> Record:
         found: Record = self._map(record)
