@@ -135,8 +135,11 @@ class ExplodeTransform:
     def _merged(self, record: Record, element: object, number: int) -> Record:
         if not isinstance(element, Mapping):
             raise RecordError(f"{self.path}[{number}] is {described(element)}; merge needs mappings")
-        for key, value in element.items():
-            name = f"{self.prefix}{key}"
+        added = element if not self.prefix else {f"{self.prefix}{name}": value for name, value in element.items()}
+        if record.keys().isdisjoint(added):
+            record.update(added)
+            return record
+        for name, value in added.items():
             _placed(record, self._taken(name, "prefix") if name in record else (name,), value)
         return record
 

@@ -178,7 +178,7 @@ class LookupTransform:
             raise
         except (ExportError, OSError) as error:
             raise ConfigError(f"file: {self.beside}: {_why(error)}") from None
-        found = replace(self)
+        found = replace(self, file=self.file if is_url(self.file) else os.path.abspath(self.file))  # as workers find it
         object.__setattr__(found, "digest", hashlib.sha256(raw).hexdigest())
         return found
 
@@ -348,6 +348,8 @@ def _pairs(on: object) -> Iterator[tuple[str, str]]:
 
 def _comparable(value: object) -> Any:
     """A value as a part of a key: what is equal in JSON is equal, and nothing else."""
+    if value.__class__ is str or value.__class__ is int:
+        return value
     if isinstance(value, bool):
         return "boolean", value
     if isinstance(value, date):
@@ -359,6 +361,8 @@ def _comparable(value: object) -> Any:
 
 def _as_text(value: object) -> Any:
     """The same for a table that has nothing but texts."""
+    if value.__class__ is str:
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     return text_of(value) if isinstance(value, (int, float, Decimal)) else _comparable(value)

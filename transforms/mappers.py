@@ -210,6 +210,11 @@ class SortKeysTransform:
 
 
 def _in_order(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if value.__class__ in _WITHOUT_FIELDS:
+        return value
+    if value.__class__ is dict or isinstance(value, Mapping):
         return {name: _in_order(value[name]) for name in sorted(value, key=str)}
     return [_in_order(member) for member in value] if isinstance(value, (list, tuple)) else value
+
+
+_WITHOUT_FIELDS = {str, int, float, bool, type(None)}

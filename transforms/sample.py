@@ -14,6 +14,8 @@ from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
 from exporters_beam.records import Key, Record
 
+_written = json.JSONEncoder(sort_keys=True, default=text_of).encode
+
 
 class Lot:
     """What a record of a sample by position draws: it knows where the record stands, as `traits.Draw` says."""
@@ -79,7 +81,7 @@ class SampleFilter:
         if self._lot is None:
             if not isinstance(record, Mapping):
                 raise RecordError(f"the record is not a mapping but {kind_of(record)}; a sample by fields needs some")
-            what = json.dumps([key.value(record) for key in self._keys], sort_keys=True, default=text_of)
+            what = _written([key.value(record) for key in self._keys])
         else:
             place = record if self._lot.position is None else self._lot.position
             what = f"{self._lot.expression}|{self._lot.stream}|{place!r}"

@@ -16,10 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exporters_beam.components.options import options_of
+from exporters_beam.components.schemes import is_url
 from exporters_beam.components.secret import Secret
-from exporters_beam.components.traits import ReaderTraits, WriterTraits, delivers_files
+from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits, delivers_files
 from exporters_beam.config.spec import ExportSpec
-from exporters_beam.errors import ConfigError, MissingExtra, Problem
+from exporters_beam.errors import ConfigError, MissingExtra, Problem, dotted
 from exporters_beam.planning.place import destination_of, place_of
 from exporters_beam.planning.plan import Plan
 from exporters_beam.runners.jobs import Job
@@ -364,11 +365,20 @@ def _files(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
     writer = spec.writer.component
     if WriterTraits.of(writer).to_folders and delivers_files(writer):
         yield (*spec.writer.path, "options", "filebase"), writer.filebase
+    yield from _tables(spec)
     if spec.reader.entry.name == "fs":
         given = ReaderTraits.of(spec.reader.component).input
         for place in given if isinstance(given, (list, tuple)) else (given,):
             value = (place.get("dir") or place.get("dir_pointer")) if isinstance(place, Mapping) else place
             yield (*spec.reader.path, "options", "input"), str(value)
+
+
+def _tables(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The tables of steps that are files, and no objects of a storage."""
+    for section in spec.steps:
+        beside = StepTraits.of(section.component).beside
+        if beside and not is_url(beside):
+            yield (*section.path, "options", "file"), beside
 
 
 def _warnings(plan: Plan, given: Given) -> Iterator[str]:
@@ -385,3 +395,5 @@ def _warnings(plan: Plan, given: Given) -> Iterator[str]:
     shared = destination_of(plan) or (plan.spec.reader.entry.name == "fs")
     if shared and not given.local:
         yield "files of `fs` have to be on a file system that every worker mounts at the same path"
+    for path, table in _tables(plan.spec) if not given.local else ():
+        yield f"{dotted(path)}: {table} has to be on a file system that every worker mounts at the same path, or at a URL"

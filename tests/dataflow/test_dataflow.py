@@ -365,6 +365,9 @@ def test_a_staging_place_that_is_no_bucket_is_refused_for_the_real_service(servi
 def test_paths_have_to_be_whole(service, tmp_path):
     path = config(tmp_path, "out", writer={"name": "fs", "options": {"filebase": "out/{groups[0]}/part-"}})
     assert "'out/{groups[0]}/part-' is not the whole path" in refused(service, path)
+    step = {"name": "lookup", "options": {"file": "shops.csv", "key": "id"}}
+    told = refused(service, config(tmp_path, "out", transform=step))
+    assert "transform.options.file: 'shops.csv' is not the whole path" in told
 
 
 def test_an_export_without_a_folder_needs_staging(service, tmp_path):
