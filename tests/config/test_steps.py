@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 import exporters_beam
 from exporters_beam.cli.main import main
+from exporters_beam.components import registry
 from exporters_beam.config.schema import document_schema
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError
@@ -111,8 +112,7 @@ def test_a_member_of_a_section_says_what_becomes_of_its_failures(tmp_path):
 
 @pytest.mark.parametrize(("sections", "told"), [
     ({"transform": [GROSS, None, 7]},
-     ["transform[1]: the name is missing; name one of: "
-      "explode, flatson, jq, lookup, none, python, pythonexp, pythonmap, sort_keys",
+     [f"transform[1]: the name is missing; name one of: {', '.join(registry.names('transform'))}",
       "transform[2]: wrong type: found 7, expected a mapping with name and options"]),
     ({"transform": 7}, ["transform: wrong type: found 7, expected a mapping with name and options, or a list of such"]),
     ({"transform": [{"name": "explode", "options": {"feild": "a", "field": "a"}}]},
@@ -133,8 +133,7 @@ def test_a_member_of_a_section_says_what_becomes_of_its_failures(tmp_path):
     ({"steps": [{"filter": "dupe"}, {"filter": {"name": "key_value", "options": {"keys": [{"name": "a"}, 7]}}}]},
      ["steps[1].filter.options.keys[1]: wrong type: found the number 7, expected a mapping or a list of pairs"]),
     ({"steps": [{"filter": None}]},
-     ["steps[0].filter: the name is missing; "
-      "name one of: dupe, jsonschema, key_value, key_value_regex, none, python, pythonexp, sample"]),
+     [f"steps[0].filter: the name is missing; name one of: {', '.join(registry.names('filter'))}"]),
     ({"steps": [{"filtre": "dupe", "filter": "dupe"}]}, ['steps[0].filtre: unknown key; did you mean "filter"?']),
     ({"steps": [{"filter": "dupe", "as": "a"}, {"filter": "dupe", "as": "a"}]},
      ["steps[1].as: steps[0] is called a already; every step needs a name of its own"]),
