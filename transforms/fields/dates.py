@@ -64,7 +64,10 @@ def wrong_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, OSError, ValueError):  # KeyError: ZoneInfoNotFoundError
-        near = did_you_mean(name, sorted(available_timezones())) if available_timezones() else ""
+        known = sorted(available_timezones())
+        if not known:
+            return f"there is no time zone {name!r} here, and no other one: pip install tzdata"
+        near = did_you_mean(name, known)
         hint = near if "did you mean" in near else "; zones have names such as Europe/Copenhagen and UTC"
         return f"there is no time zone {name!r} here{hint}"
     return ""
