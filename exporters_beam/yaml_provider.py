@@ -16,6 +16,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.utils.timestamp import Timestamp
 
+from exporters_beam.components.ready import explain, ready
 from exporters_beam.components.traits import StepMethod, StepTraits, method_of, work_of
 from exporters_beam.components.words import shortened
 from exporters_beam.config.spec import load
@@ -42,7 +43,7 @@ from exporters_beam.runners.launch import check
 from exporters_beam.staging.letters import from_json, to_json
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Staging
-from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED, explain, ready
+from exporters_beam.transforms.steps import BATCH_RECORDS, FAILED
 
 TYPES: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool}
 

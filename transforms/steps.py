@@ -21,17 +21,15 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.protocols import Filter, FlatTransform, Transform
-from exporters_beam.components.secret import hide, reveal
-from exporters_beam.components.traits import ComponentTraits, StepTraits
+from exporters_beam.components.ready import explain, ready
+from exporters_beam.components.traits import StepTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, counted
-from exporters_beam.errors import ExportError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark, Position
 from exporters_beam.transforms.chance import apart, placed
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.transforms.sightings import Sightings, names_in
 
-T = TypeVar("T")
 S = TypeVar("S", bound="Step")
 
 BATCH_RECORDS = 1000
@@ -207,28 +205,6 @@ def given(batch: Batch, emitted: list[Any]) -> list[Any]:
             numbers=batch.numbers[:end], records=batch.records[:end], failures=before, lines=batch.lines[:end]
         )
     return [*([batch] if batch.records or batch.failures else []), *emitted[:1]]
-
-
-def ready(component: T) -> T:
-    """A component as workers use it: its secrets resolved and, where it has a `setup`, that done."""
-    component = reveal(component)
-    setup = ComponentTraits.of(component).setup
-    if setup is not None:
-        try:
-            setup()
-        except Exception as error:
-            if hide(str(error)) != str(error):
-                raise ExportError(explain(error)) from None
-            raise
-    return component
-
-
-def explain(error: Exception) -> str:
-    """What went wrong, as one sentence without secrets: our own errors as they are, others with their type."""
-    text = hide(str(error))
-    if isinstance(error, ExportError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def sifted(step: Step, keep: Any, batch: Batch) -> tuple[Batch, int, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 
+from exporters_beam.components.ready import ready
 from exporters_beam.config.on_error import DEAD_LETTER, WRITER
 from exporters_beam.decimals import beyond_json
 from exporters_beam.engine.dead_letters import TooManyFailed
@@ -27,7 +28,6 @@ from exporters_beam.staging.books import Books, sweep
 from exporters_beam.staging.letters import FILE, NAME, identity
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.transforms import sightings
-from exporters_beam.transforms.steps import ready
 
 MOST_WARNINGS = 100
 """So many warnings stand in a manifest."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import MapTraits
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks
@@ -20,7 +21,6 @@ from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import as_columns as columnar
 from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
 from exporters_beam.transforms.sightings import NAMES_OF, LookingAtColumns
-from exporters_beam.transforms.steps import ready
 
 
 class Columns(NamedTuple):

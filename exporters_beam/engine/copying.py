@@ -18,6 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.names import FileNames
 from exporters_beam.components.protocols import Writer
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.compressions.archives import Archive, Member
@@ -30,7 +31,6 @@ from exporters_beam.records import BlockRef, DeliveredFile, Mark, PlannedFile, U
 from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Blocks, Segment, read_segment
 from exporters_beam.storages.base import Storage, Stored, changed
-from exporters_beam.transforms.steps import ready
 
 COMMIT_SECONDS = 10.0
 """What has been copied is committed after so long."""

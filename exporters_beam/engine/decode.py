@@ -11,13 +11,14 @@ from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, GrouperTraits
 from exporters_beam.config.on_error import DESERIALIZER, OnError
 from exporters_beam.engine.source import Source
 from exporters_beam.records import MISSING, Batch, Chunk, Failure, Key, Lines, Mark, Skipped
 from exporters_beam.stages import Decoding, Extend, Fields, HandOn, Sift, Transcribe
 from exporters_beam.transforms.sightings import Sightings, names_in
-from exporters_beam.transforms.steps import Step, given, ready, sifted, taken_up
+from exporters_beam.transforms.steps import Step, given, sifted, taken_up
 
 NO_ERRORS = OnError()
 

@@ -18,6 +18,7 @@ from typing import Any
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.components.protocols import Grouper
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import GrouperTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, GROUPER, SKIP, WRITER, counted, set_aside
 from exporters_beam.engine.dead_letters import TooManyFailed
@@ -30,7 +31,7 @@ from exporters_beam.staging.run import Progress, Run
 from exporters_beam.staging.segments import Segment, blocks_of
 from exporters_beam.transforms.chance import apart
 from exporters_beam.transforms.sightings import NAMES_OF, Sightings, names_in, nearest, told_as
-from exporters_beam.transforms.steps import Step, omitting, ready, taken_up, whole
+from exporters_beam.transforms.steps import Step, omitting, taken_up, whole
 
 BLOCK_RECORDS = 1024
 """The same in records, for formats that hold many together: more would have left the caches before they become columns."""

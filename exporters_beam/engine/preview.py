@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, cast
 
 from exporters_beam.components.protocols import FlatTransform, TextFormat, Transform
+from exporters_beam.components.ready import explain, ready
 from exporters_beam.components.traits import FormatTraits, StepTraits
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.decimals import text_of
@@ -19,7 +20,6 @@ from exporters_beam.planning.plan import Plan
 from exporters_beam.records import Failure, Mark, Position
 from exporters_beam.transforms.chance import apart, put
 from exporters_beam.transforms.results import no_record, no_value, records_of
-from exporters_beam.transforms.steps import explain, ready
 
 
 def preview(plan: Plan, n: int, out: Callable[[str], object]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 
+from exporters_beam.components.ready import ready
 from exporters_beam.compressions import Codec
 from exporters_beam.engine.delivery import Delivery, staged_lines, unpacked
 from exporters_beam.errors import DestinationError, RecordError
@@ -20,7 +21,6 @@ from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replace
 from exporters_beam.staging.letters import GROUP, NAME
 from exporters_beam.staging.run import Progress, Run, enter
 from exporters_beam.staging.segments import Blocks, in_order
-from exporters_beam.transforms.steps import ready
 
 
 class PlanFiles(HandsOver, beam.DoFn):

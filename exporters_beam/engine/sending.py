@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.retry import persistently
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, WRITER, counted
@@ -34,7 +35,6 @@ from exporters_beam.staging.letters import NAME, staged
 from exporters_beam.staging.listing import listed_before
 from exporters_beam.staging.run import Progress, Run, enter
 from exporters_beam.staging.segments import Blocks
-from exporters_beam.transforms.steps import ready
 from exporters_beam.writers.batches import RecordBatch, Refused
 from exporters_beam.writers.values import Values
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import FormatTraits, MapTraits
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks, _Block
 from exporters_beam.formats.rows import maker
 from exporters_beam.records import Batch, Chunk, Mark, Record, Skipped
 from exporters_beam.transforms.sightings import LookingAtColumns
-from exporters_beam.transforms.steps import ready
 
 
 class Table(NamedTuple):

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.secret import hide
 from exporters_beam.components.traits import NotifierTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.config.spec import ExportSpec
@@ -15,7 +16,6 @@ from exporters_beam.errors import ExportError, dotted
 from exporters_beam.planning.plan import make
 from exporters_beam.readers.units import units_of
 from exporters_beam.runners.tables import fixed
-from exporters_beam.transforms.steps import ready
 
 
 def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ class Local:
     def run(self, plan: Plan, start: Start) -> Any:
         from apache_beam.options.pipeline_options import DirectOptions
 
-        from exporters_beam.transforms.steps import ready
+        from exporters_beam.components.ready import ready
 
         if WriterTraits.of(plan.writer).probe is not None:
             probe = WriterTraits.of(ready(plan.writer)).probe

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
@@ -21,7 +22,6 @@ from exporters_beam.runners.resume import read_manifest
 from exporters_beam.staging.books import HALF_BUILT, Books, locked, sweep, unfinished
 from exporters_beam.staging.listing import listed_before
 from exporters_beam.staging.taken import FOLDER, clear, is_delivered, is_there, take_over, taken_in
-from exporters_beam.transforms.steps import ready
 
 
 @dataclass
