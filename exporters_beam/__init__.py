@@ -16,7 +16,8 @@ b'{"sku":"a","stock":1}\\n'
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam import interruption  # noqa: F401  First of all: it listens from here on, where this is our process.
@@ -34,6 +35,7 @@ from exporters_beam.reporting.report import Report
 
 if TYPE_CHECKING:
     from exporters_beam.engine.graph import Outputs
+    from exporters_beam.testing.applied import Applied
 
 __version__ = "0.1.0"
 
@@ -84,6 +86,33 @@ def replay(
         return runner.run(replayed, beam_args)
 
 
+def apply(
+    config: Config,
+    records: Iterable[Mapping[str, Any]] | str | bytes,
+    *,
+    variables: Mapping[str, object] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+) -> Applied:
+    """Give records to the steps, the grouper and the formatter of an export, without its reader and writer and without Beam.
+
+    Gives `Applied`: the `records` that come out, how many were `dropped` by which step, those that `failed`, the `groups` with
+    the names of their files, and the text that is `formatted`. In place of records there may be text, which the config's
+    deserializer decodes. What is given is left as it is. `now` is the local time at which the export begins. No service for
+    secrets is asked: `secrets` are environment variables, and values of others by `gcp:NAME`, `aws:NAME` or `file:/path`.
+    Raises ConfigError where the config is wrong, and SourceError for a text that cannot be read.
+
+    >>> drop = {"name": "pythonexp", "options": {"python_expression": "item['stock'] > 0"}}
+    >>> found = apply({"reader": "random", "filter_before": drop, "writer": "console"}, [{"stock": 1}, {"stock": 0}])
+    >>> found.records, found.dropped
+    (({'stock': 1},), {'filter_before': 1})
+    """
+    from exporters_beam.config import spec
+    from exporters_beam.testing import applied
+
+    return applied.apply(spec.load(config, variables=variables or {}), records, now, secrets)
+
+
 def build(config: Config, pipeline: Any, *, variables: Mapping[str, object] | None = None) -> Outputs:
     """Put an export into a pipeline of your own, which you then run.
 
@@ -106,6 +135,7 @@ __all__ = [
     "RecordError",
     "Report",
     "SourceError",
+    "apply",
     "build",
     "option",
     "replay",

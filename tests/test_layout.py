@@ -30,6 +30,7 @@ LAYERS = (
     ("cli",),
     ("__init__", "yaml_provider"),
     ("runners",),
+    ("testing",),
     ("engine",),
     ("planning",),
     ("reporting",),
@@ -57,7 +58,7 @@ BEAM = ("engine.", "runners.", "transforms.dedupe", "transforms.steps", "yaml_pr
 """Where apache_beam may be imported."""
 
 WITHOUT = {
-    *("engine.admit", "engine.delivery", "engine.dead_letters", "engine.preview", "engine.source"),
+    *("engine.admit", "engine.applying", "engine.delivery", "engine.dead_letters", "engine.preview", "engine.source"),
     *("runners.books", "runners.flex_template", "runners.jobs", "runners.local", "runners.options"),
     *("runners.own_output", "runners.progress", "runners.resume"),
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import WriterTraits
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.interruption import OF_THIS_PROCESS
 
@@ -197,6 +198,7 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
 
 def _validate(args: argparse.Namespace) -> int:
+    from exporters_beam.config.tested import cases_of, refuse_unknown_steps
     from exporters_beam.planning.plan import check_functions, make
     from exporters_beam.runners.options import check_profiles
 
@@ -207,6 +209,7 @@ def _validate(args: argparse.Namespace) -> int:
             make(spec)
             check_functions(spec)
             check_profiles(spec)
+            refuse_unknown_steps(cases_of(spec.source), spec.order)
         except ConfigError as error:
             tell_error(error, args.debug)
             status = WRONG
@@ -240,6 +243,41 @@ def _preview(args: argparse.Namespace) -> int:
 
     preview(make(spec), args.n, print_line)
     return DONE
+
+
+def _test(args: argparse.Namespace) -> int:
+    from exporters_beam.testing.junit import write
+    from exporters_beam.testing.running import run
+    from exporters_beam.testing.telling import lines_of, summary
+
+    def picked(name: str) -> bool:
+        return not args.k or args.k.lower() in name.lower()
+
+    found, status = {}, DONE
+    for config in args.configs:
+        try:
+            tests = found[config] = run(config, _variables(args.var), picked, args.update)
+        except ConfigError as error:
+            tell_error(error, args.debug)
+            status = WRONG
+            continue
+        warn(tests.warnings)
+        for outcome in tests.outcomes:
+            for line in lines_of(outcome):
+                print_line(line)
+        if not tests.names and len(args.configs) > 1:
+            print_error(f"warning: {config}: there are no tests")
+    if args.junit:
+        write(args.junit, found)
+    outcomes = [outcome for tests in found.values() for outcome in tests.outcomes]
+    if not outcomes and status == DONE:
+        names = [name for tests in found.values() for name in tests.names]
+        if args.k and names:
+            raise ConfigError(f"-k {args.k}: no test has this in its name{did_you_mean(args.k, names)}")
+        raise ConfigError(Problem((), "there are no tests; write them as a list below the key `tests`", file=args.configs[0]))
+    if outcomes:
+        print_line(summary(outcomes))
+    return status or (FAILED if any(not outcome.good for outcome in outcomes) else DONE)
 
 
 def _verify(args: argparse.Namespace) -> int:

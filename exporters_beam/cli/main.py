@@ -1,5 +1,5 @@
-"""The command line: `exporters-beam run | replay | validate | explain | preview | verify | clean | modules | schema |
-migrate | init`.
+"""The command line: `exporters-beam run | replay | validate | explain | preview | test | verify | clean | modules |
+schema | migrate | init`.
 
 Exit status: 0 done, 1 the export failed, 2 the config or the command is wrong, 130 interrupted.
 """

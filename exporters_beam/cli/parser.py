@@ -28,6 +28,7 @@ from exporters_beam.cli.commands import (
     _template_build,
     _template_launch,
     _template_render,
+    _test,
     _validate,
     _verify,
 )
@@ -206,6 +207,14 @@ def _looks(commands: Commands) -> None:
     preview.add_argument("config", metavar="CONFIG")
     preview.add_argument("-n", type=_positive, default=10, metavar="N", help="records to read (default: 10)")
     _add_variables(preview)
+
+    test = _add(commands, "test", _test, "run the tests of configs: given records, without reader and writer")
+    test.add_argument("configs", metavar="CONFIG", nargs="+")
+    test.add_argument("-k", default="", metavar="TEXT", help="only those tests that have this in their name")
+    test.add_argument("--update", action="store_true", help="write the records that come out into the config, where a test "
+                      "expects others")  # fmt: skip
+    test.add_argument("--junit", default="", metavar="FILE.xml", help="write how they went there as JUnit XML")
+    _add_variables(test)
 
     verify = _add(commands, "verify", _verify, "read what was delivered again and compare it with the manifest")
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")

@@ -38,6 +38,10 @@ class Secret(str):
         return _REFERENCE.sub(one, self)
 
 
+class Given(dict[str, str]):
+    """An environment without services: environment variables by name, and values for other secrets, as `gcp:NAME`."""
+
+
 _revealed: dict[str, str] = {}
 """The secrets that this process has resolved, and their references."""
 
@@ -115,6 +119,8 @@ def _remember(value: str, reference: str) -> str:
 
 def _secret(reference: str, environ: Mapping[str, str]) -> str:
     _, store, name = reference.split(":", 2)
+    if isinstance(environ, Given):
+        return _given(store, name, environ)
     if store == "env":
         if not environ.get(name):
             raise ConfigError(f"${{{reference}}}: the environment variable {name} is not set where the export runs")
@@ -132,6 +138,16 @@ def _secret(reference: str, environ: Mapping[str, str]) -> str:
     if not found:
         raise ConfigError(f"${{{reference}}}: the secret is empty")
     return found
+
+
+def _given(store: str, name: str, environ: Given) -> str:
+    key = name if store == "env" else f"{store}:{name}"
+    if environ.get(key):
+        return environ[key]
+    if store == "env":
+        raise ConfigError(f"${{secret:env:{name}}}: the environment variable {name} is not set; give the test a value for it: "
+                          f"env: {{{name}: …}}")  # fmt: skip
+    raise ConfigError(f'${{secret:{key}}}: tests do not fetch secrets; give the test a value for it: secrets: {{"{key}": …}}')
 
 
 def reveal(value: T, environ: Mapping[str, str] | None = None) -> T:

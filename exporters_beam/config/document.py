@@ -91,6 +91,15 @@ class Document:
             return {path: _place(self.text, at) for path, at in found.items()}
         return _load_yaml(self.text, self.file).places() if self.syntax == "yaml" else {}
 
+    @cached_property
+    def root(self) -> Any:
+        """The node of the whole text, of YAML. Nodes know where what they stand for begins and ends."""
+        return _load_yaml(self.text, self.file).node
+
+    def offset(self, path: Path) -> int:
+        """Where the key or the list member at `path` begins in a text of JSON. Raises KeyError."""
+        return _json_places(self.text)[0][path]
+
     def place(self, path: Path) -> Place:
         """Where the value at `path` stands, or the nearest thing around it that exists; (0, 0) without text."""
         for length in range(len(path), -1, -1):

@@ -30,7 +30,7 @@ def masked(config: Mapping[str, object], secrets: Iterable[Path]) -> dict[str, A
             return [inner(member, (*path, at)) for at, member in enumerate(value)]
         return without_credentials(_USER_INFO.sub(MASK, value)) if isinstance(value, str) else value
 
-    return {key: inner(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters")}
+    return {key: inner(value, (key,)) for key, value in config.items() if key not in ("vars", "env", "parameters", "tests")}
 
 
 def _scalar(value: object) -> bool:

@@ -34,6 +34,7 @@ NEW: Mapping[str, Any] = {
     "parameters": lambda value: isinstance(value, Mapping),
     "steps": lambda value: isinstance(value, (list, tuple)),
     "staging": lambda value: isinstance(value, str),
+    "tests": lambda value: isinstance(value, (list, tuple)) and all(isinstance(member, Mapping) for member in value),
     "runners": lambda value: isinstance(value, Mapping),
     "on_error": lambda value: isinstance(value, Mapping) or value in ACTIONS,
     "empty": lambda value: value in EMPTY,

@@ -15,6 +15,7 @@ from typing import Any
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
 from exporters_beam.components.secret import Secret
+from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
@@ -181,6 +182,10 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         },
         "staging": {"description": "folder for staged files and the manifest", "type": ["string", "null"]},
         "runners": _or_reference({"description": "options of Beam's runners, by runner", "type": ["object", "null"]}),
+        TESTS: {
+            "description": "records for the steps and what is expected of them, or the name of a file with such tests",
+            "anyOf": [{"type": "array", "items": _test()}, {"type": ["string", "null"]}],
+        },
         **{name: {"description": "for people; it changes nothing"} for name in LABELS},
     }
     document = {
@@ -214,6 +219,20 @@ def _step() -> Json:
         "additionalProperties": False,
         "oneOf": [{"required": [kind]} for kind in STEP_KINDS],
     }
+
+
+def _test() -> Json:
+    """A member of the list `tests`."""
+    schema = schema_of(CaseOptions)
+    records: Json = {"type": "array", "items": {"type": "object"}}
+    count: Json = {"type": "integer", "minimum": 0}
+    schema["properties"]["given"]["items"] = schema["properties"]["expect"]["items"] = records["items"]
+    schema["properties"]["failed"]["items"] = schema_of(ExpectedFailure)
+    schema["properties"]["dropped"]["additionalProperties"] = count
+    schema["properties"]["groups"]["additionalProperties"] = {"anyOf": [count, records]}
+    for name in ("env", "secrets"):
+        schema["properties"][name]["additionalProperties"] = {"type": "string"}
+    return schema
 
 
 def _optional(kind: str, several: bool = False) -> Json:

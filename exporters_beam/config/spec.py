@@ -33,6 +33,7 @@ from exporters_beam.components.protocols import (
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
+from exporters_beam.config.cases import TESTS
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
@@ -50,6 +51,7 @@ from exporters_beam.config.sections import (
     Settings,
     is_older,
 )
+from exporters_beam.config.tested import listed
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import Filled, fill
 from exporters_beam.errors import ConfigError, Problem, dotted
@@ -65,6 +67,7 @@ OTHER_KEYS = (
     "parameters",
     "staging",
     "runners",
+    "tests",
     *LABELS,
 )
 
@@ -236,6 +239,7 @@ class _Loading:
         buffer = self.write_buffer()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
+        self.check_tests()
         self.refuse_unknown(self.config, (), (*SECTIONS, *OTHER_KEYS), "section")
         self.warn_of_odd()
         if self.problems:
@@ -559,6 +563,12 @@ class _Loading:
             return NO_FILE
         return str(given)
 
+    def check_tests(self) -> None:
+        """The section `tests`, where the tests stand in it. A file that it names is not read."""
+        given = plain(self.config.get(TESTS))
+        if given is not None and not isinstance(given, str):
+            self.problems += listed(self.document, given)[1]
+
     def check_action(self, path: Path, action: object) -> None:
         if not isinstance(action, str) or action not in ACTIONS:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
@@ -610,7 +620,7 @@ class _Loading:
 
     def refuse_endless(self, value: object, path: Path) -> None:
         """Numbers that are none, whatever they are for. Records that stand in the config are records."""
-        if path == ("reader", "options", "records"):
+        if path in (("reader", "options", "records"), (TESTS,)):
             return
         if isinstance(value, float) and not math.isfinite(value):
             self.add(path, f"{_endless(value)}; write a number that is finite")
@@ -625,6 +635,8 @@ class _Loading:
     def warn_of_odd(self) -> None:
         """What YAML may have read otherwise than it was meant, unless an option says what is meant."""
         for odd in self.document.odd:
+            if odd.path[:1] == (TESTS,):
+                continue
             kinds = next((self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None)
             if kinds is None:
                 date = isinstance(odd.read, Plain) and not isinstance(odd.read.meant, (bool, int, float))

@@ -31,6 +31,9 @@ from exporters_beam.config.document import Path
 BUDGET = 1_000_000
 """How many values and characters references may add to a document, in all: variables can multiply like aliases."""
 
+_LITERAL = ("vars", "env", "parameters", "tests")
+"""Sections in which nothing is replaced, but what `vars` refer to."""
+
 CHAIN = 50
 """How many variables may stand for one another in a row."""
 
@@ -74,7 +77,7 @@ def fill(
     filler = _Filler(names, tuple(allowed or ()), environ, filled, frozenset(missing))
     try:
         filler.check_vars()
-        filled.value = {k: v if k in ("vars", "env", "parameters") else filler.fill(v, (str(k),)) for k, v in document.items()}
+        filled.value = {k: v if k in _LITERAL else filler.fill(v, (str(k),)) for k, v in document.items()}
     except _OverBudget:
         filled.problems.append((("vars",), f"the variables stand for more than {BUDGET:,} values and characters"))
         filled.value = dict(document)
