@@ -70,18 +70,20 @@ def replay(
     *,
     variables: Mapping[str, object] | None = None,
     beam_args: Sequence[str] = (),
+    to: str | None = None,
 ) -> Report:
     """Send dead letters through the rest of an export, each from the step it failed at, and wait for the end.
 
     `config` is the export's, fixed where that was needed. What is delivered stands beside the files of the export, under
-    names of its own; the same letters again deliver nothing. Raises ConfigError for files that hold no dead letters, or
-    those of another export, and another ExportError when the replay failed.
+    names of its own; the same letters again deliver nothing. Of several writers `to` names the one whose letters these are.
+    Raises ConfigError for files that hold no dead letters, or those of another export, and another ExportError when the replay
+    failed.
     """
     from exporters_beam.config import spec
     from exporters_beam.planning import replay as replaying
     from exporters_beam.runners import launch as runner
 
-    loaded = spec.load(config, variables=variables or {})
+    loaded = spec.load(config, variables=variables or {}).to_writer(to)
     with replaying.replayed(loaded, [os.fspath(path) for path in letters]) as replayed:
         return runner.run(replayed, beam_args)
 

@@ -67,6 +67,12 @@ class Warned(NamedTuple):
     text: str
 
 
+class Undelivered(NamedTuple):
+    """Why a file or a batch is not at its destination, where the export goes on for other writers."""
+
+    why: str
+
+
 LONG_ROWS, OPEN_QUOTES = "deserializer.long_rows", "deserializer.open_quotes"
 
 TOLD: Mapping[str, Mapping[bool, str]] = {

@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
@@ -36,7 +35,7 @@ def _run(args: argparse.Namespace) -> int:
         return _submit(args)  # Nothing runs, so there is nothing to wait for.
     spec = _load(args.config, args.var)
     if args.resume:
-        spec = replace(spec, settings=replace(spec.settings, resume=True))
+        spec = spec.with_settings(resume=True)
     spec = _ruled(spec, args)
     return _export(spec, args)
 
@@ -44,13 +43,13 @@ def _run(args: argparse.Namespace) -> int:
 def _ruled(spec: ExportSpec, args: argparse.Namespace) -> ExportSpec:
     """The export without the planner's rules that the command leaves out."""
     pushdown, without = spec.settings.pushdown and not args.no_pushdown, (*spec.settings.without, *args.without)
-    return replace(spec, settings=replace(spec.settings, pushdown=pushdown, without=without))
+    return spec.with_settings(pushdown=pushdown, without=without)
 
 
 def _replay(args: argparse.Namespace) -> int:
     from exporters_beam.planning.replay import replayed
 
-    spec = _load(args.config, args.var)
+    spec = _load(args.config, args.var).to_writer(args.to)
     _start_logging(spec, args)
     with replayed(spec, args.letters) as sent:
         return _export(sent, args)
@@ -66,8 +65,8 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     if args.report == CONSOLE and spec.writer.entry.name == "console":
         raise ConfigError("--report -: the writer console prints there already; give the name of a file")
 
-    def begun(plan: Plan) -> None:
-        tells = kept(plan)
+    def begun(plans: Sequence[Plan]) -> None:
+        tells = kept(plans[0])
         _tell_when_interrupted(lambda: f"{_INTERRUPTED}; {tells()}")
 
     beam_args = _beam_args(spec, args)
@@ -101,7 +100,7 @@ def _beam_args(spec: ExportSpec, args: argparse.Namespace) -> list[str]:
 def _submit(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     if args.resume:
-        spec = replace(spec, settings=replace(spec.settings, resume=True))
+        spec = spec.with_settings(resume=True)
     _start_logging(spec, args)
     from exporters_beam.runners.submit import submit
 
@@ -137,7 +136,7 @@ def _template_render(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     warn(spec.warnings)
     if args.launch:
-        told = template.launch_body(job_name(make(spec)), args.launch, _variables(args.var))
+        told = template.launch_body(job_name(make(spec.alone("a template"))), args.launch, _variables(args.var))
     else:
         told = dict(spec.document)
     print(json.dumps(told, ensure_ascii=False, indent=2, default=str))
@@ -199,15 +198,16 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
 def _validate(args: argparse.Namespace) -> int:
     from exporters_beam.config.tested import cases_of, refuse_unknown_steps
-    from exporters_beam.planning.plan import check_functions, make
+    from exporters_beam.planning.plan import check_functions, make_each
     from exporters_beam.runners.options import check_profiles
 
     status = DONE
     for config in args.configs:
         try:
             spec = _load(config, args.var)
-            make(spec)
-            check_functions(spec)
+            make_each(spec)
+            for each in spec.each:
+                check_functions(each)
             check_profiles(spec)
             refuse_unknown_steps(cases_of(spec.source), spec.order)
         except ConfigError as error:
@@ -216,21 +216,21 @@ def _validate(args: argparse.Namespace) -> int:
             continue
         warn(spec.warnings)
         print_line(f"{config}: ok")
-        for told in spec.as_before:
+        for told in dict.fromkeys(told for each in spec.each for told in each.as_before):
             print_line(f"- {told}")
     return status
 
 
 def _explain(args: argparse.Namespace) -> int:
     from exporters_beam.planning.explain import mermaid, text
-    from exporters_beam.planning.plan import make
+    from exporters_beam.planning.plan import make_each
     from exporters_beam.runners.support import settled
 
     spec = _ruled(_load(args.config, args.var), args)
     warn(spec.warnings)
-    plan = make(spec)
-    decisions = settled(plan, _beam_args(spec, args))[1]
-    print(mermaid(plan) if args.format == "mermaid" else text(plan, [str(each) for each in decisions]), end="")
+    plans = make_each(spec)
+    decisions = [str(each) for each in settled(plans[0], _beam_args(spec, args))[1]]
+    print(mermaid(*plans) if args.format == "mermaid" else text(*plans, decisions=decisions), end="")
     return DONE
 
 
@@ -239,9 +239,12 @@ def _preview(args: argparse.Namespace) -> int:
     warn(spec.warnings)
     _start_logging(spec, args)
     from exporters_beam.engine.preview import preview
-    from exporters_beam.planning.plan import make
+    from exporters_beam.planning.plan import make_each
 
-    preview(make(spec), args.n, print_line)
+    for plan in make_each(spec):
+        if plan.spec.to:
+            print_line(f"{plan.spec.to}:")
+        preview(plan, args.n, print_line)
     return DONE
 
 
@@ -327,15 +330,16 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _clean(args: argparse.Namespace) -> int:
-    from exporters_beam.planning.plan import make
+    from exporters_beam.planning.plan import make_each
     from exporters_beam.reporting.report import human
     from exporters_beam.runners.books import clean
 
     _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
-    for folder, freed, left in clean(make(_load(args.config, args.var))):
-        print_line(f"{folder}: removed, {human(freed)}")
-        for text in left:
-            print_error(f"warning: {text}")
+    for plan in make_each(_load(args.config, args.var)):
+        for folder, freed, left in clean(plan):
+            print_line(f"{folder}: removed, {human(freed)}")
+            for text in left:
+                print_error(f"warning: {text}")
     return DONE
 
 

@@ -135,6 +135,7 @@ def _exports(commands: Commands) -> None:
     replay.add_argument("config", metavar="CONFIG", help="the config of the export that left the dead letters")
     replay.add_argument("letters", metavar="LETTERS", nargs="+", help="files of dead letters")
     replay.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    replay.add_argument("--to", metavar="WRITER", help="of several writers the one whose dead letters these are")
     _add_variables(replay)
     replay.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
     replay.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")

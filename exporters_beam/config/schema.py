@@ -164,6 +164,14 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             "description": "fields whose values name folders, or the options of the grouper partition",
             "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
         },
+        "writers": _or_reference(
+            {
+                "description": "writers that all get the records that are read once; in the place of `writer`",
+                "type": ["array", "null"],
+                "minItems": 1,
+                "items": _writer(definitions["writer"]),
+            }
+        ),
         "exporter_options": {"anyOf": [settings, {"type": "null"}, _REFERENCE]},
         "on_error": {"anyOf": [{"enum": [*ACTIONS, None]}, _options(OnErrorOptions), _REFERENCE]},
         "empty": {
@@ -195,7 +203,8 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         "properties": properties,
         "patternProperties": {"^x-": {"description": "for people; it changes nothing"}},
         "additionalProperties": False,
-        "required": ["reader", "writer"],
+        "required": ["reader"],
+        "oneOf": [{"required": ["writer"]}, {"required": ["writers"]}],
         "if": {"properties": {"steps": {"type": "array"}}, "required": ["steps"]},
         "then": {"properties": {name: {"type": "null"} for name in ("filter", *OWN_STEPS)}},
         "$defs": definitions,
@@ -233,6 +242,17 @@ def _test() -> Json:
     for name in ("env", "secrets"):
         schema["properties"][name]["additionalProperties"] = {"type": "string"}
     return schema
+def _writer(section: Json) -> Json:
+    """A member of the list `writers`: the section `writer`, and what is this writer's alone."""
+    own = {
+        "as": {"description": "what the writer is called; by default by its component", "type": ["string", "null"]},
+        "when": {"description": "an expression: the records for which it is true go there", "type": ["string", "null"]},
+        "fields": {"description": "what becomes of them: options of the transform fields", "type": ["object", "null"]},
+        "formatter": _optional("formatter"),
+        "grouper": _optional("grouper"),
+    }
+    mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
+    return {**section, "else": mapping}
 
 
 def _optional(kind: str, several: bool = False) -> Json:

@@ -48,6 +48,12 @@ STEP_KINDS = ("filter", "transform")
 STEP_NAME = "[a-z][a-z0-9_]{0,59}"
 """What a step may be called: a part of labels, of the names of metrics, and of sentences."""
 
+OWN_OF_WRITERS = ("when", "fields")
+"""Steps that a member of the list `writers` may have for itself, behind all others."""
+
+OF_A_WRITER = ("name", "options", "as", *OWN_OF_WRITERS, "grouper", "formatter", "on_error")
+"""What a member of the list `writers` may say."""
+
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")
 """What is delivered where there are no records."""
 

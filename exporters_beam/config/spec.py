@@ -43,6 +43,8 @@ from exporters_beam.config.sections import (
     EMPTY,
     LABELS,
     NO_FILE,
+    OF_A_WRITER,
+    OWN_OF_WRITERS,
     OWN_STEPS,
     PARTITION_BY,
     SECTIONS,
@@ -68,10 +70,11 @@ OTHER_KEYS = (
     "staging",
     "runners",
     "tests",
+    "writers",
     *LABELS,
 )
 
-RESERVED = {*SECTIONS, "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
+RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -110,6 +113,12 @@ class ExportSpec:
     steps: tuple[Section[StepComponent], ...] = ()
     listed: tuple[str, ...] | None = None
     """The names in the list `steps`, also of members that do nothing; None where steps have sections of their own."""
+    to: str = ""
+    """What the writer is called where there are several; "" where it is the only one."""
+    own: tuple[str, ...] = ()
+    """The names of the steps behind all others that are this writer's alone, also where it has none of them."""
+    others: tuple[ExportSpec, ...] = field(default=(), repr=False)
+    """The same export to each of its other writers."""
     grouper: Section[Grouper] | None = None
     formatter: Section[Format] | None = None
     write_buffer: Section[WriteBuffer] | None = None
@@ -126,6 +135,32 @@ class ExportSpec:
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
 
+    @property
+    def each(self) -> tuple[ExportSpec, ...]:
+        """The export to each of its writers, in the order of the config: itself, where there is but one."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
+
+    def with_settings(self, **changes: Any) -> ExportSpec:
+        """The spec with other settings, for all of its writers."""
+        others = tuple(each.with_settings(**changes) for each in self.others)
+        return replace(self, settings=replace(self.settings, **changes), others=others)
+
+    def alone(self, what: str) -> ExportSpec:
+        """The spec. Raises ConfigError where it has several writers, which `what` cannot have."""
+        if self.others:
+            raise ConfigError(self.problem(("writers",), f"{what} takes an export with one `writer`"))
+        return self
+
+    def to_writer(self, name: str | None) -> ExportSpec:
+        """The export to the writer of that name, where there are several. Raises ConfigError."""
+        if not self.others and not name:
+            return self
+        found = {each.to: each for each in self.each if each.to}
+        if name in found:
+            return found[name]
+        known = f"one of: {', '.join(found)}" if found else "none: this export has one writer"
+        raise ConfigError(self.problem(("writers",), f"say which writer is meant; --to takes {known}"))
+
     def step(self, name: str) -> Section[StepComponent] | None:
         """The step of that name."""
         return next((section for section in self.steps if section.step == name), None)
@@ -133,7 +168,7 @@ class ExportSpec:
     @property
     def order(self) -> tuple[str, ...]:
         """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
-        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), GROUPER, FORMATTER, WRITER
+        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), *self.own, GROUPER, FORMATTER, WRITER
 
     @property
     def failing(self) -> tuple[tuple[str, Section[object]], ...]:
@@ -169,6 +204,34 @@ class ExportSpec:
     def problem(self, path: Path, message: str) -> Problem:
         """A problem at `path`, with its place in the file."""
         return self.source.problem(path, message)
+
+
+@dataclass(frozen=True)
+class _Destination:
+    """A member of the list `writers`, as it was `given` and as it was made."""
+
+    to: str
+    given: Mapping[Any, Any]
+    writer: Section[Writer]
+    steps: tuple[Section[StepComponent], ...] = ()
+    formatter: Section[Format] | None = None
+    grouper: Section[Grouper] | None = None
+    write_buffer: Section[WriteBuffer] | None = None
+
+    def applied(self, spec: ExportSpec) -> ExportSpec:
+        """The export to this writer. The formatter and the grouper of all are for those that have none of their own."""
+        grouper = self.grouper or spec.grouper
+        sends = WriterTraits.of(self.writer.component).sends
+        return replace(
+            spec,
+            writer=self.writer,
+            steps=(*spec.steps, *self.steps),
+            formatter=None if sends else self.formatter or spec.formatter,
+            grouper=None if sends or grouper is None or _does_nothing(grouper) else grouper,
+            write_buffer=self.write_buffer,
+            to=self.to,
+            own=OWN_OF_WRITERS,
+        )
 
 
 def load(
@@ -222,10 +285,12 @@ class _Loading:
         }
         sections["grouper"] = self.partitions() or sections["grouper"]
         steps = self.steps()
+        several = self.writers()
         self.require("reader")
-        self.require("writer")
+        if self.config.get("writers") is None:
+            self.require("writer")
         self.refuse_stream_sections()
-        self.refuse_what_is_of_files()
+        self.refuse_what_is_of_files(several)
         settings, formatter, notifications = self.exporter_options()
         if formatter is not None and self.config.get("formatter"):
             self.warn(("exporter_options", "formatter"), "not used: the top-level section `formatter` wins", idle=True)
@@ -236,7 +301,8 @@ class _Loading:
             self.warn(("persistence",), note)
         on_error = self.on_error()
         empty = self.empty()
-        buffer = self.write_buffer()
+        buffer = self.write_buffer(("writer",), self.config.get("writer"))
+        several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
         self.check_tests()
@@ -254,8 +320,10 @@ class _Loading:
         if settings.disable_retries:
             sections = {name: _once(section) if section else None for name, section in sections.items()}
             steps = [_once(step) for step in steps]
+            several = [replace(each, writer=_once(each.writer)) for each in several]
         sections["formatter"] = sections["formatter"] or formatter
-        return ExportSpec(
+        sections["writer"] = sections["writer"] or several[0].writer
+        made = ExportSpec(
             **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
             steps=tuple(step for step in steps if not _does_nothing(step)),
             listed=tuple(step.step for step in steps) if lists or self.config.get("steps") is not None else None,
@@ -271,6 +339,10 @@ class _Loading:
             document=masked(plain(self.config), self.secrets),
             source=self.document,
         )
+        if not several:
+            return made
+        first, *others = (each.applied(made) for each in several)
+        return replace(first, others=tuple(others))
 
     def add(self, path: Path, message: str) -> None:
         self.problems.append(self.document.problem(path, message))
@@ -418,6 +490,79 @@ class _Loading:
             return str(plain(name))
         return ""
 
+    def writers(self) -> list[_Destination]:
+        """The list `writers`, without the members that are wrong."""
+        path: Path = ("writers",)
+        given = self.config.get("writers")
+        if given is None or path in self.failed:
+            return []
+        if self.config.get("writer") is not None:
+            self.add(("writer",), "there is a list of `writers`; write this section as one of them, or do without the list")
+        if not isinstance(given, (list, tuple)) or not given:
+            self.add(path, f"wrong type: found {_found(given)}, expected a list of writers: [{{name: …, options: …}}, …]")
+            return []
+        found: list[_Destination] = []
+        known: dict[str, str] = {}
+        for at, member in enumerate(given):
+            destination = self.a_writer((*path, at), member)
+            if destination is None:
+                continue
+            name, place = destination.to, (*path, at, *(("as",) if destination.given.get("as") is not None else ()))
+            if name in known:
+                self.add(place, f"{known[name]} is called {name} already; give one of them another name: as: {name}_2")
+            known.setdefault(name, dotted((*path, at)))
+            found.append(destination)
+        return found
+
+    def a_writer(self, path: Path, given: object) -> _Destination | None:
+        """A member of the list `writers`, or None where it is wrong."""
+        if path in self.failed:
+            return None
+        given = {"name": given} if isinstance(given, str) and not isinstance(given, Secret) else given
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options")
+            return None
+        writer = self.component("writer", given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
+        self.refuse_unknown(given, path, OF_A_WRITER, "key")
+        action = given.get("on_error")
+        if action is not None and (*path, "on_error") not in self.failed:
+            self.check_action((*path, "on_error"), action)
+        steps = [step for step in (self.when(path, given), self.fields_of(path, given)) if step is not None]
+        formatter = self.section((*path, FORMATTER), FORMATTER, given.get(FORMATTER))
+        grouper = self.section((*path, GROUPER), GROUPER, given.get(GROUPER))
+        self.kinds[(*path, "as")] = ["str"]
+        if writer is None:
+            return None
+        name = given.get("as")
+        if name is not None and (not isinstance(name, str) or not re.fullmatch(STEP_NAME, name)):
+            self.add((*path, "as"), f"{_found(name)} is not a name for a writer: it begins with a small letter, and has small "
+                     "letters, digits and _ only, 60 at the most")  # fmt: skip
+        if action is not None:
+            writer = replace(writer, on_error=str(action))
+        to = str(plain(name)) if isinstance(name, str) else re.sub("[^a-z0-9_]", "_", writer.entry.name.lower())
+        return _Destination(to, given, writer, tuple(steps), formatter, grouper)
+
+    def when(self, path: Path, given: Mapping[Any, object]) -> Section[Any] | None:
+        """Which records go to a writer, as a filter."""
+        place, expression = (*path, "when"), given.get("when")
+        if expression is None or place in self.failed:
+            return None
+        if not isinstance(expression, str) or isinstance(expression, Secret):
+            self.add(place, f"wrong type: found {_found(expression)}, expected an expression, as \"item['country'] == 'DK'\"")
+            return None
+        found = self.component("filter", "pythonexp", {"python_expression": expression}, place, place, place)
+        self.problems = [replace(problem, path=place) if problem.path[: len(place)] == place else problem
+                         for problem in self.problems]  # fmt: skip
+        return None if found is None else replace(found, step="when")
+
+    def fields_of(self, path: Path, given: Mapping[Any, object]) -> Section[Any] | None:
+        """What becomes of the records that go to a writer: the options of the transform `fields`."""
+        place, options = (*path, "fields"), given.get("fields")
+        if options is None or place in self.failed:
+            return None
+        found = self.component("transform", "fields", options, place, place, place)
+        return None if found is None else replace(found, step="fields")
+
     def component(
         self, kind: str, name: Any, options: Any, path: Path, name_path: Path, options_path: Path
     ) -> Section[Any] | None:
@@ -497,18 +642,21 @@ class _Loading:
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
 
-    def refuse_what_is_of_files(self) -> None:
+    def refuse_what_is_of_files(self, several: list[_Destination]) -> None:
         """Sections that a writer of records has no use for, and `on_error` of one that delivers files."""
-        writer, given = self.classes.get(("writer",)), self.config.get("writer")
-        if writer is None:
-            return
-        if WriterTraits.of(writer).sends:
-            for name, why in (("grouper", "which have no groups"), ("formatter", "and writes no files")):
-                if self.config.get(name) is not None and not self.at_fault((name,)):
-                    tell = self.warn if self.older else self.add
-                    tell((name,), f"{_name(given)} sends records, {why}; leave this section out")
-        elif isinstance(given, Mapping) and given.get("on_error") is not None:
-            self.add(("writer", "on_error"), f"{_name(given)} delivers files, and no record fails there; give the formatter's")
+        places: list[tuple[Path, Path, Any]] = [(("writer",), (), self.config)]
+        places += [(each.writer.path, each.writer.path, each.given) for each in several]
+        for path, before, sections in places:
+            writer, given = self.classes.get(path), sections if before else self.config.get("writer")
+            if writer is None:
+                continue
+            if WriterTraits.of(writer).sends:
+                for name, why in (("grouper", "which have no groups"), ("formatter", "and writes no files")):
+                    if sections.get(name) is not None and not self.at_fault((*before, name)):
+                        tell = self.warn if self.older else self.add
+                        tell((*before, name), f"{_name(given)} sends records, {why}; leave this section out")
+            elif isinstance(given, Mapping) and given.get("on_error") is not None:
+                self.add((*path, "on_error"), f"{_name(given)} delivers files, and no record fails there; give the formatter's")
 
     def exporter_options(self) -> tuple[Settings, Section[Any] | None, list[Section[Any]]]:
         path = ("exporter_options",)
@@ -579,16 +727,16 @@ class _Loading:
             given = {}
         return self.section(path, "notification", given)
 
-    def write_buffer(self) -> Section[Any] | None:
+    def write_buffer(self, writer_path: Path, writer_given: object) -> Section[Any] | None:
         """The writer's `write_buffer` with `write_buffer_options`; None for the default one."""
-        writer = self.classes.get(("writer",))
-        given = self.config["writer"].get("options") if isinstance(self.config.get("writer"), Mapping) else None
+        writer = self.classes.get(writer_path)
+        given = writer_given.get("options") if isinstance(writer_given, Mapping) else None
         declared = {o.name: o for o in options_of(writer)} if writer is not None else {}
         if "write_buffer" not in declared:
             return None
         given = given if isinstance(given, Mapping) else {}
-        path = ("writer", "options", "write_buffer")
-        options_path = ("writer", "options", "write_buffer_options")
+        path = (*writer_path, "options", "write_buffer")
+        options_path = (*writer_path, "options", "write_buffer_options")
         name = given.get("write_buffer") or declared["write_buffer"].default
         if self.at_fault(path) or self.at_fault(options_path):
             return None

@@ -21,7 +21,19 @@ from exporters_beam.engine.sending import complete, refused_counts, target_of
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import TOLD, DeliveredFile, Json, Mark, PlannedFile, Recount, Sought, Unit, Units, Warned
+from exporters_beam.records import (
+    TOLD,
+    DeliveredFile,
+    Json,
+    Mark,
+    PlannedFile,
+    Recount,
+    Sought,
+    Undelivered,
+    Unit,
+    Units,
+    Warned,
+)
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
@@ -82,7 +94,10 @@ class WriteManifest(HandsOver, beam.DoFn):
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[Json]:
-        tallies, listed, delivered, warned, late = _gathered(map(_unbooked, element[1]))
+        gathered = _gathered(map(_unbooked, element[1]))
+        if gathered.undelivered is not None:
+            raise DestinationError(gathered.undelivered.why)
+        tallies, listed, delivered, warned, late, _ = gathered
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         target, counts = None, _added(total_of(tallies), late)
@@ -229,6 +244,7 @@ class _Gathered(NamedTuple):
     delivered: dict[str, DeliveredFile]
     warned: dict[str, None]
     late: dict[str, int]
+    undelivered: Undelivered | None
 
 
 def _gathered(values: Iterable[object]) -> _Gathered:
@@ -240,6 +256,7 @@ def _gathered(values: Iterable[object]) -> _Gathered:
     units: dict[Unit, Unit] = {}
     counts: dict[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]] = {}
     late: dict[str, int] = {}
+    undelivered: Undelivered | None = None
     # There may be very many, most of them alike: each unit and tuple of counts is held once.
     for value in values:
         if isinstance(value, Mark):
@@ -252,10 +269,12 @@ def _gathered(values: Iterable[object]) -> _Gathered:
             warned[value.text] = None
         elif isinstance(value, DeliveredFile):
             delivered[value.name] = value
+        elif isinstance(value, Undelivered):
+            undelivered = undelivered or value
         elif isinstance(value, (Unit, Units)):
             for each in value.units if isinstance(value, Units) else (value,):
                 listed[each.index] = units.setdefault(each, each)
-    return _Gathered(tallies, listed, delivered, warned, late)
+    return _Gathered(tallies, listed, delivered, warned, late, undelivered)
 
 
 def _write(path: str, text: bytes) -> None:

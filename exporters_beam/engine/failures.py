@@ -13,13 +13,15 @@ from exporters_beam.records import Failure
 
 
 class FailTheExport(HandsOver, beam.DoFn):
-    """`on_error: fail`: the first record that fails ends the export, with its file and number."""
+    """`on_error: fail`: the first record that fails ends the export, with its file and number, and the writer `to` which it was
+    on its way, where there are several."""
 
-    def __init__(self, place: Places) -> None:
-        self._place = place
+    def __init__(self, place: Places, to: str = "") -> None:
+        self._place, self._to = place, to
 
     def process(self, failure: Failure) -> None:
-        raise FailedRecord(failure, *self._place(failure.position))
+        step = f"{self._to}.{failure.step}" if self._to else failure.step
+        raise FailedRecord(failure._replace(step=step), *self._place(failure.position))
 
 
 class FailedRecord(ExportError):

@@ -21,6 +21,7 @@ from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import Keyed, StepComponent
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
 from exporters_beam.engine.admit import Enough
+from exporters_beam.engine.branching import Apart, NotAgain, Tolerant, in_all
 from exporters_beam.engine.closing import WriteManifest, booked
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.engine.decode import Decode, Projecting, decoder
@@ -40,7 +41,7 @@ from exporters_beam.records import Limits, Position, Sampling, Typed
 from exporters_beam.stages import Columns, Extend, MakeColumns, Project
 from exporters_beam.staging.letters import FILE
 from exporters_beam.staging.run import Run
-from exporters_beam.staging.segments import Committed, read_segment
+from exporters_beam.staging.segments import Committed, Resumed, read_segment
 from exporters_beam.transforms.steps import FAILED, FlatMap, Keep, Map, Step
 
 KeyedBytes = tuple[bytes, bytes]
@@ -138,19 +139,43 @@ def _told(plan: Plan) -> tuple[tuple[str, Any], ...]:
     return ("name", name), ("options", options), ("compression", plan.codec.name)
 
 
-def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
-    """Put an export into a pipeline."""
+def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Outputs:
+    """Put an export into a pipeline. `others` are the plans and runs of its other writers, for which nothing is read again."""
     source = replace(source_of(plan), folder=run.folder)
-    delivery = delivery_of(plan, run, source)
     if plan.copied:
-        return copies(plan, pipeline, run, source, delivery)
+        return copies(plan, pipeline, run, source, delivery_of(plan, run, source))
+    destinations = ((plan, run), *others)
+    reading = next((each for each, _ in destinations if each.on_error.writes), plan).reading
+    common = replace(run, resumed=in_all([each for _, each in destinations]), again=run.again and not others)
     start = pipeline | "Impulse" >> beam.Impulse()
     # Where workers are elsewhere, files are cut into pieces and not put together.
-    units, warned = listed(start, source, run, plan.physical.together and not run.pieces)
-    records, undecoded = read(plan, units, run, source)
+    together = plan.physical.together and not run.pieces
+    units, warned = listed(start, source, run, together, tuple(each.books for _, each in others))
+    records, undecoded = read(reading, units, common, source)
     failed = {"deserializer": undecoded}
-    flows = [records, undecoded]
-    for step in plan.logical.others:
+    records, steps = stepped(reading, reading.logical.others, common, records)
+    failed |= steps
+    flows = [undecoded, *steps.values()]
+    booked = {"Units": units, "Warned": warned, "Once": start}
+    outputs = []
+    for each, its in destinations:
+        destination = Destination(each, its, source, booked, common.resumed)
+        outputs.append(records | each.spec.to >> destination if each.spec.to else destination.expand(records))
+    for found in outputs:
+        failed |= found.failed
+        flows += [*found.failed.values(), found.manifest]
+    for name, failures in failed.items():
+        # Straight behind each step, so that the first record that fails ends the export at once.
+        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(Places(source), name.rpartition(".")[0]))
+    for flow in flows:
+        flow.element_type = Flowing
+    return Outputs(outputs[0].delivered, failed, outputs[0].manifest)
+
+
+def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> tuple[Any, dict[str, Any]]:
+    """The records behind the steps, and what fails at each of them, by its name."""
+    failed = {}
+    for step in steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> dedupe_of(plan, step, run)
         else:
@@ -161,27 +186,44 @@ def build(plan: Plan, pipeline: Any, run: Run) -> Outputs:
                 dofn = {"keep": Keep, "flat_map": FlatMap}[step.kind](step.name, step.component, plan.on_error)
             outputs = records | step.name >> beam.ParDo(dofn.after(step.drawn)).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
+        records.element_type = Flowing
         failed[step.name] = failures
-        flows += [records, failures]
-    encoder = encoder_of(plan, source, delivery, run)
-    encoded = records | "writer" >> beam.ParDo(encoder.after(plan.drawn)).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
-    failed["writer"] = encoded[FAILED]
-    for name, failures in failed.items():
-        # Straight behind each step, so that the first record that fails ends the export at once.
-        failures | f"{name}.on_error" >> beam.ParDo(FailTheExport(Places(source)))
-    blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
-    tallies, types = encoded[TALLIES], typed_ranges(encoded[TYPED])
-    if run.resumed.segments:
-        blocks, tallies, types = _with_earlier(delivery, pipeline, run, blocks, tallies, types)
-    booked = {"Tallies": tallies, "Units": units, "Warned": warned, "Once": start}
-    if plan.limit or plan.on_error.limited:
-        blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies)
-    elif delivery.finds_types:
-        blocks, booked["Late"] = settled(delivery, run, blocks, types)
-    delivered, manifest = deliver(delivery, run, pipeline, blocks, booked)
-    for flow in (*flows, encoded[FAILED], manifest):
-        flow.element_type = Flowing
-    return Outputs(delivered, failed, manifest)
+    return records, failed
+
+
+class Destination(beam.PTransform):
+    """From records to what one writer has, and its manifest. `booked` is what the manifests of all writers count, and what the
+    `common` runs of all have committed is not read again."""
+
+    def __init__(self, plan: Plan, run: Run, source: Source, booked: dict[str, Any], common: Resumed) -> None:
+        super().__init__()
+        self._plan, self._run, self._source, self._booked, self._common = plan, run, source, booked, common
+
+    def expand(self, records: Any) -> Outputs:
+        plan, run = self._plan, self._run
+        delivery = delivery_of(plan, run, self._source)
+        if run.resumed.covered != self._common.covered:
+            records = records | "NotAgain" >> beam.ParDo(NotAgain(run.resumed.covered))
+            records.element_type = Flowing
+        if any(step.kind == "map" for step in plan.own):
+            records = records | "Apart" >> beam.ParDo(Apart())
+            records.element_type = Flowing
+        records, failed = stepped(plan, plan.own, run, records)
+        encoder = encoder_of(plan, self._source, delivery, run).after(plan.drawn)
+        encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
+        failed["writer"] = encoded[FAILED]
+        blocks = encoded["blocks"] | "Blocks" >> beam.Map(_same).with_output_types(KeyedBytes)
+        tallies, types = encoded[TALLIES], typed_ranges(encoded[TYPED])
+        if run.resumed.segments:
+            blocks, tallies, types = _with_earlier(delivery, records.pipeline, run, blocks, tallies, types)
+        booked = {"Tallies": tallies, **self._booked}
+        if plan.limit or plan.on_error.limited:
+            blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies)
+        elif delivery.finds_types:
+            blocks, booked["Late"] = settled(delivery, run, blocks, types)
+        delivered, manifest = deliver(delivery, run, records.pipeline, blocks, booked)
+        prefix = f"{plan.spec.to}." if plan.spec.to else ""
+        return Outputs(delivered, {f"{prefix}{name}": flow for name, flow in failed.items()}, manifest)
 
 
 def dedupe_of(plan: Plan, step: StepPlan, run: Run) -> beam.PTransform:
@@ -232,11 +274,17 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
             planned
             | "Batches" >> beam.Map(_batch).with_output_types(tuple[int, bytes])
             | "AllBatches" >> beam.GroupByKey()
-            | "SendBatches" >> beam.ParDo(SendBatches(delivery, run))
+            | "SendBatches" >> beam.ParDo(_alone(SendBatches(delivery, run), run))
         )
     else:
-        delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(PublishFile(delivery, run))
+        publish = _alone(PublishFile(delivery, run), run)
+        delivered = planned | "ByName" >> beam.GroupByKey() | "PublishFile" >> beam.ParDo(publish)
     return delivered, closed(pipeline, run, delivery, {"Files": delivered, **booked})
+
+
+def _alone(dofn: Any, run: Run, books: str = "") -> Any:
+    """What delivers to one of several writers, and does not end the export for the others where it fails."""
+    return Tolerant(dofn, books) if run.tolerant else dofn
 
 
 def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) -> Any:
@@ -253,7 +301,7 @@ def closed(pipeline: Any, run: Run, delivery: Delivery, booked: dict[str, Any]) 
         | "Books" >> beam.Flatten()
         | "BooksInOrder" >> _Rebalanced(run)
         | "Close" >> beam.GroupByKey()
-        | "WriteManifest" >> beam.ParDo(WriteManifest(delivery, run))
+        | "WriteManifest" >> beam.ParDo(_alone(WriteManifest(delivery, run), run, run.books))
     )
 
 
@@ -277,9 +325,10 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
     return Outputs(done["files"], {}, manifest)
 
 
-def listed(start: Any, source: Source, run: Run, together: bool = False) -> tuple[Any, Any]:
-    """The units of the source, small ones together where that is wanted, and what its reader warns of."""
-    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run, together)).with_outputs(WARNED, main="units")
+def listed(start: Any, source: Source, run: Run, together: bool = False, books: tuple[str, ...] = ()) -> tuple[Any, Any]:
+    """The units of the source, small ones together where that is wanted, and what its reader warns of. They are noted in the
+    books of the run, and in these."""
+    found = start | "ListUnits" >> beam.ParDo(ListUnits(source, run, together, books)).with_outputs(WARNED, main="units")
     return found["units"], found[WARNED]
 
 

@@ -91,8 +91,8 @@ class SpanTracker(RestrictionTracker):
 class ListUnits(HandsOver, beam.DoFn):
     """Lists the reader's units, on a worker, as they are found; many small ones `together`, where that is wanted."""
 
-    def __init__(self, source: Source, run: Run | None = None, together: bool = False) -> None:
-        self._source, self._run, self._together = source, run, together
+    def __init__(self, source: Source, run: Run | None = None, together: bool = False, others: tuple[str, ...] = ()) -> None:
+        self._source, self._run, self._together, self._others = source, run, together, others
 
     def setup(self) -> None:
         self._source = self._source.ready()
@@ -100,11 +100,11 @@ class ListUnits(HandsOver, beam.DoFn):
     def process(self, _: Any) -> Iterator[Any]:
         unit = None
         books = self._run.books if self._run is not None else ""
-        before = listed_before(books) if books else None  # where a run is resumed, or begins again by itself
+        before = listed_before(books, *self._others) if books else None  # where a run is resumed, or begins again by itself
         if self._source.given.fixed:
             yield from self._decided(books, before)
             return
-        listing = Listing(books) if books and before is None else None
+        listing = Listing(books, *self._others) if books and before is None else None
         now: list[Unit] = []
         small: list[Unit] = []
         number = 0
@@ -147,7 +147,7 @@ class ListUnits(HandsOver, beam.DoFn):
         found = list(self._source.listed())
         units = [each for each in found if isinstance(each, Unit)]
         if books:
-            listing = Listing(books)
+            listing = Listing(books, *self._others)
             try:
                 for unit in units:
                     listing.add(unit)

@@ -24,6 +24,8 @@ def why_not_copied(spec: ExportSpec) -> str:
     known = ReaderTraits.of(reader).stored is not None and takes in (True, spec.reader.entry.name)
     if not known or not delivers_files(writer):
         return NO_STORAGES
+    if spec.to:
+        return "there are several writers"
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"
     for step in sorted(spec.steps, key=lambda step: step.kind):  # Filters are told first.

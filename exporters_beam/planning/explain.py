@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
@@ -14,42 +13,65 @@ from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
 from exporters_beam.formats.without import whole
 from exporters_beam.planning.bypass import NO_STORAGES
+from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
 from exporters_beam.stages import Extend, HandOn
 from exporters_beam.transforms.expressions.shape import asks_the_clock
 
+Stage = tuple[str, str, str]
+"""The name of a stage, what it does, and its kind: source, step, shuffle or sink."""
 
-def text(plan: Plan, decisions: Sequence[str] = ()) -> str:
+
+def text(*plans: Plan, decisions: Sequence[str] = ()) -> str:
     """The graph, one stage a line, with the options that are not at their defaults, the decisions behind it, with others that
-    are given, and what became of each rule of the planner."""
+    are given, and what became of each rule of the planner. Of several writers each has its own stages behind what is done for
+    all."""
     lines = []
-    stages = list(_stages(plan))
-    width = max(len(name) for name, _, _ in stages)
-    for n, (name, what, _) in enumerate(stages):
-        lines.append(f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}")
-    lines += ["", *(f"- {decision}" for decision in (*_decisions(plan), *decisions))]
-    trace = plan.physical.trace
+    common, branches = _forked(plans)
+    width = max(len(name) for stages in (common, *branches.values()) for name, _, _ in stages)
+    lines += [f"{'  ' if n == 0 else '→ '}{name:<{width}}  {what}" for n, (name, what, _) in enumerate(common)]
+    for to, stages in branches.items():
+        lines += ["", f"{to}:", *(f"→ {name:<{width}}  {what}" for name, what, _ in stages)]
+    told = [[*_decisions(plan)] for plan in plans]
+    of_all = [each for each in told[0] if all(each in other for other in told)]
+    lines += ["", *(f"- {decision}" for decision in (*of_all, *decisions))]
+    for plan, own in zip(plans, told, strict=True):
+        lines += [f"- {plan.spec.to}: {decision}" for decision in own if decision not in of_all]
+    trace = plans[0].physical.trace
     width = max((len(applied.rule) for applied in trace), default=0)
     lines += ["", "rules of the planner (--without RULE leaves one out):"] if trace else []
     lines += [f"{'✓' if done else '·'} {rule:<{width}}  {'' if done else 'no: '}{why}" for rule, done, why in trace]
     return "\n".join(map(printable, lines)) + "\n"
 
 
-def mermaid(plan: Plan) -> str:
+def mermaid(*plans: Plan) -> str:
     """The same as a Mermaid flowchart."""
-    lines = ["flowchart TD"]
-    names = []
-    for n, (name, what, shape) in enumerate(_stages(plan)):
-        label = f"<b>{_html(name)}</b><br/>{_html(what)}"
-        left, right = {"source": ("([", "])"), "shuffle": ("{{", "}}"), "sink": ("[(", ")]")}.get(shape, ("[", "]"))
-        lines.append(f'  s{n}{left}"{label}"{right}')
-        names.append(f"s{n}")
-    for left, right in pairwise(names):
-        lines.append(f"  {left} --> {right}")
-    return "\n".join(map(printable, lines)) + "\n"
+    lines, arrows = ["flowchart TD"], []
+    common, branches = _forked(plans)
+    total, fork = 0, ""
+    for to, stages in {"": common, **branches}.items():
+        before = fork
+        for name, what, shape in stages:
+            label = f"<b>{_html(f'{to}: {name}' if to else name)}</b><br/>{_html(what)}"
+            left, right = {"source": ("([", "])"), "shuffle": ("{{", "}}"), "sink": ("[(", ")]")}.get(shape, ("[", "]"))
+            lines.append(f'  s{total}{left}"{label}"{right}')
+            arrows += [f"  {before} --> s{total}"] if before else []
+            before = f"s{total}"
+            total += 1
+        fork = fork or before
+    return "\n".join(map(printable, lines + arrows)) + "\n"
 
 
-def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
+def _forked(plans: Sequence[Plan]) -> tuple[list[Stage], dict[str, list[Stage]]]:
+    """The stages that all writers have in common, and behind them those of each, where there are several."""
+    stages = [*_stages(plans[0])]
+    if not plans[0].spec.to:
+        return stages, {}
+    shared = len(stages) - len([*_stages_of_writer(plans[0])])
+    return stages[:shared], {plan.spec.to: [*_stages_of_writer(plan)] for plan in plans}
+
+
+def _stages(plan: Plan) -> Iterator[Stage]:
     spec = plan.spec
     yield "reader", _component(spec.reader.entry.name, plan.reader), "source"
     if plan.copied:
@@ -62,10 +84,21 @@ def _stages(plan: Plan) -> Iterator[tuple[str, str, str]]:
         deserializer = spec.deserializer.entry.name if spec.deserializer else "jsonlines"
         yield "decompressor", _component(decompressor, plan.decompressor), "step"
         yield "deserializer", _component(deserializer, plan.deserializer), "step"
-    for step in plan.steps:
+    yield from _steps(plan, plan.reading.steps)
+    yield from _stages_of_writer(plan)
+
+
+def _steps(plan: Plan, steps: Sequence[StepPlan]) -> Iterator[Stage]:
+    for step in steps:
         shape = "shuffle" if step.kind == "dedupe" else "step"
-        section = spec.step(step.name)
+        section = plan.spec.step(step.name)
         yield step.name, _component(section.entry.name if section else "", step.component), shape
+
+
+def _stages_of_writer(plan: Plan) -> Iterator[Stage]:
+    """What is done for this writer alone, where there are several."""
+    spec = plan.spec
+    yield from _steps(plan, plan.own)
     if plan.grouper is not None and spec.grouper is not None:
         yield "grouper", _component(spec.grouper.entry.name, plan.grouper), "step"
     form = spec.formatter.entry.name if spec.formatter else "json"
@@ -122,8 +155,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"each file is delivered {to.delivers} (docs/delivery.md)"
     if plan.spec.empty == ONE_FILE:
         yield "empty: where there are no records, one file without any is delivered"
-    if plan.logical.first is not None:
-        yield f"{plan.logical.first.name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
+    if (first := plan.reading.logical.first) is not None:
+        yield f"{first.name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     decoding = plan.physical.decoding
     if isinstance(decoding, HandOn):
         yield "lines are handed on as they are: nothing changes a record (formatter option reencode: true writes them anew)"

@@ -57,6 +57,12 @@ class Write:
     letters: bool = False
 
 
+class Records:
+    """Stands for the formats of several writers: all fields of records are looked at, and no line is handed on."""
+
+    kind = "formatter"
+
+
 @dataclass(frozen=True)
 class Logical:
     """Read → Step* → Group → Write."""

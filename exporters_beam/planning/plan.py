@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exporters_beam.components.names import FileNames, expand_dates
 from exporters_beam.components.options import options_of
@@ -45,7 +45,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
-from exporters_beam.planning.logical import Logical, Read, StepPlan, Write, draws
+from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
 from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
 
@@ -111,7 +111,21 @@ class Plan:
         """How it is done, after the planner's rules; where objects are copied nothing is decoded."""
         if self.copied:
             return Physical(Copy())
-        return rules.physical(self.logical, self.without)
+        return rules.physical(self.reading.logical, self.without)
+
+    @cached_property
+    def reading(self) -> Plan:
+        """What is done once for all writers, where there are several: up to the last step that they have in common, and records
+        whole, so that what one gets does not depend on the others. Else the plan itself."""
+        if not self.spec.to:
+            return self
+        common = tuple(step for step in self.steps if step.name not in self.spec.own)
+        return replace(self, steps=common, grouper=None, format=cast(Format, Records()), limit=0, sample=0)
+
+    @property
+    def own(self) -> tuple[StepPlan, ...]:
+        """The steps behind that, which are this writer's alone."""
+        return self.steps[len(self.reading.steps) :]
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -159,6 +173,43 @@ class Plan:
         for section in self.spec.steps:
             dates = StepTraits.of(section.component).dates
             yield from dates(datetime.fromisoformat(self.now)) if dates is not None else ()
+
+
+def make_each(spec: ExportSpec, now: datetime | None = None) -> tuple[Plan, ...]:
+    """The plans of an export, one for each of its writers, all of one time. Raises ConfigError with every problem."""
+    now = now or datetime.now()
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    for each in spec.each:
+        try:
+            plans.append(make(each, now))
+        except ConfigError as error:
+            problems += error.problems
+    if not problems:
+        problems += _in_each_others_way(plans)
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    return tuple(plans)
+
+
+def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:
+    """Writers of one export that would deliver to the same place."""
+    known: dict[str, str] = {}
+    for plan in plans if len(plans) > 1 else ():
+        to = WriterTraits.of(plan.writer)
+        path = plan.spec.writer.path
+        if not plan.objects:
+            yield plan.spec.problem((*path, "name"), f"{plan.spec.writer.entry.name} delivers neither files nor batches of "
+                                    "records; give it an export of its own")  # fmt: skip
+            continue
+        if plan.names is not None:
+            place = f"{to.storage().url(to.key(plan.names.filebase)) if to.storage is not None else plan.names.filebase}"
+        else:
+            place = f"{to.target() if to.target is not None else plan.spec.writer.path}"
+        if place in known:
+            yield plan.spec.problem((*path, "options"), f"{known[place]} delivers to the same place; give one of the two "
+                                    "another `filebase` or target")  # fmt: skip
+        known.setdefault(place, dotted(path))
 
 
 def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
@@ -282,6 +333,9 @@ def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -
                                "record is; files hold objects: {'field': value}")  # fmt: skip
     if on_error.writes and on_error.file is None and not (spec.staging or spec.persistence or _to_folders(writer)):
         yield spec.problem(("on_error", "file"), "say where dead letters go: this writer has no folder for them")
+    if spec.to and ReaderTraits.of(spec.reader.component).kept_in is not None:
+        yield spec.problem((*spec.reader.path, "name"), f"what {spec.reader.entry.name} takes goes to one writer, since it is "
+                           "acknowledged when that has it; read it with an export for each writer")  # fmt: skip
     if writer.items_limit and ReaderTraits.of(spec.reader.component).kept_in is not None:
         yield spec.problem((*spec.writer.path, "options", "items_limit"), "what lies behind the limit would be taken from "
                            f"the queue and not be delivered; give {spec.reader.entry.name} max_messages instead")  # fmt: skip
@@ -323,9 +377,10 @@ def _why_no_empty_file(writer: Writer, form: Format) -> str:
 
 
 def _marked(path: str, spec: ExportSpec) -> str:
-    """A replay's own dead letters do not replace those that it reads."""
+    """A replay's own dead letters do not replace those that it reads, and those of one writer not those of another."""
     stem, suffix = os.path.splitext(path)
-    return f"{stem}{ReaderTraits.of(spec.reader.component).mark}{suffix}"
+    to = f"-{spec.to}" if spec.to else ""
+    return f"{stem}{to}{ReaderTraits.of(spec.reader.component).mark}{suffix}"
 
 
 def _to_folders(writer: Writer) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporters_beam.decimals import beyond_json
@@ -22,7 +22,8 @@ class Report:
     is the wall time, `times` the seconds of the stages as sampled by the workers, `resumed` the records that an earlier run had
     done, `dead_letters` the file of records that failed, like one of `files`, `error` the message of a failed run. What a run
     that did not end well has committed is in `counts` and `units`; `problems` are those of a config that is wrong, with file,
-    line, column, path and message. `filters` are the names of the steps that are filters.
+    line, column, path and message. `filters` are the names of the steps that are filters. Of an export to several writers
+    `writers` tells what became of it for each; `counts`, `files` and `targets` are those of all together.
     """
 
     status: str
@@ -43,6 +44,8 @@ class Report:
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Mapping[str, Any], ...] = ()
     filters: tuple[str, ...] = ("filter_before", "filter_after")
+    writer: str = ""
+    writers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def read(self) -> int:
@@ -76,9 +79,15 @@ class Report:
             **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
             **({"error": self.error} if self.error else {}),
             **({"problems": list(self.problems)} if self.problems else {}),
+            **({"writers": list(self.writers)} if self.writers else {}),
             "warnings": list(self.warnings),
             "manifest": self.manifest,
         }
+
+    def of_writer(self) -> Json:
+        """The part of one writer in the report of all."""
+        own = {name: value for name, value in self.as_dict().items() if name in _OF_A_WRITER}
+        return {"writer": self.writer, **own}
 
     def to_json(self) -> str:
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2, default=beyond_json) + "\n"
@@ -94,6 +103,8 @@ class Report:
         size = sum(int(file["bytes"]) for file in self.files)
         if self.files:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))
+        for each in self.writers:
+            rows.append((str(each["writer"]), f"{each['counts'].get('written', 0):,} records; manifest {each['manifest']}"))
         for target in self.targets:
             many = f"{target['batches']:,} batch{'es' if target['batches'] != 1 else ''}"
             rows.append(("delivered", f"{many} to {target['name']}"))
@@ -112,10 +123,36 @@ class Report:
                  "skipped": "failed and skipped", "dead_lettered": "failed, now dead letters"}  # fmt: skip
         rows = []
         for name, n in self.counts.items():
-            step, _, what = name.partition(".")
+            step, _, what = name.rpartition(".")
             if what in words:
                 rows.append((step, f"{n:,} {words[what]}"))
         return rows
+
+
+_OF_A_WRITER = ("status", "export", "counts", "resumed", "files", "targets", "dead_letters", "error", "manifest")
+"""What the report of all writers tells of each; the rest is the same for all."""
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """The report of an export to several writers, of those of each; of one it is that."""
+    first = reports[0]
+    if not first.writer:
+        return first
+    counts = {name: n for name, n in first.counts.items() if all(each.counts.get(name) == n for each in reports)}
+    for report in reports:
+        counts |= {f"{report.writer}.{name}": n for name, n in report.counts.items() if name not in counts}
+    counts["written"] = sum(report.written for report in reports)
+    return replace(
+        first,
+        counts=counts,
+        files=tuple(file for report in reports for file in report.files),
+        targets=tuple(target for report in reports for target in report.targets),
+        resumed=min(report.resumed for report in reports),
+        times={name: seconds for report in reports for name, seconds in report.times.items()},
+        dead_letters={},
+        manifest="",
+        writers=tuple(report.of_writer() for report in reports),
+    )
 
 
 def human(size: float) -> str:

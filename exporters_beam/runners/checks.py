@@ -13,7 +13,7 @@ from exporters_beam.components.secret import hide
 from exporters_beam.components.traits import NotifierTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ExportError, dotted
-from exporters_beam.planning.plan import make
+from exporters_beam.planning.plan import Plan, make_each
 from exporters_beam.readers.units import units_of
 from exporters_beam.runners.tables import fixed
 
@@ -24,7 +24,8 @@ def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
 
     A reader that has no probe of its own lists its first unit. A writer that has none writes where there is nothing to ask.
     """
-    plan = make(spec, datetime.now())
+    plans = make_each(spec, datetime.now())
+    plan = plans[0]
 
     def read() -> None:
         probe = ReaderTraits.of(ready(plan.reader)).probe
@@ -33,17 +34,18 @@ def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
         elif not list(islice(units_of(plan.reader), 1)):
             raise ExportError("there is nothing to read")
 
-    def write() -> None:
+    def write(plan: Plan) -> None:
         probe = WriterTraits.of(ready(plan.writer)).probe
         if probe is not None:
             probe()
 
     yield f"reader {spec.reader.entry.name}", _wrong(read)
-    for step in plan.steps:
+    for step in plan.reading.steps:
         if beside := StepTraits.of(step.component).beside:
             alone = replace(plan, steps=(step,))
             yield f"{step.name} {step.component_name} {beside}", _wrong(partial(fixed, alone))
-    yield f"writer {spec.writer.entry.name}", _wrong(write)
+    for each in plans:
+        yield f"writer {each.spec.to or each.spec.writer.entry.name}", _wrong(partial(write, each))
     for section in spec.notifications:
         look = NotifierTraits.of(section.component).check
         yield f"{dotted(section.path)} {section.entry.name}", "" if look is None else _wrong(look)

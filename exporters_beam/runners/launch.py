@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.spec import ExportSpec
-from exporters_beam.errors import ConfigError, ExportError
-from exporters_beam.planning.place import books_of
-from exporters_beam.planning.plan import Plan, check_functions, make
+from exporters_beam.errors import ConfigError, DestinationError, ExportError
+from exporters_beam.planning.place import books_of, destination_of
+from exporters_beam.planning.plan import Plan, check_functions, make_each
 from exporters_beam.records import Json
 from exporters_beam.reporting.of_runs import noted
-from exporters_beam.reporting.report import Report
+from exporters_beam.reporting.report import Report, together
 from exporters_beam.reporting.telling import Telling
 from exporters_beam.runners.beam_internals import times
 from exporters_beam.runners.books import opened
@@ -30,7 +31,7 @@ from exporters_beam.runners.resume import finished, goes_on_with, read_manifest
 from exporters_beam.runners.support import RunnerSupport, Start, settled, support_of
 from exporters_beam.runners.tables import fixed
 from exporters_beam.runners.taking import refuse_taking, settle_left, taken
-from exporters_beam.staging.books import forget_input, sweep
+from exporters_beam.staging.books import forget_input, sweep, undelivered
 from exporters_beam.staging.run import Run
 
 
@@ -40,44 +41,55 @@ def run(
     *,
     progress: bool = False,
     workers: int | None = None,
-    begun: Callable[[Plan], None] = lambda plan: None,
+    begun: Callable[[Sequence[Plan]], None] = lambda plans: None,
 ) -> Report:
     """Run an export and wait for its end. Raises ConfigError, or another ExportError when the export failed.
 
     `beam_args` are Beam's own options; without `--runner`, or with `--runner=DirectRunner`, it runs on this machine.
     With `progress` a line on standard error is kept up to date. `workers` is the number of processes on this machine; None:
-    what `local.processes` finds worth it. `begun` is told the plan before anything is done. A Ctrl-C comes out as
-    KeyboardInterrupt, wherever it hit.
+    what `local.processes` finds worth it. `begun` is told the plans, one a writer, before anything is done. A Ctrl-C comes out
+    as KeyboardInterrupt, wherever it hit.
     """
-    plan, log = make(spec), logger_of(spec)
-    begun(plan)
-    warnings, args = _looked_at(plan, beam_args)
+    plans, log = make_each(spec), logger_of(spec)
+    begun(plans)
+    warnings, args = _looked_at(plans, beam_args)
     _warn(log, warnings)
     clock = Clock()
     telling = Telling(spec, log)
     telling.check()
-    telling.tell("started", Report("started", plan.export_id))
+    telling.tell("started", Report("started", plans[0].export_id))
     far: Json = {"counts": {"read": 0, "written": 0}}
+    outcomes: list[Outcome] = []
     try:
-        plan, done = (fixed(plan), finished(plan)) if plan.replays else goes_on_with(plan, log)
-        begun(plan)
-        args = settled(plan, beam_args)[0]
-        if done is not None:
-            log.warning("the export is complete already; nothing was written (%s)", done["manifest"])
-            _warn(log, settle_left(plan, books_of(plan)))
-        manifest = done or _execute(plan, args, progress, workers, far)
+        for plan in plans:
+            outcomes.append(Outcome(fixed(plan), finished(plan)) if plan.replays else Outcome(*goes_on_with(plan, log)))
+        plans = tuple(each.plan for each in outcomes)
+        begun(plans)
+        args = settled(plans[0], beam_args)[0]
+        done = [each for each in outcomes if each.manifest is not None]
+        for each in done:
+            log.warning("%sthe export is complete already; nothing was written (%s)", each.called, each.manifest["manifest"])
+            _warn(log, settle_left(each.plan, books_of(each.plan)))
+        left = [each.plan for each in outcomes if each.manifest is None]
+        outcomes = [*done, *(_execute(left, args, progress, workers, far) if left else ())]
+        outcomes.sort(key=lambda each: plans.index(each.plan))
+        _refuse_undelivered(outcomes)
     except (ExportError, KeyboardInterrupt) as error:
-        failed = Report("failed", plan.export_id, error=str(error), warnings=tuple(warnings), **far, **clock.read(),
+        parts = [_report(each, [], clock) for each in outcomes if each.manifest or each.why]
+        failed = Report("failed", plans[0].export_id, error=str(error), warnings=tuple(warnings),
+                        writers=tuple(part.of_writer() for part in parts) if spec.others else (), **far, **clock.read(),
                         runner=Options(args).text("runner") or "local", filters=_filters(spec))  # fmt: skip
         error.report = failed  # type: ignore[union-attr]
         if isinstance(error, ExportError):
             telling.tell("failed", failed, hide(traceback.format_exc()))
             telling.wait()
         raise
-    found = manifest.get("warnings", []) if done is None else []
+    found = [text for each in outcomes if each not in done for text in each.manifest.get("warnings", ())]
+    found = list(dict.fromkeys(found))
     _warn(log, found)
-    report = _report(plan, manifest, [*warnings, *found], clock)
-    _log_what_is_special(log, manifest)
+    report = together([_report(each, [*warnings, *found], clock) for each in outcomes])
+    for each in outcomes:
+        _log_what_is_special(log, each.manifest)
     _tell_complete(telling, report)
     return report
 
@@ -93,13 +105,32 @@ class Clock:
         return {"started": self.started, "seconds": time.monotonic() - self.at}
 
 
-def _looked_at(plan: Plan, beam_args: Sequence[str]) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an export for one of its writers: its manifest, or `why` it has none; neither before it has ended."""
+
+    plan: Plan
+    manifest: Any = None
+    why: str = ""
+
+    @property
+    def called(self) -> str:
+        """How a sentence about it begins."""
+        return f"{self.plan.spec.to}: " if self.plan.spec.to else ""
+
+
+def _looked_at(plans: Sequence[Plan], beam_args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Warnings, and Beam's options with those that were chosen. Raises ConfigError for what cannot work."""
-    spec = plan.spec
-    warnings = [*(str(problem) for problem in spec.warnings), *functions_elsewhere(spec, beam_args), *check(spec)]
-    refuse_own_output(plan)
-    args, decisions = settled(plan, beam_args)
-    return [*warnings, *(str(decision) for decision in decisions if decision.warning)], args
+    spec = plans[0].spec
+    warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    chosen = []
+    for plan in plans:
+        warnings += functions_elsewhere(plan.spec, beam_args)
+        refuse_own_output(plan)
+        args, decisions = settled(plan, beam_args)
+        chosen.append(args)
+        warnings += [str(decision) for decision in decisions if decision.warning]
+    return list(dict.fromkeys(warnings)), chosen[0]
 
 
 def _warn(log: logging.Logger, warnings: Sequence[str]) -> None:
@@ -107,7 +138,10 @@ def _warn(log: logging.Logger, warnings: Sequence[str]) -> None:
         log.warning(warning)
 
 
-def _report(plan: Plan, manifest: Json, warnings: Sequence[str], clock: Clock) -> Report:
+def _report(outcome: Outcome, warnings: Sequence[str], clock: Clock) -> Report:
+    plan, manifest = outcome.plan, outcome.manifest
+    if manifest is None:
+        return Report("failed", plan.export_id, error=outcome.why, writer=plan.spec.to, **clock.read())
     return Report(
         "done",
         plan.export_id,
@@ -123,8 +157,19 @@ def _report(plan: Plan, manifest: Json, warnings: Sequence[str], clock: Clock) -
         dead_letters=manifest.get("dead_letters", {}),
         runner=manifest["runner"],
         filters=_filters(plan.spec),
+        writer=plan.spec.to,
         **clock.read(),
     )
+
+
+def _refuse_undelivered(outcomes: Sequence[Outcome]) -> None:
+    """Raises DestinationError where a writer has not got what others have."""
+    failed = [each for each in outcomes if each.why]
+    if failed:
+        others = ", ".join(each.plan.spec.to for each in outcomes if not each.why)
+        told = "; ".join(f"{each.called}{each.why}" for each in failed)
+        has = f"{others} {'has' if len(outcomes) - len(failed) == 1 else 'have'} everything; " if others else ""
+        raise DestinationError(f"{told}; {has}what is left is delivered by running it again with --resume")
 
 
 def _filters(spec: ExportSpec) -> tuple[str, ...]:
@@ -150,27 +195,42 @@ def _tell_complete(telling: Telling, report: Report) -> None:
         raise
 
 
-def _execute(plan: Plan, args: list[str], progress: bool, workers: int | None, far: dict[str, object]) -> Json:
-    """Run the plan in its books; gives what is told of it. `far` is kept up to how far it has come."""
+def _execute(
+    plans: Sequence[Plan], args: list[str], progress: bool, workers: int | None, far: dict[str, object]
+) -> list[Outcome]:
+    """Run the plans, which read the same, in their books; gives what is told of each. `far` is kept up to how far they have
+    come."""
     options = Options(args)
     support = support_of(options)
-    with (
-        support.crew(plan, options, workers) as crew,
-        opened(plan, plan.spec.settings.resume) as books,
-        noted(far, books.staging),
-        taken(plan, books) as source,
-    ):
-        start = support.prepare(source.plan, options, books, crew)
-        sweeps = start.run.sweeps and not source.settles
-        start = replace(start, run=replace(start.run, progress=progress, sweeps=sweeps))
+    slowest = next((plan for plan in plans if destination_of(plan) is None), plans[0])
+    with ExitStack() as stack:
+        crew = stack.enter_context(support.crew(slowest, options, workers))
+        books = [stack.enter_context(opened(plan, plan.spec.settings.resume)) for plan in plans]
+        stack.enter_context(noted(far, books[0].staging))
+        source = stack.enter_context(taken(plans[0], books[0]))
+        starts = [support.prepare(plan, options, its, crew) for plan, its in zip((source.plan, *plans[1:]), books, strict=True)]
+        sweeps, several = starts[0].run.sweeps and not source.settles, bool(plans[0].spec.to)
+        runs = [replace(each.run, progress=progress, sweeps=sweeps, tolerant=several) for each in starts]
+        start = replace(starts[0], run=runs[0], others=tuple(zip(plans[1:], runs[1:], strict=True)))
+        for its in books:
+            undelivered(its.folder, forget=True)
         result = _run(support, source.plan, start)
-        manifest = read_manifest(books.manifest)
-        manifest = {**manifest, "warnings": [*manifest.get("warnings", ()), *source.settle()]}
-        if not sweeps:
-            sweep(books)
-        support.after(books)
-        return {**manifest, "manifest": books.manifest if books.lasting else "", "resumed": start.run.resumed.records,
-                "times": _times(result, plan.spec.listed or ())}  # fmt: skip
+        names = (*(plans[0].spec.listed or ()), *plans[0].spec.own)
+        why = [undelivered(its.folder, forget=True) for its in books]
+        settled_at_source = [] if any(why) else source.settle()
+        outcomes = []
+        for plan, its, run, fault in zip(plans, books, runs, why, strict=True):
+            if fault:
+                outcomes.append(Outcome(plan, None, fault))
+                continue
+            told = read_manifest(its.manifest)
+            told = {**told, "warnings": [*told.get("warnings", ()), *settled_at_source]}
+            if not sweeps:
+                sweep(its)
+            support.after(its)
+            told |= {"manifest": its.manifest if its.lasting else "", "resumed": run.resumed.records}
+            outcomes.append(Outcome(plan, {**told, "times": _times(result, names, plan.spec.to)}))
+        return outcomes
 
 
 def _run(support: RunnerSupport, plan: Plan, start: Start) -> Any:
@@ -227,7 +287,7 @@ def logger_of(spec: ExportSpec) -> logging.Logger:
 
 def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
     """Send the end of a job that ran elsewhere to the config's notifiers."""
-    plan = make(spec)
+    (plan,) = make_each(spec.alone("a job that goes on by itself"))
     if good:
         told = finished(plan) or {"counts": {}, "files": [], "units": [], "manifest": ""}
         report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told.get("targets", ())),
@@ -243,7 +303,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
     """Put an export into somebody's own pipeline; see `exporters_beam.build`."""
     from exporters_beam.engine.graph import build
 
-    plan = fixed(make(spec))
+    (plan,) = map(fixed, make_each(spec.alone("a pipeline of your own")))
     refuse_taking(plan)
     for warning in check(spec):
         logger_of(spec).warning(warning)
@@ -261,13 +321,14 @@ _STAGES = {
 """Steps of the graph and what the old system's statistics called them."""
 
 
-def _times(result: object, steps: Sequence[str]) -> dict[str, float]:
+def _times(result: object, steps: Sequence[str], to: str) -> dict[str, float]:
     """Seconds spent in each stage, sampled by the workers; nothing where the runner does not say. A list of `steps` has a
-    stage for each."""
+    stage for each. What is done for one of several writers stands below its name."""
     stages = {**_STAGES, **{name: name for name in steps}}
     found: dict[str, float] = {}
     for step, seconds in times(result):
-        stage = stages.get(step.partition("/")[0])
+        names = step.split("/")
+        stage = stages.get(names[1] if to and names[0] == to and len(names) > 1 else names[0])
         if stage is not None:
             found[stage] = round(found.get(stage, 0.0) + seconds, 3)
     return found

@@ -74,7 +74,7 @@ class Local:
 
         from exporters_beam.components.ready import ready
 
-        if WriterTraits.of(plan.writer).probe is not None:
+        if WriterTraits.of(plan.writer).probe is not None and not start.run.tolerant:
             probe = WriterTraits.of(ready(plan.writer)).probe
             assert probe is not None
             probe()

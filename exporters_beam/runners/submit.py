@@ -32,7 +32,7 @@ class Submitted:
 
 def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
     """Start an export and give its job. Raises ConfigError before anything starts, ExportError when it cannot start."""
-    plan, log = make(spec), logger_of(spec)
+    plan, log = make(spec.alone("a job that goes on by itself")), logger_of(spec)
     refuse_unknown(beam_args)
     support = support_of(Options(beam_args))
     if not isinstance(support, GoesOn):

@@ -70,13 +70,15 @@ class Crew:
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with: the options as texts and as Beam read them, and what the steps of the graph are told."""
+    """What a run begins with: the options as texts and as Beam read them, and what the steps of the graph are told; `others`
+    are the plans and runs of the export's other writers."""
 
     given: Options
     options: Any
     run: Run
     books: Books
     crew: Crew
+    others: tuple[tuple[Plan, Run], ...] = ()
 
 
 class RunnerSupport(Protocol):
@@ -175,7 +177,7 @@ def begin(plan: Plan, start: Start, runner: object = None) -> Any:
     from exporters_beam.engine.graph import build
 
     pipeline = beam.Pipeline(runner, start.options)
-    build(plan, pipeline, start.run)
+    build(plan, pipeline, start.run, *start.others)
     return pipeline.run()
 
 

@@ -31,6 +31,9 @@ FOLDER = ".exporters"
 STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
 """What stands in the folder of an export. `export.json` tells of a run that has not been finished."""
 
+UNDELIVERED = "undelivered"
+"""A file of the same folder: why this writer has not got what others of the export have."""
+
 
 def all_books(place: str) -> str:
     """The folder that holds the books of every export that keeps them here, each in a folder by its id."""
@@ -185,7 +188,8 @@ def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
     paths = [os.path.join(books.staging.folder, name) for name in staged_by_runs(books)]
-    paths += [os.path.join(books.folder, name) for name in (ABOUT, ABOUT + ".part", UNITS, MANIFEST + ".part")]
+    names = (ABOUT, ABOUT + ".part", UNITS, UNITS + ".part", MANIFEST + ".part", UNDELIVERED)
+    paths += [os.path.join(books.folder, name) for name in names]
     for path in paths:
         with destination("cannot sweep the staging folder", path):
             try:
@@ -197,6 +201,27 @@ def sweep(books: Books) -> int:
     with suppress(OSError):
         os.rmdir(books.staging.folder)
     return freed
+
+
+def note_undelivered(folder: str, why: str) -> None:
+    """Raises DestinationError."""
+    path = os.path.join(folder, UNDELIVERED)
+    with destination("cannot write to the staging folder", path):
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(why)
+
+
+def undelivered(folder: str, forget: bool = False) -> str:
+    """Why the writer whose books these are has not got what others have; "" where it has. Raises DestinationError."""
+    path = os.path.join(folder, UNDELIVERED)
+    with destination("cannot read", path), suppress(FileNotFoundError):
+        with open(path, encoding="utf-8") as file:
+            why = file.read()
+        if forget:
+            os.remove(path)
+        return why
+    return ""
 
 
 def flat(config: Mapping[str, object], path: str = "") -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -25,10 +26,11 @@ MOST_NAMES = 5
 
 
 class Listing:
-    """The list while it is written."""
+    """The list while it is written. When it is whole it stands in the books of `others`, too: other writers of the export."""
 
-    def __init__(self, books: str) -> None:
+    def __init__(self, books: str, *others: str) -> None:
         self._path = os.path.join(books, UNITS)
+        self._others = others
         self._file: IO[str] | None = None
         self._lines: list[str] = []
         self._count = 0
@@ -57,6 +59,7 @@ class Listing:
         with destination("cannot write to the staging folder", self._path):
             self._file.close()
         self._file = None
+        _share(self._path, self._others)
 
     def abandon(self) -> None:
         """Leave what was not committed."""
@@ -65,9 +68,28 @@ class Listing:
                 self._file.close()
 
 
-def listed_before(books: str) -> list[Unit] | None:
-    """The input as the run whose books these are has listed it; None where it had not come so far. Raises DestinationError."""
-    path = os.path.join(books, UNITS)
+def _share(path: str, others: Iterable[str]) -> None:
+    """Put the list into other books. Raises DestinationError."""
+    for books in others:
+        there = os.path.join(books, UNITS)
+        with destination("cannot write to the staging folder", there):
+            os.makedirs(books, exist_ok=True)
+            shutil.copyfile(path, there + ".part")
+            os.replace(there + ".part", there)
+
+
+def listed_before(books: str, *others: str) -> list[Unit] | None:
+    """The input as the run whose books these are has listed it; None where it had not come so far. Of several books, which are
+    those of the writers of one export, any may have it, and then all get it. Raises DestinationError."""
+    found = {each: _listed(os.path.join(each, UNITS)) for each in (books, *others)}
+    has = next((each for each, units in found.items() if units is not None), None)
+    if has is None:
+        return None
+    _share(os.path.join(has, UNITS), (each for each, units in found.items() if units is None))
+    return found[has]
+
+
+def _listed(path: str) -> list[Unit] | None:
     found: list[Unit] = []
     with destination("cannot read", path):
         try:

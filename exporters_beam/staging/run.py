@@ -24,7 +24,8 @@ class Run:
     Where workers are elsewhere, `pieces` is of how many ranges large units are cut into, `folder` the one that relative
     paths of the config begin in, and `sees` a unit that the launcher has seen. `again` says that the runner begins again by
     itself: what this run has staged by then is taken in, all but the segments that were `left` by another. Where the launcher
-    waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written.
+    waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written. It is
+    `tolerant` where other writers of the export are delivered to though this one cannot be.
     """
 
     export_id: str
@@ -41,6 +42,7 @@ class Run:
     again: bool = False
     left: frozenset[str] = frozenset()
     sweeps: bool = True
+    tolerant: bool = False
 
     @property
     def manifest(self) -> str:
