@@ -73,6 +73,11 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
         {"filter": FILTER["filter_before"], "as": "of_three"},
         {"filter": "dupe"},
     ]}, {}),
+    "several writers": (few_files, {**FILTER, "writer": None, "writers": [
+        {"name": "fs", "as": "all", "options": {"filebase": "${vars.out}/all/part-"}},
+        {"name": "fs", "as": "german", "when": "item['country'] == 'de'", "formatter": "parquet",
+         "options": {"filebase": "${vars.out}/de/part-", "compression": "none", "items_per_buffer_write": 1000}},
+    ]}, {}),
     "limit": (few_files, FILTER, {"items_limit": 7777}),
     "sampling": (few_files, GROUPED, {"write_buffer": "reservoir_sampling", "write_buffer_options": {"sample_size": 100}}),
     "dead letters": (few_files, {"transform": {"name": "pythonexp", "options": {
