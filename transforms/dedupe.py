@@ -300,7 +300,7 @@ def packed_keys(lots: list[KeyLot]) -> bytes:
     return isal_zlib.compress(marshal.dumps(lots), 1)
 
 
-def _keys_of(packed: bytes) -> list[KeyLot]:
+def keys_of(packed: bytes) -> list[KeyLot]:
     lots: list[KeyLot] = marshal.loads(isal_zlib.decompress(packed))
     return lots
 
@@ -311,7 +311,7 @@ class Losers(HandsOver, beam.DoFn):
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[KeyedBytes]:
         first: dict[bytes, tuple[int, int, int]] = {}
         losers: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
-        for unit, number, keys, places in chain.from_iterable(map(_keys_of, element[1])):
+        for unit, number, keys, places in chain.from_iterable(map(keys_of, element[1])):
             for key, position in zip(keys, zip(repeat(unit), repeat(number), places)):  # noqa: B905
                 other = first.setdefault(key, position)
                 if position != other:

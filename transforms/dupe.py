@@ -57,9 +57,14 @@ class DupeFilter:
             value = record
         elif not value or value != value:
             return None
-        text = f"n{value:x}" if type(value) is int else _canonical(value)
-        data = text.encode("utf-8", "surrogatepass")
-        return data if len(data) < DIGEST else hashlib.blake2b(data, digest_size=DIGEST).digest()
+        return canonical_key(value)
+
+
+def canonical_key(value: object) -> bytes:
+    """The same bytes, 16 at most, for values that compare equal."""
+    text = f"n{value:x}" if type(value) is int else _canonical(value)
+    data = text.encode("utf-8", "surrogatepass")
+    return data if len(data) < DIGEST else hashlib.blake2b(data, digest_size=DIGEST).digest()
 
 
 def _canonical(value: object) -> str:

@@ -40,6 +40,21 @@ def _run(args: argparse.Namespace) -> int:
     return _export(spec, args)
 
 
+def _release(args: argparse.Namespace) -> int:
+    from exporters_beam.planning.place import books_of
+    from exporters_beam.planning.plan import make_each
+    from exporters_beam.runners.resume import as_begun
+    from exporters_beam.staging.books import held
+
+    spec = _load(args.config, args.var)
+    why = [text for plan in make_each(spec) if (text := held(books_of(as_begun(plan)).folder))]
+    if not why:
+        raise ConfigError(spec.problem(("checks",), "no run of this config holds anything back; there is nothing to release"))
+    for text in dict.fromkeys(why):
+        print_error(f"warning: delivered all the same: {text}")
+    return _export(spec.with_settings(resume=True).released(), args)
+
+
 def _ruled(spec: ExportSpec, args: argparse.Namespace) -> ExportSpec:
     """The export without the planner's rules that the command leaves out."""
     pushdown, without = spec.settings.pushdown and not args.no_pushdown, (*spec.settings.without, *args.without)

@@ -20,6 +20,7 @@ from exporters_beam.cli.commands import (
     _migrate,
     _modules,
     _preview,
+    _release,
     _replay,
     _run,
     _schema,
@@ -44,7 +45,7 @@ def _parse(parser: argparse.ArgumentParser, given: list[str]) -> argparse.Namesp
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(WRONG)
-    if others and args.command not in (_run, _replay, _explain, _submit, _template_launch):
+    if others and args.command not in (_run, _release, _replay, _explain, _submit, _template_launch):
         from exporters_beam.runners.options import unknown
 
         odd = next((other for other in others if other.startswith("--") and other != "--"), "")
@@ -129,6 +130,13 @@ def _exports(commands: Commands) -> None:
     run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
                      "core for large files, else one")  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+    release = _add(commands, "release", _release, "deliver what checks hold back")
+    release.add_argument("config", metavar="CONFIG", help="the config of the export that is held")
+    release.add_argument("--runner", metavar="R", help="the Beam runner; without it: this machine")
+    _add_variables(release)
+    release.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there")
+    release.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
     replay = _add(commands, "replay", _replay, "send dead letters through the rest of an export, once the cause is fixed",
                  epilog="All other options are given to Beam; they stand behind the files.")  # fmt: skip

@@ -16,6 +16,7 @@ from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
 from exporters_beam.components.secret import Secret
 from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
+from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Path
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
@@ -164,6 +165,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             "description": "fields whose values name folders, or the options of the grouper partition",
             "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
         },
+        "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
         "writers": _or_reference(
             {
                 "description": "writers that all get the records that are read once; in the place of `writer`",

@@ -34,6 +34,7 @@ from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.cases import TESTS
+from exporters_beam.config.checks import RELEASED, Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
@@ -71,10 +72,11 @@ OTHER_KEYS = (
     "runners",
     "tests",
     "writers",
+    "checks",
     *LABELS,
 )
 
-RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
+RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -128,6 +130,7 @@ class ExportSpec:
     settings: Settings = field(default_factory=Settings)
     on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     empty: str = NO_FILE
+    checks: Checks | None = None
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -144,6 +147,11 @@ class ExportSpec:
         """The spec with other settings, for all of its writers."""
         others = tuple(each.with_settings(**changes) for each in self.others)
         return replace(self, settings=replace(self.settings, **changes), others=others)
+
+    def released(self) -> ExportSpec:
+        """The spec, whose checks are counted and judge nothing, for all of its writers."""
+        checks = None if self.checks is None else replace(self.checks, on_fail=RELEASED)
+        return replace(self, checks=checks, others=tuple(each.released() for each in self.others))
 
     def alone(self, what: str) -> ExportSpec:
         """The spec. Raises ConfigError where it has several writers, which `what` cannot have."""
@@ -301,6 +309,7 @@ class _Loading:
             self.warn(("persistence",), note)
         on_error = self.on_error()
         empty = self.empty()
+        checks = self.checks()
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
         staging = self.plain("staging", str, "the path of a folder")
@@ -332,6 +341,7 @@ class _Loading:
             settings=settings,
             on_error=on_error,
             empty=empty,
+            checks=checks,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
             file=self.document.file,
@@ -699,6 +709,17 @@ class _Loading:
         if found.max_rate is not None and found.max_rate > 1:
             self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
         return found
+
+    def checks(self) -> Checks | None:
+        """The section `checks`."""
+        given = self.config.get("checks")
+        if given is None or ("checks",) in self.failed:
+            return None
+        if not isinstance(given, Mapping):
+            self.add(("checks",), f"wrong type: found {_found(given)}, expected a mapping: {{records: {{min: 1}}}}")
+            return None
+        found = self.build(Checks, given, ("checks",), ("checks",))
+        return found if isinstance(found, Checks) else None
 
     def empty(self) -> str:
         """The section `empty`."""

@@ -12,8 +12,10 @@ from typing import Any, BinaryIO, NamedTuple
 import apache_beam as beam
 
 from exporters_beam.components.ready import ready
+from exporters_beam.config.checks import MOST_RUNS
 from exporters_beam.config.on_error import DEAD_LETTER, WRITER
 from exporters_beam.decimals import beyond_json
+from exporters_beam.engine.checking import measured
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import Delivery, staged_lines, total_of
 from exporters_beam.engine.publishing import PublishFile
@@ -37,6 +39,7 @@ from exporters_beam.records import (
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
+from exporters_beam.staging.history import tell_run
 from exporters_beam.staging.letters import FILE, NAME, identity
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.transforms import sightings
@@ -125,6 +128,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         if to.finish is not None and names:
             to.finish(text, names, self._run.export_id)
         _write(path, text)
+        self._tell_run(counts)
         remove(self._delivery.writer, left)
         if "letters" in manifest and to.note_letters is not None and names:
             to.note_letters(manifest["letters"], names, manifest["origin"])
@@ -133,6 +137,12 @@ class WriteManifest(HandsOver, beam.DoFn):
         if self._run.sweeps:
             sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
+
+    def _tell_run(self, counts: Mapping[str, int]) -> None:
+        """For runs to come: how many records this one had, where checks ask for that."""
+        if self._run.history and self._delivery.checks is not None:
+            told = {"export": self._run.export_id, "began": self._run.began, **self._measured(counts)}
+            tell_run(self._run.history, told, MOST_RUNS)
 
     def _ended(
         self, staged: DeliveredFile | None, batches: list[DeliveredFile], counts: dict[str, int]
@@ -174,6 +184,7 @@ class WriteManifest(HandsOver, beam.DoFn):
             "limit": self._delivery.limits.items,
             "sample": self._delivery.sampling.size,
             "counts": counts,
+            **({"checks": self._measured(counts)} if self._delivery.checks is not None else {}),
             "warnings": some_of(warned),
             "units": [],
             "files": [],
@@ -190,6 +201,10 @@ class WriteManifest(HandsOver, beam.DoFn):
         if left:
             manifest["left"] = [dict(entry) for entry in left]
         return {**manifest, "checksum": manifest_checksum(manifest)}
+
+    def _measured(self, counts: Mapping[str, int]) -> Json:
+        assert self._delivery.checks is not None
+        return measured(self._delivery.checks, counts)
 
     def _empty_file(self) -> DeliveredFile:
         publisher = PublishFile(self._delivery, self._run)

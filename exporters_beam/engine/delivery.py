@@ -13,6 +13,7 @@ from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import TableFormat, TextFormat, Writer
 from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
+from exporters_beam.config.checks import Checks
 from exporters_beam.config.on_error import OnError
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed, Unit
@@ -41,6 +42,7 @@ class Delivery:
     sampling: Sampling = field(default_factory=Sampling)
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
+    checks: Checks | None = None
     added: tuple[str, ...] = ()
 
     @cached_property

@@ -22,6 +22,7 @@ from exporters_beam.components.protocols import Keyed, StepComponent
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.branching import Apart, NotAgain, Tolerant, in_all
+from exporters_beam.engine.checking import KEYS, Look, Repeated
 from exporters_beam.engine.closing import WriteManifest, booked
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.engine.decode import Decode, Projecting, decoder
@@ -117,6 +118,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         sampling=Sampling(plan.sample, plan.seed),
         told=_told(plan),
         on_error=plan.on_error,
+        checks=plan.spec.checks,
         added=decoding.added if isinstance(decoding, Extend) else (),
     )
 
@@ -153,13 +155,13 @@ def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Out
     units, warned = listed(start, source, run, together, tuple(each.books for _, each in others))
     records, undecoded = read(reading, units, common, source)
     failed = {"deserializer": undecoded}
-    records, steps = stepped(reading, reading.logical.others, common, records)
+    records, steps, repeated = stepped(reading, reading.logical.others, common, records)
     failed |= steps
     flows = [undecoded, *steps.values()]
     booked = {"Units": units, "Warned": warned, "Once": start}
     outputs = []
     for each, its in destinations:
-        destination = Destination(each, its, source, booked, common.resumed)
+        destination = Destination(each, its, source, booked, common.resumed, repeated)
         outputs.append(records | each.spec.to >> destination if each.spec.to else destination.expand(records))
     for found in outputs:
         failed |= found.failed
@@ -172,12 +174,18 @@ def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Out
     return Outputs(outputs[0].delivered, failed, outputs[0].manifest)
 
 
-def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> tuple[Any, dict[str, Any]]:
-    """The records behind the steps, and what fails at each of them, by its name."""
-    failed = {}
+def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> tuple[Any, dict[str, Any], Any]:
+    """The records behind the steps, what fails at each of them, by its name, and how many records are not unique, bucket by
+    bucket, where that is asked for."""
+    failed, repeated = {}, None
     for step in steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> dedupe_of(plan, step, run)
+        elif step.kind == "look":
+            looked = records | step.name >> beam.ParDo(Look(step.name, step.component)).with_outputs(KEYS, main="records")
+            records, failures = looked["records"], None
+            if plan.checks is not None and plan.checks.unique:
+                repeated = _repeated(looked[KEYS])
         else:
             dofn: Step
             if step.kind == "map":
@@ -187,17 +195,28 @@ def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> 
             outputs = records | step.name >> beam.ParDo(dofn.after(step.drawn)).with_outputs(FAILED, main="records")
             records, failures = outputs["records"], outputs[FAILED]
         records.element_type = Flowing
-        failed[step.name] = failures
-    return records, failed
+        if failures is not None:
+            failed[step.name] = failures
+    return records, failed, repeated
+
+
+def _repeated(keys: Any) -> Any:
+    return (
+        keys
+        | "KeyTypes" >> beam.Map(_same).with_output_types(KeyedBytes)
+        | "ByKey" >> beam.GroupByKey()
+        | "Repeated" >> beam.ParDo(Repeated()).with_output_types(bytes)
+    )
 
 
 class Destination(beam.PTransform):
     """From records to what one writer has, and its manifest. `booked` is what the manifests of all writers count, and what the
     `common` runs of all have committed is not read again."""
 
-    def __init__(self, plan: Plan, run: Run, source: Source, booked: dict[str, Any], common: Resumed) -> None:
+    def __init__(self, plan: Plan, run: Run, source: Source, booked: dict[str, Any], common: Resumed, repeated: Any) -> None:
         super().__init__()
         self._plan, self._run, self._source, self._booked, self._common = plan, run, source, booked, common
+        self._repeated = repeated
 
     def expand(self, records: Any) -> Outputs:
         plan, run = self._plan, self._run
@@ -208,7 +227,7 @@ class Destination(beam.PTransform):
         if any(step.kind == "map" for step in plan.own):
             records = records | "Apart" >> beam.ParDo(Apart())
             records.element_type = Flowing
-        records, failed = stepped(plan, plan.own, run, records)
+        records, failed, _ = stepped(plan, plan.own, run, records)
         encoder = encoder_of(plan, self._source, delivery, run).after(plan.drawn)
         encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
         failed["writer"] = encoded[FAILED]
@@ -217,8 +236,8 @@ class Destination(beam.PTransform):
         if run.resumed.segments:
             blocks, tallies, types = _with_earlier(delivery, records.pipeline, run, blocks, tallies, types)
         booked = {"Tallies": tallies, **self._booked}
-        if plan.limit or plan.on_error.limited:
-            blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies)
+        if plan.limit or plan.on_error.limited or plan.checks is not None:
+            blocks, booked["Late"] = _admitted(delivery, run, blocks, tallies, booked["Once"], self._repeated)
         elif delivery.finds_types:
             blocks, booked["Late"] = settled(delivery, run, blocks, types)
         delivered, manifest = deliver(delivery, run, records.pipeline, blocks, booked)
@@ -343,7 +362,7 @@ def read(plan: Plan, units: Any, run: Run, source: Source) -> tuple[Any, Any]:
     reader = ReadChunks(source, run.bundle_seconds, enough, pieces, run.resumed)
     if run.pieces and not enough:
         # What a dedupe lets through depends on all records: then nothing that was staged counts.
-        again = None if any(step.kind == "dedupe" for step in plan.steps) else run
+        again = None if plan.keys_in_full else run
         reader = ReadPieces(source, run.bundle_seconds, enough, pieces, run.resumed, run=again)
     chunks = units | "reader" >> beam.ParDo(reader)
     chunks.element_type = Flowing
@@ -429,13 +448,17 @@ def encoder_of(plan: Plan, source: Source, delivery: Delivery, run: Run) -> Enco
     return EncodeBlocks("writer", delivery, run, plan.grouper)
 
 
-def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any) -> tuple[Any, Any]:
+def _admitted(delivery: Delivery, run: Run, blocks: Any, tallies: Any, once: Any, repeated: Any) -> tuple[Any, Any]:
+    """What of the blocks is delivered. `once` is an element that there is in any case: an export of nothing is judged, too."""
     from exporters_beam.engine.settling import Admit
 
     counted = tallies | "CountRanges" >> beam.Map(_tallied).with_output_types(KeyedBytes)
     staged = blocks | "CountBlocks" >> beam.Map(_staged).with_output_types(KeyedBytes)
+    told = [counted, staged, once | "AtAll" >> beam.Map(_at_all).with_output_types(KeyedBytes)]
+    if repeated is not None:
+        told.append(repeated | "CountRepeated" >> beam.Map(_under_one_key).with_output_types(KeyedBytes))
     found = (
-        (counted, staged)
+        told
         | "AllStaged" >> beam.Flatten()
         | "StagedInOrder" >> _Rebalanced(run)
         | "AtOnce" >> beam.GroupByKey()
@@ -476,6 +499,14 @@ def _planned(file: tuple[str, bytes]) -> tuple[bytes, tuple[str, bytes]]:
 
 def _booked(value: Any) -> tuple[int, bytes]:
     return 0, booked(value)
+
+
+def _at_all(_: Any) -> KeyedBytes:
+    return b"", pickle.dumps(("at all", None), 5)
+
+
+def _under_one_key(value: bytes) -> KeyedBytes:
+    return b"", value
 
 
 def _typed(typed: Typed) -> KeyedBytes:

@@ -59,5 +59,70 @@ class _Telling(Following):
 
 
 def _show(records: Iterable[Placed], out: Callable[[str], object]) -> None:
+def first(source: Source, failing: _Failing) -> Iterator[tuple[Position, Any]]:
+    """The source's records in input order."""
+    for unit in source.units():
+        for _, found, _ in source.events(unit, source.span(unit)):
+            if found is None or isinstance(found, Mark):
+                continue
+            try:
+                records = enumerate(source.records(found), found.first)
+                decoded: Any = [((unit, found.range, number), record) for number, record in records]
+            except Exception:
+                decoded = ((position, record) for position, record, _ in source.decode_each(found))
+            for position, record in decoded:
+                if isinstance(record, Failure):
+                    failing.tell(record.step, position, record.message)
+                else:
+                    yield position, record
+
+
+def _applied(
+    step: Any,
+    records: list[tuple[Position, Any]],
+    seen: set[bytes],
+    failing: _Failing,
+    refuse: Callable[[object], Exception | None],
+) -> Iterator[tuple[Position, Any]]:
+    component = step.component
+    chances = StepTraits.of(component).chances
+    apart(chances, step.drawn)
+    for position, record in records:
+        put(chances, position)
+        if step.kind == "look":
+            yield position, record
+        elif step.kind == "keep":
+            kept = failing.guarded(step.name, position, partial(component.keep, record))
+            if kept is not FAILED and kept:
+                yield position, record
+        elif step.kind == "map":
+            result = failing.guarded(step.name, position, partial(_one_of, component, record, refuse))
+            if result is not FAILED:
+                yield position, result
+        elif step.kind == "flat_map":
+            results = failing.guarded(step.name, position, partial(_all_of, component, record))
+            if results is not FAILED:
+                yield from ((position, result) for result in results)
+        else:
+            key = failing.guarded(step.name, position, partial(component.key, record))
+            if key is None or (key is not FAILED and key not in seen):
+                yield position, record
+            if key is not None:
+                seen.add(key)
+
+
+def _all_of(component: FlatTransform, record: Any) -> list[Any]:
+    return records_of(component.flat_map(record))
+
+
+def _one_of(component: Transform, record: Any, refuse: Callable[[object], Exception | None]) -> Any:
+    result = component.map(record)
+    problem = refuse(result)
+    if problem is not None:
+        raise problem
+    return result
+
+
+def _show(records: list[tuple[Position, object]], out: Callable[[str], object]) -> None:
     for _, record in records:
         out("  " + json.dumps(record, ensure_ascii=False, default=text_of))

@@ -19,6 +19,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from exporters_beam.config.on_error import DEAD_LETTER, FAIL, FORMATTER, counted
+from exporters_beam.engine.checking import REPEATED, judged
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import TALLIES, Delivery, key_of, packed, staged_lines, total_of, unpacked
 from exporters_beam.engine.encode import BLOCK_RECORDS
@@ -28,7 +29,7 @@ from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import kept as types
 from exporters_beam.formats.tables.types import NULL
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import BlockRef, Failure, Json, Mark, Recount, Replaced, Schema, Typed, Unit
+from exporters_beam.records import BlockRef, Failure, Json, Mark, Recount, Replaced, Schema, Typed, Unit, Warned
 from exporters_beam.staging.letters import GROUP, staged
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.staging.segments import Blocks, Staging, blocks_of, in_order
@@ -223,12 +224,15 @@ class Admit(HandsOver, beam.DoFn):
     def process(self, element: tuple[Any, Iterable[bytes]]) -> Iterator[Any]:
         marks: dict[tuple[int, int], Mark] = {}
         blocks: list[tuple[bytes, BlockRef]] = []
+        repeated = 0
         for value in element[1]:
             kind, what = pickle.loads(value)
             if kind == "tally":
                 marks[what.unit.index, what.range] = what
-            else:
+            elif kind == "block":
                 blocks.append((what[0], unpacked(what[1])))
+            elif kind == "repeated":
+                repeated += what
         counts = total_of(marks)
         admitted = list(self._limited(marks, blocks)) if self._limit else blocks
         settled = self._settled(admitted) if self._delivery.finds_types else Settled()
@@ -239,6 +243,11 @@ class Admit(HandsOver, beam.DoFn):
         for name, n in settled.counts.items():
             counts[name] = counts.get(name, 0) + n
         self._check_budget(counts, [*settled.letters, *(ref for group, ref in blocks if group == GROUP)])
+        checks = self._delivery.checks
+        if checks is not None:
+            yield from (TaggedOutput(TALLIES, Warned(text)) for text in judged(checks, counts, repeated, self._run))
+            if repeated:
+                settled.count(REPEATED, repeated)
         yield from ((group, packed(ref)) for group, ref in admitted)
         if self._delivery.finds_types:
             yield from settled.told(dict.fromkeys(group for group, _ in admitted if group != GROUP))

@@ -26,6 +26,8 @@ def why_not_copied(spec: ExportSpec) -> str:
         return NO_STORAGES
     if spec.to:
         return "there are several writers"
+    if spec.checks is not None:
+        return "there are checks"
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"
     for step in sorted(spec.steps, key=lambda step: step.kind):  # Filters are told first.

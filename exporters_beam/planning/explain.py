@@ -8,6 +8,7 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import without_credentials
 from exporters_beam.components.traits import GrouperTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
+from exporters_beam.config.checks import FAIL, HOLD, WARN
 from exporters_beam.config.on_error import WRITER
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
@@ -177,6 +178,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
         failing = [name for name, given in plan.on_error.actions if given == action and _has(plan, name)]
         if failing:
             yield f"on_error: a record that fails at {' or '.join(failing)} {what}"
+    if plan.checks is not None:
+        otherwise = {FAIL: "else nothing is", WARN: "else there is a warning", HOLD: "else it is held, for `release`"}
+        yield f"checks: everything is staged and judged before anything is delivered; {otherwise[plan.checks.on_fail]}"
     if plan.on_error.limited:
         yield "on_error: nothing is delivered before all is staged and its failed records are counted"
     if plan.limit:

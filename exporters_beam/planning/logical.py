@@ -38,7 +38,8 @@ class Read:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step between reading and staging. `kind` is keep, map, flat_map or dedupe; `name` is the step's name in the config."""
+    """A step between reading and staging. `kind` is keep, map, flat_map, dedupe or look, which only counts; `name` is that of
+    the step in the config."""
 
     kind: str
     name: str
@@ -154,6 +155,8 @@ def draws(component: object) -> tuple[str, ...]:
 
 def adds(step: StepPlan) -> tuple[str, ...] | None:
     """The top-level fields that a transform adds to a record, where it is proved to do nothing else to it."""
+    if step.kind == "look":
+        return ()
     return MapTraits.of(step.component).adds if step.kind == "map" else None
 
 

@@ -9,8 +9,9 @@ import re
 import sys
 import tempfile
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
+from exporters_beam.components.protocols import FileWriter
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, WriterTraits
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan
@@ -52,6 +53,21 @@ def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
     folder = os.path.join(all_books(place), plan.export_id) if lasting else place
     beside = os.path.join(all_books(delivered), plan.export_id) if delivered else folder
     return Books(folder, os.path.join(beside, HALF_BUILT), lasting)
+
+
+def history_of(plan: Plan) -> str:
+    """The file in which runs of the config of a plan tell how many records they had, where that is asked for: below the part of
+    `filebase` that is the same in every run, or where books stand that do not stand at the destination. Raises ConfigError."""
+    checks = plan.spec.checks
+    if checks is None or not checks.runs:
+        return ""
+    place = plan.spec.staging or state_folder(plan)
+    if not place and destination_of(plan) is not None:
+        place = os.path.dirname(re.split("[%{]", cast(FileWriter, plan.spec.writer.component).filebase)[0]) or "."
+    if not place:
+        raise ConfigError(plan.spec.problem(("checks", "records", "compared_with"),
+                          "this export keeps no books in which earlier runs stand; add `staging: FOLDER`"))  # fmt: skip
+    return os.path.join(os.path.abspath(all_books(place)), f"runs-{plan.family}.jl")
 
 
 def told_before(plan: Plan) -> Any:

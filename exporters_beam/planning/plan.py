@@ -39,6 +39,7 @@ from exporters_beam.components.traits import (
 )
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.compressions import Codec, codec
+from exporters_beam.config.checks import Checks, Looked
 from exporters_beam.config.on_error import FAIL, OnError
 from exporters_beam.config.sections import ONE_FILE, PARTITION_BY, is_older
 from exporters_beam.errors import ConfigError, Problem, dotted
@@ -126,6 +127,22 @@ class Plan:
     def own(self) -> tuple[StepPlan, ...]:
         """The steps behind that, which are this writer's alone."""
         return self.steps[len(self.reading.steps) :]
+
+    @property
+    def checks(self) -> Checks | None:
+        """What has to hold before anything is delivered, where anything has."""
+        checks = self.spec.checks
+        return checks if checks is not None and checks.judges else None
+
+    @property
+    def keys_in_full(self) -> bool:
+        """Whether what is staged depends on all records, so that all are read again where a run is resumed."""
+        return any(step.kind == "dedupe" for step in self.steps) or bool(self.checks is not None and self.checks.unique)
+
+    @property
+    def family(self) -> str:
+        """What the runs of a config are known by, whatever the dates in its names."""
+        return _digest(self.told)
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -430,6 +447,18 @@ def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:
 
 
 def _steps(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:
+    """The steps in order; the checks stand behind all that every writer has."""
+    found = [*_steps_of(spec, now)]
+    own = sum(step.name in spec.own for step in found)
+    yield from found[: len(found) - own]
+    checks = spec.checks
+    if checks is not None and (checks.looks or spec.to):
+        fields = tuple(name for name, _ in checks.shares)
+        yield StepPlan("look", "checks", cast(Any, Looked(fields, checks.unique)), "checks")
+    yield from found[len(found) - own :]
+
+
+def _steps_of(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:
     drawn: tuple[str, ...] = ()
     for section in spec.steps:
         component = _at(section.component, StepTraits.of(section.component).at, now)

@@ -135,7 +135,7 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
         _refuse_other_units(plan, whole)
     else:
         refuse_changed_input(plan, before, "was broken off")
-    if any(step.kind == "dedupe" for step in plan.steps):
+    if plan.keys_in_full:
         return Resumed()
     marks = {(mark.unit.index, mark.range): mark for segment in whole for mark in segment.marks}
     last = {index: number for (index, number), mark in marks.items() if mark.last}

@@ -15,7 +15,7 @@ from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
-from exporters_beam.planning.place import books_of, destination_of
+from exporters_beam.planning.place import books_of, destination_of, history_of
 from exporters_beam.planning.plan import Plan, check_functions, make_each
 from exporters_beam.records import Json
 from exporters_beam.reporting.of_runs import noted
@@ -123,6 +123,7 @@ def _looked_at(plans: Sequence[Plan], beam_args: Sequence[str]) -> tuple[list[st
     """Warnings, and Beam's options with those that were chosen. Raises ConfigError for what cannot work."""
     spec = plans[0].spec
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
+    history_of(plans[0])
     chosen = []
     for plan in plans:
         warnings += functions_elsewhere(plan.spec, beam_args)
@@ -210,7 +211,10 @@ def _execute(
         source = stack.enter_context(taken(plans[0], books[0]))
         starts = [support.prepare(plan, options, its, crew) for plan, its in zip((source.plan, *plans[1:]), books, strict=True)]
         sweeps, several = starts[0].run.sweeps and not source.settles, bool(plans[0].spec.to)
-        runs = [replace(each.run, progress=progress, sweeps=sweeps, tolerant=several) for each in starts]
+        runs = [
+            replace(each.run, progress=progress, sweeps=sweeps, tolerant=several, history=history_of(plan), began=plan.now)
+            for each, plan in zip(starts, plans, strict=True)
+        ]
         start = replace(starts[0], run=runs[0], others=tuple(zip(plans[1:], runs[1:], strict=True)))
         for its in books:
             undelivered(its.folder, forget=True)

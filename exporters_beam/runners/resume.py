@@ -49,7 +49,7 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     place = place_of(plan)
     if place is not None:
         refuse_what_is_in_the_way(books_at(place, plan))
-    plan = fixed(_as_begun(plan))
+    plan = fixed(as_begun(plan))
     if place is None:
         log.warning("--resume: there is nothing to resume: this export keeps nothing; it runs from the start")
         return _from_the_start(plan), None
@@ -78,7 +78,7 @@ def _from_the_start(plan: Plan) -> Plan:
     return replace(plan, spec=replace(plan.spec, settings=replace(plan.spec.settings, resume=False)))
 
 
-def _as_begun(plan: Plan) -> Plan:
+def as_begun(plan: Plan) -> Plan:
     """The plan of the run to go on with: with its dates, and with what its reader has drawn at random."""
     place = place_of(plan)
     if place is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from exporters_beam.config.spec import ExportSpec
 from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.planning.place import history_of
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.runners.books import begun
 from exporters_beam.runners.failures import told
@@ -74,7 +75,8 @@ def _prepared(plan: Plan, options: Options, support: GoesOn) -> Start:
     books = begun(plan, resume)
     left = frozenset() if resume else frozenset(segments_in(books))
     start = support.prepare(plan, options, books, Crew())
-    return replace(start, run=replace(start.run, about=about(plan, support.name), left=left, sweeps=True))
+    return replace(start, run=replace(start.run, about=about(plan, support.name), left=left, sweeps=True,
+                                      history=history_of(plan), began=plan.now))  # fmt: skip
 
 
 def _started(plan: Plan, start: Start, support: GoesOn) -> Job | None:

@@ -34,6 +34,9 @@ STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "exp
 UNDELIVERED = "undelivered"
 """A file of the same folder: why this writer has not got what others of the export have."""
 
+HELD = "held"
+"""And one that says that what is staged waits until somebody has looked at it, and why."""
+
 
 def all_books(place: str) -> str:
     """The folder that holds the books of every export that keeps them here, each in a folder by its id."""
@@ -188,7 +191,7 @@ def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
     paths = [os.path.join(books.staging.folder, name) for name in staged_by_runs(books)]
-    names = (ABOUT, ABOUT + ".part", UNITS, UNITS + ".part", MANIFEST + ".part", UNDELIVERED)
+    names = (ABOUT, ABOUT + ".part", UNITS, UNITS + ".part", MANIFEST + ".part", UNDELIVERED, HELD)
     paths += [os.path.join(books.folder, name) for name in names]
     for path in paths:
         with destination("cannot sweep the staging folder", path):
@@ -203,18 +206,34 @@ def sweep(books: Books) -> int:
     return freed
 
 
+def note_held(folder: str, why: str) -> None:
+    """Raises DestinationError."""
+    _note(os.path.join(folder, HELD), why)
+
+
+def held(folder: str) -> str:
+    """Why what is staged is held back; "" where it is not. Raises DestinationError."""
+    return _noted(os.path.join(folder, HELD))
+
+
 def note_undelivered(folder: str, why: str) -> None:
     """Raises DestinationError."""
-    path = os.path.join(folder, UNDELIVERED)
-    with destination("cannot write to the staging folder", path):
-        os.makedirs(folder, exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(why)
+    _note(os.path.join(folder, UNDELIVERED), why)
 
 
 def undelivered(folder: str, forget: bool = False) -> str:
     """Why the writer whose books these are has not got what others have; "" where it has. Raises DestinationError."""
-    path = os.path.join(folder, UNDELIVERED)
+    return _noted(os.path.join(folder, UNDELIVERED), forget)
+
+
+def _note(path: str, why: str) -> None:
+    with destination("cannot write to the staging folder", path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(why)
+
+
+def _noted(path: str, forget: bool = False) -> str:
     with destination("cannot read", path), suppress(FileNotFoundError):
         with open(path, encoding="utf-8") as file:
             why = file.read()

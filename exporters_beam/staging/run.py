@@ -25,7 +25,8 @@ class Run:
     paths of the config begin in, and `sees` a unit that the launcher has seen. `again` says that the runner begins again by
     itself: what this run has staged by then is taken in, all but the segments that were `left` by another. Where the launcher
     waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written. It is
-    `tolerant` where other writers of the export are delivered to though this one cannot be.
+    `tolerant` where other writers of the export are delivered to though this one cannot be. `history` is the file in which runs
+    of the same config tell how many records they had, and `began` the time by which this one is known there.
     """
 
     export_id: str
@@ -43,6 +44,8 @@ class Run:
     left: frozenset[str] = frozenset()
     sweeps: bool = True
     tolerant: bool = False
+    history: str = ""
+    began: str = ""
 
     @property
     def manifest(self) -> str:

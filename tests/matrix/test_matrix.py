@@ -78,6 +78,8 @@ CONFIGS: dict[str, tuple[Callable[[Path], None], dict[str, Any], dict[str, Any]]
         {"name": "fs", "as": "german", "when": "item['country'] == 'de'", "formatter": "parquet",
          "options": {"filebase": "${vars.out}/de/part-", "compression": "none", "items_per_buffer_write": 1000}},
     ]}, {}),
+    "checks": (few_files, {**GROUPED, "checks": {"records": {"min": 20_000, "max": 20_000}, "unique": ["id"],
+                                                 "coverage": {"name": 0.974}}}, {"filebase": "{groups[0]}/part-"}),
     "limit": (few_files, FILTER, {"items_limit": 7777}),
     "sampling": (few_files, GROUPED, {"write_buffer": "reservoir_sampling", "write_buffer_options": {"sample_size": 100}}),
     "dead letters": (few_files, {"transform": {"name": "pythonexp", "options": {
