@@ -18,7 +18,7 @@ from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.interruption import OF_THIS_PROCESS
 
 if TYPE_CHECKING:
-    from exporters_beam.config.spec import ExportSpec
+    from exporters_beam.config.export import ExportSpec
     from exporters_beam.planning.plan import Plan
     from exporters_beam.runners import jobs
 

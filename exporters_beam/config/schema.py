@@ -244,6 +244,8 @@ def _test() -> Json:
     for name in ("env", "secrets"):
         schema["properties"][name]["additionalProperties"] = {"type": "string"}
     return schema
+
+
 def _writer(section: Json) -> Json:
     """A member of the list `writers`: the section `writer`, and what is this writer's alone."""
     own = {
@@ -252,6 +254,7 @@ def _writer(section: Json) -> Json:
         "fields": {"description": "what becomes of them: options of the transform fields", "type": ["object", "null"]},
         "formatter": _optional("formatter"),
         "grouper": _optional("grouper"),
+        PARTITION_BY: {"$ref": f"#/properties/{PARTITION_BY}"},
     }
     mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
     return {**section, "else": mapping}

@@ -12,30 +12,19 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import as_declared, build, options_of
 from exporters_beam.components.plain import Plain, plain
-from exporters_beam.components.protocols import (
-    AnyReader,
-    Decompressor,
-    Deserializer,
-    Format,
-    Grouper,
-    Notifier,
-    StatsManager,
-    StepComponent,
-    WriteBuffer,
-    Writer,
-)
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
 from exporters_beam.config.cases import TESTS
-from exporters_beam.config.checks import RELEASED, Checks
+from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
+from exporters_beam.config.export import Destination, ExportSpec, Section, does_nothing
 from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
@@ -80,166 +69,6 @@ RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "wr
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-C = TypeVar("C", covariant=True)
-
-
-@dataclass(frozen=True)
-class Section(Generic[C]):
-    """A section of the config with its component. `options` are as given, references to secrets still in them."""
-
-    kind: str
-    name: str
-    entry: registry.Entry
-    component: C
-    options: Mapping[str, Any] = field(repr=False)
-    path: Path
-    on_error: str | None = None
-    step: str = ""
-    """What the step is called, where it is one."""
-
-
-@dataclass(frozen=True)
-class ExportSpec:
-    """A checked config. Sections that are absent or do nothing (`none`) are None, and are not among the `steps`.
-
-    `document` is the config after substitution, for logs and mails: values of secret options are masked, references
-    to secrets stay references, and `vars` and `env` are left out.
-    """
-
-    reader: Section[AnyReader]
-    writer: Section[Writer]
-    decompressor: Section[Decompressor] | None = None
-    deserializer: Section[Deserializer] | None = None
-    steps: tuple[Section[StepComponent], ...] = ()
-    listed: tuple[str, ...] | None = None
-    """The names in the list `steps`, also of members that do nothing; None where steps have sections of their own."""
-    to: str = ""
-    """What the writer is called where there are several; "" where it is the only one."""
-    own: tuple[str, ...] = ()
-    """The names of the steps behind all others that are this writer's alone, also where it has none of them."""
-    others: tuple[ExportSpec, ...] = field(default=(), repr=False)
-    """The same export to each of its other writers."""
-    grouper: Section[Grouper] | None = None
-    formatter: Section[Format] | None = None
-    write_buffer: Section[WriteBuffer] | None = None
-    persistence: Section[object] | None = None
-    stats_manager: Section[StatsManager] | None = None
-    notifications: tuple[Section[Notifier], ...] = ()
-    settings: Settings = field(default_factory=Settings)
-    on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
-    empty: str = NO_FILE
-    checks: Checks | None = None
-    staging: str | None = None
-    runners: Mapping[str, Any] = field(default_factory=dict)
-    file: str = ""
-    warnings: tuple[Problem, ...] = ()
-    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    source: Document = field(default_factory=lambda: Document({}), repr=False, compare=False)
-
-    @property
-    def each(self) -> tuple[ExportSpec, ...]:
-        """The export to each of its writers, in the order of the config: itself, where there is but one."""
-        return (replace(self, others=()), *self.others) if self.others else (self,)
-
-    def with_settings(self, **changes: Any) -> ExportSpec:
-        """The spec with other settings, for all of its writers."""
-        others = tuple(each.with_settings(**changes) for each in self.others)
-        return replace(self, settings=replace(self.settings, **changes), others=others)
-
-    def released(self) -> ExportSpec:
-        """The spec, whose checks are counted and judge nothing, for all of its writers."""
-        checks = None if self.checks is None else replace(self.checks, on_fail=RELEASED)
-        return replace(self, checks=checks, others=tuple(each.released() for each in self.others))
-
-    def alone(self, what: str) -> ExportSpec:
-        """The spec. Raises ConfigError where it has several writers, which `what` cannot have."""
-        if self.others:
-            raise ConfigError(self.problem(("writers",), f"{what} takes an export with one `writer`"))
-        return self
-
-    def to_writer(self, name: str | None) -> ExportSpec:
-        """The export to the writer of that name, where there are several. Raises ConfigError."""
-        if not self.others and not name:
-            return self
-        found = {each.to: each for each in self.each if each.to}
-        if name in found:
-            return found[name]
-        known = f"one of: {', '.join(found)}" if found else "none: this export has one writer"
-        raise ConfigError(self.problem(("writers",), f"say which writer is meant; --to takes {known}"))
-
-    def step(self, name: str) -> Section[StepComponent] | None:
-        """The step of that name."""
-        return next((section for section in self.steps if section.step == name), None)
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
-        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), *self.own, GROUPER, FORMATTER, WRITER
-
-    @property
-    def failing(self) -> tuple[tuple[str, Section[object]], ...]:
-        """What records may fail at and the config has a section for, by name, in the order in which records pass it."""
-        found = ((DESERIALIZER, self.deserializer), *((section.step, section) for section in self.steps),
-                 (GROUPER, self.grouper), (FORMATTER, self.formatter), (WRITER, self.writer))  # fmt: skip
-        return tuple((name, section) for name, section in found if section is not None)
-
-    @property
-    def working(self) -> tuple[Section[object], ...]:
-        """The sections that make the records what they are, in the order in which they pass them: their components go to the
-        workers."""
-        found = (self.reader, self.decompressor, self.deserializer, *self.steps, self.grouper, self.writer, self.formatter,
-                 self.write_buffer)  # fmt: skip
-        return tuple(section for section in found if section is not None)
-
-    @property
-    def as_before(self) -> tuple[str, ...]:
-        """What works as in exporters 0.6.18, because it is asked for by its class path there: a sentence for each."""
-        found = []
-        for section in self.working:
-            if section.name in section.entry.legacy:
-                given = ((name, value) for name, value in section.entry.as_before if section.options.get(name) == value)
-                told = ", ".join(
-                    f"{name}: {value if isinstance(value, str) else words.in_json(value, 20)}" for name, value in given
-                )
-                if told:
-                    found.append(
-                        f"{dotted(section.path)}: named by its old class path, so it works as in exporters 0.6.18 ({told})"
-                    )
-        return tuple(found)
-
-    def problem(self, path: Path, message: str) -> Problem:
-        """A problem at `path`, with its place in the file."""
-        return self.source.problem(path, message)
-
-
-@dataclass(frozen=True)
-class _Destination:
-    """A member of the list `writers`, as it was `given` and as it was made."""
-
-    to: str
-    given: Mapping[Any, Any]
-    writer: Section[Writer]
-    steps: tuple[Section[StepComponent], ...] = ()
-    formatter: Section[Format] | None = None
-    grouper: Section[Grouper] | None = None
-    write_buffer: Section[WriteBuffer] | None = None
-
-    def applied(self, spec: ExportSpec) -> ExportSpec:
-        """The export to this writer. The formatter and the grouper of all are for those that have none of their own."""
-        grouper = self.grouper or spec.grouper
-        sends = WriterTraits.of(self.writer.component).sends
-        return replace(
-            spec,
-            writer=self.writer,
-            steps=(*spec.steps, *self.steps),
-            formatter=None if sends else self.formatter or spec.formatter,
-            grouper=None if sends or grouper is None or _does_nothing(grouper) else grouper,
-            write_buffer=self.write_buffer,
-            to=self.to,
-            own=OWN_OF_WRITERS,
-        )
 
 
 def load(
@@ -291,7 +120,7 @@ class _Loading:
         sections = {
             name: self.section((name,), kind, self.config.get(name)) for name, kind in SECTIONS.items() if name not in lists
         }
-        sections["grouper"] = self.partitions() or sections["grouper"]
+        sections["grouper"] = self.partitions((), self.config) or sections["grouper"]
         steps = self.steps()
         several = self.writers()
         self.require("reader")
@@ -333,8 +162,8 @@ class _Loading:
         sections["formatter"] = sections["formatter"] or formatter
         sections["writer"] = sections["writer"] or several[0].writer
         made = ExportSpec(
-            **{name: None if _does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
-            steps=tuple(step for step in steps if not _does_nothing(step)),
+            **{name: None if does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
+            steps=tuple(step for step in steps if not does_nothing(step)),
             listed=tuple(step.step for step in steps) if lists or self.config.get("steps") is not None else None,
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
@@ -434,13 +263,13 @@ class _Loading:
                 found[name] = replace(section, step=name)
         return list(found.values())
 
-    def partitions(self) -> Section[Any] | None:
-        """The grouper that the section `partition_by` stands for, or None where it is absent or wrong."""
-        path: Path = (PARTITION_BY,)
-        given = self.config.get(PARTITION_BY)
+    def partitions(self, above: Path, sections: Mapping[Any, Any]) -> Section[Any] | None:
+        """The grouper that the section `partition_by` below `above` stands for, or None where it is absent or wrong."""
+        path: Path = (*above, PARTITION_BY)
+        given = sections.get(PARTITION_BY)
         if given is None or path in self.failed:
             return None
-        if self.config.get("grouper") is not None:
+        if sections.get("grouper") is not None:
             self.add(path, "there is a `grouper` already, and a record goes to one file; leave out one of the two")
             return None
         if isinstance(given, Mapping):
@@ -500,7 +329,7 @@ class _Loading:
             return str(plain(name))
         return ""
 
-    def writers(self) -> list[_Destination]:
+    def writers(self) -> list[Destination]:
         """The list `writers`, without the members that are wrong."""
         path: Path = ("writers",)
         given = self.config.get("writers")
@@ -511,7 +340,7 @@ class _Loading:
         if not isinstance(given, (list, tuple)) or not given:
             self.add(path, f"wrong type: found {_found(given)}, expected a list of writers: [{{name: …, options: …}}, …]")
             return []
-        found: list[_Destination] = []
+        found: list[Destination] = []
         known: dict[str, str] = {}
         for at, member in enumerate(given):
             destination = self.a_writer((*path, at), member)
@@ -524,7 +353,7 @@ class _Loading:
             found.append(destination)
         return found
 
-    def a_writer(self, path: Path, given: object) -> _Destination | None:
+    def a_writer(self, path: Path, given: object) -> Destination | None:
         """A member of the list `writers`, or None where it is wrong."""
         if path in self.failed:
             return None
@@ -539,7 +368,7 @@ class _Loading:
             self.check_action((*path, "on_error"), action)
         steps = [step for step in (self.when(path, given), self.fields_of(path, given)) if step is not None]
         formatter = self.section((*path, FORMATTER), FORMATTER, given.get(FORMATTER))
-        grouper = self.section((*path, GROUPER), GROUPER, given.get(GROUPER))
+        grouper = self.partitions(path, given) or self.section((*path, GROUPER), GROUPER, given.get(GROUPER))
         self.kinds[(*path, "as")] = ["str"]
         if writer is None:
             return None
@@ -550,7 +379,7 @@ class _Loading:
         if action is not None:
             writer = replace(writer, on_error=str(action))
         to = str(plain(name)) if isinstance(name, str) else re.sub("[^a-z0-9_]", "_", writer.entry.name.lower())
-        return _Destination(to, given, writer, tuple(steps), formatter, grouper)
+        return Destination(to, given, writer, tuple(steps), formatter, grouper)
 
     def when(self, path: Path, given: Mapping[Any, object]) -> Section[Any] | None:
         """Which records go to a writer, as a filter."""
@@ -652,7 +481,7 @@ class _Loading:
                     f"this section goes with a stream reader (fs, …) only; {_name(self.config['reader'])} is none",
                 )
 
-    def refuse_what_is_of_files(self, several: list[_Destination]) -> None:
+    def refuse_what_is_of_files(self, several: list[Destination]) -> None:
         """Sections that a writer of records has no use for, and `on_error` of one that delivers files."""
         places: list[tuple[Path, Path, Any]] = [(("writer",), (), self.config)]
         places += [(each.writer.path, each.writer.path, each.given) for each in several]
@@ -816,11 +645,6 @@ class _Loading:
                 text = "" if "str" in kinds else odd.number_warning
             if text:
                 self.warn(odd.path, text)
-
-
-def _does_nothing(section: Section[object] | None) -> bool:
-    """Uncompressed input is a decision: only these kinds have a `none` that is the same as no section."""
-    return section is not None and section.entry.name == "none" and section.kind in ("filter", "transform", "grouper")
 
 
 def _once(section: Section[Any]) -> Section[Any]:

@@ -98,6 +98,9 @@ def in_text(plan: Plan) -> TextFormat | None:
 def _applied(
     step: StepPlan, records: Iterable[Placed], following: Following, refuse: Callable[[object], Exception | None]
 ) -> Iterator[Placed]:
+    if step.kind == "look":  # It counts, and nothing else.
+        yield from records
+        return
     component: Any = step.component
     chances = StepTraits.of(component).chances
     apart(chances, step.drawn)

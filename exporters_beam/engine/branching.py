@@ -8,13 +8,14 @@ from typing import Any
 
 import apache_beam as beam
 
+from exporters_beam.components.ready import explain
 from exporters_beam.errors import ExportError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Mark, Undelivered
 from exporters_beam.staging.books import note_undelivered
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Resumed
-from exporters_beam.transforms.steps import copied, explain
+from exporters_beam.transforms.steps import copied
 
 
 def in_all(runs: Sequence[Run]) -> Resumed:
@@ -22,8 +23,8 @@ def in_all(runs: Sequence[Run]) -> Resumed:
     has its own."""
     if len(runs) == 1:
         return runs[0].resumed
-    covered, whole = ([getattr(run.resumed, name) for run in runs] for name in ("covered", "whole"))
-    return Resumed((), frozenset.intersection(*covered), frozenset.intersection(*whole))
+    covered = frozenset.intersection(*(run.resumed.covered for run in runs))
+    return Resumed((), covered, frozenset.intersection(*(run.resumed.whole for run in runs)))
 
 
 class NotAgain(HandsOver, beam.DoFn):

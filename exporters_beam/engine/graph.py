@@ -154,6 +154,7 @@ def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Out
     together = plan.physical.together and not run.pieces
     units, warned = listed(start, source, run, together, tuple(each.books for _, each in others))
     records, undecoded = read(reading, units, common, source)
+    records.element_type = Flowing
     failed = {"deserializer": undecoded}
     records, steps, repeated = stepped(reading, reading.logical.others, common, records)
     failed |= steps

@@ -12,7 +12,7 @@ from exporters_beam.components.protocols import FileWriter
 from exporters_beam.components.traits import ReaderTraits, WriterTraits, delivers_files
 
 if TYPE_CHECKING:
-    from exporters_beam.config.spec import ExportSpec
+    from exporters_beam.config.export import ExportSpec
 
 NO_STORAGES = "reader and writer are not two storages"
 

@@ -51,7 +51,7 @@ from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
 
 if TYPE_CHECKING:
-    from exporters_beam.config.spec import ExportSpec, Section
+    from exporters_beam.config.export import ExportSpec, Section
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from dataclasses import replace
 from exporters_beam.components.registry import Entry
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
+from exporters_beam.config.export import ExportSpec, Section
 from exporters_beam.config.sections import NO_FILE
-from exporters_beam.config.spec import ExportSpec, Section
 from exporters_beam.errors import ConfigError, Problem, SourceError
 from exporters_beam.files import destination
 from exporters_beam.planning.place import place_of

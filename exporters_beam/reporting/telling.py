@@ -16,7 +16,7 @@ from typing import Any
 
 from exporters_beam.components.secret import hide
 from exporters_beam.components.traits import NotifierTraits
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import printable
 from exporters_beam.reporting.report import Report
 

@@ -11,7 +11,7 @@ from itertools import islice
 from exporters_beam.components.ready import ready
 from exporters_beam.components.secret import hide
 from exporters_beam.components.traits import NotifierTraits, ReaderTraits, StepTraits, WriterTraits
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ExportError, dotted
 from exporters_beam.planning.plan import Plan, make_each
 from exporters_beam.readers.units import units_of

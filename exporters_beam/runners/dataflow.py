@@ -19,7 +19,7 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.schemes import is_url
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ReaderTraits, StepTraits, WriterTraits, delivers_files
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, MissingExtra, Problem, dotted
 from exporters_beam.planning.place import destination_of, place_of
 from exporters_beam.planning.plan import Plan

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from exporters_beam.config import parameters
 from exporters_beam.config.document import read
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, Problem
 from exporters_beam.records import Json
 from exporters_beam.runners.dataflow import literal_secrets

@@ -13,7 +13,7 @@ from typing import Any
 
 from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ReaderTraits
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.place import books_of, destination_of, history_of
 from exporters_beam.planning.plan import Plan, check_functions, make_each

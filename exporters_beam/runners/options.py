@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from exporters_beam.components.schemes import is_url
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
 from exporters_beam.components.words import did_you_mean
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, Problem
 from exporters_beam.planning.plan import Plan
 from exporters_beam.runners.beam_internals import parser_of_options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from exporters_beam.config.spec import ExportSpec
+from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, ExportError
 from exporters_beam.planning.place import history_of
 from exporters_beam.planning.plan import Plan, make

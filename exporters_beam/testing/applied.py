@@ -21,7 +21,7 @@ from exporters_beam.readers.memory import MemoryReader
 from exporters_beam.records import Position, Record, Unit
 
 if TYPE_CHECKING:
-    from exporters_beam.config.spec import ExportSpec
+    from exporters_beam.config.export import ExportSpec
 
 GIVEN = "given"
 

@@ -18,7 +18,7 @@ from exporters_beam.testing.edits import EXPECT, NoSafeEdit, save, updated
 from exporters_beam.testing.judged import Difference, judge
 
 if TYPE_CHECKING:
-    from exporters_beam.config.spec import ExportSpec
+    from exporters_beam.config.export import ExportSpec
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,19 @@ def test_the_report_of_a_run_of_which_a_writer_failed_tells_of_each(config, tmp_
     assert "Not a directory" in other["error"]
 
 
+def test_fields_and_partitions_of_one_writer_are_no_matter_of_the_others(config, tmp_path):
+    config["writers"][1] = {"name": "fs", "as": "thin", "fields": {"select": ["id", "country"], "rename": {"id": "nr"}},
+                            "partition_by": ["country"], "formatter": {"name": "csv"},
+                            "options": {"filebase": str(tmp_path / "dk/part-"), "compression": "none"}}  # fmt: skip
+    config["writers"][1]["fields"]["select"] = ["nr", "country"]
+    config["writers"][1]["formatter"]["options"] = {"fields": ["nr"], "show_titles": True}
+    exporters_beam.run(config)
+    assert delivered(tmp_path / "all") == {"part-0000.jl.gz": EVEN}, "nothing was renamed there"
+    for country in ("DK", "NO", "SE"):
+        rows = (tmp_path / f"dk/country={country}/part-0000.csv").read_text().splitlines()
+        assert rows == ['"nr"', *(str(record["id"]) for record in EVEN if record["country"] == country)]
+
+
 def test_files_and_a_table(config, tmp_path):
     pytest.importorskip("sqlalchemy")
     url = f"sqlite:///{tmp_path / 'items.db'}"
