@@ -143,8 +143,17 @@ class FileNames:
     @property
     def checksums(self) -> str:
         """The path of the file with the checksums of all others."""
-        name = f"md5checksum{self.mark}.md5"
+        return self.beside(f"md5checksum{self.mark}.md5")
+
+    def beside(self, name: str) -> str:
+        """The path of a file that there is once for all groups."""
         return name if self.base == "." else f"{self.base.rstrip('/')}/{name}"
+
+    def marked(self, name: str) -> str:
+        """The name of such a file as it is in a replay, which does not replace that of the export."""
+        folder, slash, last = name.rpartition("/")
+        stem, dot, suffix = last.rpartition(".")
+        return f"{folder}{slash}{stem}{self.mark}{dot}{suffix}" if stem else f"{folder}{slash}{last}{self.mark}"
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         """The path of the group's file with this number (counted from `start`)."""
@@ -192,11 +201,14 @@ class FileNames:
 @dataclass(frozen=True)
 class Naming:
     """How delivered files are called, None where the writer delivers none, and which stand beside those with records: a list
-    of `checksums`, and one where the export is `empty`."""
+    of `checksums`, one where the export is `empty`, and those that say that the export is `done`: their kinds and paths, in
+    the order in which they are delivered. `when` the export began is told there, in UTC."""
 
     names: FileNames | None = None
     checksums: bool = False
     empty: bool = False
+    done: tuple[tuple[str, str], ...] = ()
+    when: str = ""
 
 
 def expand_dates(filebase: str, now: datetime) -> str:

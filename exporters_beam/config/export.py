@@ -22,6 +22,7 @@ from exporters_beam.components.protocols import (
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.checks import RELEASED, Checks
 from exporters_beam.config.document import Document, Path
+from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.on_error import DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
     NO_FILE,
@@ -80,6 +81,9 @@ class ExportSpec:
     on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     empty: str = NO_FILE
     checks: Checks | None = None
+    done: Done | None = None
+    done_at: Path = ("done",)
+    """Where `done` stands: the section, or the key of one of several writers."""
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -174,10 +178,12 @@ class Destination:
     formatter: Section[Format] | None = None
     grouper: Section[Grouper] | None = None
     write_buffer: Section[WriteBuffer] | None = None
+    done: Done | None = None
 
     def applied(self, spec: ExportSpec) -> ExportSpec:
-        """The export to this writer. The formatter and the grouper of all are for those that have none of their own."""
+        """The export to this writer. The formatter, the grouper and `done` of all are for those that have none of their own."""
         grouper = self.grouper or spec.grouper
+        done, done_at = (self.done, (*self.writer.path, "done")) if self.done else (spec.done, spec.done_at)
         sends = WriterTraits.of(self.writer.component).sends
         return replace(
             spec,
@@ -186,6 +192,8 @@ class Destination:
             formatter=None if sends else self.formatter or spec.formatter,
             grouper=None if sends or grouper is None or does_nothing(grouper) else grouper,
             write_buffer=self.write_buffer,
+            done=done if self.done or takes_done(self.writer.component) else None,
+            done_at=done_at,
             to=self.to,
             own=OWN_OF_WRITERS,
         )

@@ -18,6 +18,7 @@ from exporters_beam.components.secret import Secret
 from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Path
+from exporters_beam.config.done import Done
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
     EMPTY,
@@ -166,6 +167,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
         },
         "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
+        "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "writers": _or_reference(
             {
                 "description": "writers that all get the records that are read once; in the place of `writer`",
@@ -255,6 +257,7 @@ def _writer(section: Json) -> Json:
         "formatter": _optional("formatter"),
         "grouper": _optional("grouper"),
         PARTITION_BY: {"$ref": f"#/properties/{PARTITION_BY}"},
+        "done": {"$ref": "#/properties/done"},
     }
     mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
     return {**section, "else": mapping}

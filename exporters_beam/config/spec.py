@@ -24,6 +24,7 @@ from exporters_beam.config import parameters
 from exporters_beam.config.cases import TESTS
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
+from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.export import Destination, ExportSpec, Section, does_nothing
 from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
@@ -62,6 +63,7 @@ OTHER_KEYS = (
     "tests",
     "writers",
     "checks",
+    "done",
     *LABELS,
 )
 
@@ -138,7 +140,9 @@ class _Loading:
             self.warn(("persistence",), note)
         on_error = self.on_error()
         empty = self.empty()
-        checks = self.checks()
+        checks, done = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.done()
+        if done is not None and several and not any(takes_done(each.writer.component) for each in several):
+            self.add(("done",), "none of the writers delivers files to a place where customers look; leave this section out")
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
         staging = self.plain("staging", str, "the path of a folder")
@@ -171,6 +175,7 @@ class _Loading:
             on_error=on_error,
             empty=empty,
             checks=checks,
+            done=done,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
             file=self.document.file,
@@ -379,7 +384,7 @@ class _Loading:
         if action is not None:
             writer = replace(writer, on_error=str(action))
         to = str(plain(name)) if isinstance(name, str) else re.sub("[^a-z0-9_]", "_", writer.entry.name.lower())
-        return Destination(to, given, writer, tuple(steps), formatter, grouper)
+        return Destination(to, given, writer, tuple(steps), formatter, grouper, done=self.done(path, given))
 
     def when(self, path: Path, given: Mapping[Any, object]) -> Section[Any] | None:
         """Which records go to a writer, as a filter."""
@@ -539,16 +544,21 @@ class _Loading:
             self.add((*path, "max_rate"), f"{found.max_rate} is too large: it is a share of the records, 0 to 1")
         return found
 
-    def checks(self) -> Checks | None:
-        """The section `checks`."""
-        given = self.config.get("checks")
-        if given is None or ("checks",) in self.failed:
+    def made_of(self, kind: type, name: str, example: str, above: Path = (), sections: Mapping[Any, Any] | None = None) -> Any:
+        """What a section is that has options and no component; None where it is absent or wrong."""
+        path: Path = (*above, name)
+        given = (self.config if sections is None else sections).get(name)
+        if given is None or path in self.failed:
             return None
         if not isinstance(given, Mapping):
-            self.add(("checks",), f"wrong type: found {_found(given)}, expected a mapping: {{records: {{min: 1}}}}")
+            self.add(path, f"wrong type: found {_found(given)}, expected a mapping: {example}")
             return None
-        found = self.build(Checks, given, ("checks",), ("checks",))
-        return found if isinstance(found, Checks) else None
+        return self.build(kind, given, path, path)
+
+    def done(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> Done | None:
+        """The section `done`, or the key of a member of the list `writers`."""
+        found: Done | None = self.made_of(Done, "done", "{success_file: _SUCCESS}", above, sections)
+        return found
 
     def empty(self) -> str:
         """The section `empty`."""

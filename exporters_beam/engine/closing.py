@@ -18,6 +18,7 @@ from exporters_beam.decimals import beyond_json
 from exporters_beam.engine.checking import measured
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import Delivery, staged_lines, total_of
+from exporters_beam.engine.done import clear, deliver_done, in_place, refuse_their_names
 from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.engine.sending import complete, refused_counts, target_of
 from exporters_beam.errors import DestinationError
@@ -116,18 +117,22 @@ class WriteManifest(HandsOver, beam.DoFn):
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)
-        left, told = left_behind(self._delivery.writer, before, (file.name for file in files))
+        done = in_place(self._delivery).values()
+        left, told = left_behind(self._delivery.writer, before, (*(file.name for file in files), *done))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
         manifest = self._manifest(tallies, counts, files, letters, list(warned), left, target)
         self._check(manifest["counts"], files, letters)
         if self._delivery.naming.checksums:
             self._checksums(files)
-        path = self._run.manifest
+        if self._delivery.naming.done:
+            manifest["began"] = self._delivery.naming.when
+            manifest["done"] = deliver_done(self._delivery, self._run, manifest, files)
+        manifest["checksum"] = manifest_checksum(manifest)
         text = manifest_text(manifest)
         to, names = self._delivery.to, self._delivery.naming.names
         if to.finish is not None and names:
             to.finish(text, names, self._run.export_id)
-        _write(path, text)
+        _write(self._run.manifest, text)
         self._tell_run(counts)
         remove(self._delivery.writer, left)
         if "letters" in manifest and to.note_letters is not None and names:
@@ -200,7 +205,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         manifest["files"] = [file.as_dict() for file in files if file.name != "<result>"]
         if left:
             manifest["left"] = [dict(entry) for entry in left]
-        return {**manifest, "checksum": manifest_checksum(manifest)}
+        return manifest
 
     def _measured(self, counts: Mapping[str, int]) -> Json:
         assert self._delivery.checks is not None
@@ -208,6 +213,8 @@ class WriteManifest(HandsOver, beam.DoFn):
 
     def _empty_file(self) -> DeliveredFile:
         publisher = PublishFile(self._delivery, self._run)
+        refuse_their_names(self._delivery, [publisher.empty_file.name])
+        clear(self._delivery, self._run)
         publisher.setup()
         publisher.start_bundle()
         file = publisher.publish_empty()

@@ -11,6 +11,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
@@ -29,7 +30,7 @@ from exporters_beam.engine.decode import Decode, Projecting, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
-from exporters_beam.engine.publishing import CheckNames, PlanFiles, PublishFile
+from exporters_beam.engine.publishing import CheckNames, ClearDone, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.sending import SendBatches
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
@@ -112,7 +113,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         writer=plan.writer,
         format=plan.format,
         codec=plan.codec,
-        naming=Naming(plan.names, plan.md5, plan.empty),
+        naming=Naming(plan.names, plan.md5, plan.empty, plan.done, _in_utc(plan.now)),
         letters=letters,
         limits=Limits(plan.limit, plan.items_per_file, plan.bytes_per_file),
         sampling=Sampling(plan.sample, plan.seed),
@@ -121,6 +122,10 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         checks=plan.spec.checks,
         added=decoding.added if isinstance(decoding, Extend) else (),
     )
+
+
+def _in_utc(now: str) -> str:
+    return datetime.fromisoformat(now).astimezone(timezone.utc).isoformat() if now else ""
 
 
 @dataclass(frozen=True)
@@ -282,12 +287,12 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
         | "GroupBlocks" >> beam.GroupByKey()
         | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
     )
-    if delivery.ambiguous or delivery.to.admit is not None:
+    if delivery.ambiguous or delivery.to.admit is not None or delivery.naming.done:
         planned = (
             planned
             | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])
             | "AllNames" >> beam.GroupByKey()
-            | "CheckNames" >> beam.ParDo(CheckNames(delivery)).with_output_types(tuple[str, bytes])
+            | "CheckNames" >> beam.ParDo(CheckNames(delivery, run)).with_output_types(tuple[str, bytes])
         )
     if delivery.to.sends:
         delivered = (
@@ -331,7 +336,8 @@ def copies(plan: Plan, pipeline: Any, run: Run, source: Source, delivery: Delive
 
     assert plan.names is not None
     start = pipeline | "Impulse" >> beam.Impulse()
-    units, warned = listed(start, source, run)
+    cleared = start | "ClearDone" >> beam.ParDo(ClearDone(delivery, run)) if delivery.naming.done else start
+    units, warned = listed(cleared, source, run)
     copy = CopyObjects(source, plan.writer, plan.codec, plan.names, run)
     done = units | "Reshuffle" >> beam.Reshuffle() | "copy" >> beam.ParDo(copy).with_outputs(TALLIES, main="files")
     booked = {"Files": done["files"], "Tallies": done[TALLIES], "Units": units, "Warned": warned, "Once": start}

@@ -12,12 +12,13 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 
-from exporters_beam.components.ready import ready
+from exporters_beam.components.ready import explain, ready
 from exporters_beam.compressions import Codec
 from exporters_beam.engine.delivery import Delivery, staged_lines, unpacked
+from exporters_beam.engine.done import clear, refuse_their_names
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.handover import HandsOver
-from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice
+from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice, Undelivered
 from exporters_beam.staging.letters import GROUP, NAME
 from exporters_beam.staging.run import Progress, Run, enter
 from exporters_beam.staging.segments import Blocks, in_order
@@ -127,13 +128,30 @@ def _sampled(refs: Sequence[BlockRef], size: int) -> list[Slice]:
 
 class CheckNames(HandsOver, beam.DoFn):
     """All planned files, in one element, before anything is delivered: no two groups have files of one name, and the writer
-    admits them."""
+    admits them. Then what says that an earlier export is whole is removed."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, run: Run) -> None:
+        self._delivery, self._run = delivery, run
         self._without_case, self._admit = delivery.to.without_case, delivery.to.admit
+
+    def setup(self) -> None:
+        if self._delivery.naming.done:
+            enter(self._run.folder)
+            self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
 
     def process(self, element: tuple[bytes, Iterable[tuple[str, bytes]]]) -> Iterator[tuple[str, bytes]]:
         planned = sorted(element[1])
+        try:
+            self._check(planned)
+            clear(self._delivery, self._run)
+        except DestinationError as error:
+            if not self._run.tolerant:
+                raise
+            yield NAME, pickle.dumps(Undelivered(explain(error)), 5)
+            return
+        yield from planned
+
+    def _check(self, planned: Sequence[tuple[str, bytes]]) -> None:
         before: dict[str, PlannedFile] = {}
         for name, value in planned:
             file: PlannedFile = pickle.loads(value)
@@ -150,10 +168,25 @@ class CheckNames(HandsOver, beam.DoFn):
                 )
         if self._admit is not None:
             self._admit([name for name, _ in planned if name != NAME])
-        yield from planned
+        refuse_their_names(self._delivery, (name for name, _ in planned), self._key)
 
     def _key(self, name: str) -> str:
         return name.casefold() if self._without_case else name
+
+
+class ClearDone(HandsOver, beam.DoFn):
+    """Lets the element pass when what says that an earlier export is whole has been removed."""
+
+    def __init__(self, delivery: Delivery, run: Run) -> None:
+        self._delivery, self._run = delivery, run
+
+    def setup(self) -> None:
+        enter(self._run.folder)
+        self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
+
+    def process(self, element: Any) -> Iterator[Any]:
+        clear(self._delivery, self._run)
+        yield element
 
 
 class PublishFile(HandsOver, beam.DoFn):
@@ -171,20 +204,27 @@ class PublishFile(HandsOver, beam.DoFn):
     def start_bundle(self) -> None:
         self._blocks = Blocks()
 
-    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[DeliveredFile]:
-        planned: list[PlannedFile] = [pickle.loads(value) for value in element[1]]
-        file = planned[0]
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[DeliveredFile | Undelivered]:
+        planned: list[Any] = [pickle.loads(value) for value in element[1]]
+        if isinstance(planned[0], Undelivered):
+            yield planned[0]
+            return
+        file: PlannedFile = planned[0]
         if file.name == NAME:
             yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
             return
         yield self._publish(file)
 
-    def publish_empty(self) -> DeliveredFile:
+    @property
+    def empty_file(self) -> PlannedFile:
         """The file of an export without records, where one is wanted: the first, of a group of empty values."""
         names = self._delivery.naming.names
         group = ("",) * names.groups if names else ()
         name = self._delivery.name(group, names.start if names else 0)
-        return self._publish(PlannedFile(name, group, names.start if names else 0, 0, ()))
+        return PlannedFile(name, group, names.start if names else 0, 0, ())
+
+    def publish_empty(self) -> DeliveredFile:
+        return self._publish(self.empty_file)
 
     def _publish(self, file: PlannedFile) -> DeliveredFile:
         try:

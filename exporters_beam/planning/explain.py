@@ -133,6 +133,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
         way = "inside the service where that is allowed, else" if inside else "streamed"
         yield f"bypass: nothing changes the records, so objects are copied: {way} through this machine"
         yield f"files: {plan.names.filebase}<name of the object below the folder of the prefix>"
+        yield from _done(plan)
         yield "exporter_options.prevent_bypass: true forces the pipeline, with its names and sizes of files"
         return
     yield from plan.spec.as_before
@@ -156,6 +157,7 @@ def _decisions(plan: Plan) -> Iterator[str]:
         yield f"each file is delivered {to.delivers} (docs/delivery.md)"
     if plan.spec.empty == ONE_FILE:
         yield "empty: where there are no records, one file without any is delivered"
+    yield from _done(plan)
     if (first := plan.reading.logical.first) is not None:
         yield f"{first.name}: runs in the deserializer's loop, so that only what it keeps becomes an element"
     decoding = plan.physical.decoding
@@ -191,6 +193,12 @@ def _decisions(plan: Plan) -> Iterator[str]:
             if not any(step.kind == "dedupe" for step in plan.steps)
             else "after the duplicates are gone only references to staged blocks cross a shuffle"
         )
+
+
+def _done(plan: Plan) -> Iterator[str]:
+    if plan.done:
+        names = ", then ".join(name for _, name in plan.done)
+        yield f"done: when all files stand, {names}; one of an earlier run is removed before the first file is delivered"
 
 
 def _has(plan: Plan, step: str) -> bool:

@@ -46,6 +46,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
+from exporters_beam.planning.done import done_of
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
 from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
@@ -78,6 +79,7 @@ class Plan:
     md5: bool
     on_error: OnError = field(default_factory=OnError)
     empty: bool = False
+    done: tuple[tuple[str, str], ...] = ()
     now: str = field(compare=False, default="")
     why_not_copied: str = "nothing was asked"
 
@@ -212,6 +214,7 @@ def make_each(spec: ExportSpec, now: datetime | None = None) -> tuple[Plan, ...]
 def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:
     """Writers of one export that would deliver to the same place."""
     known: dict[str, str] = {}
+    told: dict[str, str] = {}
     for plan in plans if len(plans) > 1 else ():
         to = WriterTraits.of(plan.writer)
         path = plan.spec.writer.path
@@ -227,6 +230,12 @@ def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:
             yield plan.spec.problem((*path, "options"), f"{known[place]} delivers to the same place; give one of the two "
                                     "another `filebase` or target")  # fmt: skip
         known.setdefault(place, dotted(path))
+        for kind, name in plan.done:
+            whole = to.storage().url(to.key(name)) if to.storage is not None else os.path.normpath(name)
+            if whole in told:
+                yield plan.spec.problem((*plan.spec.done_at, kind), f"{told[whole]} and {dotted(path)} would both deliver "
+                                        f"{name}; give one of them a `done` with another name")  # fmt: skip
+            told.setdefault(whole, dotted(path))
 
 
 def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
@@ -242,6 +251,8 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
+    done, wrong = done_of(spec, files.names, on_error.file, now)
+    problems += wrong
     if problems:
         raise ConfigError(*problems)
     streams = ReaderTraits.of(spec.reader.component).streams
@@ -266,6 +277,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         md5=files.md5,
         on_error=on_error,
         empty=spec.empty == ONE_FILE or _prints_without_records(spec, form),
+        done=done,
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip

@@ -37,21 +37,37 @@ def former(writer: Writer, path: str, names: FileNames | None, export_id: str) -
     It stands in the books; where they are new, as on another machine, perhaps in the storage that was delivered to.
     """
     try:
-        try:
-            with open(path, encoding="utf-8") as file:
-                text: str | bytes = file.read()
-        except FileNotFoundError:
-            there = WriterTraits.of(writer).former
-            text = b"" if there is None or names is None else there(names, export_id)
-        if not text:
-            return [], ""
-        told = json.loads(text)
-        if told["checksum"] != manifest_checksum(told):
-            raise ValueError("its checksum does not fit")
-        return [*told["files"], *told.get("left", ())], ""
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        told = _before(writer, path, names, export_id)
+        return [*told["files"], *told.get("left", ()), *told.get("done", {}).values()], ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         return [], f"the manifest of the run before cannot be read ({why}); whether it left files behind is not known"
+
+
+def done_before(writer: Writer, path: str, names: FileNames | None, export_id: str) -> tuple[str, list[Entry]]:
+    """When the run began that the manifest is of, and the files that told customers that it was whole; "" and none where that
+    cannot be read."""
+    try:
+        told = _before(writer, path, names, export_id)
+        return str(told.get("began", "")), [*told.get("done", {}).values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", []  # `former` tells what is wrong.
+
+
+def _before(writer: Writer, path: str, names: FileNames | None, export_id: str) -> Mapping[str, Any]:
+    """The manifest of the run before; one without files where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text: str | bytes = file.read()
+    except FileNotFoundError:
+        there = WriterTraits.of(writer).former
+        text = b"" if there is None or names is None else there(names, export_id)
+    if not text:
+        return {"files": []}
+    told: Mapping[str, Any] = json.loads(text)
+    if told["checksum"] != manifest_checksum(told):
+        raise ValueError("its checksum does not fit")
+    return told
 
 
 def left_behind(writer: Writer, before: Iterable[Entry], now: Iterable[str]) -> tuple[list[Entry], list[str]]:
@@ -99,6 +115,7 @@ def strangers(told: Mapping[str, Any], known: Iterable[str], storage: Storage | 
         return []
     pattern, fixed = _names_of(filebase)
     own = [*told["files"], *told.get("left", ()), *([told["dead_letters"]] if "dead_letters" in told else [])]
+    own += told.get("done", {}).values()
     names = {*known, *(file["name"] for file in own)}
     if storage is not None:
         keys = sorted(filter(None, map(storage.name, names)))
@@ -149,8 +166,9 @@ def known_beside(manifest: str, others: Sequence[str]) -> Iterator[str]:
         try:
             with open(path, encoding="utf-8") as file:
                 told = json.load(file)
-            yield from (str(entry["name"]) for entry in (*told["files"], *told.get("left", ())))
+            others = *told.get("left", ()), *told.get("done", {}).values()
+            yield from (str(entry["name"]) for entry in (*told["files"], *others))
             if "dead_letters" in told:
                 yield str(told["dead_letters"]["name"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue

@@ -55,7 +55,9 @@ def verify(
         wrong.append(f"{manifest}: {difference}")
     form = told.get("format")
     files = (file for file in told["files"] if not file["name"].startswith(MAILED))
-    for file, held in (*((file, form) for file in files), *([(letters, LETTERS)] if letters else [])):
+    done = told.get("done", {}).values()
+    held_by = [*((file, form) for file in files), *([(letters, LETTERS)] if letters else []), *((each, None) for each in done)]
+    for file, held in held_by:
         try:
             wrong += [f"{file['name']}: {text}" for text in _check(file, held, opened)]
         except OSError as error:
@@ -139,7 +141,11 @@ def _has_its_shape(told: Mapping[str, object]) -> bool:
     ):
         return False
     numbers += [each.get("records") for each in targets]
+    done = told.get("done", {})
+    if not isinstance(done, dict):
+        return False
     files = [*files, *([told["dead_letters"]] if "dead_letters" in told else [])]
+    files += [{"records": 0, **each} if isinstance(each, dict) else each for each in done.values()]
     for file in files:
         if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
             return False

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from exporters_beam.components.protocols import Writer
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
+from exporters_beam.config.done import KINDS
 from exporters_beam.errors import ConfigError, shown
 from exporters_beam.planning.place import books_of, place_of
 from exporters_beam.planning.plan import Plan
@@ -33,6 +34,7 @@ def refuse_own_output(plan: Plan) -> None:
     for name, option in _names(plan, writer):
         if finds is not None and finds(name, writer, plan.copied):
             path = ("on_error", "file") if option == "on_error" else (*plan.spec.writer.path, "options", "filebase")
+            path = (*plan.spec.done_at, option) if option in KINDS else path
             raise ConfigError(plan.spec.problem(path, (
                 f"files such as {shown(name)} are among those that the reader reads, so that another run would read what this "
                 "one delivers; deliver elsewhere, or give the reader a pattern that does not fit them"
@@ -52,6 +54,8 @@ def _names(plan: Plan, writer: Writer) -> Iterator[tuple[str, str]]:
             yield whole(key(names.name((value,) * names.groups, number))), "filebase"
     if plan.md5:
         yield whole(key(names.checksums)), "filebase"
+    for kind, name in plan.done:
+        yield whole(key(name)), kind
     if plan.on_error.writes and plan.on_error.file:
         yield plan.on_error.file, "on_error"
     for file in _delivered(plan):

@@ -164,8 +164,12 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
     if "dead_letters" in done and not _is_as_delivered(done["dead_letters"], since):
         yield f"{done['dead_letters']['name']} is gone or has changed"
     to = WriterTraits.of(reveal(plan.writer))
+    yield from _asked_for(plan, to, done)
     if to.place == "folders":
         for file in done["files"]:
+            if not _is_as_delivered(file, since):
+                yield f"{file['name']} is gone or has changed"
+        for file in done.get("done", {}).values():
             if not _is_as_delivered(file, since):
                 yield f"{file['name']} is gone or has changed"
         sums = plan.names.checksums if plan.md5 and plan.names else ""
@@ -173,7 +177,7 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
             yield f"{sums} is gone"
     elif to.storage is not None:
         storage = to.storage()
-        for file in done["files"]:
+        for file in (*done["files"], *done.get("done", {}).values()):
             try:
                 found = storage.stat(storage.name(file["name"]) or "")
             except NotThere:
@@ -183,6 +187,16 @@ def _undone(plan: Plan, books: Books, done: Mapping[str, Any]) -> Iterator[str]:
                 raise DestinationError(f"{file['name']}: {error}") from error
             if found.size != file["bytes"] or (found.md5 and file["md5"] and found.md5 != file["md5"]):
                 yield f"{file['name']} has changed"
+
+
+def _asked_for(plan: Plan, to: WriterTraits, done: Mapping[str, Any]) -> Iterator[str]:
+    """The files of `done` that were not asked for when the export was completed. A date in a name is that of the run."""
+    given = dict(plan.spec.done.names) if plan.spec.done is not None else {}
+    for kind, path in plan.done:
+        name = to.storage().url(to.key(path)) if to.storage is not None else path
+        told = done.get("done", {}).get(kind)
+        if told is None or ("%" not in given[kind] and told["name"] != name):
+            yield f"{name} is asked for"
 
 
 def _is_as_delivered(file: Mapping[str, Any], since: int) -> bool:

@@ -74,12 +74,16 @@ class Progress:
         self._notes: BinaryIO | None = None
 
     def delivered(self, file: DeliveredFile) -> None:
-        """A file stands at the destination. The caller ends with `close`."""
+        """A file with records stands at the destination. The caller ends with `close`."""
+        self.note(file)
+        self.add(files=1, bytes=file.size)
+
+    def note(self, file: DeliveredFile) -> None:
+        """Leave word of a file, so that what a replay that is killed has delivered is removed. The caller ends with `close`."""
         self._notes = self._notes or self._run.staging.notes(self._who)
         if self._notes is not None:
             with suppress(OSError):
                 self._notes.write(json.dumps(file.as_dict()).encode() + b"\n")
-        self.add(files=1, bytes=file.size)
 
     def close(self) -> None:
         notes, self._notes = self._notes, None

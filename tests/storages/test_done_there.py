@@ -1,0 +1,64 @@
+"""`done` at storages: a manifest for customers and a success file, which are removed before files are replaced."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+import exporters_beam
+from exporters_beam.reporting.verify import verify
+from exporters_beam.storages.base import NotThere
+from exporters_beam.storages.writer import RemoteWriter
+
+from helpers import jsonl
+from places import Place
+
+pytestmark = pytest.mark.servers
+
+DONE = {"success_file": "_SUCCESS", "manifest": "meta/files.json"}
+
+
+def there(place: Place, name: str) -> bool:
+    try:
+        place.get(name)
+    except (NotThere, FileNotFoundError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("place", ["s3", "gcs", "sftp", "azure_blob", "dropbox"], indirect=True)
+def test_it_stands_only_beside_whole_exports(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = place.writer("out/part-", items_per_buffer_write=40)
+    config = {"reader": {"name": "random", "options": {"number_of_items": 100}}, "writer": writer, "done": DONE}
+    report = exporters_beam.run(config)
+    told = json.loads(place.get("out/meta/files.json"))
+    assert [(file["name"], file["records"]) for file in told["files"]] == [
+        (f"../part-000{n}.jl.gz", records) for n, records in enumerate((40, 40, 20))
+    ]
+    assert there(place, "out/_SUCCESS") and verify(report.manifest, place.storage())[0] == []
+    assert not exporters_beam.run({**config, "exporter_options": {"resume": True}}).warnings
+    publish = RemoteWriter.publish
+
+    def failing(self, file, fill, scratch):
+        if file.name.endswith("0001.jl.gz"):
+            raise exporters_beam.DestinationError("no space left")
+        return publish(self, file, fill, scratch)
+
+    with monkeypatch.context() as patch, pytest.raises(exporters_beam.ExportError, match="no space left"):
+        patch.setattr(RemoteWriter, "publish", failing)
+        exporters_beam.run(config)
+    assert not there(place, "out/_SUCCESS") and not there(place, "out/meta/files.json")
+
+
+def test_objects_that_are_copied_have_it(moto: Place) -> None:
+    moto.put("in/a.jl.gz", gzip.compress(jsonl([{"n": 1}]), mtime=0))
+    config = {"reader": moto.source("in/"), "writer": moto.writer("copy/of-"), "done": DONE}
+    report = exporters_beam.run(config)
+    told = json.loads(moto.get("copy/meta/files.json"))
+    assert (told["records"], [file["name"] for file in told["files"]]) == (None, ["../of-a.jl.gz"])
+    assert there(moto, "copy/_SUCCESS") and verify(report.manifest, moto.storage())[0] == []
+    moto.put("in/b.jl.gz", b"\x1f\x8b no gzip")
+    exporters_beam.run(config)
+    assert len(json.loads(moto.get("copy/meta/files.json"))["files"]) == 2
