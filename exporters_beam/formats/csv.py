@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import codecs
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
 from functools import cached_property, lru_cache, partial
 from itertools import repeat
-from types import SimpleNamespace
 from typing import Any, AnyStr, BinaryIO, ClassVar, NamedTuple, cast
-from uuid import UUID
 
 import orjson
 
 from exporters_beam.components.options import option
-from exporters_beam.decimals import plain
 from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.formats.csv_cells import LINE_ENDS, QUOTING, SIMPLE, Style, Unquoted, cell, nested, row_writer
+from exporters_beam.formats.csv_numbers import MEMBERS, Numbers
 from exporters_beam.formats.csv_rows import LINE_END, Border, Dialect, Malformed, Quoted, line_ends, longer_rows
-from exporters_beam.formats.json_text import JsonFormat
+from exporters_beam.formats.csv_text import Encoding, check_mark, decoded, undecodable
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, cut, too_long
 from exporters_beam.formats.rows import Chooser, Maker, chosen, maker
 from exporters_beam.records import LONG_ROWS, OPEN_QUOTES, Key, Record
@@ -32,18 +26,6 @@ _dumps = orjson.dumps
 
 PIECE = 256 * 1024
 """Bytes read at a time, and so about the size of a chunk."""
-
-_UNDECODED = "exporters_beam.undecoded"
-
-
-def _undecoded(error: UnicodeError) -> tuple[str, int]:
-    """Stands in for bytes that are not of the encoding, so that the record which holds them can be found."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
-
-
-codecs.register_error(_UNDECODED, _undecoded)
 
 
 class _Rows(NamedTuple):
@@ -79,12 +61,17 @@ class CsvDeserializer:
     `null_marker`, as it stands in the file, is null; text in quotes never is, so `null_marker: ""` tells an empty value
     from `""`. A line that begins with `comment` is passed over, but for lines inside of quoted values.
 
+    `numbers` names columns whose numbers have another decimal character than the point, and what stands between thousands:
+    `1.299,50` becomes the text `1299.50`, which the transform `fields` and tables take as a number. Spaces around it are
+    dropped, what is empty or null stays so, and anything else fails the record. A file without these columns is an error.
+
     Example:
         deserializer:
           name: csv
           options:
             delimiter: ";"
             encoding: windows-1252
+            numbers: {columns: [price], decimal: ",", thousands: "."}
     """
 
     kind: ClassVar[str] = "deserializer"
@@ -97,6 +84,10 @@ class CsvDeserializer:
     skip_lines: int = option("lines to pass over at the beginning of each file", type="int", default=0, minimum=0)
     comment: str = option("how lines begin that are passed over", default="", example="#")
     null_marker: str | None = option("what stands for null where it is not quoted", type="str", default=None, example="\\N")
+    numbers: Mapping[str, Any] = option(
+        "columns whose numbers have another decimal character than the point, and characters between thousands",
+        type="dict", default={}, example={"columns": ["price"], "decimal": ",", "thousands": "."}, members=MEMBERS,
+    )  # fmt: skip
     ragged: str = option(
         "rows that have fewer or more values than there are columns",
         default="fail", choices=("fail", "null", "keep"), null="null",
@@ -119,18 +110,7 @@ class CsvDeserializer:
     )
 
     def __post_init__(self) -> None:
-        _check_dialect(self.delimiter, self.quotechar, self.null_marker)
-        if self.quotechar and (len(self.quotechar) != 1 or self.quotechar in "\r\n"):
-            raise ConfigError(f"quotechar: {self.quotechar!r} is not one character")
-        if self.escapechar:
-            if len(self.escapechar) != 1 or self.escapechar in "\r\n":
-                raise ConfigError(f'escapechar: {self.escapechar!r} is not one character; give one such as "\\\\"')
-            if self.escapechar == self.delimiter:
-                raise ConfigError(f"escapechar: {self.escapechar!r} is the delimiter already")
-            if self.escapechar == self.quotechar:
-                raise ConfigError(
-                    f"escapechar: {self.escapechar!r} is the quote character, which can always be doubled; leave it out"
-                )
+        _check_dialect(self.delimiter, self.quotechar, self.escapechar, self.null_marker)
         if self.null_marker and self.comment and self.null_marker.startswith(self.comment):
             raise ConfigError(f"null_marker: {self.null_marker!r} begins like a comment; give another marker")
         if self.comment and (self.comment[0] in (self.delimiter, self.quotechar) or _LINE_BREAK(self.comment)):
@@ -144,6 +124,8 @@ class CsvDeserializer:
             raise ConfigError(f"encoding: Python knows no encoding of text called {self.encoding!r}") from None
         if self.duplicate_names == "fail" and (twice := _twice(self.fields)) is not None:
             raise ConfigError(f"fields: two columns are called {twice!r}; give each a name of its own")
+        if self._numbers and self.fields and (lacking := self._numbers.lacking(self.fields)):
+            raise ConfigError(f"numbers.columns: fields has no {lacking}")
 
     @cached_property
     def _dialect(self) -> Dialect:
@@ -151,6 +133,10 @@ class CsvDeserializer:
             self.delimiter, self.quotechar, self.escapechar, self.comment, self.null_marker,
             self.bare_quotes == "keep", self.empty_lines == "keep", self.open_quotes == "keep",
         )  # fmt: skip
+
+    @cached_property
+    def _numbers(self) -> Numbers | None:
+        return Numbers.of(self.numbers) if self.numbers else None
 
     @cached_property
     def _of_header(self) -> Dialect:
@@ -165,10 +151,10 @@ class CsvDeserializer:
             # Reading as much again as there is keeps the work linear where a single value is very long.
             raw = stream.read(max(PIECE, min(len(rest), self.max_record_bytes)))
             if not size and start:
-                _check_mark(raw, self.encoding)
+                check_mark(raw, self.encoding)
             size += len(raw)
-            text, decoded = _decoded(decoder, raw)
-            sound = sound and decoded
+            text, whole = decoded(decoder, raw)
+            sound = sound and whole
             if start and text:
                 text, start = text.removeprefix("\ufeff"), False
             rest += text
@@ -200,7 +186,7 @@ class CsvDeserializer:
             elif found:
                 yield _Rows(header, rest[:end], sound, border.quoted, border.open), found, size
             if found:
-                records, size, sound = records + found, 0, decoded
+                records, size, sound = records + found, 0, whole
             lines += found if border.quoted == () else line_ends(rest, end)
             rest = rest[end:]
             if len(rest) > self.max_record_bytes:
@@ -214,8 +200,8 @@ class CsvDeserializer:
         if values is not None:
             return maker(header, more=True)(zip(*[iter(values)] * (len(header) + 1), strict=True))
         rows = list(self._dialect.texts(text))
-        if not sound or {*map(len, rows)} != {len(header)}:
-            return [_record(header, row, sound, self.ragged) for row in rows]
+        if not sound or self._numbers or {*map(len, rows)} != {len(header)}:
+            return [self._record(header, row, sound) for row in rows]
         return list(map(dict, map(zip, repeat(header), rows)))
 
     def column_values(self, data: _Rows) -> tuple[dict[str, object], int]:
@@ -256,11 +242,11 @@ class CsvDeserializer:
             lines = self._json_lines(data)
         except (UnicodeEncodeError, orjson.JSONEncodeError):  # lone surrogates, which some encodings can give
             lines = None
-        return b"".join([_nested(record) + b"\n" for record in self.decode(data)]) if lines is None else lines
+        return b"".join([nested(record) + b"\n" for record in self.decode(data)]) if lines is None else lines
 
     def _json_lines(self, data: _Rows) -> bytes | None:
         header, delimiter, text = data.header, self.delimiter, self._unquoted(data)
-        if text is None or len({*header}) < len(header):
+        if text is None or len({*header}) < len(header) or self._numbers:
             return None
         if self.null_marker is not None and self.null_marker in data.text:
             return None
@@ -285,7 +271,7 @@ class CsvDeserializer:
 
     def _values(self, data: _Rows) -> list[object] | None:
         """All values of plain text, one row after the other and behind each its end; None where that is not so simple."""
-        width, text = len(data.header), self._without_quoted(data)
+        header, width, text = data.header, len(data.header), self._without_quoted(data)
         if text is None:
             return None
         feed, rows = "\n", text.count("\n")
@@ -301,6 +287,8 @@ class CsvDeserializer:
         for number, _, _, row in data.quoted or ():
             at = number * (width + 1)
             found[at : at + width] = row
+        if self._numbers:
+            self._numbers.rewritten(found, header, width + 1)
         return found
 
     def _unquoted(self, data: _Rows) -> str | None:
@@ -323,9 +311,15 @@ class CsvDeserializer:
     def decode_each(self, data: _Rows) -> Iterator[tuple[int, Record | Exception, object]]:
         for number, row in enumerate(self._dialect.texts(data.text)):
             try:
-                yield number, _record(data.header, row, data.sound, self.ragged), row
+                yield number, self._record(data.header, row, data.sound), row
             except RecordError as error:
                 yield number, error, row
+
+    def _record(self, header: tuple[str, ...], row: list[Any], sound: bool) -> Record:
+        record = _record(header, row, sound, self.ragged)
+        for name in self._numbers.columns if self._numbers else ():
+            record[name] = self._numbers.plain(record[name], name)  # type: ignore[union-attr]
+        return record
 
     def tally(self, data: _Rows) -> Mapping[str, int]:
         """The rows of a chunk that keep what is too much, and quotes that are never closed, where the options allow them."""
@@ -359,7 +353,7 @@ class CsvDeserializer:
             row, end = names, stop
             if row:
                 break
-        if any(map(_undecodable, row)):
+        if any(map(undecodable, row)):
             raise SourceError(f"the header is not valid {self.encoding}: {cut(self.delimiter.join(row))}")
         if any("\0" in name for name in row):
             raise SourceError(
@@ -370,14 +364,25 @@ class CsvDeserializer:
                 f"the header has two columns called {cut(twice)}, and records can hold one of them; name the columns with "
                 "fields and pass over the header with skip_lines, or set duplicate_names: last"
             )
+        if row and self._numbers and (lacking := self._numbers.lacking(row)):
+            raise SourceError(f"the header has no {lacking}")
         return tuple(row), end
 
 
-def _check_dialect(delimiter: str, quotechar: str, null_marker: str | None) -> None:
+def _check_dialect(delimiter: str, quotechar: str, escapechar: str, null_marker: str | None) -> None:
     if len(delimiter) != 1 or delimiter in "\r\n":
         raise ConfigError(f'delimiter: {delimiter!r} is not one character; give one such as "," or "\\t"')
     if delimiter == quotechar:
         raise ConfigError(f"delimiter: {delimiter!r} is the quote character already")
+    if quotechar and (len(quotechar) != 1 or quotechar in "\r\n"):
+        raise ConfigError(f"quotechar: {quotechar!r} is not one character")
+    if escapechar:
+        if len(escapechar) != 1 or escapechar in "\r\n":
+            raise ConfigError(f'escapechar: {escapechar!r} is not one character; give one such as "\\\\"')
+        if escapechar == delimiter:
+            raise ConfigError(f"escapechar: {escapechar!r} is the delimiter already")
+        if escapechar == quotechar:
+            raise ConfigError(f"escapechar: {escapechar!r} is the quote character, which can always be doubled; leave it out")
     if null_marker and (_LINE_BREAK(null_marker) or delimiter in null_marker or (quotechar and quotechar in null_marker)):
         raise ConfigError(
             f"null_marker: {null_marker!r} cannot stand between delimiters: it holds one, a quote or a line break"
@@ -402,48 +407,6 @@ def _without_lines(text: str, number: int, last: bool) -> tuple[str, int]:
             return (text[len(text) :], number - 1) if last else (text[at:], number)
         at, number = found.end(), number - 1
     return text[at:], number
-
-
-_BYTE_ORDER_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
-)  # fmt: skip
-
-
-def _check_mark(beginning: bytes, encoding: str) -> None:
-    """Raises SourceError where a file begins with the mark of another encoding than it is read in.
-
-    The marks of UTF-16 are letters in other encodings; text of these has no NUL bytes.
-    """
-    for mark, family in _BYTE_ORDER_MARKS:
-        if not beginning.startswith(mark):
-            continue
-        name = codecs.lookup(encoding).name
-        if name.startswith(family):
-            return
-        if family == "utf-8" or name.startswith("utf-") or b"\0" in beginning:
-            raise SourceError(
-                f"the file begins with the mark of {family.upper()}, and is read as {encoding}; set encoding: {family}"
-            )
-
-
-def _decoded(decoder: Any, raw: bytes) -> tuple[str, bool]:
-    """The text of the bytes that were read last, and whether all of them are of the encoding."""
-    state = decoder.getstate()
-    try:
-        return decoder.decode(raw, not raw), True
-    except UnicodeDecodeError:
-        decoder.setstate(state)
-        decoder.errors = _UNDECODED
-        text: str = decoder.decode(raw, not raw)
-        decoder.errors = "strict"
-        return text, False
-    except UnicodeError as error:
-        raise SourceError(f"not readable as text: {error}; give another encoding") from error
-
-
-def _undecodable(text: str) -> bool:
-    return not text.isascii() and any("\udc00" <= char <= "\udcff" for char in text)
 
 
 def _with_feeds(text: str) -> str:
@@ -473,14 +436,14 @@ _ESCAPES = {n: _escaped(chr(n)).decode() for n in (*range(32), *b'"\\') if n != 
 @lru_cache(maxsize=16)
 def _frames(header: tuple[str, ...]) -> list[bytes]:
     """What stands in a line of JSON before each value, and behind the last."""
-    names = [_nested(name) for name in header]
+    names = [nested(name) for name in header]
     return [b"{" + names[0] + b':"', *(b'",' + name + b':"' for name in names[1:]), b'"}']
 
 
 def _record(header: tuple[str, ...], row: list[Any], sound: bool, ragged: str) -> Record:
     if not sound:
         for name, value in zip((*header, *repeat("", len(row) - len(header))), row, strict=False):
-            if value is not None and _undecodable(value):
+            if value is not None and undecodable(value):
                 byte = next(ord(char) - 0xDC00 for char in value if "\udc00" <= char <= "\udcff")
                 raise RecordError(f'the text in the column "{name}" is not of the encoding: byte 0x{byte:02x}: {cut(value)}')
     if len(row) > len(header) and ragged == "keep" and _SURPLUS not in header:
@@ -506,12 +469,21 @@ def _values_of(row: list[object]) -> str:
 class CsvFormat:
     """Write CSV: one row a record, with the columns that `fields` or `schema` names.
 
-    Text stands in double quotes, numbers and True and False do not. Lists and mappings are written as JSON, dates and
-    times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are not columns are left out. Files
-    begin with a row of names unless `show_titles` is false, and end with a line feed.
+    Text stands in double quotes, numbers and True and False do not: that is `quoting: nonnumeric`. Lists and mappings are
+    written as JSON, dates and times as `2016-01-02 03:04:00`, bytes as base64 text. Fields of the record that are not columns
+    are left out. Files begin with a row of names unless `show_titles` is false, and end with `line_end`.
 
-    What is missing or null is written like empty text, "". With `null_marker` it is written as the marker, without quotes,
-    so that text which is equal to the marker stays text for those who read the file with the same marker.
+    What is missing or null is written like empty text. With `null_marker` it is written as the marker, never in quotes, so
+    that text which is equal to the marker stays text for those who read the file with the same marker.
+
+    With `quoting: minimal` only values stand in quotes that hold delimiters, quotes or line breaks, or would be taken for
+    something else. With `quoting: none` none do: what holds such characters is the record's error, but where `escapechar`
+    stands before them. With `escapechar` quotes inside of values are escaped and not doubled. With `decimal: ","` numbers
+    have a comma, but not those inside of JSON.
+
+    Text that the `encoding` cannot hold is the record's error, or has question marks with `on_unencodable: replace`. `utf-16`
+    and `utf-32` are little-endian and have a byte-order mark; `bom` writes one for UTF-8, which Excel asks for. There is one
+    in each file.
 
     Example:
         exporter_options:
@@ -523,8 +495,6 @@ class CsvFormat:
 
     kind: ClassVar[str] = "formatter"
     extension: ClassVar[str] = "csv"
-    separator: ClassVar[bytes] = b"\n"
-    footer: ClassVar[bytes] = b"\n"
 
     fields: tuple[str, ...] = option("columns, in this order", type="str_list", default=(), example=["name", "price"])
     schema: Mapping[str, Any] = option(
@@ -536,12 +506,32 @@ class CsvFormat:
         'what null and what is missing are written as; "" without quotes where it is not given',
         type="str", default=None, example="\\N",
     )  # fmt: skip
+    quoting: str = option(
+        "what stands in quotes: all values, all but numbers, what has to, or none", default="nonnumeric", choices=QUOTING,
+        null="none",
+    )  # fmt: skip
+    quotechar: str = option("the character around values", default='"', example="'")
+    escapechar: str = option(
+        "the character before quotes inside of values, which are doubled otherwise, and before what would end a value",
+        default="", example="\\",
+    )  # fmt: skip
+    encoding: str = option("the encoding of the text", default="utf-8", example="windows-1252")
+    bom: bool = option("whether files begin with a byte-order mark", type="bool", default=False)
+    on_unencodable: str = option(
+        "characters that the encoding cannot hold: an error, or question marks", default="fail", choices=("fail", "replace")
+    )
+    decimal: str = option("the decimal character of numbers", default=".", example=",")
+    line_end: str = option(
+        "what rows end with: a line feed, a carriage return with a line feed behind, or a carriage return",
+        default="lf", choices=tuple(LINE_ENDS),
+    )  # fmt: skip
 
     _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
     _null: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        _check_dialect(self.delimiter, '"', self.null_marker)
+        _check_dialect(self.delimiter, self.quotechar, self.escapechar, self.null_marker)
+        self._check_style()
         properties = self.schema.get("properties")
         if not self.fields and not self.schema:
             raise ConfigError("fields: give the columns here, or a JSON schema whose properties are the columns")
@@ -551,22 +541,64 @@ class CsvFormat:
             raise ConfigError(f"fields: two columns are called {twice!r}; a file has one of each name")
         object.__setattr__(self, "_columns", tuple(self.fields) or tuple(sorted(properties or ())))
         if self.null_marker is not None:
-            _check_marker(self.null_marker, self._columns)
-            object.__setattr__(self, "_null", _Unquoted(self.null_marker))
+            _check_marker(self.null_marker, self._columns, self._style)
+            object.__setattr__(self, "_null", Unquoted(self.null_marker))
+        encoding = self._encoding
+        if lacking := encoding.lacks(self.delimiter + self.quotechar + self.escapechar + self.decimal):
+            raise ConfigError(f"encoding: {self.encoding} has no {lacking!r}, which is to stand between or in values")
+        if lacking := encoding.lacks(self.null_marker or ""):
+            raise ConfigError(f"null_marker: it holds {_unwritable(lacking, self.encoding)}")
+        option_name = "fields" if self.fields else "schema"
+        if lacking := encoding.lacks("".join(map(str, self._columns))):
+            raise ConfigError(f"{option_name}: a name holds {_unwritable(lacking, self.encoding)}")
         try:
-            "".join(map(str, self._columns)).encode()
-            (self.null_marker or "").encode()
-        except UnicodeEncodeError as error:
-            if error.object == self.null_marker:
-                raise ConfigError("null_marker: it holds half a surrogate pair, which UTF-8 cannot write") from None
-            option_name = "fields" if self.fields else "schema"
-            raise ConfigError(f"{option_name}: a name holds half a surrogate pair, which UTF-8 cannot write") from None
+            assert self.header is not None
+        except RecordError as error:
+            raise ConfigError(f"{option_name}: the row of names cannot be written: {error}") from None
+
+    def _check_style(self) -> None:
+        if self.quoting != "none" and not self.quotechar:
+            raise ConfigError("quotechar: it is empty; give a character, or set quoting: none")
+        if self.decimal not in (".", ","):
+            raise ConfigError(f'decimal: {self.decimal!r} is neither "." nor ","')
+        if self.decimal != "." and self.decimal == self.delimiter:
+            raise ConfigError(f'decimal: {self.decimal!r} is the delimiter, too; set delimiter: ";"')
+
+    @cached_property
+    def _style(self) -> Style:
+        return Style(
+            self.delimiter,
+            self.quotechar,
+            self.escapechar,
+            self.quoting,
+            self.null_marker,
+            self.decimal,
+            LINE_ENDS[self.line_end],
+        )
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        return Encoding.of(self.encoding, self.bom, self.on_unencodable == "replace")
+
+    @cached_property
+    def _usual(self) -> bool:
+        """Whether the writer of the standard library makes rows at once."""
+        usual = Style(self.delimiter, null=self.null_marker, line_end=LINE_ENDS[self.line_end])
+        return self._style == usual and self._encoding.codec == "utf-8" and not self._encoding.replace
+
+    @cached_property
+    def separator(self) -> bytes:
+        return self._encoding.encode(LINE_ENDS[self.line_end])
 
     @property
+    def footer(self) -> bytes:
+        return self.separator
+
+    @cached_property
     def header(self) -> bytes:
         if not self.show_titles:
-            return b""
-        return cast(bytes, _row(self.delimiter)(self._columns)) + b"\n"
+            return self._encoding.mark
+        return self._encoding.mark + self._row([*map(str, self._columns)]) + self.separator
 
     @property
     def empty(self) -> bytes:
@@ -587,19 +619,20 @@ class CsvFormat:
     def reads_back(self) -> CsvDeserializer:
         """What reads the files again."""
         names = () if self.show_titles else tuple(map(str, self._columns))
-        return CsvDeserializer(delimiter=self.delimiter, fields=names, null_marker=self.null_marker, duplicate_names="last")
+        return CsvDeserializer(
+            delimiter=self.delimiter, quotechar="" if self.quoting == "none" else self.quotechar, escapechar=self.escapechar,
+            encoding=self.encoding, fields=names, null_marker=self.null_marker, duplicate_names="last",
+        )  # fmt: skip
 
     def format(self, record: Record) -> bytes:
         try:
             values = [*map(record.get, self._columns)]
         except AttributeError:
             raise RecordError(f"CSV cannot hold {cut(record)}, which is not a mapping") from None
-        if not _SIMPLE.issuperset(map(type, values)):
-            values = [v if type(v) in _SIMPLE else _cell(v, name) for v, name in zip(values, self._columns, strict=True)]
-        if self._null is not None and None in values:
-            values = [self._null if v is None else v for v in values]
+        if not SIMPLE.issuperset(map(type, values)):
+            values = [v if type(v) in SIMPLE else cell(v, name) for v, name in zip(values, self._columns, strict=True)]
         try:
-            return cast(bytes, _row(self.delimiter)(values))
+            return self._row(values)
         except UnicodeEncodeError as error:
             raise RecordError(
                 f"CSV is written in UTF-8, which has no surrogates: {cut(error.object[max(0, error.start - 60) : error.end])}"
@@ -607,80 +640,45 @@ class CsvFormat:
         except ValueError as error:
             raise RecordError(f"the row cannot be written: {error}") from None
 
+    def _row(self, values: list[Any]) -> bytes:
+        """The bytes of a row of simple values."""
+        if self._usual:
+            if self._null is not None and None in values:
+                values = [self._null if v is None else v for v in values]
+            return cast(bytes, row_writer(self.delimiter)(values))
+        encoding = self._encoding
+        try:
+            return encoding.encode(self._style.row(values))
+        except UnicodeEncodeError:
+            if encoding.replace:
+                return encoding.encode(self._style.row([*map(encoding.replaced, values)]))
+            texts = ((name, value) for name, value in zip(self._columns, values, strict=True) if isinstance(value, str))
+            name, text = next((name, text) for name, text in texts if encoding.lacks(text))
+            raise RecordError(
+                f'in the column "{cut(name)}": {self.encoding} cannot hold {encoding.lacks(text)!r}: {cut(text)}; '
+                "set encoding: utf-8, or on_unencodable: replace"
+            ) from None
 
-class _Unquoted:
-    """A text that is written without quotes: the writer of the standard library leaves them out for what is a number."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-    def __float__(self) -> float:
-        return 0.0
+def _unwritable(lacking: str, encoding: str) -> str:
+    if "\ud800" <= lacking <= "\udfff":
+        return f"half a surrogate pair, which {encoding.upper() if encoding == 'utf-8' else encoding} cannot write"
+    return f"{lacking!r}, which {encoding} cannot hold"
 
 
-def _check_marker(marker: str, columns: tuple[str, ...]) -> None:
+def _check_marker(marker: str, columns: tuple[str, ...], style: Style) -> None:
     """Raises ConfigError where null could be taken for another value."""
+    if not marker and style.quoting == "none":
+        raise ConfigError("null_marker: without quotes an empty text would be null, too; leave it out, or give a marker")
+    if not style.reads_null():
+        raise ConfigError(f"null_marker: with escapechar {style.escapechar!r} {marker!r} is read as text; give another marker")
     if not marker and len(columns) == 1:
         raise ConfigError("null_marker: a row whose one value is null would be an empty line; give another marker")
     try:
-        float(marker)
+        float(marker.replace(style.decimal, "."))
         number = True
     except ValueError:
         number = marker in ("True", "False")
     if number:
         raise ConfigError(f"null_marker: {marker!r} is written for a value, too, since numbers stand without quotes; "
                           'give another one such as "\\N"')  # fmt: skip
-
-
-_SIMPLE = frozenset((str, int, float, bool, type(None)))
-_nested = JsonFormat().format
-
-
-@lru_cache(maxsize=16)
-def _row(delimiter: str) -> Any:
-    """Makes the bytes of a row from values of simple types: what `write` returns is what `writerow` returns."""
-    sink = SimpleNamespace(write=str.encode)
-    return csv.writer(sink, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator="").writerow
-
-
-class _Written(Decimal):
-    """A decimal for the csv module, which asks for its text."""
-
-    def __str__(self) -> str:
-        return plain(Decimal(self))
-
-
-def _cell(value: object, name: str) -> object:
-    """A value of another type as one that is simple."""
-    if isinstance(value, (dict, list)):
-        return _json(value, name)
-    if isinstance(value, Enum):
-        return _cell(value.value, name)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if value is None:
-        return value
-    if isinstance(value, Decimal):
-        return _Written(value)
-    if isinstance(value, (datetime, date, time, UUID)):
-        return str(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(value).decode()
-    return _json(value, name)
-
-
-def _json(value: object, name: str) -> str:
-    try:
-        return _nested(value).decode()
-    except RecordError as error:
-        reason = str(error).partition("; set allow_nan")[0]
-        raise RecordError(f'in the column "{cut(name)}": {reason}') from None

@@ -57,7 +57,14 @@ LINES = [
     b'{"b":' + b"[" * 1500 + b"]" * 1500 + b',"a":1}',
 ]  # fmt: skip
 ROWS = ["1,x", "2,y", "1,", ",", "1", "1,x,3", '"1","a\n""b"', '1,"x', "é,ü", "1 ,x", '"",NaN', "01,1e5", ""]
+ROWS += ['"1,299.5",x', '"12,99",y', "1.5 ,x"]
 ROWS += ["99999999999999999999999,", "1_0,", "1e400,x", "nan,y", "9007199254740993,", '"2","y"']
+DIALECTS: list[dict[str, Any]] = [
+    {"null_marker": "x"},
+    {"numbers": {"columns": ["a"], "decimal": ".", "thousands": ","}},
+    {"numbers": {"columns": ["b", "a"], "decimal": "."}, "ragged": "null", "null_marker": ""},
+    {"encoding": "latin-1", "ragged": "keep"},
+]
 VALUES: list[Any] = [1, 2, None, 1.5, 0]
 
 
@@ -143,6 +150,38 @@ FORMATS: list[Any] = [
     {"name": "json", "options": {"reencode": True}},
     {"name": "csv", "options": {"fields": ["b", "a"]}},
     {"name": "csv", "options": {"fields": ["a", "n"]}},
+    {
+        "name": "csv",
+        "options": {
+            "fields": ["a", "b"],
+            "quoting": "minimal",
+            "encoding": "utf-16",
+            "line_end": "crlf",
+            "null_marker": "x",
+        },
+    },
+    {
+        "name": "csv",
+        "options": {
+            "fields": ["b", "n"],
+            "quoting": "none",
+            "encoding": "ascii",
+            "delimiter": ";",
+            "decimal": ",",
+            "show_titles": False,
+        },
+    },
+    {
+        "name": "csv",
+        "options": {
+            "fields": ["b", "a"],
+            "bom": True,
+            "escapechar": "\\",
+            "quotechar": "'",
+            "quoting": "all",
+            "on_unencodable": "replace",
+        },
+    },
     {"name": "parquet"},
     {"name": "parquet", "options": {"schema": {"type": "object", "properties": {"a": {"type": "number"}}}}},
     {"name": "avro"},
@@ -199,4 +238,12 @@ configs = st.fixed_dictionaries(
     {"steps": st.lists(steps, max_size=5), "on_error": st.sampled_from(ACTIONS)},
     optional={"grouper": st.sampled_from(GROUPERS), "formatter": st.sampled_from(FORMATS)},
 )
-exports = st.builds(lambda source, config: Export(*source, config), inputs, configs)
+
+
+def _export(source: tuple[str, bytes], config: dict[str, Any], dialect: dict[str, Any] | None) -> Export:
+    if source[0] == "csv" and dialect:
+        config = {**config, "deserializer": {"name": "csv", "options": dialect}}
+    return Export(*source, config)
+
+
+exports = st.builds(_export, inputs, configs, st.none() | st.sampled_from(DIALECTS))

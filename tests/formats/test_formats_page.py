@@ -1,0 +1,29 @@
+"""docs/formats.md: its examples are run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exporters_beam.cli.main import main
+
+PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    return re.findall(rf"^```\w+ {re.escape(name)}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
+
+
+def run(name: str) -> None:
+    Path("config.yaml").write_text(block(name), encoding="utf-8")
+    assert main(["run", "config.yaml", "--workers", "1"]) == 0
+
+
+def test_csv_for_excel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shop.csv").write_text(block("shop.csv"), encoding="utf-8")
+    run("for-excel")
+    wanted = "\ufeff" + block("out/shop-0000.csv").replace("\n", "\r\n")
+    assert Path("out/shop-0000.csv").read_bytes() == wanted.encode()
