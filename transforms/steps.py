@@ -8,8 +8,6 @@ that comes to the step it names is a dead letter sent in again: the step takes i
 
 from __future__ import annotations
 
-import marshal
-import pickle
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
@@ -27,6 +25,7 @@ from exporters_beam.config.on_error import DEAD_LETTER, FAIL, SKIP, OnError, cou
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Batch, Failure, Mark, Position
 from exporters_beam.transforms.chance import apart, placed
+from exporters_beam.transforms.copies import copied
 from exporters_beam.transforms.results import DICTIONARIES, no_record, no_value, records_of, refused
 from exporters_beam.transforms.sightings import Sightings, names_in
 
@@ -315,40 +314,6 @@ def _before(batch: Batch) -> Callable[[int], Any]:
     if not batch.lines:
         return now
     return lambda index: {**_as_it_came(batch, index), **now(index)} if batch.lines[index] else now(index)
-
-
-def copied(records: Sequence[object]) -> Callable[[int], Any]:
-    """A function that gives each record, by its index, as it is now, also when it has been changed."""
-    try:
-        together = marshal.dumps(list(records))
-    except ValueError:  # dates, decimals
-        alone = [_copy(record) for record in records]
-    else:
-        loaded: list[Any] = []
-
-        def from_all(index: int) -> Any:
-            if not loaded:
-                loaded.extend(marshal.loads(together))
-            return loaded[index]
-
-        return from_all
-
-    def from_its_own(index: int) -> Any:
-        made = alone[index]
-        return records[index] if made is None else made[0](made[1])
-
-    return from_its_own
-
-
-def _copy(record: Any) -> tuple[Any, bytes] | None:
-    """A record as bytes, with what makes a record of them again; None for what cannot be copied."""
-    try:
-        return marshal.loads, marshal.dumps(record)
-    except ValueError:
-        try:
-            return pickle.loads, pickle.dumps(record, 5)
-        except Exception:
-            return None
 
 
 __all__ = [

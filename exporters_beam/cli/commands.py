@@ -271,13 +271,13 @@ def _test(args: argparse.Namespace) -> int:
     def picked(name: str) -> bool:
         return not args.k or args.k.lower() in name.lower()
 
-    found, status = {}, DONE
+    found, wrong = {}, {}
     for config in args.configs:
         try:
             tests = found[config] = run(config, _variables(args.var), picked, args.update)
         except ConfigError as error:
+            wrong[config] = error
             tell_error(error, args.debug)
-            status = WRONG
             continue
         warn(tests.warnings)
         for outcome in tests.outcomes:
@@ -286,16 +286,16 @@ def _test(args: argparse.Namespace) -> int:
         if not tests.names and len(args.configs) > 1:
             print_error(f"warning: {config}: there are no tests")
     if args.junit:
-        write(args.junit, found)
+        write(args.junit, found, wrong)
     outcomes = [outcome for tests in found.values() for outcome in tests.outcomes]
-    if not outcomes and status == DONE:
+    if not (outcomes or wrong):
         names = [name for tests in found.values() for name in tests.names]
         if args.k and names:
             raise ConfigError(f"-k {args.k}: no test has this in its name{did_you_mean(args.k, names)}")
         raise ConfigError(Problem((), "there are no tests; write them as a list below the key `tests`", file=args.configs[0]))
     if outcomes:
         print_line(summary(outcomes))
-    return status or (FAILED if any(not outcome.good for outcome in outcomes) else DONE)
+    return WRONG if wrong else FAILED if any(not outcome.good for outcome in outcomes) else DONE
 
 
 def _verify(args: argparse.Namespace) -> int:

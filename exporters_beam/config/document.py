@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,7 +89,9 @@ class Document:
         """Line and column, from 1, of every key and list member. Worked out when the first problem is reported."""
         if self.syntax == "json":
             found, _ = _json_places(self.text)
-            return {path: _place(self.text, at) for path, at in found.items()}
+            begins = [0, *(end.end() for end in re.finditer("\n", self.text))]
+            lines = {path: bisect_right(begins, at) for path, at in found.items()}
+            return {path: (line, found[path] - begins[line - 1] + 1) for path, line in lines.items()}
         return _load_yaml(self.text, self.file).places() if self.syntax == "yaml" else {}
 
     @cached_property

@@ -90,12 +90,13 @@ def listed(document: Document, given: object) -> tuple[tuple[Case, ...], list[Pr
 
 def _wrong(given: Mapping[str, Any]) -> Iterator[Told]:
     """What is wrong with a test."""
-    found = [(way, message) for way, message in faults(CaseOptions, given, {}) if len(way) == 1]
+    seen_below: dict[str, Any] = {name: [] for name in ("given", "expect", "failed") if isinstance(given.get(name), list)}
+    found = list(faults(CaseOptions, {**given, **seen_below}, {}))
     yield from ((way, message.replace("option", "key", 1)) for way, message in found)
     bad = {way[0] for way, _ in found}
     if "name" in given and "name" not in bad and not given["name"].strip():
         yield ("name",), "the name is empty"
-    for key in {"given", "expect"} - bad:
+    for key in ("given", "expect"):
         yield from _not_records((key,), given.get(key))
     if isinstance(given.get("failed"), list) and "failed" not in bad:
         for at, member in enumerate(given["failed"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,8 @@ from exporters_beam.errors import ConfigError, MissingExtra
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.readers.memory import MemoryReader
 from exporters_beam.records import Position, Record, Unit
+from exporters_beam.transforms.copies import copied
+from exporters_beam.transforms.results import described
 
 if TYPE_CHECKING:
     from exporters_beam.config.export import ExportSpec
@@ -77,9 +78,9 @@ def apply(
         if text is not FAILED:
             found.append((record, group))
             texts += [] if text is None else [text]
-    groups: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    groups: dict[tuple[str, ...], list[Any]] = {}
     for record, group in found:
-        groups[group] = (*groups.get(group, ()), record)
+        groups.setdefault(group, []).append(record)
     formatted = None
     if form is not None:
         empty = FormatTraits.of(form).empty
@@ -88,7 +89,7 @@ def apply(
         tuple(record for record, _ in found),
         following.left_out,
         tuple(sorted(following.failures, key=lambda failure: failure.number)),
-        groups,
+        {group: tuple(records) for group, records in groups.items()},
         {group: plan.names.name(group, plan.names.start) for group in groups} if plan.names is not None else {},
         formatted,
     )
@@ -109,7 +110,7 @@ class _Collecting(Following):
         self.left_out[step] = self.left_out.get(step, 0) + 1
 
     def before(self, record: Any) -> Any:
-        return copy.deepcopy(record)
+        return copied([record])(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ class _Text:
 
 def _source(plan: Plan, given: Iterable[Mapping[str, Any]] | str | bytes) -> Source:
     if not isinstance(given, (str, bytes)):
-        records = tuple(map(dict, given))
+        records = tuple(_record(number, each) for number, each in enumerate(given, 1))
         return Source(MemoryReader(records=records, range_size=max(1, len(records))))
     if plan.deserializer is None:
         section = plan.spec.reader
@@ -140,6 +141,12 @@ def _source(plan: Plan, given: Iterable[Mapping[str, Any]] | str | bytes) -> Sou
 
     text = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
     return Source(_Text(text=text), Plain(), plan.deserializer)
+
+
+def _record(number: int, given: Mapping[str, Any]) -> Record:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"record {number} is {described(given)}; a record is a mapping")
+    return dict(given)
 
 
 def _revealed(spec: ExportSpec, plan: Plan, secrets: Given) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from exporters_beam.testing.written import line, same
+from exporters_beam.testing.written import known_by, line, same
 
 AROUND = 2
 """So many records that are the same are shown before and behind one that is not."""
@@ -17,10 +17,11 @@ WIDE = 100
 
 def of_records(expected: Sequence[Any], found: Sequence[Any]) -> list[str]:
     """The difference of two lists of records, which are values of `as_json`; nothing where they are the same."""
-    if len(expected) == len(found) and all(map(same, expected, found)):
+    known, others = [*map(known_by, expected)], [*map(known_by, found)]
+    if known == others:
         return []
     lines: list[str] = []
-    blocks = SequenceMatcher(None, *keys(expected, found), autojunk=False).get_opcodes()
+    blocks = SequenceMatcher(None, known, others, autojunk=False).get_opcodes()
     for at, (kind, a, b, c, d) in enumerate(blocks):
         if kind == "equal":
             lines += _around([f"  {line(each)}" for each in expected[a:b]], at > 0, at + 1 < len(blocks))
@@ -50,26 +51,13 @@ def of_texts(expected: str, found: str) -> list[str]:
     return lines
 
 
-def keys(expected: Sequence[Any], found: Sequence[Any]) -> tuple[list[int], list[int]]:
-    """Numbers that are equal for records that are the same."""
-    known: list[Any] = []
-
-    def number(value: Any) -> int:
-        at = next((at for at, other in enumerate(known) if same(other, value)), len(known))
-        if at == len(known):
-            known.append(value)
-        return at
-
-    return [number(value) for value in expected], [number(value) for value in found]
-
-
 def _around(lines: list[str], behind: bool, before: bool) -> list[str]:
     """What is the same between differences, without what is far from both."""
     head, tail = AROUND if behind else 0, AROUND if before else 0
     if len(lines) <= head + tail + 1:
         return lines
     left = len(lines) - head - tail
-    return [*lines[:head], f"  … {left} more that are as expected", *(lines[-tail:] if tail else ())]
+    return [*lines[:head], f"  … {left:,} more that are as expected", *(lines[-tail:] if tail else ())]
 
 
 def _of_pair(expected: Any, found: Any, at: int) -> Iterator[str]:

@@ -19,8 +19,7 @@ from typing import Any
 
 from exporters_beam.config.document import Document, Path, parse
 from exporters_beam.errors import ConfigError
-from exporters_beam.testing.differences import keys
-from exporters_beam.testing.written import as_json, line, same
+from exporters_beam.testing.written import as_json, known_by, line, same
 
 EXPECT = "expect"
 
@@ -125,9 +124,9 @@ def _members(text: str, old: Any, expected: Any, records: Sequence[Any]) -> Iter
         chunks.append((comments, text[first : stop - len(behind)], behind))
         end = text.find("\n", stop) if "\n" in text[stop:] else len(text)
     spread = old.value[0].id == "mapping" and not old.value[0].flow_style
-    before = [as_json(record) for record in expected]
+    before = [known_by(as_json(record)) for record in expected]
     now = [as_json(record) for record in records]
-    for kind, a, b, c, d in SequenceMatcher(None, *keys(before, now), autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, before, [*map(known_by, now)], autojunk=False).get_opcodes():
         if kind == "equal":
             yield from ("".join(chunk) for chunk in chunks[a:b])
             continue

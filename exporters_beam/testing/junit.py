@@ -14,8 +14,9 @@ from exporters_beam.testing.telling import lines_of
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write(path: str, tests: Mapping[str, Tests]) -> None:
-    """Write the outcomes of the tests of each config. Raises ConfigError where the file cannot be written."""
+def write(path: str, tests: Mapping[str, Tests], wrong: Mapping[str, ConfigError]) -> None:
+    """Write the outcomes of the tests of each config, and what is wrong with others. Raises ConfigError where the file cannot
+    be written."""
     root = ElementTree.Element("testsuites", name="exporters-beam")
     for config, each in tests.items():
         failures = sum(not outcome.good for outcome in each.outcomes)
@@ -24,6 +25,10 @@ def write(path: str, tests: Mapping[str, Tests]) -> None:
                                        failures=str(failures), errors="0", skipped="0", time=f"{seconds:.6f}")  # fmt: skip
         for outcome in each.outcomes:
             _add(suite, config, outcome)
+    for config, error in wrong.items():
+        suite = ElementTree.SubElement(root, "testsuite", name=_clean(config), tests="1", failures="0", errors="1", skipped="0")
+        told = ElementTree.SubElement(suite, "testcase", name="the config", classname=_clean(config))
+        ElementTree.SubElement(told, "error", message=_clean(error.problems[0].message)).text = _clean(str(error))
     ElementTree.indent(root)
     try:
         with open(path, "wb") as file:

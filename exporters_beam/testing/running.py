@@ -13,7 +13,7 @@ from exporters_beam.config.document import Document, read
 from exporters_beam.config.spec import load
 from exporters_beam.config.tested import cases_of, may_be_misread, refuse_unknown_steps
 from exporters_beam.errors import ConfigError, MissingExtra, Problem, SourceError, dotted
-from exporters_beam.testing.applied import Applied, apply
+from exporters_beam.testing.applied import GIVEN, Applied, apply
 from exporters_beam.testing.edits import EXPECT, NoSafeEdit, save, updated
 from exporters_beam.testing.judged import Difference, judge
 
@@ -103,7 +103,8 @@ def _ran(case: Case, spec: ExportSpec) -> Outcome:
     except ConfigError as error:
         raise _inside(case, error) from None
     except SourceError as error:
-        different = [Difference(("given",), f"the text cannot be read: {error}")]
+        of_text = str(error).startswith(f"{GIVEN}: ")
+        different = [Difference((GIVEN,), f"the text cannot be read: {error}") if of_text else Difference((), str(error))]
     return Outcome(case, tuple(different), time.perf_counter() - began, found)
 
 

@@ -34,13 +34,21 @@ def as_json(value: object) -> Any:
 def same(expected: Any, found: Any) -> bool:
     """Whether two values of `as_json` are the same. The order of fields does not count, and 1.5 is 1.50; 2 is not 2.0, nor
     is 1 true."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return expected.keys() == found.keys() and all(same(value, found[key]) for key, value in expected.items())
-    if isinstance(expected, list) and isinstance(found, list):
-        return len(expected) == len(found) and all(map(same, expected, found))
-    if expected.__class__ is not found.__class__:
-        return False
-    return bool(expected == found or (expected != expected and found != found))
+    return known_by(expected) == known_by(found)
+
+
+def known_by(value: Any) -> str:
+    """The same text for values that are the same."""
+    if isinstance(value, dict):
+        return "{" + ",".join(sorted(f"{known_by(key)}:{known_by(member)}" for key, member in value.items())) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(known_by, value)) + "]"
+    if isinstance(value, Decimal):
+        sign, digits, exponent = value.as_tuple()
+        text = "".join(map(str, digits)).lstrip("0")
+        kept = text.rstrip("0")
+        return f"d{'-' * sign}{kept}e{int(exponent) + len(text) - len(kept)}" if kept else "d0"
+    return repr(value)
 
 
 def line(value: Any) -> str:

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
 from exporters_beam.planning.plan import make
@@ -277,7 +279,10 @@ def test_several_configs_and_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr()
     assert (said.out, said.err) == ("ok      a\n1 test: 1 ok\n", "warning: b.yaml: there are no tests\n")
     Path("c.yaml").write_text("reader: random\ntests: [{name: c, given: []}]\n")
-    assert main(["test", "a.yaml", "c.yaml"]) == 2
+    assert main(["test", "a.yaml", "c.yaml", "--junit", "j.xml"]) == 2
+    (_, wrong) = ElementTree.parse("j.xml").getroot()
+    assert (wrong.get("name"), wrong.get("errors")) == ("c.yaml", "1")
+    assert wrong[0][0].get("message") == "this section is missing; an export needs a reader and a writer"
     said = capsys.readouterr()
     assert said.out == "ok      a\n1 test: 1 ok\n" and said.err.startswith("error: c.yaml:1:1: writer: this section is missing")
 
@@ -303,6 +308,21 @@ def test_junit(capsys: pytest.CaptureFixture[str]) -> None:
     assert failure.get("message") == "0 records expected, 1 comes out"
     assert (failure.text or "").endswith('+ {"a": "\\u0000 & ]]>"}') and len(other) == 0
     assert said_of(json.dumps(config), "--junit", "none/j.xml", capsys=capsys)[0] == 2
+
+
+def test_apply_takes_records_or_text_and_leaves_them_as_they_are() -> None:
+    config = {"reader": {"name": "fs", "options": {"input": "x"}}, "writer": {"name": "fs", "options": {"filebase": "o/%d-"}},
+              "transform": {"name": "pythonexp", "options": {"python_expressions": ["item['a'].append(${vars.n})"]}},
+              "vars": {"n": 1}}  # fmt: skip
+    given = [{"a": [0]}, {"b": 1}]
+    found = exporters_beam.apply(config, iter(given), variables={"n": 2}, now=datetime(2026, 1, 31))
+    assert given == [{"a": [0]}, {"b": 1}]
+    assert (found.records, found.formatted, found.names) == (({"a": [0, 2]},), b'{"a":[0,2]}\n', {(): "o/31-0000.jl.gz"})
+    (failed,) = found.failed
+    assert (failed.step, failed.record, failed.number) == ("transform", {"b": 1}, 2) and "'a'" in failed.error
+    assert exporters_beam.apply(config, b'{"a": []}\n{"a": [7]}').records == ({"a": [1]}, {"a": [7, 1]})
+    with pytest.raises(TypeError, match="record 2 is a list, \\[1\\]; a record is a mapping"):
+        exporters_beam.apply(config, [{}, [1]])  # type: ignore[list-item]
 
 
 def test_no_beam_is_imported(tmp_path: Path) -> None:
