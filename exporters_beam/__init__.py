@@ -95,14 +95,17 @@ def apply(
     variables: Mapping[str, object] | None = None,
     secrets: Mapping[str, str] | None = None,
     now: datetime | None = None,
+    writer: str | None = None,
 ) -> Applied:
     """Give records to the steps, the grouper and the formatter of an export, without its reader and writer and without Beam.
 
     Gives `Applied`: the `records` that come out, how many were `dropped` by which step, those that `failed`, the `groups` with
     the names of their files, and the text that is `formatted`. In place of records there may be text, which the config's
-    deserializer decodes. What is given is left as it is. `now` is the local time at which the export begins. No service for
-    secrets is asked: `secrets` are environment variables, and values of others by `gcp:NAME`, `aws:NAME` or `file:/path`.
-    Raises ConfigError where the config is wrong, and SourceError for a text that cannot be read.
+    deserializer decodes. Of several writers the own steps, grouper and formatter of the one that is named are applied; without
+    a name only the steps of all. What is given is left as it is. `now` is the local time at which the export begins.
+
+    No service for secrets is asked: `secrets` are environment variables, and values of others by `gcp:NAME`, `aws:NAME` or
+    `file:/path`. Raises ConfigError where the config is wrong, and SourceError for a text that cannot be read.
 
     >>> drop = {"name": "pythonexp", "options": {"python_expression": "item['stock'] > 0"}}
     >>> found = apply({"reader": "random", "filter_before": drop, "writer": "console"}, [{"stock": 1}, {"stock": 0}])
@@ -112,7 +115,7 @@ def apply(
     from exporters_beam.config import spec
     from exporters_beam.testing import applied
 
-    return applied.apply(spec.load(config, variables=variables or {}), records, now, secrets)
+    return applied.apply(spec.load(config, variables=variables or {}), records, now, secrets, writer)
 
 
 def build(config: Config, pipeline: Any, *, variables: Mapping[str, object] | None = None) -> Outputs:

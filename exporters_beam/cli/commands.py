@@ -212,7 +212,7 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from exporters_beam.config.tested import cases_of, refuse_unknown_steps
+    from exporters_beam.config.tested import cases_of, refuse_misfits
     from exporters_beam.planning.plan import check_functions, make_each
     from exporters_beam.runners.options import check_profiles
 
@@ -224,7 +224,7 @@ def _validate(args: argparse.Namespace) -> int:
             for each in spec.each:
                 check_functions(each)
             check_profiles(spec)
-            refuse_unknown_steps(cases_of(spec.source), spec.order)
+            refuse_misfits(cases_of(spec.source), spec)
         except ConfigError as error:
             tell_error(error, args.debug)
             status = WRONG

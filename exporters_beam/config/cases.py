@@ -32,6 +32,7 @@ class CaseOptions:
     now: str | None = option("the time at which the export begins, as 2026-01-31T10:00:00", default=None)
     vars: Any = option("variables that replace those of the config", type="dict", default=None)
     env: Any = option("environment variables, also those of secrets", type="dict", default=None)
+    writer: str | None = option("of several writers, the one whose own steps, grouper and formatter are applied", default=None)
     secrets: Any = option("values for other secrets: file:/path, gcp:NAME, aws:NAME", type="dict", default=None)
 
 
@@ -56,6 +57,7 @@ class Case:
     dropped: int | Mapping[str, int] | None = None
     failed: int | tuple[ExpectedFailure, ...] | None = None
     groups: Mapping[str, int | tuple[Mapping[str, Any], ...]] | None = None
+    writer: str | None = None
     formatted: str | None = None
     now: datetime | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +77,12 @@ class Case:
         for at, failure in enumerate(self.failed if isinstance(self.failed, tuple) else ()):
             if failure.step is not None:
                 yield ("failed", at, "step"), failure.step
+
+    @property
+    def of_a_writer(self) -> Iterator[str]:
+        """The keys in it that say something of what one writer delivers."""
+        yield from ["groups"] if self.groups is not None else []
+        yield from ["formatted"] if self.formatted is not None else []
 
     def problem(self, way: Path, message: str) -> Problem:
         """A problem inside the test, with its place."""

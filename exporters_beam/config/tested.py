@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters_beam.components import words
 from exporters_beam.components.options import as_declared, build
@@ -14,6 +14,9 @@ from exporters_beam.config.cases import TESTS, Case, CaseOptions, ExpectedFailur
 from exporters_beam.config.document import Document, Path, read
 from exporters_beam.config.schema import faults
 from exporters_beam.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from exporters_beam.config.export import ExportSpec
 
 Told = tuple[Path, str]
 """(way to a value inside a test, what is wrong with it)."""
@@ -47,14 +50,25 @@ def may_be_misread(document: Document) -> Iterator[Problem]:
             yield document.problem(odd.path, odd.warning)
 
 
-def refuse_unknown_steps(cases: Iterable[Case], known: Sequence[str]) -> None:
-    """Raises ConfigError with each name that no step of the export has. `known` are those of all that records may fail at."""
-    problems = [
-        case.problem(way, f"there is no step {name!r}{words.did_you_mean(name, list(known))}")
-        for case in cases
-        for way, name in case.steps
-        if name not in known
-    ]
+def refuse_misfits(cases: Iterable[Case], spec: ExportSpec) -> None:
+    """Raises ConfigError with each name in a test that no step or no writer of the export has."""
+    problems = []
+    writers = {each.to: each for each in spec.each if each.to}
+    for case in cases:
+        if case.writer is not None and case.writer not in writers:
+            why = words.did_you_mean(case.writer, list(writers)) if writers else "; the export has one, so leave this out"
+            problems.append(case.problem(("writer",), f"there is no writer {case.writer!r}{why}"))
+            continue
+        if writers and case.writer is None:
+            wrong = f"there are several writers; say which one is meant: writer: {' or '.join(writers)}"
+            problems += [case.problem((key,), wrong) for key in case.of_a_writer]
+        to = spec if case.writer is None else writers[case.writer]
+        known = [name for name in to.order if case.writer is not None or name not in spec.own]
+        problems += [
+            case.problem(way, f"there is no step {name!r}{words.did_you_mean(name, known)}")
+            for way, name in case.steps
+            if name not in known
+        ]
     if problems:
         raise ConfigError(*problems)
 
@@ -168,4 +182,5 @@ def _made(member: Mapping[str, Any], path: Path, document: Document) -> Case:
         vars=options.vars or {},
         env=options.env or {},
         secrets=options.secrets or {},
+        writer=options.writer,
     )

@@ -15,7 +15,7 @@ from exporters_beam.records import Batch, Mark, Undelivered
 from exporters_beam.staging.books import note_undelivered
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Resumed
-from exporters_beam.transforms.steps import copied
+from exporters_beam.transforms.copies import copied
 
 
 def in_all(runs: Sequence[Run]) -> Resumed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from exporters_beam.components.secret import Given, reveal
 from exporters_beam.components.traits import FormatTraits
+from exporters_beam.components.words import did_you_mean
 from exporters_beam.config.on_error import DESERIALIZER, FORMATTER, GROUPER
 from exporters_beam.engine.applying import FAILED, Following, behind_each_step, first, grouped, in_text
 from exporters_beam.engine.source import Source
@@ -60,13 +61,19 @@ def apply(
     given: Iterable[Mapping[str, Any]] | str | bytes,
     now: datetime | None = None,
     secrets: Mapping[str, str] | None = None,
+    writer: str | None = None,
 ) -> Applied:
     """Give records to the steps of an export, or text that its deserializer decodes. They are left as they are.
 
-    `secrets` are environment variables, and values of other secrets by store and name: no service is asked. Raises
-    ConfigError where the config is wrong or has a secret that is not given, and SourceError for a text that cannot be read.
+    Of several writers the own steps, grouper and formatter of the one that is named are applied; without a name, only what is
+    done for all. `secrets` are environment variables, and values of other secrets by store and name: no service is asked.
+    Raises ConfigError where the config is wrong or has a secret that is not given, and SourceError for a text that cannot be
+    read.
     """
-    plan = _revealed(spec, make(spec, now), Given({**os.environ, **(secrets or {})}))
+    common = bool(spec.others) and writer is None
+    spec = spec if writer is None else _to(spec, writer)
+    plan = make(spec, now)
+    plan = _revealed(spec, plan.reading if common else plan, Given({**os.environ, **(secrets or {})}))
     following = _Collecting()
     records = list(first(_source(plan, given), following))
     for _, left in behind_each_step(plan, records, following):
@@ -90,9 +97,18 @@ def apply(
         following.left_out,
         tuple(sorted(following.failures, key=lambda failure: failure.number)),
         {group: tuple(records) for group, records in groups.items()},
-        {group: plan.names.name(group, plan.names.start) for group in groups} if plan.names is not None else {},
+        {group: plan.names.name(group, plan.names.start) for group in groups} if plan.names is not None and not common else {},
         formatted,
     )
+
+
+def _to(spec: ExportSpec, writer: str) -> ExportSpec:
+    """The export to the writer of that name. Raises ConfigError."""
+    writers = {each.to: each for each in spec.each if each.to}
+    if writer not in writers:
+        why = did_you_mean(writer, list(writers)) or "; the export has one, so name none"
+        raise ConfigError(f"there is no writer {writer!r}{why}")
+    return writers[writer]
 
 
 class _Collecting(Following):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exporters_beam.config.cases import Case
 from exporters_beam.config.document import Document, read
 from exporters_beam.config.spec import load
-from exporters_beam.config.tested import cases_of, may_be_misread, refuse_unknown_steps
+from exporters_beam.config.tested import cases_of, may_be_misread, refuse_misfits
 from exporters_beam.errors import ConfigError, MissingExtra, Problem, SourceError, dotted
 from exporters_beam.testing.applied import GIVEN, Applied, apply
 from exporters_beam.testing.edits import EXPECT, NoSafeEdit, save, updated
@@ -62,7 +62,7 @@ def run(
         key = repr((case.vars, case.env))
         if key not in specs:
             specs[key] = _loaded(config, variables, case)
-            refuse_unknown_steps((each for each in cases if repr((each.vars, each.env)) == key), specs[key].order)
+            refuse_misfits((each for each in cases if repr((each.vars, each.env)) == key), specs[key])
         outcomes.append(_ran(case, specs[key]))
     if update:
         outcomes = _updated(outcomes)
@@ -96,7 +96,7 @@ def _ran(case: Case, spec: ExportSpec) -> Outcome:
     began = time.perf_counter()
     found, different = None, list[Difference]()
     try:
-        found = apply(spec, case.given, case.now, {**case.env, **case.secrets})
+        found = apply(spec, case.given, case.now, {**case.env, **case.secrets}, case.writer)
         different = list(judge(case, found))
     except MissingExtra:
         raise

@@ -16,6 +16,7 @@ import pytest
 import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
+from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import make
 
 SHOP = """\
@@ -191,6 +192,8 @@ def test_long_records_are_compared_field_by_field_and_what_is_far_away_is_left_o
      "another name"),
     ("[{name: a, given: [], vars: {x: 1}}]", "1:9: tests[0]: vars.x: nothing uses this variable"),
     ("[{name: a, given: x}]", "1:9: tests[0]: reader: random gives records, not text; give the records as a list"),
+    ("[{name: a, given: [], writer: x}]", "1:30: tests[0].writer: there is no writer 'x'; the export has one, so leave "
+     "this out"),
     ("[3]", "1:9: tests[0]: wrong type: found a number, expected a mapping with name and given"),
     ("{name: a}", "1:1: tests: wrong type: found a mapping, expected a list of tests, or the name of a file with them"),
     ("none.yaml", "none.yaml: there is no such file"),
@@ -308,6 +311,68 @@ def test_junit(capsys: pytest.CaptureFixture[str]) -> None:
     assert failure.get("message") == "0 records expected, 1 comes out"
     assert (failure.text or "").endswith('+ {"a": "\\u0000 & ]]>"}') and len(other) == 0
     assert said_of(json.dumps(config), "--junit", "none/j.xml", capsys=capsys)[0] == 2
+
+
+WRITERS = """\
+reader: {name: fs, options: {input: x.jl}}
+filter_before: {name: pythonexp, options: {python_expression: "item['stock'] > 0"}}
+grouper: {name: file_key, options: {keys: [country]}}
+writers:
+  - {name: fs, as: all, options: {filebase: "all/{groups[0]}/", compression: none}}
+  - name: fs
+    as: denmark
+    when: "item['country'] == 'DK'"
+    fields: {select: [sku, price], types: {price: integer}}
+    grouper: {name: none}
+    formatter: {name: csv, options: {fields: [sku, price]}}
+    options: {filebase: dk/, compression: none}
+checks: {coverage: {sku: 1}}
+tests:
+"""
+
+
+def test_of_several_writers_one_is_meant_or_what_is_done_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    records = "[{sku: a, country: DK, stock: 1, price: '2'}, {sku: b, country: SE, stock: 1, price: '3'}, {stock: 0}]"
+    more = "{sku: c, country: DK, stock: 1, price: x}"
+    text = f"""\
+  - name: common
+    given: {records}
+    expect: {records.replace(", {stock: 0}", "")}
+    dropped: {{filter_before: 1}}
+  - name: all
+    writer: all
+    given: {records}
+    groups: {{DK: 1, all/SE/0000.jl: 1}}
+  - name: denmark
+    writer: denmark
+    given: {records[:-1]}, {more}]
+    expect: [{{sku: a, price: 2}}]
+    dropped: {{filter_before: 1, when: 1}}
+    failed: [{{step: fields, error: price, record: {more}}}]
+    groups: {{dk/0000.csv: 1}}
+    formatted: |
+      "sku","price"
+      "a",2
+"""
+    status, out, _ = said_of(WRITERS + text, capsys=capsys)
+    assert (status, out) == (0, "ok      common\nok      all\nok      denmark\n3 tests: 3 ok\n"), out
+    given = [{"sku": "a", "country": "DK", "stock": 1, "price": "2"}]
+    assert exporters_beam.apply("c.yaml", given, writer="denmark").records == ({"sku": "a", "price": 2},)
+    with pytest.raises(ConfigError, match="there is no writer 'denmrk'; did you mean \"denmark\""):
+        exporters_beam.apply("c.yaml", [], writer="denmrk")
+
+
+@pytest.mark.parametrize(("says", "wrong"), [
+    ("writer: denmrk", "15:26: tests[0].writer: there is no writer 'denmrk'; did you mean \"denmark\"?"),
+    ("groups: {DK: 1}", "15:26: tests[0].groups: there are several writers; say which one is meant: writer: all or denmark"),
+    ("dropped: {when: 1}", "15:36: tests[0].dropped.when: there is no step 'when'; known: deserializer, filter_before, "
+     "transform, filter_after, grouper, formatter, writer"),
+])  # fmt: skip
+def test_mistakes_with_several_writers(says: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = said_of(f"{WRITERS}  - {{name: a, given: [], {says}}}\n", capsys=capsys)
+    assert (status, err) == (2, f"error: c.yaml:{wrong}\n")
+    assert main(["validate", "c.yaml"]) == 2
+    assert capsys.readouterr().err == err
 
 
 def test_apply_takes_records_or_text_and_leaves_them_as_they_are() -> None:
