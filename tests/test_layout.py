@@ -30,7 +30,7 @@ LAYERS = (
     ("cli",),
     ("__init__", "yaml_provider"),
     ("runners",),
-    ("testing",),
+    ("starting", "testing"),
     ("engine",),
     ("planning",),
     ("reporting",),

@@ -387,8 +387,29 @@ def _schema(args: argparse.Namespace) -> int:
 def _init(args: argparse.Namespace) -> int:
     from exporters_beam.reporting import reference
 
-    _write_new(args.file, reference.starter(args.reader, args.writer))
+    if args.source is not None:
+        return _init_from(args)
+    if args.format is not None:
+        raise ConfigError("--format: it goes with --from, which looks at files")
+    _write_new(args.file, reference.starter(args.reader or "random", args.writer))
     print_line(f"{args.file}: written; run it with: exporters-beam run {args.file}")
+    return DONE
+
+
+def _init_from(args: argparse.Namespace) -> int:
+    from exporters_beam.components import registry
+    from exporters_beam.starting.looking import config_from
+
+    if args.reader is not None:
+        raise ConfigError("--reader: --from tells the reader; give one of them")
+    _refuse_existing(args.file)
+    for kind, name in (("writer", args.writer), *([("formatter", args.format)] if args.format else [])):
+        registry.load(registry.find(kind, name))
+    text, told = config_from(args.source, args.file, args.writer, args.format or "")
+    _write_new(args.file, text)
+    for each in told:
+        print_error(f"note: {each}")
+    print_line(f"{args.file}: written; look at it with: exporters-beam preview {args.file}")
     return DONE
 
 
@@ -406,6 +427,12 @@ def _migrate(args: argparse.Namespace) -> int:
     if args.output:
         print_line(f"{args.output}: written")
     return DONE
+
+
+def _refuse_existing(path: str) -> None:
+    """Raises ConfigError where the file is there, before anything is looked at for it."""
+    if os.path.lexists(path):
+        raise ConfigError(Problem((), "this file exists; give another name", file=path))
 
 
 def _write_new(path: str, text: str) -> None:

@@ -255,10 +255,13 @@ def _reference(commands: Commands) -> None:
     migrate.add_argument("-o", "--output", metavar="NEW", help="the file to write; without it: standard output")
     _add_variables(migrate)
 
-    init = _add(commands, "init", _init, "write a config to start with")
+    init = _add(commands, "init", _init, "write a config to start with, or one for files that are there")
     init.add_argument("file", metavar="FILE", nargs="?", default="export.yaml")
-    init.add_argument("--reader", default="random", metavar="NAME")
+    init.add_argument("--from", dest="source", metavar="PATH|URL",
+                      help="a file, a folder, a pattern or a URL to look at, for a config that reads it")  # fmt: skip
+    init.add_argument("--reader", metavar="NAME", help="without --from; random where it is not given")
     init.add_argument("--writer", default="fs", metavar="NAME")
+    init.add_argument("--format", metavar="NAME", help="with --from: how files are written, as csv or parquet; else JSON lines")
 
 
 class _Once(argparse._StoreAction):

@@ -229,8 +229,7 @@ def starter(reader: str = "random", writer: str = "fs") -> str:
     sections = {}
     for kind, name in (("reader", reader), ("writer", writer)):
         try:
-            entry = registry.find(kind, name)
-            sections[kind] = _starting_section(entry, registry.load(entry))
+            sections[kind] = section(kind, name)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -242,7 +241,10 @@ def starter(reader: str = "random", writer: str = "fs") -> str:
     return "\n".join((head, sections["reader"], _MORE, sections["writer"]))
 
 
-def _starting_section(entry: registry.Entry, component: type) -> str:
+def section(kind: str, name: str) -> str:
+    """The section of a component in a config to start with, every option explained. Raises ConfigError for an unknown name."""
+    entry = registry.find(kind, name)
+    component = registry.load(entry)
     given, others = [], []
     for o in options_of(component):
         key = (entry.kind, entry.name, o.name)

@@ -1,0 +1,1 @@
+"""A config made by looking at real files: what `exporters-beam init --from` does."""
