@@ -329,7 +329,7 @@ MAILED = "mail:"
 @dataclass(frozen=True)
 class DeliveredFile:
     """A file that stands at the destination under its final name. `md5` is the hex digest of its bytes, and `result`
-    what writers that deliver no file (reduce) made of the records."""
+    what writers that deliver no file (reduce) made of the records. An archive has `members`, which are named as in it."""
 
     name: str
     group: tuple[str, ...]
@@ -337,6 +337,7 @@ class DeliveredFile:
     size: int
     md5: str
     result: Any = None
+    members: tuple[DeliveredFile, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -345,6 +346,7 @@ class DeliveredFile:
             "records": self.records,
             "bytes": self.size,
             "md5": self.md5,
+            **({"members": [member.as_dict() for member in self.members]} if self.members else {}),
         }
 
 

@@ -209,6 +209,8 @@ class Naming:
     empty: bool = False
     done: tuple[tuple[str, str], ...] = ()
     when: str = ""
+    bundle: str = ""
+    """The path of the archive that all files go into, where there is one."""
 
 
 def expand_dates(filebase: str, now: datetime) -> str:

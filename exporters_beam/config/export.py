@@ -20,6 +20,7 @@ from exporters_beam.components.protocols import (
     Writer,
 )
 from exporters_beam.components.traits import WriterTraits
+from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.checks import RELEASED, Checks
 from exporters_beam.config.document import Document, Path
 from exporters_beam.config.done import Done, takes_done
@@ -84,6 +85,8 @@ class ExportSpec:
     done: Done | None = None
     done_at: Path = ("done",)
     """Where `done` stands: the section, or the key of one of several writers."""
+    bundle: Bundle | None = None
+    bundle_at: Path = ("bundle",)
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -179,11 +182,13 @@ class Destination:
     grouper: Section[Grouper] | None = None
     write_buffer: Section[WriteBuffer] | None = None
     done: Done | None = None
+    bundle: Bundle | None = None
 
     def applied(self, spec: ExportSpec) -> ExportSpec:
-        """The export to this writer. The formatter, the grouper and `done` of all are for those that have none of their own."""
+        """The export to this writer. The formatter, the grouper, `done` and `bundle` of all are for those that have none
+        of their own."""
         grouper = self.grouper or spec.grouper
-        done, done_at = (self.done, (*self.writer.path, "done")) if self.done else (spec.done, spec.done_at)
+        takes = takes_done(self.writer.component)
         sends = WriterTraits.of(self.writer.component).sends
         return replace(
             spec,
@@ -192,8 +197,10 @@ class Destination:
             formatter=None if sends else self.formatter or spec.formatter,
             grouper=None if sends or grouper is None or does_nothing(grouper) else grouper,
             write_buffer=self.write_buffer,
-            done=done if self.done or takes_done(self.writer.component) else None,
-            done_at=done_at,
+            done=self.done or (spec.done if takes else None),
+            done_at=(*self.writer.path, "done") if self.done else spec.done_at,
+            bundle=self.bundle or (spec.bundle if takes else None),
+            bundle_at=(*self.writer.path, "bundle") if self.bundle else spec.bundle_at,
             to=self.to,
             own=OWN_OF_WRITERS,
         )

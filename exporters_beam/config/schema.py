@@ -15,6 +15,7 @@ from typing import Any
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import REQUIRED, Option, options_of, schema_of
 from exporters_beam.components.secret import Secret
+from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Path
@@ -168,6 +169,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         },
         "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
+        "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "writers": _or_reference(
             {
                 "description": "writers that all get the records that are read once; in the place of `writer`",
@@ -258,6 +260,7 @@ def _writer(section: Json) -> Json:
         "grouper": _optional("grouper"),
         PARTITION_BY: {"$ref": f"#/properties/{PARTITION_BY}"},
         "done": {"$ref": "#/properties/done"},
+        "bundle": {"$ref": "#/properties/bundle"},
     }
     mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
     return {**section, "else": mapping}

@@ -21,6 +21,7 @@ from exporters_beam.components.plain import Plain, plain
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
+from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
@@ -64,6 +65,7 @@ OTHER_KEYS = (
     "writers",
     "checks",
     "done",
+    "bundle",
     *LABELS,
 )
 
@@ -140,9 +142,10 @@ class _Loading:
             self.warn(("persistence",), note)
         on_error = self.on_error()
         empty = self.empty()
-        checks, done = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.done()
-        if done is not None and several and not any(takes_done(each.writer.component) for each in several):
-            self.add(("done",), "none of the writers delivers files to a place where customers look; leave this section out")
+        checks, beside = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.beside()
+        for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
+            if beside[name] is not None:
+                self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
         staging = self.plain("staging", str, "the path of a folder")
@@ -175,7 +178,7 @@ class _Loading:
             on_error=on_error,
             empty=empty,
             checks=checks,
-            done=done,
+            **beside,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
             file=self.document.file,
@@ -384,7 +387,7 @@ class _Loading:
         if action is not None:
             writer = replace(writer, on_error=str(action))
         to = str(plain(name)) if isinstance(name, str) else re.sub("[^a-z0-9_]", "_", writer.entry.name.lower())
-        return Destination(to, given, writer, tuple(steps), formatter, grouper, done=self.done(path, given))
+        return Destination(to, given, writer, tuple(steps), formatter, grouper, **self.beside(path, given))
 
     def when(self, path: Path, given: Mapping[Any, object]) -> Section[Any] | None:
         """Which records go to a writer, as a filter."""
@@ -555,10 +558,10 @@ class _Loading:
             return None
         return self.build(kind, given, path, path)
 
-    def done(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> Done | None:
-        """The section `done`, or the key of a member of the list `writers`."""
-        found: Done | None = self.made_of(Done, "done", "{success_file: _SUCCESS}", above, sections)
-        return found
+    def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
+        """`done` and `bundle`, of the whole export or of a member of the list `writers`."""
+        kinds: dict[str, tuple[type, str]] = {"done": (Done, "{success_file: _SUCCESS}"), "bundle": (Bundle, "{name: day.zip}")}
+        return {name: self.made_of(kind, name, like, above, sections) for name, (kind, like) in kinds.items()}
 
     def empty(self) -> str:
         """The section `empty`."""

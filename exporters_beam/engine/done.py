@@ -44,6 +44,8 @@ def clear(delivery: Delivery, run: Run) -> None:
 
 def refuse_their_names(delivery: Delivery, names: Iterable[str], key: Callable[[str], str] = str) -> None:
     """Raises DestinationError where a file with records would have the name of one that says that the export is whole."""
+    if delivery.naming.bundle:
+        return  # They are in the archive.
     taken = {key(path): kind for kind, path in delivery.naming.done}
     for name in names:
         if key(name) in taken:
@@ -78,7 +80,7 @@ def _for_customers(
     delivery: Delivery, run: Run, manifest: Mapping[str, Any], files: Sequence[DeliveredFile], path: str
 ) -> bytes:
     to = delivery.to
-    folder = _plain(to.key(path)).rpartition("/")[0]
+    folder = plain_path(to.key(path)).rpartition("/")[0]
     unknown = bool(manifest["counts"].get("not_counted"))
     told: dict[str, Any] = {
         "version": VERSION,
@@ -87,25 +89,22 @@ def _for_customers(
         "records": None if unknown else sum(file.records for file in files),
         "bytes": sum(file.size for file in files),
         "dead_letters": manifest.get("dead_letters", {}).get("records", 0),
-        "files": [
-            {
-                "name": relative(_key(to, file.name), folder),
-                "records": None if unknown and not file.records else file.records,
-                "bytes": file.size,
-                "md5": file.md5 or None,
-                "group": list(file.group),
-            }
-            for file in files
-        ],
-    }
+        "files": [{
+            **file.as_dict(),
+            "name": relative(_key(to, file.name), folder),
+            "records": None if unknown and not file.records else file.records,
+            "md5": file.md5 or None,
+        } for file in files],
+    }  # fmt: skip
     return manifest_text({**told, "checksum": manifest_checksum(told)}) + b"\n"
 
 
 def _key(to: WriterTraits, name: str) -> str:
-    return _plain(to.storage().name(name) or name if to.storage is not None else name)
+    return plain_path(to.storage().name(name) or name if to.storage is not None else name)
 
 
-def _plain(path: str) -> str:
+def plain_path(path: str) -> str:
+    """A path without what says that it begins here."""
     while path.startswith("./"):
         path = path[2:]
     return path

@@ -113,7 +113,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         writer=plan.writer,
         format=plan.format,
         codec=plan.codec,
-        naming=Naming(plan.names, plan.md5, plan.empty, plan.done, _in_utc(plan.now)),
+        naming=Naming(plan.names, plan.md5, plan.empty, plan.done, _in_utc(plan.now), plan.bundle),
         letters=letters,
         limits=Limits(plan.limit, plan.items_per_file, plan.bytes_per_file),
         sampling=Sampling(plan.sample, plan.seed),
@@ -287,7 +287,7 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
         | "GroupBlocks" >> beam.GroupByKey()
         | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
     )
-    if delivery.ambiguous or delivery.to.admit is not None or delivery.naming.done:
+    if delivery.ambiguous or delivery.to.admit is not None or delivery.naming.done or delivery.naming.bundle:
         planned = (
             planned
             | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])

@@ -14,6 +14,7 @@ import apache_beam as beam
 
 from exporters_beam.components.ready import explain, ready
 from exporters_beam.compressions import Codec
+from exporters_beam.engine.bundling import publish_bundle
 from exporters_beam.engine.delivery import Delivery, staged_lines, unpacked
 from exporters_beam.engine.done import clear, refuse_their_names
 from exporters_beam.errors import DestinationError, RecordError
@@ -149,7 +150,8 @@ class CheckNames(HandsOver, beam.DoFn):
                 raise
             yield NAME, pickle.dumps(Undelivered(explain(error)), 5)
             return
-        yield from planned
+        bundle = self._delivery.naming.bundle
+        yield from ((bundle if bundle and name != NAME else name, value) for name, value in planned)
 
     def _check(self, planned: Sequence[tuple[str, bytes]]) -> None:
         before: dict[str, PlannedFile] = {}
@@ -213,7 +215,7 @@ class PublishFile(HandsOver, beam.DoFn):
         if file.name == NAME:
             yield self._delivery.letters.write(staged_lines(part.ref for part in file.slices))
             return
-        yield self._publish(file)
+        yield self._publish(*(planned if self._delivery.naming.bundle else (file,)))
 
     @property
     def empty_file(self) -> PlannedFile:
@@ -226,11 +228,15 @@ class PublishFile(HandsOver, beam.DoFn):
     def publish_empty(self) -> DeliveredFile:
         return self._publish(self.empty_file)
 
-    def _publish(self, file: PlannedFile) -> DeliveredFile:
+    def _publish(self, *files: PlannedFile) -> DeliveredFile:
+        delivered: DeliveredFile
         try:
-            delivered: DeliveredFile = self._delivery.writer.publish(file, lambda out: self.fill(file, out), self._run.scratch)
+            if self._delivery.naming.bundle:
+                delivered = publish_bundle(self._delivery, self._run, files, self.fill)
+            else:
+                delivered = self._delivery.writer.publish(files[0], lambda out: self.fill(files[0], out), self._run.scratch)
         except RecordError as error:
-            raise DestinationError(f"{file.name}: {error}") from error
+            raise DestinationError(f"{self._delivery.naming.bundle or files[0].name}: {error}") from error
         self._progress.delivered(delivered)
         return delivered
 

@@ -196,6 +196,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
 
 
 def _done(plan: Plan) -> Iterator[str]:
+    if plan.bundle:
+        yield f"bundle: one worker puts all files into {plan.bundle}, with these names below the folder of filebase"
     if plan.done:
         names = ", then ".join(name for _, name in plan.done)
         yield f"done: when all files stand, {names}; one of an earlier run is removed before the first file is delivered"

@@ -46,7 +46,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
-from exporters_beam.planning.done import done_of
+from exporters_beam.planning.done import bundle_of, done_of
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
 from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
@@ -80,6 +80,7 @@ class Plan:
     on_error: OnError = field(default_factory=OnError)
     empty: bool = False
     done: tuple[tuple[str, str], ...] = ()
+    bundle: str = ""
     now: str = field(compare=False, default="")
     why_not_copied: str = "nothing was asked"
 
@@ -183,6 +184,8 @@ class Plan:
         effective += "".join(f"\n{date}" for date in self._dates())
         if self.copied:
             effective += "\ncopied"
+        if self.bundle:
+            effective += f"\nin {self.bundle}"
         if (self.spec.staging or self.spec.persistence) and to.to_folders and self.names:
             effective += f"\nto {os.path.abspath(self.names.root)}"
         return hashlib.sha256(f"{told}\n{effective}".encode()).hexdigest()[:16]
@@ -230,11 +233,12 @@ def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:
             yield plan.spec.problem((*path, "options"), f"{known[place]} delivers to the same place; give one of the two "
                                     "another `filebase` or target")  # fmt: skip
         known.setdefault(place, dotted(path))
-        for kind, name in plan.done:
+        archive = [(("name", plan.bundle), plan.spec.bundle_at)] if plan.bundle else []
+        for (kind, name), at in [*((each, plan.spec.done_at) for each in plan.done), *archive]:
             whole = to.storage().url(to.key(name)) if to.storage is not None else os.path.normpath(name)
             if whole in told:
-                yield plan.spec.problem((*plan.spec.done_at, kind), f"{told[whole]} and {dotted(path)} would both deliver "
-                                        f"{name}; give one of them a `done` with another name")  # fmt: skip
+                yield plan.spec.problem((*at, kind), f"{told[whole]} and {dotted(path)} would both deliver "
+                                        f"{name}; give one of them a `{at[-1]}` with another name")  # fmt: skip
             told.setdefault(whole, dotted(path))
 
 
@@ -251,8 +255,9 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
-    done, wrong = done_of(spec, files.names, on_error.file, now)
-    problems += wrong
+    bundle, wrong = bundle_of(spec, files.names, now)
+    done, more = done_of(spec, files.names, on_error.file, bundle, now)
+    problems += [*wrong, *more]
     if problems:
         raise ConfigError(*problems)
     streams = ReaderTraits.of(spec.reader.component).streams
@@ -278,6 +283,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         on_error=on_error,
         empty=spec.empty == ONE_FILE or _prints_without_records(spec, form),
         done=done,
+        bundle=bundle,
         now=now.isoformat(),
         why_not_copied=why_not_copied(spec),
     )  # fmt: skip
@@ -490,6 +496,8 @@ def _told(spec: ExportSpec) -> dict[str, object]:
             found.setdefault("steps", []).append({section.kind: told, "as": section.step})
         else:
             found[section.step or section.kind] = told
+    if spec.bundle is not None:
+        found["bundle"] = spec.bundle.name
     return found
 
 

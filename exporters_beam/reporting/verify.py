@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, BinaryIO
@@ -59,7 +61,9 @@ def verify(
     held_by = [*((file, form) for file in files), *([(letters, LETTERS)] if letters else []), *((each, None) for each in done)]
     for file, held in held_by:
         try:
-            wrong += [f"{file['name']}: {text}" for text in _check(file, held, opened)]
+            packed = file.get("members", ())
+            wrong += [f"{file['name']}: {text}" for text in _check(file, None if packed else held, opened)]
+            wrong += [f"{file['name']}: {text}" for text in (_check_members(file, held, opened) if packed else ())]
         except OSError as error:
             wrong.append(f"{file['name']}: {error.strerror}")
         except ExportError as error:
@@ -150,6 +154,12 @@ def _has_its_shape(told: Mapping[str, object]) -> bool:
         if not isinstance(file, dict) or not isinstance(name := file.get("name"), str) or "\0" in name:
             return False
         numbers += [file.get("records"), file.get("bytes")]
+        members = file.get("members", [])
+        if not isinstance(members, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("name"), str) and "md5" in each for each in members
+        ):
+            return False
+        numbers += [each.get(name) for each in members for name in ("records", "bytes")]
     return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
@@ -169,6 +179,31 @@ def _check(file: Mapping[str, Any], form: Mapping[str, object] | None, opened: C
         records = count(file["name"], form, opened)
         if records is not None and records != file["records"]:
             yield f"it holds {records} records, {file['records']} were delivered"
+
+
+def _check_members(
+    file: Mapping[str, Any], form: Mapping[str, object] | None, opened: Callable[[str], BinaryIO]
+) -> Iterator[str]:
+    """What is wrong with the members of an archive."""
+    import zipfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, here = os.path.join(folder, "archive"), os.path.join(folder, "member")
+        with opened(file["name"]) as stream, open(path, "wb") as out:
+            shutil.copyfileobj(stream, out, 1 << 20)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                if sorted(names) != sorted(member["name"] for member in file["members"]):
+                    yield f"it holds {some(sorted(names))}, and not the members that were delivered"
+                    return
+                for member in file["members"]:
+                    with archive.open(member["name"]) as packed, open(here, "wb") as out:
+                        shutil.copyfileobj(packed, out, 1 << 20)
+                    for text in _check({**member, "name": here}, form, _local):
+                        yield f"{member['name']}: {text}"
+        except (zipfile.BadZipFile, EOFError) as error:
+            yield f"it is not an archive of zip: {error}"
 
 
 def _local(name: str) -> BinaryIO:

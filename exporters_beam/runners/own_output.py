@@ -35,6 +35,7 @@ def refuse_own_output(plan: Plan) -> None:
         if finds is not None and finds(name, writer, plan.copied):
             path = ("on_error", "file") if option == "on_error" else (*plan.spec.writer.path, "options", "filebase")
             path = (*plan.spec.done_at, option) if option in KINDS else path
+            path = (*plan.spec.bundle_at, "name") if option == "bundle" else path
             raise ConfigError(plan.spec.problem(path, (
                 f"files such as {shown(name)} are among those that the reader reads, so that another run would read what this "
                 "one delivers; deliver elsewhere, or give the reader a pattern that does not fit them"
@@ -49,7 +50,9 @@ def _names(plan: Plan, writer: Writer) -> Iterator[tuple[str, str]]:
     to = WriterTraits.of(writer)
     whole = to.storage().url if to.remote and to.storage is not None else str
     key = to.key
-    for value in GROUPS:
+    if plan.bundle:
+        yield whole(key(plan.bundle)), "bundle"
+    for value in GROUPS if not plan.bundle else ():
         for number in (names.start, names.start + 12345):
             yield whole(key(names.name((value,) * names.groups, number))), "filebase"
     if plan.md5:

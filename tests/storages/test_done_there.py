@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import zipfile
 
 import pytest
 
@@ -62,3 +64,15 @@ def test_objects_that_are_copied_have_it(moto: Place) -> None:
     moto.put("in/b.jl.gz", b"\x1f\x8b no gzip")
     exporters_beam.run(config)
     assert len(json.loads(moto.get("copy/meta/files.json"))["files"]) == 2
+
+
+@pytest.mark.parametrize("place", ["s3", "sftp"], indirect=True)
+def test_one_archive_there(place: Place) -> None:
+    writer = place.writer("out/part-", items_per_buffer_write=40)
+    config = {"reader": {"name": "random", "options": {"number_of_items": 100}}, "writer": writer, "bundle": {"name": "a.zip"}}
+    report = exporters_beam.run({**config, "done": {"manifest": "files.json"}})
+    with zipfile.ZipFile(io.BytesIO(place.get("out/a.zip"))) as archive:
+        assert archive.namelist() == [f"part-000{n}.jl.gz" for n in range(3)] and archive.testzip() is None
+    (file,) = json.loads(place.get("out/files.json"))["files"]
+    assert (file["name"], [member["records"] for member in file["members"]]) == ("a.zip", [40, 40, 20])
+    assert verify(report.manifest, place.storage())[0] == []
