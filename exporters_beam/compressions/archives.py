@@ -23,10 +23,10 @@ from exporters_beam.compressions.streams import (
     OUTPUT,
     SINGLE,
     check_ratio,
+    found_in,
     head,
     peeked,
     refuse_contradiction,
-    sniff,
     stream,
 )
 from exporters_beam.errors import SourceError, shown
@@ -178,7 +178,7 @@ def _chosen(found: Iterator[tuple[str, str, Callable[[], Iterator[bytes]], Budge
 def _unpacked(name: str, member: BinaryIO, budget: Budget) -> BinaryIO:
     """A member as it is; decompressed where it was compressed before it was packed. Raises SourceError for archives."""
     first, member = _begin(member)
-    found = sniff(first)
+    found = found_in(first, name)
     refuse_contradiction(found, first, name)
     if found not in ("", "zip"):
         module, _, kind = SINGLE[found].partition(":")

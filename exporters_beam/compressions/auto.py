@@ -12,12 +12,12 @@ from exporters_beam.compressions.streams import (
     SINGLE,
     SUFFIXES,
     check_members,
+    found_in,
     head,
     member_option,
     peeked,
     ratio_option,
     refuse_contradiction,
-    sniff,
 )
 
 PLAIN, ZIP = "exporters_beam.compressions.none:Plain", "exporters_beam.compressions.zip:Zip"
@@ -28,7 +28,8 @@ class Auto:
     """Read gzip, zlib, bz2, xz, zstd, zip, tar and uncompressed files, whichever each file turns out to be.
 
     The first bytes of a file decide. A file whose name ends in .gz, .bz2, .xz, .zst, .zip or .tar but which holds something
-    else is an error, unless it is empty. Each member of an archive (zip; tar, compressed or not) is read as a file of its
+    else is an error, unless it is empty. Workbooks, whose names end in .xlsx, .xlsm, .xlsb or .ods, are ZIP archives inside and
+    are read as they are. Each member of an archive (zip; tar, compressed or not) is read as a file of its
     own: the decompressor `zip` says more.
 
     Example:
@@ -65,7 +66,7 @@ class Auto:
         return self._chosen(peeked(raw), getattr(raw, "name", ""))
 
     def _chosen(self, first: bytes, name: object) -> Decompressor:
-        found = sniff(first)
+        found = found_in(first, name)
         refuse_contradiction(found, first, name)
         return _made(found, self.max_ratio, self.members)
 

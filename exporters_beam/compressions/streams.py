@@ -40,6 +40,8 @@ SUFFIXES = {
 }
 """Ends of names, and what is in files that are called so."""
 
+WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".ods")
+
 SINGLE = {
     "gzip": "exporters_beam.compressions.zlib:Zlib",
     "zlib": "exporters_beam.compressions.zlib:Zlib",
@@ -308,6 +310,16 @@ def sniff(first: bytes) -> str:
     if first[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
         return "zip"
     return "zlib" if _decompresses(first) else ""
+
+
+def found_in(first: bytes, name: object) -> str:
+    """What `sniff` finds, but for workbooks, which are ZIP archives inside: these are read as they are.
+
+    >>> found_in(b"PK\\3\\4", "a.zip"), found_in(b"PK\\3\\4", "a.xlsx")
+    ('zip', '')
+    """
+    found = sniff(first)
+    return "" if found == "zip" and isinstance(name, str) and name.lower().endswith(WORKBOOKS) else found
 
 
 def refuse_contradiction(found: str, first: bytes, name: object) -> None:

@@ -240,7 +240,7 @@ def _deserializer(form: Mapping[str, Any]) -> Any:
     name = form.get("name")
     if name in ("parquet", "avro"):
         return build(registry.load(registry.find("deserializer", name)), {})
-    if name not in ("json", "csv", "xml"):
+    if name not in ("json", "csv", "xlsx", "xml"):
         return None
     made = build(registry.load(registry.find("formatter", name)), form.get("options") or {})
     if name != "json":

@@ -27,3 +27,13 @@ def test_csv_for_excel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("for-excel")
     wanted = "\ufeff" + block("out/shop-0000.csv").replace("\n", "\r\n")
     assert Path("out/shop-0000.csv").read_bytes() == wanted.encode()
+
+
+def test_excel_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("xlsxwriter")
+    pytest.importorskip("python_calamine")
+    monkeypatch.chdir(tmp_path)
+    Path("prices.jl").write_text(block("prices.jl"), encoding="utf-8")
+    run("to-excel")
+    run("from-excel")
+    assert Path("again/prices-0000.jl").read_text(encoding="utf-8") == block("again/prices-0000.jl")
