@@ -87,6 +87,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("deserializer", "csv", "exporters_beam.formats.csv:CsvDeserializer",
           legacy=("exporters.deserializers.CSVDeserializer",),
           as_before=(("ragged", "keep"), ("open_quotes", "keep"), ("bare_quotes", "keep"), ("duplicate_names", "last"))),
+    Entry("deserializer", "fixed_width", "exporters_beam.formats.fixed_width:FixedWidthDeserializer"),
     Entry("deserializer", "json", "exporters_beam.formats.json:JsonDeserializer"),
     Entry("deserializer", "jsonlines", "exporters_beam.formats.json_lines:JsonLinesDeserializer",
           legacy=("exporters.deserializers.JsonLinesDeserializer",)),

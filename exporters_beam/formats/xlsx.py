@@ -282,17 +282,18 @@ class XlsxDeserializer:
             return
         header = self.fields
         waiting: list[_Row] = []
-        rest = len(data)
-        for row in self._rows(data):
+        rows = self._rows(data)
+        share = len(data) / max(1, len(rows))
+        for row in rows:
             if not header:
                 header = _names(row)
             elif self.empty_rows == "keep" or any(value is not None for value in row):
                 waiting.append(row)
             if len(waiting) >= CHUNK_ROWS:
-                yield (header, waiting), len(waiting), 0
+                yield (header, waiting), len(waiting), 1 + int(share * len(waiting))
                 waiting = []
         if waiting:
-            yield (header, waiting), len(waiting), rest
+            yield (header, waiting), len(waiting), 1 + int(share * len(waiting))
 
     def decode(self, data: tuple[tuple[str, ...], list[_Row]]) -> list[Record]:
         header, rows = data
@@ -329,7 +330,7 @@ class XlsxDeserializer:
             f"the workbook has {size:,} bytes and more when it is unpacked; where that is right, raise max_unpacked_bytes"
         )
 
-    def _rows(self, data: bytes) -> Iterator[_Row]:
+    def _rows(self, data: bytes) -> list[_Row]:
         """The rows of the sheet from its beginning, without what `skip_rows` passes over."""
         try:
             book = _calamine().from_filelike(io.BytesIO(data))
@@ -346,8 +347,7 @@ class XlsxDeserializer:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise SourceError(f"it is no workbook that can be read: {one_line(str(error), 200)}") from None
-        for row in rows[self.skip_rows :]:
-            yield [_value(value) for value in row]
+        return [[_value(value) for value in row] for row in rows[self.skip_rows :]]
 
 
 def _calamine() -> Any:

@@ -37,3 +37,10 @@ def test_excel_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     run("to-excel")
     run("from-excel")
     assert Path("again/prices-0000.jl").read_text(encoding="utf-8") == block("again/prices-0000.jl")
+
+
+def test_fixed_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bank.txt").write_text(block("bank.txt"), encoding="utf-8")
+    run("fixed")
+    assert Path("out/bank-0000.jl").read_text(encoding="utf-8") == block("out/bank-0000.jl")
