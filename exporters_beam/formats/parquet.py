@@ -21,6 +21,7 @@ from exporters_beam.formats import parquet_footer
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.parquet_footer import Footer, RowGroup
 from exporters_beam.formats.parquet_pages import Again, Pages, Watched
+from exporters_beam.formats.parquet_tuning import Tuning
 from exporters_beam.formats.rows import Chooser, chosen
 from exporters_beam.formats.tables import arrow, kept, types
 from exporters_beam.formats.tables.conform import conform
@@ -533,6 +534,11 @@ class ParquetFormat:
     `23:59:59` and `2026-01-31T23:59:59Z` for dates and times. An empty text is null where null is allowed, unless the
     column holds texts. So CSV files become typed columns; texts of JSON files are read the same way.
 
+    With `sort_by` the rows of each row group are sorted by these columns, equal ones in the order of the input and null
+    last, and the file says so: engines then pass over row groups and pages. `{name: descending}` is the other order. Files
+    as a whole are not sorted. `page_index` and `bloom_filters` help those who look for few values. A column that is named
+    there and that files do not have, or that has no order, fails the export.
+
     Example:
         formatter:
           name: parquet
@@ -560,6 +566,17 @@ class ParquetFormat:
     codec: str = option("compression of columns", default="zstd", choices=("zstd", "snappy", "gzip", "none"))
     codec_level: int | None = option("level of zstd (1 to 22) or gzip (1 to 9)", type="int", default=None, minimum=1)
     row_group_size: int = option("most records of a row group", type="int", default=100_000, minimum=1)
+    sort_by: tuple[Any, ...] = option(
+        "columns by which the rows of each row group are sorted",
+        type="list",
+        default=(),
+        example=["country", {"day": "descending"}],
+    )
+    page_index: bool = option("whether files have an index of their pages", type="bool", default=False)
+    bloom_filters: tuple[str, ...] = option(
+        "columns with a Bloom filter in each row group, nested ones with dots", type="str_list", default=(), example=["id"]
+    )
+    _tuning: Tuning = field(init=False, repr=False, compare=False, default=Tuning())
     _given: types.Struct | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -567,6 +584,7 @@ class ParquetFormat:
         if self.codec_level is not None and not 1 <= self.codec_level <= most:
             fits = f"levels are 1 to {most}" if most else "it has no levels"
             raise ConfigError(f"codec_level: {self.codec_level} is not a level of {self.codec}; {fits}")
+        object.__setattr__(self, "_tuning", Tuning.of(self.sort_by, self.page_index, self.bloom_filters))
         if self.schema is not None:
             object.__setattr__(self, "_given", given(self.schema, "parquet"))
 
@@ -613,9 +631,10 @@ class ParquetFormat:
         tables = self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want)))
         first = next(tables, None)
         staged, schema = arrow.arrow_schema(want), arrow.file_schema(want)
-        options = {"compression": self.codec, "compression_level": self.codec_level}
+        options = {"compression": self.codec, "compression_level": self.codec_level, **self._tuning.options(schema)}
         with pq.ParquetWriter(_Sink(out), schema, use_dictionary=_repeating(staged, first), **options) as writer:
             for table in chain(() if first is None else (first,), tables):
+                table = self._tuning.sorted(table)
                 table = table if schema is staged else arrow.as_in_file(table, schema)
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
 

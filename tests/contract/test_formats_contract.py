@@ -32,6 +32,7 @@ FORMATS = contracts.table(
     ("json", {"pretty_print": True, "jsonlines": False, "ensure_ascii": True}, "json", set()),
     ("parquet", {}, "parquet", set()),
     ("parquet", {"schema": SCHEMA, "row_group_size": 2}, "parquet", set()),
+    ("parquet", {"page_index": True}, "parquet", set()),
     ("xlsx", {"fields": COLUMNS}, "xlsx", {"not a character", "very long"}),
     ("xml", {}, "xml", NO_XML),
 )

@@ -6,8 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporters_beam.cli.main import main
+from exporters_beam.components.options import build
+from exporters_beam.formats import parquet_tuning
+from exporters_beam.formats.parquet import ParquetFormat
 
 PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
 
@@ -37,6 +41,13 @@ def test_excel_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     run("to-excel")
     run("from-excel")
     assert Path("again/prices-0000.jl").read_text(encoding="utf-8") == block("again/prices-0000.jl")
+
+
+def test_the_options_of_parquet_are_those_of_the_format() -> None:
+    formatter = yaml.safe_load(block("parquet"))["exporter_options"]["formatter"]
+    if not parquet_tuning._knows_blooms():
+        del formatter["options"]["bloom_filters"]
+    assert build(ParquetFormat, formatter["options"]).sort_by == ("country", {"day": "descending"})
 
 
 def test_fixed_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
