@@ -93,7 +93,7 @@ def _head(seen: Seen, sample: Sample) -> Iterator[str]:
     compressed = ", ".join(name or "not compressed" for name in seen.compressions)
     yield f"# Found: {number}{size}, {seen.written_as}, {compressed}; {_records(seen, sample)}."
     for note in seen.notes:
-        yield f"# Note: {note}"
+        yield f"# Note: {shown(note)}"
 
 
 def _records(seen: Seen, sample: Sample) -> str:
@@ -184,10 +184,10 @@ def _types(guesses: Mapping[Path, tuple[Facts, Guess]]) -> Iterator[str]:
     yield from (f"{off}{line}" for line in ("transform:", "  name: fields", "  options:", "    types:"))
     for path, guess in known.items():
         if guess.type is None:
-            yield f"    # {_name(path)}: {guess.why}" if sure else f"#     # {_name(path)}: {guess.why}"
+            yield f"    # {_name(path)}: {shown(guess.why)}" if sure else f"#     # {_name(path)}: {shown(guess.why)}"
             continue
         line = f"{scalar(written(path))}: {scalar(guess.type)}"
-        why = f"  # {guess.why}" if guess.why else ""
+        why = f"  # {shown(guess.why)}" if guess.why else ""
         yield f"      {'' if guess.sure else '# '}{line}{why}" if sure else f"#       {line}{why}"
 
 
@@ -234,6 +234,11 @@ def described(options: Mapping[str, Any], name: str) -> Sequence[str]:
         return found
     if options.get("encoding") in ("cp1252", "latin-1"):
         found.append(f"the files are not UTF-8; the encoding {options['encoding']} is a guess, look at letters with accents")
+    if options.get("skip_lines"):
+        found.append(f"the first {options['skip_lines']} lines of each file are passed over, since they are no rows")
+    if "numbers" in options:
+        columns = ", ".join(map(shown, options["numbers"]["columns"]))
+        found.append(f"numbers have {options['numbers']['decimal']!r} as decimal character in {columns}")
     if "fields" in options:
         found.append("the first row seems to have no names; the names of the columns are made up")
     if options.get("ragged"):

@@ -16,6 +16,11 @@ LOOK = 64 * 1024
 
 ROWS = 500
 
+BEFORE = 10
+"""Lines that may stand before the first row: titles, `sep=;`."""
+
+Rows = list[tuple[int, list[str]]]
+
 _VALUE = re.compile(r"\s*(?:[-+]?\d[\d.,:/T+Z \-]*(?:e[-+]?\d+)?|true|false|null|nan|n/a)\s*\Z", re.IGNORECASE)
 """What stands in a row of values rather than in one of names."""
 
@@ -32,6 +37,8 @@ class Dialect:
     """The share of rows that have as many values as most have."""
     sure: bool
     """Whether the first row differs from the others in more than its words."""
+    before: int = 0
+    """Lines before the first row that are no rows."""
 
 
 def dialect_of(text: str, ended: bool, named: bool) -> Dialect | None:
@@ -43,24 +50,34 @@ def dialect_of(text: str, ended: bool, named: bool) -> Dialect | None:
     cut = max(LOOK, text.find("\n") + 1, text.find("\r") + 1)
     if len(text) > cut:
         text, ended = text[:cut], False
+    told = re.match("sep=(.)\r?\n", text)  # as spreadsheets write it
+    text = text[told.end() :] if told else text
     quote = _quote(text)
-    best: tuple[float, str, list[list[str]]] | None = None
-    for delimiter in DELIMITERS:
+    best: tuple[float, str, Rows] | None = None
+    for delimiter in told.group(1) if told else DELIMITERS:
         rows = _rows(text, delimiter, quote, ended)
         if not rows:
             continue
         width, even = _width(rows)
-        if width > 1 and (even >= 0.6 or (named and len(rows[0]) == width)) and (best is None or _score(width, even) > best[0]):
+        if (
+            width > 1
+            and (even >= 0.6 or (named and len(rows[0][1]) == width))
+            and (best is None or _score(width, even) > best[0])
+        ):
             best = _score(width, even), delimiter, rows
     if best is None:
         rows = _rows(text, ",", quote, ended)
         if not named or not rows or _width(rows)[0] != 1:
             return None
         best = 0.0, ",", rows
-    _, delimiter, rows = best
-    header, sure = _has_header(rows)
-    names = tuple(rows[0]) if header else tuple(f"column_{n + 1}" for n in range(_width(rows)[0]))
-    return Dialect(delimiter, quote, header, names, _width(rows)[1], sure)
+    _, delimiter, found = best
+    width, even = _width(found)
+    first = next(n for n, (_, row) in enumerate(found) if len(row) == width)
+    before = found[first - 1][0] if 0 < first <= BEFORE and all(len(row) == 1 for _, row in found[:first]) else 0
+    plain = [row for _, row in (found[first:] if before else found)]
+    header, sure = _has_header(plain)
+    names = tuple(plain[0]) if header else tuple(f"column_{n + 1}" for n in range(width))
+    return Dialect(delimiter, quote, header, names, even, sure, before + bool(told))
 
 
 def _score(width: int, even: float) -> float:
@@ -75,14 +92,15 @@ def _quote(text: str) -> str:
     return "'" if single > 1 and not double else '"'
 
 
-def _rows(text: str, delimiter: str, quote: str, ended: bool) -> list[list[str]]:
-    """The rows that are there whole. csv is asked to guess by, what is read later is read by the deserializer."""
-    found: list[list[str]] = []
+def _rows(text: str, delimiter: str, quote: str, ended: bool) -> Rows:
+    """The rows that are there whole, each with the number of its last line. It is to guess by; records are read otherwise."""
+    found: Rows = []
     csv.field_size_limit(1 << 30)
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote):
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote)
+        for row in reader:
             if row:
-                found.append(row)
+                found.append((reader.line_num, row))
             if len(found) > ROWS:
                 break
     except csv.Error:
@@ -92,9 +110,9 @@ def _rows(text: str, delimiter: str, quote: str, ended: bool) -> list[list[str]]
     return found
 
 
-def _width(rows: list[list[str]]) -> tuple[int, float]:
+def _width(rows: Rows) -> tuple[int, float]:
     """How many values most rows have, and the share of rows that do."""
-    width, often = Counter(map(len, rows)).most_common(1)[0]
+    width, often = Counter(len(row) for _, row in rows).most_common(1)[0]
     return width, often / len(rows)
 
 

@@ -27,6 +27,8 @@ _DAY = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T]\d{1,2}:\d\d(?::\d\d)?
 _DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
 _HOURS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S")
 
+_MARKERS = ("\\N", "NULL", "null", "NA", "N/A", "n/a", "None", "nil", "-", "?")
+
 EXACT = 15
 """Digits that a number of 64 bits keeps."""
 
@@ -51,8 +53,8 @@ def guess_of(path: Path, texts: Iterable[str]) -> Guess | None:
     values = [text.strip() for text in texts if text.strip()]
     if not values:
         return None
-    found = _numbers(values) or _words(values) or _times(values) or _json(values)
-    if found is not None and found.type is not None:
+    found = _numbers(values) or _words(values) or _times(values) or _json(values) or _but_for_a_marker(path, values)
+    if found is not None and found.sure:
         wrong = _misfit(path, found.type, values)
         if wrong:
             return Guess(found.type, wrong)
@@ -71,7 +73,8 @@ def _numbers(values: Sequence[str]) -> Guess | None:
         return Guess("number", f"{in_json(zeros, 30)} may be a code and not a number")
     if all(_COMMA.match(value) or _DIGITS.match(value) for value in values) and any("," in value for value in values):
         comma = next(value for value in values if "," in value)
-        return Guess(None, f"{in_json(comma, 30)} looks like a number with a decimal comma; `types` reads a point")
+        why = "may have a decimal comma or thousands; `numbers` of the deserializer csv says which"
+        return Guess(None, f"{in_json(comma, 30)} {why}")
     return None
 
 
@@ -126,6 +129,16 @@ def _json(values: Sequence[str]) -> Guess | None:
     except (ValueError, RecursionError):
         return None
     return Guess("json", "they are JSON, and stay texts where they are only passed on")
+
+
+def _but_for_a_marker(path: Path, values: Sequence[str]) -> Guess | None:
+    """What all texts are but for one that stands for null."""
+    marker = next((each for each in _MARKERS if each in values), None)
+    rest = [value for value in values if value != marker]
+    found = guess_of(path, rest) if marker is not None and rest else None
+    if found is None or not found.sure:
+        return None
+    return Guess(found.type, f"but for {in_json(marker, 30)}, which null_marker of the deserializer csv reads as null")
 
 
 def _unfit(values: Sequence[str], form: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from exporters_beam.compressions.auto import Auto
 from exporters_beam.engine.source import Source
@@ -16,10 +17,14 @@ from exporters_beam.starting.looks import FORMATS, Look, looks_of
 from exporters_beam.starting.places import Place, literal, place_of
 from exporters_beam.starting.profiles import facts_of, places
 from exporters_beam.starting.samples import FILES, Sample, best_of, sample_of
+from exporters_beam.starting.separators import numbers_of
 from exporters_beam.transforms.fields.paths import EACH
 
 MOST = 10_000
 """Files that are counted."""
+
+WARNINGS = 5
+"""Warnings of the reader that are told."""
 
 
 def config_from(given: str, file: str, writer: str = "fs", formatter: str = "") -> tuple[str, list[str]]:
@@ -39,15 +44,16 @@ def config_from(given: str, file: str, writer: str = "fs", formatter: str = "") 
 
 
 def _looked_at(place: Place, file: str, writer: str, formatter: str) -> tuple[str, list[str]]:
-    source, units, more = _listed(place)
+    source, units, more, warned = _listed(place)
     if place.folder and _inside(file, place.folder):
-        place, source, units, more = _of_one_suffix(place, file, units)
+        place = _of_one_suffix(place, file, units)
+        source, units, more, warned = _listed(place)
     opened = units[:FILES]
     looks: list[Look] = []
     for unit in opened:
         looks += looks_of(source, unit, FILES)
-    sample = _with_lists(best_of(source, opened, looks), source, opened)
-    notes = [place.hide(text) for text in _notes(sample, looks)]
+    sample = _refined(best_of(source, opened, looks), source, opened)
+    notes = [place.hide(text) for text in (*_notes(sample, looks), *warned)]
     seen = Seen(
         len(units), more, sum(max(0, unit.size) for unit in units), len(opened),
         tuple(dict.fromkeys(look.compression for look in looks)), _written_as(sample, looks), tuple(notes),
@@ -58,28 +64,30 @@ def _looked_at(place: Place, file: str, writer: str, formatter: str) -> tuple[st
     return text, [*notes, *told]
 
 
-def _listed(place: Place) -> tuple[Source, list[Unit], bool]:
-    """(the source, its first units, whether there are more). Raises SourceError where there is nothing."""
+def _listed(place: Place) -> tuple[Source, list[Unit], bool, list[str]]:
+    """(the source, its first units, whether there are more, what the reader warns of). Raises ConfigError where there is
+    nothing, SourceError where it cannot be listed."""
     source = Source(place.component, Auto()).ready()
     units: list[Unit] = []
-    told = "there is nothing to read"
+    warned: list[str] = []
     for found in source.listed():
         if isinstance(found, Warned):
-            told = found.text
+            warned.append(found.text)
         else:
             units.append(found)
         if len(units) > MOST:
             break
     if not units:
-        raise ConfigError(f"--from: {told.partition(': ')[2].removesuffix('; nothing is read') or told}")
-    return source, units[:MOST], len(units) > MOST
+        told = warned[-1].partition(": ")[2].removesuffix("; nothing is read") if warned else "there is nothing to read"
+        raise ConfigError(f"--from: {told}")
+    return source, units[:MOST], len(units) > MOST, warned[:WARNINGS]
 
 
 def _inside(file: str, folder: str) -> bool:
     return os.path.join(os.path.realpath(file), "").startswith(os.path.join(os.path.realpath(folder), ""))
 
 
-def _of_one_suffix(place: Place, file: str, units: Sequence[Unit]) -> tuple[Place, Source, list[Unit], bool]:
+def _of_one_suffix(place: Place, file: str, units: Sequence[Unit]) -> Place:
     """The same place without the config, which will stand in it. Raises ConfigError where names do not tell them apart."""
     where = dict(place.real["input"])
     if "pattern" in where:
@@ -94,21 +102,30 @@ def _of_one_suffix(place: Place, file: str, units: Sequence[Unit]) -> tuple[Plac
                 "pattern, as in --from 'in/*.csv'"
             )
         where["pattern"] = f"\\.{re.escape(suffix)}$"
-    place = replace(place, real={"input": where}, options={"input": literal(where)})
-    return place, *_listed(place)
+    return replace(place, real={"input": where}, options={"input": literal(where)})
 
 
-def _with_lists(sample: Sample, source: Source, units: Sequence[Unit]) -> Sample:
-    """Of XML: elements that are lists in some records and stand alone in others are lists in all."""
-    if sample.deserializer != "xml":
+def _refined(sample: Sample, source: Source, units: Sequence[Unit]) -> Sample:
+    """The sample with options that only records tell: which elements of XML are lists, which columns have decimal commas."""
+    options: dict[str, Any] = {}
+    if sample.deserializer == "xml" and (lists := _lists(sample)):
+        options = {"lists": lists}
+    elif sample.deserializer == "csv" and (numbers := numbers_of(facts_of(sample.records))):
+        options = {"numbers": numbers}
+    if not options:
         return sample
+    found = sample_of(source, units, sample.deserializer, {**sample.options, **options})
+    return found if (found.broken, found.failed) <= (sample.broken, sample.failed) else sample
+
+
+def _lists(sample: Sample) -> list[str]:
+    """Elements that are lists in some records and stand alone in others, which are to be lists in all."""
     facts = facts_of(sample.records)
-    lists = [
+    return [
         f"/{'/'.join(part for part in path if part is not EACH)}"
         for path, fact in places(facts)
         if fact.kinds["list"] and len(fact.kinds) > 1 and path[-1] is not EACH
     ]
-    return sample_of(source, units, "xml", {**sample.options, "lists": lists}) if lists else sample
 
 
 def _notes(sample: Sample, looks: Sequence[Look]) -> list[str]:

@@ -62,6 +62,8 @@ class Look:
     item_name: str = ""
     by_name: bool = False
     """Whether only its name tells the format."""
+    long: bool = False
+    """Whether it has more than what is looked at."""
     mixed: bool = False
     """Whether some lines are UTF-8 and others are not."""
 
@@ -80,26 +82,26 @@ def looks_of(source: Source, unit: Unit, most: int) -> list[Look]:
         for member in opened.members():
             if not isinstance(member, Warned):
                 found.append(_look(f"{shown(unit.name)}: {shown(member.name)}", member.name, kind, member.stream))
-            if len(found) >= most:
-                break
+            if len(found) >= most or (found and found[-1].long):
+                break  # What follows is reached only by reading all before it.
     return found
 
 
 def _look(told: str, name: str, compression: str, stream: BinaryIO) -> Look:
     data = read_up_to(stream, LOOK)
-    named = _named(name)
+    named, long = _named(name), len(data) == LOOK
     if not data:
         return Look(told, compression, "", by_name=True)
     if data[:4] == b"PAR1":
-        return Look(told, compression, "parquet")
+        return Look(told, compression, "parquet", long=long)
     if data[:4] == b"Obj\x01":
-        return Look(told, compression, "avro")
-    text, encoding, bom = _text(data, len(data) < LOOK)
+        return Look(told, compression, "avro", long=long)
+    text, encoding, bom = _text(data, not long)
     mixed = encoding == UTF8 and "\ufffd" in text and "\ufffd".encode() not in data
-    seen = Look(told, compression, "", encoding, bom, mixed=mixed)
+    seen = Look(told, compression, "", encoding, bom, long=long, mixed=mixed)
     if text.lstrip()[:1] == "<":
         return replace(seen, form="xml", item_name=_item_name(data))
-    return _look_at_text(text, len(data) < LOOK, named, seen)
+    return _look_at_text(text, not long, named, seen)
 
 
 def named_form(name: str) -> str:

@@ -216,6 +216,8 @@ def _of_rows(seen: Sequence[Look]) -> Iterator[tuple[str, dict[str, Any]]]:
         options["delimiter"] = dialect.delimiter
     if dialect.quotechar != '"':
         options["quotechar"] = dialect.quotechar
+    if dialect.before:
+        options["skip_lines"] = dialect.before
     if encoding != UTF8:
         options["encoding"] = encoding
     if not dialect.header:
