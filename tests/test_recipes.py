@@ -2,7 +2,7 @@
 
 A block ```kind NAME``` is a file of that name, which is there before; one below `out/` is what is delivered. Tables are shown
 as JSON lines. `encoding=cp1252` behind a name is the encoding of that file, and `||` stands behind a command that ends with
-status 1.
+status 1; of archives with several files each is shown behind its name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ def shown(path: Path) -> str:
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
     if path.name == "manifest.json":  # What is another thing in each run is left out.
         return re.sub(r'"(export|time|checksum)": "[^"]+"', r'"\1": "…"', path.read_text(encoding="utf-8"))
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [(name, archive.read(name).decode()) for name in archive.namelist()]
+        return members[0][1] if len(members) == 1 else "".join(f"== {name}\n{text}" for name, text in members)
     return plain(path).decode()
 
 
