@@ -304,7 +304,9 @@ def _verify(args: argparse.Namespace) -> int:
     status = DONE
     if args.var and not args.config:
         raise ConfigError("--var: it goes with --config, whose variables it sets")
-    writer = reveal(_load(args.config, args.var).writer.component) if args.config else None
+    if args.to and not args.config:
+        raise ConfigError("--to: it goes with --config, whose writer it names")
+    writer = reveal(_load(args.config, args.var).to_writer(args.to).writer.component) if args.config else None
     to = WriterTraits.of(writer)
     storage = None if to.storage is None else to.storage()
     for manifest in args.manifests:

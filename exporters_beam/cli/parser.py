@@ -228,6 +228,7 @@ def _looks(commands: Commands) -> None:
     verify = _add(commands, "verify", _verify, "read what was delivered again and compare it with the manifest")
     verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
     verify.add_argument("--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer")
+    verify.add_argument("--to", metavar="WRITER", help="of several writers the one whose manifests these are")
     _add_variables(verify)
 
     check = _add(

@@ -68,6 +68,18 @@ def test_each_writer_gets_its_own_records_and_a_manifest_that_holds(config, tmp_
     assert "danish.when    100 dropped" in report.summary()
 
 
+def test_verify_asks_which_writer_is_meant(config, tmp_path, capsys):
+    path = written(tmp_path / "c.json", config)
+    assert main(["run", path, "--quiet"]) == 0
+    manifests = [str(next((tmp_path / name).rglob("manifest.json"))) for name in ("all", "dk")]
+    assert main(["verify", *manifests]) == 0
+    assert main(["verify", manifests[1], "--config", path]) == 2
+    assert "say which writer is meant; --to takes one of: archive, danish" in capsys.readouterr().err
+    assert main(["verify", manifests[1], "--config", path, "--to", "danish"]) == 0
+    assert "ok, 1 files, 50 records" in capsys.readouterr().out
+    assert main(["verify", manifests[1], "--to", "danish"]) == 2
+
+
 def test_what_one_gets_does_not_depend_on_the_others(config, tmp_path):
     exporters_beam.run(config)
     first = {name: path.read_bytes() for name, path in visible(tmp_path / "dk").items()}
