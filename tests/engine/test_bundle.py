@@ -88,6 +88,7 @@ def test_all_files_are_in_one_archive(run: Run, tmp_path: Path) -> None:
     assert again.manifest == run(resume=True).manifest
 
 
+@pytest.mark.slow
 def test_what_is_not_compressed_is_compressed_in_it(run: Run, tmp_path: Path) -> None:
     run(compression="none", partition_by=None)
     with zipfile.ZipFile(tmp_path / "out/all.zip") as archive:
@@ -97,6 +98,7 @@ def test_what_is_not_compressed_is_compressed_in_it(run: Run, tmp_path: Path) ->
     assert list(map(json.loads, lines)) == RECORDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parquet", "csv"])
 def test_every_format_can_be_in_it(name: str, run: Run, tmp_path: Path) -> None:
     options = {"fields": ["n", "g"], "show_titles": True} if name == "csv" else {}
@@ -145,6 +147,7 @@ def test_a_run_that_fails_on_the_way_is_resumed(run: Run, tmp_path: Path, monkey
     assert (tmp_path / "out/all.zip").read_bytes() == archive
 
 
+@pytest.mark.slow
 def test_an_export_of_nothing(run: Run, tmp_path: Path) -> None:
     run("nothing")
     assert visible(tmp_path) == []
@@ -204,6 +207,7 @@ def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [*members(archive)] == shown and members(archive)[shown[0]] == b'"sku"\n0\n2\n'
 
 
+@pytest.mark.slow
 def test_each_of_several_writers_may_have_one(run: Run, tmp_path: Path) -> None:
     def to(name: str, **more: Any) -> dict[str, Any]:
         return {"name": "fs", "as": name, "options": {"filebase": f"{tmp_path}/out/{name}-"}, **more}

@@ -57,7 +57,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+EVERY_DAY = ("too few", "coverage", "unique")
+
+
+@pytest.mark.parametrize("name", [name if name in EVERY_DAY else pytest.param(name, marks=pytest.mark.slow) for name in WRONG])
 def test_nothing_is_delivered_where_a_check_does_not_hold(name, run, tmp_path):
     checks, told = WRONG[name]
     with pytest.raises(exporters_beam.DestinationError, match=re.escape(told) + ".*; nothing was delivered"):
@@ -72,7 +75,7 @@ HOLDS = {
 }
 
 
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_export_whose_checks_hold_is_that_without_them(workers, run, tmp_path):
     run(items(100), None)
     without = {name: path.read_bytes() for name, path in visible(tmp_path / "out").items()}
@@ -112,6 +115,7 @@ def test_what_is_held_is_released_without_reading_again(run, tmp_path, capsys):
     assert "no run of this config holds anything back" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_held_is_judged_again_by_resume_and_removed_by_clean(run, tmp_path, capsys):
     with pytest.raises(exporters_beam.DestinationError):
         run(items(100), {"records": {"min": 101}, "on_fail": "hold"})
@@ -152,6 +156,7 @@ def test_several_writers_get_all_or_nothing(run, tmp_path, capsys):
     run(some, {"records": {"min": 100}, "unique": ["sku"], "coverage": {"price": 1}}, writer=None, writers=writers)
 
 
+@pytest.mark.slow
 def test_records_that_one_record_became_are_told_apart(run):
     flat = {"name": "python", "options": {"function": "plugin_functions:twice"}}
     with pytest.raises(exporters_beam.DestinationError, match="10 records of the same sku"):

@@ -134,6 +134,7 @@ def test_a_run_that_is_killed_behind_it_says_the_same_again(run: Run, out: Path,
     assert verify(run(resume=True).manifest)[0] == [] and bytes_of(out) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_before_it_delivers_leaves_the_earlier_export_whole(run: Run, out: Path) -> None:
     run(8)
     before = bytes_of(out)
@@ -144,6 +145,7 @@ def test_a_run_that_fails_before_it_delivers_leaves_the_earlier_export_whole(run
     assert bytes_of(out) == before
 
 
+@pytest.mark.slow
 def test_one_of_an_earlier_run_under_another_name_is_removed(run: Run, out: Path) -> None:
     run(done={"manifest": "manifest-1.json", "success_file": "_SUCCESS"})
     with failing_at(1), pytest.raises(DestinationError):
@@ -166,6 +168,7 @@ def test_resume_makes_it_again_where_it_is_gone_or_asked_for(run: Run, out: Path
     assert "_SUCCESS is gone or has changed" in caplog.text and sorted(bytes_of(out)) == ALL
 
 
+@pytest.mark.slow
 def test_an_export_of_nothing_is_whole_too(run: Run, out: Path) -> None:
     run(0)
     assert sorted(bytes_of(out)) == ["_SUCCESS", "manifest.json"]
@@ -264,6 +267,7 @@ def test_two_writers_cannot_say_it_in_one_place() -> None:
                                                                      ("success_file", "out/_SUCCESS"))]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_replay_has_its_own(run: Run, out: Path, tmp_path: Path) -> None:
     wrong = {"name": "pythonexp", "options": {"python_expressions": ["item.update(x=1 / (9 - item['n']))"]}}
     letters = {"action": "dead_letter", "file": f"{tmp_path}/failed.jl"}

@@ -90,6 +90,7 @@ def test_what_one_gets_does_not_depend_on_the_others(config, tmp_path):
     assert manifest.exists(), "it is the same export still"
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same(config, tmp_path):
     exporters_beam.run(config)
     first = {path: path.read_bytes() for path in (tmp_path / "all/part-0000.jl.gz", tmp_path / "dk/part-0000.csv")}
@@ -125,6 +126,7 @@ def test_a_writer_that_fails_is_resumed_alone(config, tmp_path, capsys, caplog):
     assert caplog.text.count("the export is complete already; nothing was written") == 3
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_of_which_a_writer_failed_tells_of_each(config, tmp_path):
     (tmp_path / "x").write_text("a file")
     config["staging"] = str(tmp_path / "staging")
@@ -188,6 +190,7 @@ def test_dead_letters_are_each_writers_own(config, tmp_path, capsys):
     assert not [name for name in visible(tmp_path / "all") if "replay" in name]
 
 
+@pytest.mark.slow
 def test_a_file_of_dead_letters_that_is_named_is_one_for_each_writer(config, tmp_path):
     config["on_error"] = {"action": "dead_letter", "file": str(tmp_path / "failed.jl")}
     config["filter_before"]["options"]["python_expression"] = "1 / (item['id'] - 4) < 2"
@@ -195,6 +198,7 @@ def test_a_file_of_dead_letters_that_is_named_is_one_for_each_writer(config, tmp
     assert sorted(path.name for path in tmp_path.glob("failed*")) == ["failed-archive.jl", "failed-danish.jl"]
 
 
+@pytest.mark.slow
 def test_groups_sizes_and_limits_are_each_writers_own(config, tmp_path):
     config["grouper"] = {"name": "file_key", "options": {"keys": ["country"]}}
     config["writers"][0]["options"] |= {"filebase": str(tmp_path / "all/{groups[0]}/part-")}
@@ -213,6 +217,7 @@ def test_a_record_that_fails_is_told_with_the_writer_that_it_was_for(config):
         exporters_beam.run(config)
 
 
+@pytest.mark.slow
 def test_tables_find_their_own_types(config, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
     config["writers"][0]["formatter"] = {"name": "parquet"}
@@ -274,6 +279,7 @@ def test_messages_of_a_queue_go_to_one_writer(tmp_path, capsys):
     assert "what sqs takes goes to one writer" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_records_are_read_once(config, tmp_path):
     (tmp_path / "in/bad.jl.gz").write_bytes(gzip.compress(b'{"id": 2}\n{"id":'))
     config["on_error"] = "skip"
