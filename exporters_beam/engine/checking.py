@@ -20,7 +20,7 @@ from exporters_beam.records import Batch, Json
 from exporters_beam.staging.books import note_held
 from exporters_beam.staging.history import runs_before
 from exporters_beam.staging.run import Run
-from exporters_beam.transforms.dedupe import BUCKETS, TOGETHER, KeyedBytes, KeyLot, keys_of, packed_keys
+from exporters_beam.transforms.dedupe import BUCKETS, PART_BITS, TOGETHER, KeyedBytes, KeyLot, keys_of, packed_keys
 from exporters_beam.transforms.dupe import canonical_key
 from exporters_beam.transforms.steps import Step
 
@@ -51,7 +51,8 @@ class Look(Step):
     def start_bundle(self) -> None:
         super().start_bundle()
         self._keys: defaultdict[int, list[KeyLot]] = defaultdict(list)
-        self._waiting = 0
+        self._waiting = self._part = 0
+        self._last = (-1, -1, -1)
 
     def batch(self, batch: Batch) -> Iterator[Any]:
         records = batch.records
@@ -75,16 +76,17 @@ class Look(Step):
     def _hold(self, batch: Batch) -> None:
         parts = self._component.parts
         own: defaultdict[int, tuple[list[bytes], list[int]]] = defaultdict(lambda: ([], []))
-        before, part = -1, 0
+        unit, range_ = batch.unit.index, batch.range
         for number, record in zip(batch.numbers, batch.records, strict=True):
-            part = part + 1 if number == before else 0  # one record may have become several
-            before = number
+            place = (unit, range_, number)  # One record may have become several, and these several batches.
+            self._part = self._part + 1 if place == self._last else 0
+            self._last = place
             key = canonical_key([each.value(record) for each in parts])
             keys, places = own[crc32(key) % BUCKETS]
             keys.append(key)
-            places.append(number << 32 | part)
+            places.append(number << PART_BITS | self._part)
         for bucket, (keys, places) in own.items():
-            self._keys[bucket].append((batch.unit.index, batch.range, keys, places))
+            self._keys[bucket].append((unit, range_, keys, places))
         self._waiting += len(batch.records)
 
     def _told_keys(self) -> Iterator[KeyedBytes]:

@@ -163,6 +163,12 @@ def test_records_that_one_record_became_are_told_apart(run):
         run(items(10), {"unique": ["sku"]}, transform=flat)
 
 
+def test_records_that_one_record_became_are_told_apart_in_several_batches(run):
+    transform = [{"name": "explode", "options": {"field": field}} for field in ("n", "m")]
+    with pytest.raises(exporters_beam.DestinationError, match="2,499 records of the same sku"):
+        run([{"sku": "a", "n": list(range(50)), "m": list(range(50))}], {"unique": ["sku"]}, transform=transform)
+
+
 MISTAKES = {
     "bound": ({"records": {"minimum": 3}}, 'checks.records.minimum: there is no such bound; did you mean "min"?'),
     "min": ({"records": {"min": -1}}, "checks.records.min: -1 is not a number of records"),
