@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import as_declared, build, options_of
-from exporters_beam.components.plain import Plain, plain
+from exporters_beam.components.plain import plain
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import parameters
@@ -27,6 +26,7 @@ from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.export import Destination, ExportSpec, Section, does_nothing
+from exporters_beam.config.finding import Finding, as_found
 from exporters_beam.config.masked import masked
 from exporters_beam.config.older import as_taken
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
@@ -43,11 +43,10 @@ from exporters_beam.config.sections import (
     STEP_KINDS,
     STEP_NAME,
     Settings,
-    is_older,
 )
 from exporters_beam.config.tested import listed
 from exporters_beam.config.urls import section_of
-from exporters_beam.config.variables import Filled, fill
+from exporters_beam.config.variables import fill
 from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
@@ -103,20 +102,8 @@ def declared_names(document: Document) -> set[str]:
     return set(map(str, section)) if isinstance(section, Mapping) else set()
 
 
-class _Loading:
-    """Finds, checks and builds sections, and collects what is wrong on the way."""
-
-    def __init__(self, document: Document, filled: Filled, environ: Mapping[str, str]) -> None:
-        self.document, self.config, self.failed, self.environ = document, filled.value, filled.failed, environ
-        self.problems = [document.problem(path, message) for path, message in filled.problems]
-        self.warnings = [document.problem(path, message) for path, message in filled.warnings]
-        self.classes: dict[Path, type] = {}
-        self.secrets: list[Path] = []
-        self.misspelt: set[str] = set()
-        self.kinds: dict[Path, list[str]] = {(name,): ["str"] for name in (*LABELS, "staging")}
-        """Types of the options that were given, by their ways."""
-        self.older = is_older(self.config)
-        """It names components as exporters 0.6.18 did, which did not look at keys that it did not know."""
+class _Loading(Finding):
+    """Finds, checks and builds sections."""
 
     def spec(self) -> ExportSpec:
         self.refuse_endless(self.config, ())
@@ -191,17 +178,6 @@ class _Loading:
         first, *others = (each.applied(made) for each in several)
         return replace(first, others=tuple(others))
 
-    def add(self, path: Path, message: str) -> None:
-        self.problems.append(self.document.problem(path, message))
-
-    def warn(self, path: Path, message: str, idle: bool = False) -> None:
-        self.warnings.append(replace(self.document.problem(path, message), idle=idle))
-
-    def at_fault(self, path: Path) -> bool:
-        """Whether something at `path` or inside it is wrong already."""
-        places = (*(problem.path for problem in self.problems), *self.failed)
-        return any(place[: len(path)] == path for place in places)
-
     def require(self, name: str) -> None:
         if self.config.get(name) is None:
             others = [str(key) for key in self.config if key not in (*SECTIONS, *OTHER_KEYS)]
@@ -218,7 +194,7 @@ class _Loading:
             return self.component(kind, given, {}, path, path, path)
         if not isinstance(given, Mapping):
             several = ", or a list of such" if path[-1] in ("filter", *OWN_STEPS) else ""
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options{several}")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping with name and options{several}")
             return None
         fails = {path[0], path[-1]} & {DESERIALIZER, GROUPER, FORMATTER, WRITER, *OWN_STEPS, *STEP_KINDS}
         action = given.get("on_error") if fails else None
@@ -254,7 +230,7 @@ class _Loading:
             if self.config.get(name) is not None:
                 self.add((name,), "there is a list of `steps`; write this section as one of them, or do without the list")
         if not isinstance(given, (list, tuple)):
-            self.add(path, f"wrong type: found {_found(given)}, expected a list of steps")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a list of steps")
             return []
         found: dict[str, Section[Any]] = {}
         known: dict[str, str] = {}
@@ -283,7 +259,7 @@ class _Loading:
         if isinstance(given, Mapping):
             return self.component("grouper", "partition", given, path, path, path)
         if not isinstance(given, (list, tuple)):
-            self.add(path, f"wrong type: found {_found(given)}, expected a list of fields, or a mapping with `fields`")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a list of fields, or a mapping with `fields`")
             return None
         before = len(self.problems)
         found = self.component("grouper", "partition", {"fields": given}, path, path, path)
@@ -298,7 +274,7 @@ class _Loading:
         if path in self.failed:
             return None
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with `filter` or `transform`")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping with `filter` or `transform`")
             return None
         self.refuse_unknown(given, path, (*STEP_KINDS, "as", "on_error"), "key")
         kinds = [kind for kind in STEP_KINDS if kind in given]
@@ -327,9 +303,9 @@ class _Loading:
             kind = next((kind for kind in STEP_KINDS if kind in given), "")
             return f"{kind}_{int(path[-1]) + 1}" if kind else ""
         if not isinstance(name, str) or isinstance(name, Secret):
-            self.add((*path, "as"), f"wrong type: found {_found(name)}, expected the name of the step")
+            self.add((*path, "as"), f"wrong type: found {as_found(name)}, expected the name of the step")
         elif not re.fullmatch(STEP_NAME, name):
-            self.add((*path, "as"), f"{_found(name)} is not a name for a step: it begins with a small letter, and has small "
+            self.add((*path, "as"), f"{as_found(name)} is not a name for a step: it begins with a small letter, and has small "
                      "letters, digits and _ only, 60 at the most")  # fmt: skip
         elif name in RESERVED:
             self.add((*path, "as"), f"{name} is the name of another part of the export; take another one")
@@ -346,7 +322,7 @@ class _Loading:
         if self.config.get("writer") is not None:
             self.add(("writer",), "there is a list of `writers`; write this section as one of them, or do without the list")
         if not isinstance(given, (list, tuple)) or not given:
-            self.add(path, f"wrong type: found {_found(given)}, expected a list of writers: [{{name: …, options: …}}, …]")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a list of writers: [{{name: …, options: …}}, …]")
             return []
         found: list[Destination] = []
         known: dict[str, str] = {}
@@ -367,7 +343,7 @@ class _Loading:
             return None
         given = {"name": given} if isinstance(given, str) and not isinstance(given, Secret) else given
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping with name and options")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping with name and options")
             return None
         writer = self.component("writer", given.get("name"), given.get("options"), path, (*path, "name"), (*path, "options"))
         self.refuse_unknown(given, path, OF_A_WRITER, "key")
@@ -382,8 +358,8 @@ class _Loading:
             return None
         name = given.get("as")
         if name is not None and (not isinstance(name, str) or not re.fullmatch(STEP_NAME, name)):
-            self.add((*path, "as"), f"{_found(name)} is not a name for a writer: it begins with a small letter, and has small "
-                     "letters, digits and _ only, 60 at the most")  # fmt: skip
+            self.add((*path, "as"), f"{as_found(name)} is not a name for a writer: it begins with a small letter, and has "
+                     "small letters, digits and _ only, 60 at the most")  # fmt: skip
         if action is not None:
             writer = replace(writer, on_error=str(action))
         to = str(plain(name)) if isinstance(name, str) else re.sub("[^a-z0-9_]", "_", writer.entry.name.lower())
@@ -395,7 +371,7 @@ class _Loading:
         if expression is None or place in self.failed:
             return None
         if not isinstance(expression, str) or isinstance(expression, Secret):
-            self.add(place, f"wrong type: found {_found(expression)}, expected an expression, as \"item['country'] == 'DK'\"")
+            self.add(place, f"wrong type: found {as_found(expression)}, expected an expression, as \"item['country'] == 'DK'\"")
             return None
         found = self.component("filter", "pythonexp", {"python_expression": expression}, place, place, place)
         self.problems = [replace(problem, path=place) if problem.path[: len(place)] == place else problem
@@ -419,7 +395,7 @@ class _Loading:
             self.add(path, f"the name is missing; name one of: {', '.join(registry.names(kind))}")
             return None
         if not isinstance(name, str) or isinstance(name, Secret):
-            self.add(name_path, f"wrong type: found {_found(name)}, expected the name of a {kind}")
+            self.add(name_path, f"wrong type: found {as_found(name)}, expected the name of a {kind}")
             return None
         try:
             found = section_of(kind, name)
@@ -444,7 +420,7 @@ class _Loading:
         if options is None:
             options = {}
         if not isinstance(options, Mapping):
-            self.add(options_path, f"wrong type: found {_found(options)}, expected a mapping of options")
+            self.add(options_path, f"wrong type: found {as_found(options)}, expected a mapping of options")
             return None
         self.secrets += [(*options_path, o.name) for o in options_of(component) if o.secret]
         for o in options_of(component):
@@ -511,7 +487,7 @@ class _Loading:
         if given is None or path in self.failed:
             given = {}
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping")
             return Settings(), None, []
         known = [o.name for o in options_of(Settings)]
         self.refuse_unknown(given, path, (*known, "formatter", "notifications"), "option")
@@ -525,7 +501,7 @@ class _Loading:
         if (*path, "notifications") in self.failed:
             notifications = None
         if notifications is not None and not isinstance(notifications, (list, tuple)):
-            self.add((*path, "notifications"), f"wrong type: found {_found(notifications)}, expected a list of sections")
+            self.add((*path, "notifications"), f"wrong type: found {as_found(notifications)}, expected a list of sections")
             notifications = None
         members = [self.notification((*path, "notifications", at), m) for at, m in enumerate(notifications or ())]
         return settings, formatter, [member for member in members if member is not None]
@@ -540,7 +516,7 @@ class _Loading:
             self.check_action(path, given)
             return OnErrorOptions(action=given)
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
+            self.add(path, f"wrong type: found {as_found(given)}, expected one of {', '.join(ACTIONS)}, or a mapping")
             return OnErrorOptions()
         found = self.build(OnErrorOptions, given, path, path) or OnErrorOptions()
         if found.max_rate is not None and found.max_rate > 1:
@@ -554,7 +530,7 @@ class _Loading:
         if given is None or path in self.failed:
             return None
         if not isinstance(given, Mapping):
-            self.add(path, f"wrong type: found {_found(given)}, expected a mapping: {example}")
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping: {example}")
             return None
         return self.build(kind, given, path, path)
 
@@ -570,7 +546,7 @@ class _Loading:
             return NO_FILE
         if not isinstance(given, str) or given not in EMPTY:
             hint = words.did_you_mean(given, EMPTY) if isinstance(given, str) else f"; known: {', '.join(EMPTY)}"
-            self.add(("empty",), f"{_found(given)} is not one of the choices{hint}")
+            self.add(("empty",), f"{as_found(given)} is not one of the choices{hint}")
             return NO_FILE
         return str(given)
 
@@ -583,7 +559,7 @@ class _Loading:
     def check_action(self, path: Path, action: object) -> None:
         if not isinstance(action, str) or action not in ACTIONS:
             hint = words.did_you_mean(action, ACTIONS) if isinstance(action, str) else f"; known: {', '.join(ACTIONS)}"
-            self.add(path, f"{_found(action)} is not one of the choices{hint}")
+            self.add(path, f"{as_found(action)} is not one of the choices{hint}")
 
     def notification(self, path: Path, given: object) -> Section[Any] | None:
         if given is None:
@@ -609,55 +585,8 @@ class _Loading:
     def plain(self, name: str, type: Any, wanted: str) -> Any:
         value = self.config.get(name)
         if value is not None and (not isinstance(value, type) or isinstance(value, Secret)) and not self.at_fault((name,)):
-            self.add((name,), f"wrong type: found {_found(value)}, expected {wanted}")
+            self.add((name,), f"wrong type: found {as_found(value)}, expected {wanted}")
         return value
-
-    def refuse_unknown(self, given: Mapping[Any, object], path: Path, known: Iterable[str], what: str) -> None:
-        """Keys that nobody knows. In configs of exporters 0.6.18 they are for people, unless one is a slip of the pen."""
-        known = list(known)
-        for key in map(str, given):
-            if key in known or (not path and key.startswith("x-")) or key in self.misspelt:
-                continue
-            hint = words.did_you_mean(key, known)
-            if self.older and (path or not difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.75)):
-                self.warn((*path, key), f"unknown {what}, not used{hint}", idle=True)
-                continue
-            component = self.classes.get(path)
-            if what == "key" and component is not None and key in {o.name for o in options_of(component)}:
-                hint = "; it is an option, so write it below `options`"
-            elif not path:
-                hint += "; what is only for people begins with x-"
-            self.add((*path, key), f"unknown {what}{hint}")
-
-    def refuse_endless(self, value: object, path: Path) -> None:
-        """Numbers that are none, whatever they are for. Records that stand in the config are records."""
-        if path in (("reader", "options", "records"), (TESTS,)):
-            return
-        if isinstance(value, float) and not math.isfinite(value):
-            self.add(path, f"{_endless(value)}; write a number that is finite")
-            self.failed.add(path)
-        elif isinstance(value, Mapping):
-            for key, member in value.items():
-                self.refuse_endless(member, (*path, key))
-        elif isinstance(value, (list, tuple)):
-            for at, member in enumerate(value):
-                self.refuse_endless(member, (*path, at))
-
-    def warn_of_odd(self) -> None:
-        """What YAML may have read otherwise than it was meant, unless an option says what is meant."""
-        for odd in self.document.odd:
-            if odd.path[:1] == (TESTS,):
-                continue
-            kinds = next((self.kinds[odd.path[:n]] for n in range(1, len(odd.path) + 1) if odd.path[:n] in self.kinds), None)
-            if kinds is None:
-                date = isinstance(odd.read, Plain) and not isinstance(odd.read.meant, (bool, int, float))
-                text = "" if date and odd.path[0] == "vars" else odd.warning
-            elif "str_list" in kinds:
-                text = "" if isinstance(odd.read, Plain) else odd.warning
-            else:
-                text = "" if "str" in kinds else odd.number_warning
-            if text:
-                self.warn(odd.path, text)
 
 
 def _once(section: Section[Any]) -> Section[Any]:
@@ -669,18 +598,6 @@ def _once(section: Section[Any]) -> Section[Any]:
 
 def _name(section: object) -> str:
     return str(section.get("name") if isinstance(section, Mapping) else section)
-
-
-def _found(value: object) -> str:
-    if isinstance(value, Secret):
-        return f"the secret {value}"
-    if isinstance(value, (Mapping, list, tuple)):
-        return words.kind_of(value)
-    return words.in_json(value, 200)
-
-
-def _endless(value: float) -> str:
-    return "NaN is not a number" if math.isnan(value) else f"{value} is not a finite number"
 
 
 _OPTION = re.compile(r"([A-Za-z_]\w*)((?:\.\w+|\[\d+\])*): (.*)\Z", re.DOTALL)
