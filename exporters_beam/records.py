@@ -326,10 +326,18 @@ MAILED = "mail:"
 """How the names begin of files that were mailed: nobody can look at them again."""
 
 
+class Plain(NamedTuple):
+    """What a file was before it was encrypted: its bytes, and the hex digest of them."""
+
+    size: int
+    md5: str
+
+
 @dataclass(frozen=True)
 class DeliveredFile:
     """A file that stands at the destination under its final name. `md5` is the hex digest of its bytes, and `result`
-    what writers that deliver no file (reduce) made of the records. An archive has `members`, which are named as in it."""
+    what writers that deliver no file (reduce) made of the records. An archive has `members`, which are named as in it.
+    One that was encrypted was `plain` before."""
 
     name: str
     group: tuple[str, ...]
@@ -338,6 +346,7 @@ class DeliveredFile:
     md5: str
     result: Any = None
     members: tuple[DeliveredFile, ...] = ()
+    plain: Plain | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -346,6 +355,7 @@ class DeliveredFile:
             "records": self.records,
             "bytes": self.size,
             "md5": self.md5,
+            **({"plain": {"bytes": self.plain.size, "md5": self.plain.md5}} if self.plain is not None else {}),
             **({"members": [member.as_dict() for member in self.members]} if self.members else {}),
         }
 

@@ -213,6 +213,7 @@ def _job(args: argparse.Namespace) -> jobs.Job:
 
 def _validate(args: argparse.Namespace) -> int:
     from exporters_beam.config.tested import cases_of, refuse_misfits
+    from exporters_beam.planning.keys import check_keys
     from exporters_beam.planning.plan import check_functions, make_each
     from exporters_beam.runners.options import check_profiles
 
@@ -223,6 +224,7 @@ def _validate(args: argparse.Namespace) -> int:
             make_each(spec)
             for each in spec.each:
                 check_functions(each)
+                check_keys(each)
             check_profiles(spec)
             refuse_misfits(cases_of(spec.source), spec)
         except ConfigError as error:

@@ -24,6 +24,7 @@ from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.checks import RELEASED, Checks
 from exporters_beam.config.document import Document, Path
 from exporters_beam.config.done import Done, takes_done
+from exporters_beam.config.encrypt import Encrypt
 from exporters_beam.config.on_error import DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
     NO_FILE,
@@ -87,6 +88,8 @@ class ExportSpec:
     """Where `done` stands: the section, or the key of one of several writers."""
     bundle: Bundle | None = None
     bundle_at: Path = ("bundle",)
+    encrypt: Encrypt | None = None
+    encrypt_at: Path = ("encrypt",)
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -183,10 +186,11 @@ class Destination:
     write_buffer: Section[WriteBuffer] | None = None
     done: Done | None = None
     bundle: Bundle | None = None
+    encrypt: Encrypt | None = None
 
     def applied(self, spec: ExportSpec) -> ExportSpec:
-        """The export to this writer. The formatter, the grouper, `done` and `bundle` of all are for those that have none
-        of their own."""
+        """The export to this writer. The formatter, the grouper, `done`, `bundle` and `encrypt` of all are for those that have
+        none of their own."""
         grouper = self.grouper or spec.grouper
         takes = takes_done(self.writer.component)
         sends = WriterTraits.of(self.writer.component).sends
@@ -201,6 +205,8 @@ class Destination:
             done_at=(*self.writer.path, "done") if self.done else spec.done_at,
             bundle=self.bundle or (spec.bundle if takes else None),
             bundle_at=(*self.writer.path, "bundle") if self.bundle else spec.bundle_at,
+            encrypt=self.encrypt or spec.encrypt,
+            encrypt_at=(*self.writer.path, "encrypt") if self.encrypt else spec.encrypt_at,
             to=self.to,
             own=OWN_OF_WRITERS,
         )

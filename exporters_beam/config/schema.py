@@ -20,6 +20,7 @@ from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Path
 from exporters_beam.config.done import Done
+from exporters_beam.config.encrypt import Encrypt
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
     EMPTY,
@@ -170,6 +171,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
+        "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},
         "writers": _or_reference(
             {
                 "description": "writers that all get the records that are read once; in the place of `writer`",
@@ -261,6 +263,7 @@ def _writer(section: Json) -> Json:
         PARTITION_BY: {"$ref": f"#/properties/{PARTITION_BY}"},
         "done": {"$ref": "#/properties/done"},
         "bundle": {"$ref": "#/properties/bundle"},
+        "encrypt": {"$ref": "#/properties/encrypt"},
     }
     mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
     return {**section, "else": mapping}

@@ -51,7 +51,8 @@ STEP_NAME = "[a-z][a-z0-9_]{0,59}"
 OWN_OF_WRITERS = ("when", "fields")
 """Steps that a member of the list `writers` may have for itself, behind all others."""
 
-OF_A_WRITER = ("name", "options", "as", *OWN_OF_WRITERS, "grouper", "partition_by", "formatter", "on_error", "done", "bundle")
+OF_A_WRITER = ("name", "options", "as", *OWN_OF_WRITERS, "grouper", "partition_by", "formatter", "on_error", "done", "bundle",
+               "encrypt")  # fmt: skip
 """What a member of the list `writers` may say."""
 
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")

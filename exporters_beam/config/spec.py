@@ -25,6 +25,7 @@ from exporters_beam.config.cases import TESTS
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.done import Done, takes_done
+from exporters_beam.config.encrypt import Encrypt
 from exporters_beam.config.export import Destination, ExportSpec, Section, does_nothing
 from exporters_beam.config.finding import Finding, as_found
 from exporters_beam.config.masked import masked
@@ -65,6 +66,7 @@ OTHER_KEYS = (
     "checks",
     "done",
     "bundle",
+    "encrypt",
     *LABELS,
 )
 
@@ -131,7 +133,7 @@ class _Loading(Finding):
         empty = self.empty()
         checks, beside = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.beside()
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
-            if beside[name] is not None:
+            if name != "encrypt" and beside[name] is not None:
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
@@ -535,8 +537,9 @@ class _Loading(Finding):
         return self.build(kind, given, path, path)
 
     def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
-        """`done` and `bundle`, of the whole export or of a member of the list `writers`."""
-        kinds: dict[str, tuple[type, str]] = {"done": (Done, "{success_file: _SUCCESS}"), "bundle": (Bundle, "{name: day.zip}")}
+        """`done`, `bundle` and `encrypt`, of the whole export or of a member of the list `writers`."""
+        kinds: dict[str, tuple[type, str]] = {"done": (Done, "{success_file: _SUCCESS}"), "bundle": (Bundle, "{name: day.zip}"),
+                                              "encrypt": (Encrypt, "{pgp: [customer.asc]}")}  # fmt: skip
         return {name: self.made_of(kind, name, like, above, sections) for name, (kind, like) in kinds.items()}
 
     def empty(self) -> str:

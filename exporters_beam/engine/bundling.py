@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import BinaryIO, cast
 
+from exporters_beam.components.protocols import Writer
 from exporters_beam.engine.delivery import Delivery
 from exporters_beam.engine.done import plain_path, relative
+from exporters_beam.engine.encrypting import Sealed
 from exporters_beam.files import Measured
 from exporters_beam.records import DeliveredFile, PlannedFile
 from exporters_beam.staging.run import Run
@@ -17,7 +19,11 @@ SMALL = 1 << 28
 
 
 def publish_bundle(
-    delivery: Delivery, run: Run, planned: Sequence[PlannedFile], fill: Callable[[PlannedFile, BinaryIO], None]
+    delivery: Delivery,
+    writer: Writer | Sealed,
+    run: Run,
+    planned: Sequence[PlannedFile],
+    fill: Callable[[PlannedFile, BinaryIO], None],
 ) -> DeliveredFile:
     """Deliver an archive of these files, each of which `fill` writes: in the order of their names, dated 1980-01-01, so that
     the same files are the same bytes. What is compressed already is not compressed again. Raises DestinationError."""
@@ -40,7 +46,7 @@ def publish_bundle(
                 members.append(DeliveredFile(name, file.group, file.records, measured.size, measured.md5()))
 
     whole = PlannedFile(delivery.naming.bundle, (), 0, sum(file.records for file in files), ())
-    delivered: DeliveredFile = delivery.writer.publish(whole, archive, run.scratch)
+    delivered: DeliveredFile = writer.publish(whole, archive, run.scratch)
     return replace(delivered, members=tuple(members))
 
 

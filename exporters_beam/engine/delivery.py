@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from exporters_beam.components.names import Naming
+from exporters_beam.components.pgp import Recipients
 from exporters_beam.components.protocols import TableFormat, TextFormat, Writer
 from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
@@ -44,6 +45,7 @@ class Delivery:
     on_error: OnError = field(default_factory=OnError)
     checks: Checks | None = None
     added: tuple[str, ...] = ()
+    recipients: Recipients | None = None
 
     @cached_property
     def shape(self) -> FormatTraits:
@@ -96,6 +98,10 @@ class Delivery:
             return False
         several = bool(self.limits.items_per_file or self.limits.bytes_per_file) and not self.sampling.size
         return bool(self.to.without_case) or names.ambiguous(several)
+
+    def plain_name(self, name: str) -> str:
+        """The name of a file without what says that it is encrypted."""
+        return name.removesuffix(self.recipients.ending) if self.recipients is not None else name
 
     def name(self, group: tuple[str, ...], number: int) -> str:
         if self.to.sends:

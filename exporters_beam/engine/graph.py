@@ -36,6 +36,7 @@ from exporters_beam.engine.sending import SendBatches
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
 from exporters_beam.errors import ConfigError
 from exporters_beam.handover import HandsOver
+from exporters_beam.planning.keys import recipients_of
 from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
@@ -121,6 +122,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         on_error=plan.on_error,
         checks=plan.spec.checks,
         added=decoding.added if isinstance(decoding, Extend) else (),
+        recipients=recipients_of(plan.spec),
     )
 
 

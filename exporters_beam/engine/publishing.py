@@ -12,11 +12,13 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 
+from exporters_beam.components.protocols import Writer
 from exporters_beam.components.ready import explain, ready
 from exporters_beam.compressions import Codec
 from exporters_beam.engine.bundling import publish_bundle
 from exporters_beam.engine.delivery import Delivery, staged_lines, unpacked
 from exporters_beam.engine.done import clear, refuse_their_names
+from exporters_beam.engine.encrypting import Sealed, sealed
 from exporters_beam.errors import DestinationError, RecordError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import BlockRef, DeliveredFile, PlannedFile, Replaced, Schema, Slice, Undelivered
@@ -201,6 +203,7 @@ class PublishFile(HandsOver, beam.DoFn):
         enter(self._run.folder)
         writer, form = ready(self._delivery.writer), ready(self._delivery.format)
         self._delivery = replace(self._delivery, writer=writer, format=form)
+        self._writer: Writer | Sealed = sealed(writer, self._delivery.recipients, self._run)
         self._progress = Progress(self._run)
 
     def start_bundle(self) -> None:
@@ -232,9 +235,9 @@ class PublishFile(HandsOver, beam.DoFn):
         delivered: DeliveredFile
         try:
             if self._delivery.naming.bundle:
-                delivered = publish_bundle(self._delivery, self._run, files, self.fill)
+                delivered = publish_bundle(self._delivery, self._writer, self._run, files, self.fill)
             else:
-                delivered = self._delivery.writer.publish(files[0], lambda out: self.fill(files[0], out), self._run.scratch)
+                delivered = self._writer.publish(files[0], lambda out: self.fill(files[0], out), self._run.scratch)
         except RecordError as error:
             raise DestinationError(f"{self._delivery.naming.bundle or files[0].name}: {error}") from error
         self._progress.delivered(delivered)
@@ -250,7 +253,7 @@ class PublishFile(HandsOver, beam.DoFn):
             self._text(file, members.text, members.member)
             members.close(empty=not file.slices)
         else:
-            member = os.path.basename(file.name)[: -len(self._delivery.codec.suffix)]
+            member = os.path.basename(self._delivery.plain_name(file.name))[: -len(self._delivery.codec.suffix)]
             with self._delivery.codec.archive(out, member) as archive:
                 self._text(file, archive.write, None)
 

@@ -30,6 +30,8 @@ def why_not_copied(spec: ExportSpec) -> str:
         return "there are checks"
     if spec.bundle is not None:
         return "there is a bundle"
+    if spec.encrypt is not None:
+        return "files are encrypted"
     if spec.settings.prevent_bypass:
         return "prevent_bypass is given"
     for step in sorted(spec.steps, key=lambda step: step.kind):  # Filters are told first.

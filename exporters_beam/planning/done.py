@@ -29,7 +29,8 @@ def bundle_of(spec: ExportSpec, names: FileNames | None, now: datetime) -> tuple
         check_name("name", name)
     except ConfigError as error:
         return "", [spec.problem((*spec.bundle_at, "name"), problem.message.partition(": ")[2]) for problem in error.problems]
-    return names.beside(names.marked(name) if names.mark else name), []
+    ending = spec.encrypt.ending if spec.encrypt is not None else ""
+    return names.beside(names.marked(name) if names.mark else name) + ending, []
 
 
 def _no_place(spec: ExportSpec, path: Path) -> Problem:

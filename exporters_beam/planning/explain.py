@@ -196,6 +196,10 @@ def _decisions(plan: Plan) -> Iterator[str]:
 
 
 def _done(plan: Plan) -> Iterator[str]:
+    encrypt = plan.spec.encrypt
+    if encrypt is not None:
+        keys = f"{len(encrypt.pgp)} key{'s' if len(encrypt.pgp) > 1 else ''}"
+        yield f"encrypt: each file is encrypted to {keys} of OpenPGP when it is built, and staged until the export is whole"
     if plan.bundle:
         yield f"bundle: one worker puts all files into {plan.bundle}, with these names below the folder of filebase"
     if plan.done:

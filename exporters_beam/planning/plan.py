@@ -319,7 +319,7 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
         names = FileNames(
             folders.in_name(expand_dates(writer.filebase, now)),
             grouper.size if grouper is not None else 0,
-            f".{form.extension}{packed.suffix}",
+            f".{form.extension}{packed.suffix}{spec.encrypt.ending if spec.encrypt and not spec.bundle else ''}",
             writer.start_file_count,
             folders.in_name(writer.filebase),
             ReaderTraits.of(spec.reader.component).mark,
@@ -374,6 +374,9 @@ def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -
     if writer.items_limit and ReaderTraits.of(spec.reader.component).kept_in is not None:
         yield spec.problem((*spec.writer.path, "options", "items_limit"), "what lies behind the limit would be taken from "
                            f"the queue and not be delivered; give {spec.reader.entry.name} max_messages instead")  # fmt: skip
+    if spec.encrypt is not None and not delivers_files(writer):
+        yield spec.problem(spec.encrypt_at, f"the writer {spec.writer.entry.name} delivers no files, so nothing is encrypted; "
+                           "leave this section out, or give it to writers that do")  # fmt: skip
     for name in spec.settings.without:
         if name not in rules.NAMES:
             yield spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"
@@ -498,6 +501,8 @@ def _told(spec: ExportSpec) -> dict[str, object]:
             found[section.step or section.kind] = told
     if spec.bundle is not None:
         found["bundle"] = spec.bundle.name
+    if spec.encrypt is not None:
+        found["encrypt"] = {"pgp": list(spec.encrypt.pgp), "ending": spec.encrypt.ending}
     return found
 
 

@@ -15,6 +15,7 @@ from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
+from exporters_beam.planning.keys import check_keys
 from exporters_beam.planning.place import books_of, destination_of, history_of
 from exporters_beam.planning.plan import Plan, check_functions, make_each
 from exporters_beam.records import Json
@@ -127,6 +128,7 @@ def _looked_at(plans: Sequence[Plan], beam_args: Sequence[str]) -> tuple[list[st
     chosen = []
     for plan in plans:
         warnings += functions_elsewhere(plan.spec, beam_args)
+        check_keys(plan.spec, resolving=True)
         refuse_own_output(plan)
         args, decisions = settled(plan, beam_args)
         chosen.append(args)
@@ -309,6 +311,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
 
     (plan,) = map(fixed, make_each(spec.alone("a pipeline of your own")))
     refuse_taking(plan)
+    check_keys(spec, resolving=True)
     for warning in check(spec):
         logger_of(spec).warning(warning)
     refuse_own_output(plan)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, ExportError
+from exporters_beam.planning.keys import check_keys
 from exporters_beam.planning.place import history_of
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.runners.books import begun
@@ -61,6 +62,7 @@ def _looked_at(plan: Plan, beam_args: Sequence[str], support: GoesOn) -> list[st
     if plan.spec.settings.resume and options.text("template_location"):
         raise ConfigError("--resume: a template is launched again and again; submit without --template_location to resume")
     support.refuse_submit(options)
+    check_keys(plan.spec, resolving=True)
     return [
         *(str(problem) for problem in plan.spec.warnings),
         *functions_elsewhere(plan.spec, beam_args),

@@ -40,7 +40,7 @@ ANY_MAGIC = b"exporters-beam segment "
 
 _OURS = re.compile(
     r"[0-9a-f]{32}\.segment(?:\.part)?|kept-\d+-\d+-\d+-[01]|(?:progress-[0-9a-f]{32}(?:\.part)?)|"
-    r"(?:delivered|handed-over)-[0-9a-f]{32}|sent-[0-9a-f]{32}-\d+(?:\.part)?"
+    r"(?:delivered|handed-over)-[0-9a-f]{32}|sent-[0-9a-f]{32}-\d+(?:\.part)?|encrypted-[0-9a-f]{32}(?:-[0-9a-f]{32}\.part)?"
 )
 
 OPEN_SEGMENTS = 64
@@ -120,6 +120,10 @@ class Staging:
             os.makedirs(self.folder, exist_ok=True)
             return cast(BinaryIO, open(os.path.join(self.folder, f"delivered-{who}"), "ab", buffering=0))
         return None
+
+    def encrypted(self, known: str) -> str:
+        """The path of an encrypted file, which is kept as long as what is staged: encrypted again it would be another one."""
+        return os.path.join(self.folder, f"encrypted-{known}")
 
     def note_sent(self, delivery: str, number: int, told: Mapping[str, object]) -> None:
         """Leave word that a target has taken a batch, before anything else is sent. Raises DestinationError."""
