@@ -253,7 +253,10 @@ def test_what_cannot_be_reached_is_said_in_one_sentence(kafka: Broker, export):
         ({"topic": "orderz"}, r"option topic: there is no topic orderz \("),
         ({**user, "sasl_password": "coffee"}, r"option sasl_username: the broker does not let this user in \("),
         ({**user, "sasl_username": "guest"}, rf"option topic: this user may not use the topic {topic}; give it the rights"),
-        ({"security_protocol": "SSL"}, r"option security_protocol: no encrypted connection can be made \(.*PLAINTEXT"),
+        (
+            {"security_protocol": "SSL"},
+            r"option security_protocol: no encrypted connection can be made \(.*(PLAINTEXT|closed by peer)",
+        ),
         ({"ssl_ca_file": "/nowhere.pem", "security_protocol": "SSL"}, r"option ssl_ca_file: "),
         ({"options": {"fetch.min.byts": 1}}, r'option options: No such configuration property: "fetch.min.byts"'),
     ):

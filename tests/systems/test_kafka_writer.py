@@ -118,7 +118,6 @@ def test_killed_again_and_again_and_resumed(kafka: Broker, tmp_path):
 
 
 def test_a_client_that_does_not_come_back_is_given_up(monkeypatch):
-    """As librdkafka does not where the coordinator of a group was killed, whatever the timeout."""
     monkeypatch.setattr(systems, "LATE", 0.1)
     cluster = systems.Cluster({"bootstrap.servers": "127.0.0.1:1"}, 0.1)
     first = cluster.admin
@@ -127,7 +126,6 @@ def test_a_client_that_does_not_come_back_is_given_up(monkeypatch):
     assert told.value.passing and cluster.admin is not first
 
 
-@pytest.mark.exhaustive  # On a busy machine it may take minutes: the clients' own waits add up.
 def test_the_broker_is_killed_and_comes_back(own_kafka: Broker, tmp_path):
     """Batches are sent again, and none twice."""
     topic = own_kafka.topic(2)
