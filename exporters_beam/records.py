@@ -130,7 +130,8 @@ class Mark(NamedTuple):
     records of this range: `read`, `filtered_before`, `failed`, … So the figures of a range are committed together
     with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range. `staged` is the
     segment that holds this range already: then no record of it was read, and the encoder gives what stands there.
-    `warnings` are sentences for users; like the counts they are committed with the range, and so is what was `sought`.
+    `warnings` are sentences for users; like the counts they are committed with the range, and so is what was `sought`, and the
+    `statistics` of its fields.
     """
 
     unit: Unit
@@ -140,6 +141,7 @@ class Mark(NamedTuple):
     staged: str = ""
     warnings: tuple[str, ...] = ()
     sought: tuple[Sought, ...] = ()
+    statistics: bytes = b""
 
 
 class Sought(NamedTuple):

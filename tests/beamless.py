@@ -17,8 +17,10 @@ from exporters_beam.config import spec
 from exporters_beam.engine import graph
 from exporters_beam.engine.delivery import TALLIES, staged_lines, total_of
 from exporters_beam.engine.failures import FailedRecord
+from exporters_beam.engine.field_statistics import LookAtFields, OfRanges
 from exporters_beam.engine.source import Places
 from exporters_beam.errors import ExportError, RecordError
+from exporters_beam.planning.looking import STATISTICS
 from exporters_beam.planning.plan import make
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import SUFFIX, Blocks, Staging, in_order, read_segment
@@ -36,6 +38,7 @@ class Outcome(NamedTuple):
     letters: list[dict[str, Any]]
     error: str
     warnings: tuple[str, ...] = ()
+    statistics: dict[str, Any] | None = None
 
 
 def outcome(config: dict[str, Any]) -> Outcome:
@@ -61,6 +64,8 @@ def _outcome(config: dict[str, Any], folder: str) -> Outcome:
             dedupe = graph.dedupe_of(plan, step, run)
             stages[-1].append(dedupe.key)
             stages.append([dedupe.survivors])
+        elif step.name == STATISTICS:
+            stages[-1].append(LookAtFields(step.name, step.component))
         else:
             dofn = {"keep": Keep, "map": Map, "flat_map": FlatMap}[step.kind]
             stages[-1].append(dofn(step.name, step.component, plan.on_error).after(step.drawn))
@@ -132,7 +137,11 @@ def _staged(folder: str, delivery: Any) -> Outcome:
     blocks = Blocks()
     groups = {group: _file(delivery.format, in_order(refs[group]), blocks) for group in sorted(refs)}
     blocks.close()
-    return Outcome(groups, total_of(marks), json.loads(json.dumps(letters)), "")
+    found = OfRanges()
+    for mark in marks.values():
+        found.add(mark)
+    statistics = found.as_dict() if delivery.statistics is not None else None
+    return Outcome(groups, total_of(marks), json.loads(json.dumps(letters)), "", statistics=statistics)
 
 
 def _file(form: Any, refs: list[Any], blocks: Blocks) -> bytes:

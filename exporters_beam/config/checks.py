@@ -93,12 +93,12 @@ class Checks:
     def change(self) -> float:
         """The share by which the number of records may be another."""
         given = (self.records or {}).get("change")
-        return 0.0 if given is None else _share(given, ("records", "change"), most=None)
+        return 0.0 if given is None else share(given, ("records", "change"), most=None)
 
     @cached_property
     def shares(self) -> tuple[tuple[str, float], ...]:
         """The fields that records have to have, and the share of records that have."""
-        return tuple((name, _share(value, ("coverage", str(name)))) for name, value in (self.coverage or {}).items())
+        return tuple((name, share(value, ("coverage", str(name)))) for name, value in (self.coverage or {}).items())
 
     @property
     def looks(self) -> bool:
@@ -146,7 +146,7 @@ class Looked:
         self.__dict__.update(state)
 
 
-def _share(given: object, path: tuple[str, ...], most: float | None = 1.0) -> float:
+def share(given: object, path: tuple[str, ...], most: float | None = 1.0) -> float:
     """A share, given as a number or in per cent. Raises ConfigError."""
     found: float | None = None
     if isinstance(given, str):

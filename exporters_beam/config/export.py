@@ -32,6 +32,7 @@ from exporters_beam.config.sections import (
     OWN_STEPS,
     Settings,
 )
+from exporters_beam.config.statistics import Statistics
 from exporters_beam.errors import ConfigError, Problem, dotted
 
 C = TypeVar("C", covariant=True)
@@ -83,6 +84,7 @@ class ExportSpec:
     on_error: OnErrorOptions = field(default_factory=OnErrorOptions)
     empty: str = NO_FILE
     checks: Checks | None = None
+    statistics: Statistics | None = None
     done: Done | None = None
     done_at: Path = ("done",)
     """Where `done` stands: the section, or the key of one of several writers."""

@@ -32,6 +32,7 @@ from exporters_beam.config.sections import (
     STEP_NAME,
     Settings,
 )
+from exporters_beam.config.statistics import Statistics
 from exporters_beam.records import Json
 
 
@@ -169,6 +170,15 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
         },
         "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
+        "statistics": {
+            "description": "statistics of fields: true for all, a list of fields, or options",
+            "anyOf": [
+                _options(Statistics),
+                {"type": ["boolean", "null"]},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                _REFERENCE,
+            ],
+        },
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},

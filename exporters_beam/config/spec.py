@@ -45,32 +45,19 @@ from exporters_beam.config.sections import (
     STEP_NAME,
     Settings,
 )
+from exporters_beam.config.statistics import Statistics, shorthand
 from exporters_beam.config.tested import listed
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import fill
 from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
-    "steps",
-    PARTITION_BY,
-    "exporter_options",
-    "on_error",
-    "empty",
-    "vars",
-    "env",
-    "parameters",
-    "staging",
-    "runners",
-    "tests",
-    "writers",
-    "checks",
-    "done",
-    "bundle",
-    "encrypt",
-    *LABELS,
+    *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
+    *("tests", "writers", "checks", "statistics", "done", "bundle", "encrypt", *LABELS),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
+RESERVED |= {"statistics"}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -132,6 +119,7 @@ class _Loading(Finding):
         on_error = self.on_error()
         empty = self.empty()
         checks, beside = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.beside()
+        statistics = self.made_of(Statistics, "statistics", "{fields: [price]}, true, or a list of fields")
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
             if name != "encrypt" and beside[name] is not None:
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
@@ -167,6 +155,7 @@ class _Loading(Finding):
             on_error=on_error,
             empty=empty,
             checks=checks,
+            statistics=statistics,
             **beside,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
@@ -265,11 +254,12 @@ class _Loading(Finding):
             return None
         before = len(self.problems)
         found = self.component("grouper", "partition", {"fields": given}, path, path, path)
-        # What stands there is the list itself.
-        self.problems[before:] = [
-            self.document.problem((*path, *problem.path[2:]), problem.message) for problem in self.problems[before:]
-        ]
+        self.as_value(path, before)
         return found
+
+    def as_value(self, path: Path, before: int) -> None:
+        """Problems since then are those of an option's value, which stands at `path` itself."""
+        self.problems[before:] = [self.document.problem((*path, *p.path[2:]), p.message) for p in self.problems[before:]]
 
     def a_step(self, path: Path, given: object) -> Section[Any] | None:
         """A member of the list `steps`, or None where it is wrong."""
@@ -529,12 +519,17 @@ class _Loading(Finding):
         """What a section is that has options and no component; None where it is absent or wrong."""
         path: Path = (*above, name)
         given = (self.config if sections is None else sections).get(name)
-        if given is None or path in self.failed:
+        if given is None or path in self.failed or (kind is Statistics and given is False):
             return None
+        given, short = shorthand(kind, given)
         if not isinstance(given, Mapping):
             self.add(path, f"wrong type: found {as_found(given)}, expected a mapping: {example}")
             return None
-        return self.build(kind, given, path, path)
+        before = len(self.problems)
+        made = self.build(kind, given, path, path)
+        if short:
+            self.as_value(path, before)
+        return made
 
     def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
         """`done`, `bundle` and `encrypt`, of the whole export or of a member of the list `writers`."""

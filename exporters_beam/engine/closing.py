@@ -12,13 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 import apache_beam as beam
 
 from exporters_beam.components.ready import ready
-from exporters_beam.config.checks import MOST_RUNS
+from exporters_beam.config.checks import MOST_RUNS, Checks
 from exporters_beam.config.on_error import DEAD_LETTER, WRITER
 from exporters_beam.decimals import beyond_json
 from exporters_beam.engine.checking import measured
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import Delivery, staged_lines, total_of
 from exporters_beam.engine.done import clear, deliver_done, in_place, refuse_their_names
+from exporters_beam.engine.field_statistics import OfRanges, changes, sentences
 from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.engine.sending import complete, refused_counts, target_of
 from exporters_beam.errors import DestinationError
@@ -40,7 +41,7 @@ from exporters_beam.records import (
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
-from exporters_beam.staging.history import tell_run
+from exporters_beam.staging.history import runs_before, tell_run
 from exporters_beam.staging.letters import FILE, NAME, identity
 from exporters_beam.staging.run import Run, enter
 from exporters_beam.transforms import sightings
@@ -69,16 +70,16 @@ def _number_of(batch: DeliveredFile) -> int:
 def booked(value: Any) -> bytes:
     """What the manifest is made of, on its way there: marks, of which there may be very many, as plain tuples."""
     if isinstance(value, Mark):
-        unit, *rest, sought = value
-        return pickle.dumps((tuple(unit), *rest, [tuple(each) for each in sought]), 5)
+        unit, *rest, sought, statistics = value
+        return pickle.dumps((tuple(unit), *rest, [tuple(each) for each in sought], statistics), 5)
     return pickle.dumps(value, 5)
 
 
 def _unbooked(data: bytes) -> Any:
     value = pickle.loads(data)
     if type(value) is tuple:
-        unit, number, counts, last, staged, warnings, sought = value
-        return Mark(Unit(*unit), number, counts, last, staged, warnings, tuple(Sought(*each) for each in sought))
+        unit, number, counts, last, staged, warnings, sought, statistics = value
+        return Mark(Unit(*unit), number, counts, last, staged, warnings, tuple(Sought(*each) for each in sought), statistics)
     return value
 
 
@@ -98,10 +99,13 @@ class WriteManifest(HandsOver, beam.DoFn):
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[Json]:
-        gathered = _gathered(map(_unbooked, element[1]))
+        fields = OfRanges() if self._delivery.statistics is not None else None
+        gathered = _gathered(map(_unbooked, element[1]), fields)
         if gathered.undelivered is not None:
             raise DestinationError(gathered.undelivered.why)
         tallies, listed, delivered, warned, late, _ = gathered
+        if fields is not None:
+            warned.update(dict.fromkeys(fields.warnings()))
         letters = delivered.pop(NAME, None)
         files = sorted(delivered.values(), key=lambda file: file.name)
         target, counts = None, _added(total_of(tallies), late)
@@ -120,7 +124,9 @@ class WriteManifest(HandsOver, beam.DoFn):
         done = in_place(self._delivery).values()
         left, told = left_behind(self._delivery.writer, before, (*(file.name for file in files), *done))
         warned.update(dict.fromkeys([unread, *told] if unread else told))
-        manifest = self._manifest(tallies, counts, files, letters, list(warned), left, target)
+        of_fields = self._of_fields(fields) if fields is not None else {}
+        warned.update(dict.fromkeys(sentences(of_fields["drift"]["changes"] if "drift" in of_fields else ())))
+        manifest = self._manifest(tallies, counts, files, letters, list(warned), left, target, of_fields)
         self._check(manifest["counts"], files, letters)
         if self._delivery.naming.checksums:
             self._checksums(files)
@@ -133,7 +139,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         if to.finish is not None and names:
             to.finish(text, names, self._run.export_id)
         _write(self._run.manifest, text)
-        self._tell_run(counts)
+        self._tell_run(counts, of_fields)
         remove(self._delivery.writer, left)
         if "letters" in manifest and to.note_letters is not None and names:
             to.note_letters(manifest["letters"], names, manifest["origin"])
@@ -143,11 +149,25 @@ class WriteManifest(HandsOver, beam.DoFn):
             sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
 
-    def _tell_run(self, counts: Mapping[str, int]) -> None:
-        """For runs to come: how many records this one had, where checks ask for that."""
-        if self._run.history and self._delivery.checks is not None:
+    def _tell_run(self, counts: Mapping[str, int], of_fields: Json) -> None:
+        """For runs to come: how many records this one had, and what was in their fields, where that is asked for."""
+        if self._run.history:
             told = {"export": self._run.export_id, "began": self._run.began, **self._measured(counts)}
+            if "statistics" in of_fields:
+                told["statistics"] = of_fields["statistics"]
             tell_run(self._run.history, told, MOST_RUNS)
+
+    def _of_fields(self, fields: OfRanges) -> Json:
+        """The statistics of fields, and what is different from those of the run before, where there was one."""
+        assert self._delivery.statistics is not None
+        found = {"statistics": fields.as_dict()}
+        before = [
+            each for each in runs_before(self._run.history, (self._run.export_id, self._run.began)) if "statistics" in each
+        ]
+        if before:
+            changed = changes(before[-1]["statistics"], found["statistics"], self._delivery.statistics.most)
+            found["drift"] = {"export": before[-1]["export"], "began": before[-1]["began"], "changes": changed}
+        return found
 
     def _ended(
         self, staged: DeliveredFile | None, batches: list[DeliveredFile], counts: dict[str, int]
@@ -176,6 +196,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         warned: list[str],
         left: list[Entry],
         target: Json | None,
+        of_fields: Json,
     ) -> Json:
         names = self._delivery.naming.names
         units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
@@ -190,6 +211,7 @@ class WriteManifest(HandsOver, beam.DoFn):
             "sample": self._delivery.sampling.size,
             "counts": counts,
             **({"checks": self._measured(counts)} if self._delivery.checks is not None else {}),
+            **of_fields,
             "warnings": some_of(warned),
             "units": [],
             "files": [],
@@ -208,8 +230,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         return manifest
 
     def _measured(self, counts: Mapping[str, int]) -> Json:
-        assert self._delivery.checks is not None
-        return measured(self._delivery.checks, counts)
+        return measured(self._delivery.checks or Checks(), counts)
 
     def _empty_file(self) -> DeliveredFile:
         publisher = PublishFile(self._delivery, self._run)
@@ -269,8 +290,9 @@ class _Gathered(NamedTuple):
     undelivered: Undelivered | None
 
 
-def _gathered(values: Iterable[object]) -> _Gathered:
-    """Marks by range, listed units, delivered files by name, warnings, and counts that changed late."""
+def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
+    """Marks by range, listed units, delivered files by name, warnings, and counts that changed late. What marks have of fields
+    goes to `fields` at once: it may be much."""
     tallies: dict[tuple[int, int], Mark] = {}
     listed: dict[int, Unit] = {}
     delivered: dict[str, DeliveredFile] = {}
@@ -284,6 +306,8 @@ def _gathered(values: Iterable[object]) -> _Gathered:
         if isinstance(value, Mark):
             unit = units.setdefault(value.unit, value.unit)
             same = counts.setdefault(value.counts, value.counts)
+            if fields is not None:
+                fields.add(value)
             tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings, value.sought)
         elif isinstance(value, Recount):
             late = dict(value.counts)

@@ -16,6 +16,7 @@ from exporters_beam.components.traits import FormatTraits, WriterTraits
 from exporters_beam.compressions import Codec
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.on_error import OnError
+from exporters_beam.config.statistics import Statistics
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed, Unit
 from exporters_beam.staging.segments import Blocks
@@ -44,6 +45,7 @@ class Delivery:
     told: tuple[tuple[str, Any], ...] = ()
     on_error: OnError = field(default_factory=OnError)
     checks: Checks | None = None
+    statistics: Statistics | None = None
     added: tuple[str, ...] = ()
     recipients: Recipients | None = None
 

@@ -30,6 +30,7 @@ from exporters_beam.engine.decode import Decode, Projecting, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
+from exporters_beam.engine.field_statistics import LookAtFields
 from exporters_beam.engine.publishing import CheckNames, ClearDone, PlanFiles, PublishFile
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.sending import SendBatches
@@ -38,6 +39,7 @@ from exporters_beam.errors import ConfigError
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.keys import recipients_of
 from exporters_beam.planning.logical import StepPlan
+from exporters_beam.planning.looking import STATISTICS
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
 from exporters_beam.records import Limits, Position, Sampling, Typed
@@ -121,6 +123,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         told=_told(plan),
         on_error=plan.on_error,
         checks=plan.spec.checks,
+        statistics=plan.spec.statistics,
         added=decoding.added if isinstance(decoding, Extend) else (),
         recipients=recipients_of(plan.spec),
     )
@@ -189,6 +192,8 @@ def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> 
     for step in steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> dedupe_of(plan, step, run)
+        elif step.name == STATISTICS:
+            records, failures = records | step.name >> beam.ParDo(LookAtFields(step.name, step.component)), None
         elif step.kind == "look":
             looked = records | step.name >> beam.ParDo(Look(step.name, step.component)).with_outputs(KEYS, main="records")
             records, failures = looked["records"], None
@@ -523,7 +528,7 @@ def _typed(typed: Typed) -> KeyedBytes:
 
 
 def _tallied(mark: Any) -> KeyedBytes:
-    return b"", pickle.dumps(("tally", mark), 5)
+    return b"", pickle.dumps(("tally", mark._replace(statistics=b"")), 5)
 
 
 def _staged(pair: KeyedBytes) -> KeyedBytes:

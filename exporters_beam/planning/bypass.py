@@ -28,6 +28,8 @@ def why_not_copied(spec: ExportSpec) -> str:
         return "there are several writers"
     if spec.checks is not None:
         return "there are checks"
+    if spec.statistics is not None:
+        return "there are statistics of fields"
     if spec.bundle is not None:
         return "there is a bundle"
     if spec.encrypt is not None:

@@ -15,6 +15,8 @@ from exporters_beam.errors import printable
 from exporters_beam.formats.without import whole
 from exporters_beam.planning.bypass import NO_STORAGES
 from exporters_beam.planning.logical import StepPlan
+from exporters_beam.planning.looking import STATISTICS
+from exporters_beam.planning.place import history_of
 from exporters_beam.planning.plan import Plan
 from exporters_beam.stages import Extend, HandOn
 from exporters_beam.transforms.expressions.shape import asks_the_clock
@@ -92,6 +94,10 @@ def _stages(plan: Plan) -> Iterator[Stage]:
 def _steps(plan: Plan, steps: Sequence[StepPlan]) -> Iterator[Stage]:
     for step in steps:
         shape = "shuffle" if step.kind == "dedupe" else "step"
+        if step.name == STATISTICS:
+            chosen = plan.spec.statistics.fields if plan.spec.statistics is not None else None
+            yield step.name, f"of {', '.join(chosen)}" if chosen else "of all fields", shape
+            continue
         section = plan.spec.step(step.name)
         yield step.name, _component(section.entry.name if section else "", step.component), shape
 
@@ -183,6 +189,10 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.checks is not None:
         otherwise = {FAIL: "else nothing is", WARN: "else there is a warning", HOLD: "else it is held, for `release`"}
         yield f"checks: everything is staged and judged before anything is delivered; {otherwise[plan.checks.on_fail]}"
+    if plan.spec.statistics is not None:
+        kept = history_of(plan)
+        compared = "compared with those of the run before" if kept else "not compared with others: add `staging: FOLDER`"
+        yield f"statistics: of what comes to the writer, decoded for that; in the report and the manifest, and {compared}"
     if plan.on_error.limited:
         yield "on_error: nothing is delivered before all is staged and its failed records are counted"
     if plan.limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from exporters_beam.components.protocols import (
@@ -137,7 +137,21 @@ class Logical:
     @cached_property
     def decoding(self) -> Decoding:
         """How records stand where no rule is applied: every one decoded whole, and beside that its line where the line, with
-        what steps add behind it, is what files hold. That decides the bytes of files, so no rule may change it."""
+        what steps add behind it, is what files hold. That decides the bytes of files, so no rule may change it, nor any step
+        that only looks at records."""
+        changing = tuple(step for step in self.steps if step.kind != "look")
+        if len(changing) == len(self.steps):
+            return self._decoding
+        found = replace(self, steps=changing)._decoding
+        return Extend(()) if isinstance(found, HandOn) else found
+
+    @property
+    def looks_at_all(self) -> bool:
+        """Whether a step that only looks at records looks at all of their fields."""
+        return any(step.kind == "look" and _reads(step) is None for step in self.steps)
+
+    @property
+    def _decoding(self) -> Decoding:
         lines = self.format.takes_lines or (self.format.stages_lines and not self.added)
         if not (self.decoder.gives_lines and lines) or self.write.chooses or self.added is None:
             return Whole()

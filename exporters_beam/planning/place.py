@@ -56,14 +56,18 @@ def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
 
 
 def history_of(plan: Plan) -> str:
-    """The file in which runs of the config of a plan tell how many records they had, where that is asked for: below the part of
-    `filebase` that is the same in every run, or where books stand that do not stand at the destination. Raises ConfigError."""
+    """The file in which runs of the config of a plan tell what records they had, where that is asked for: below the part of
+    `filebase` that is the same in every run, or where books stand that do not stand at the destination; "" where nothing has to
+    be compared, or there is no place and only statistics would be. Raises ConfigError."""
     checks = plan.spec.checks
-    if checks is None or not checks.runs:
+    compared = checks is not None and bool(checks.runs)
+    if not compared and plan.spec.statistics is None:
         return ""
     place = plan.spec.staging or state_folder(plan)
     if not place and destination_of(plan) is not None:
         place = os.path.dirname(re.split("[%{]", cast(FileWriter, plan.spec.writer.component).filebase)[0]) or "."
+    if not place and not compared:
+        return ""
     if not place:
         raise ConfigError(plan.spec.problem(("checks", "records", "compared_with"),
                           "this export keeps no books in which earlier runs stand; add `staging: FOLDER`"))  # fmt: skip

@@ -48,8 +48,10 @@ from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
 from exporters_beam.planning.done import bundle_of, done_of
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
+from exporters_beam.planning.looking import STATISTICS, Looking
 from exporters_beam.planning.physical import Physical
 from exporters_beam.stages import Copy
+from exporters_beam.transforms.fields.paths import parsed
 
 if TYPE_CHECKING:
     from exporters_beam.config.export import ExportSpec, Section
@@ -123,7 +125,7 @@ class Plan:
         whole, so that what one gets does not depend on the others. Else the plan itself."""
         if not self.spec.to:
             return self
-        common = tuple(step for step in self.steps if step.name not in self.spec.own)
+        common = tuple(step for step in self.steps if step.name not in self.spec.own and step.name != STATISTICS)
         return replace(self, steps=common, grouper=None, format=cast(Format, Records()), limit=0, sample=0)
 
     @property
@@ -268,7 +270,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
         decompressor=_or_default(spec.decompressor, "exporters_beam.compressions.auto:Auto") if streams else None,
         deserializer=_or_default(spec.deserializer, "exporters_beam.formats.json_lines:JsonLinesDeserializer")
         if streams else None,
-        steps=tuple(_steps(spec, now)),
+        steps=tuple(_steps(spec, now, form, grouper)),
         grouper=grouper,
         writer=_at(writer, WriterTraits.of(writer).at, now),
         format=form,
@@ -381,6 +383,12 @@ def _misfits(spec: ExportSpec, form: Format, files: _Files, on_error: OnError) -
         if name not in rules.NAMES:
             yield spec.problem(("exporter_options", "without"), f"the planner has no rule {name!r}"
                                f"{did_you_mean(name, rules.NAMES)}")  # fmt: skip
+    for n, path in enumerate(spec.statistics.fields or () if spec.statistics is not None else ()):
+        try:
+            parsed(path)
+        except ValueError as error:
+            at = ("statistics",) if isinstance(spec.document.get("statistics"), list) else ("statistics", "fields")
+            yield spec.problem((*at, n), f"{path!r} is not a path of fields: {error}")
     if spec.empty == ONE_FILE and (why := _why_no_empty_file(writer, form)):
         yield spec.problem(("empty",), why)
 
@@ -467,8 +475,8 @@ def _codec(spec: ExportSpec, writer: FileWriter, table: bool) -> Codec:
     return codec("none")
 
 
-def _steps(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:
-    """The steps in order; the checks stand behind all that every writer has."""
+def _steps(spec: ExportSpec, now: datetime, form: Format, grouper: Grouper | None) -> Iterator[StepPlan]:
+    """The steps in order; the checks stand behind all that every writer has, statistics behind all."""
     found = [*_steps_of(spec, now)]
     own = sum(step.name in spec.own for step in found)
     yield from found[: len(found) - own]
@@ -477,6 +485,9 @@ def _steps(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:
         fields = tuple(name for name, _ in checks.shares)
         yield StepPlan("look", "checks", cast(Any, Looked(fields, checks.unique)), "checks")
     yield from found[len(found) - own :]
+    if spec.statistics is not None:
+        needs, removed = FormatTraits.of(form).needs, GrouperTraits.of(grouper).removed
+        yield StepPlan("look", STATISTICS, cast(Any, Looking(spec.statistics.fields, needs, removed)), STATISTICS)
 
 
 def _steps_of(spec: ExportSpec, now: datetime) -> Iterator[StepPlan]:

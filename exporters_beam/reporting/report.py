@@ -10,6 +10,7 @@ from typing import Any
 from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import printable
 from exporters_beam.records import Json
+from exporters_beam.reporting.fields import table
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Report:
     (`filter_before.dropped`, …). `files` are the delivered files with name, group, records, bytes and md5, `targets` what was
     sent in batches, to a database or a service. `result` is what the writers `reduce` and `aggregation_stats` found. `seconds`
     is the wall time, `times` the seconds of the stages as sampled by the workers, `resumed` the records that an earlier run had
-    done, `dead_letters` the file of records that failed, like one of `files`, `error` the message of a failed run. What a run
+    done, `dead_letters` the file of records that failed, like one of `files`, `statistics` those of fields, `drift` what
+    changed in these since the run before, `error` the message of a failed run. What a run
     that did not end well has committed is in `counts` and `units`; `problems` are those of a config that is wrong, with file,
     line, column, path and message. `filters` are the names of the steps that are filters. Of an export to several writers
     `writers` tells what became of it for each; `counts`, `files` and `targets` are those of all together.
@@ -44,6 +46,8 @@ class Report:
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Mapping[str, Any], ...] = ()
     filters: tuple[str, ...] = ("filter_before", "filter_after")
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    drift: Mapping[str, Any] = field(default_factory=dict)
     writer: str = ""
     writers: tuple[Mapping[str, Any], ...] = ()
 
@@ -77,6 +81,8 @@ class Report:
             "units": list(self.units),
             **({"result": self.result} if self.result is not None else {}),
             **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
+            **({"statistics": dict(self.statistics)} if self.statistics else {}),
+            **({"drift": dict(self.drift)} if self.drift else {}),
             **({"error": self.error} if self.error else {}),
             **({"problems": list(self.problems)} if self.problems else {}),
             **({"writers": list(self.writers)} if self.writers else {}),
@@ -115,7 +121,11 @@ class Report:
         if self.manifest:
             rows.append(("manifest", self.manifest))
         width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {printable(text)}" for name, text in rows)
+        lines = [f"{name:<{width}}  {printable(text)}" for name, text in rows]
+        for each in self.writers or ({"statistics": self.statistics},):
+            found = table(each.get("statistics", {}))
+            lines += [f"\n{each['writer']}" if "writer" in each and found else "", *found] if found else []
+        return "\n".join(lines)
 
     def _steps(self) -> list[tuple[str, str]]:
         words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",
@@ -129,7 +139,19 @@ class Report:
         return rows
 
 
-_OF_A_WRITER = ("status", "export", "counts", "resumed", "files", "targets", "dead_letters", "error", "manifest")
+_OF_A_WRITER = (
+    "status",
+    "export",
+    "counts",
+    "resumed",
+    "files",
+    "targets",
+    "dead_letters",
+    "statistics",
+    "drift",
+    "error",
+    "manifest",
+)
 """What the report of all writers tells of each; the rest is the same for all."""
 
 
@@ -150,6 +172,8 @@ def together(reports: Sequence[Report]) -> Report:
         resumed=min(report.resumed for report in reports),
         times={name: seconds for report in reports for name, seconds in report.times.items()},
         dead_letters={},
+        statistics={},
+        drift={},
         manifest="",
         writers=tuple(report.of_writer() for report in reports),
     )

@@ -158,6 +158,8 @@ def _report(outcome: Outcome, warnings: Sequence[str], clock: Clock) -> Report:
         times=manifest["times"],
         resumed=manifest["resumed"],
         dead_letters=manifest.get("dead_letters", {}),
+        statistics=manifest.get("statistics", {}),
+        drift=manifest.get("drift", {}),
         runner=manifest["runner"],
         filters=_filters(plan.spec),
         writer=plan.spec.to,
@@ -297,7 +299,8 @@ def tell_end(spec: ExportSpec, good: bool, text: str) -> None:
     if good:
         told = finished(plan) or {"counts": {}, "files": [], "units": [], "manifest": ""}
         report = Report("done", plan.export_id, told["counts"], tuple(told["files"]), tuple(told.get("targets", ())),
-                        tuple(told["units"]), manifest=told["manifest"])  # fmt: skip
+                        tuple(told["units"]), manifest=told["manifest"], statistics=told.get("statistics", {}),
+                        drift=told.get("drift", {}))  # fmt: skip
     else:
         report = Report("failed", plan.export_id, error=text)
     telling = Telling(spec, logger_of(spec))

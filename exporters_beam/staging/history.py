@@ -1,4 +1,5 @@
-"""What earlier runs of a config have delivered: how many records, on what day. One line of JSON a run, the newest last."""
+"""What earlier runs of a config have delivered: how many records, on what day, and of the last run the statistics of their
+fields. One line of JSON a run, the newest last."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def _of(told: Json) -> tuple[str, str]:
 
 def tell_run(path: str, told: Json, most: int) -> None:
     """Add a run, which may have been added before, and forget all but the last. Raises DestinationError."""
-    lines = [json.dumps(each) for each in [*runs_before(path, _of(told)), told][-most:]]
+    earlier = [{name: value for name, value in each.items() if name != "statistics"} for each in runs_before(path, _of(told))]
+    lines = [json.dumps(each) for each in [*earlier, told][-most:]]
     with destination("cannot write", path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + ".part", "w", encoding="utf-8") as file:

@@ -15,12 +15,13 @@ import struct
 import uuid
 import zlib
 from array import array
+from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from isal.isal_zlib import crc32
 
@@ -275,12 +276,16 @@ class Resumed:
         return sum(dict(mark.counts).get("read", 0) for mark in marks.values())
 
 
+def _told(mark: Mark) -> list[Any]:
+    return [mark.unit.index, mark.range, mark.counts, mark.last, mark.warnings]
+
+
 def _footer(blocks: Sequence[tuple[Group, BlockRef]], marks: Sequence[Mark]) -> bytes:
     units = {unit.index: unit for unit in [mark.unit for mark in marks] + [ref.first[0] for _, ref in blocks]}
     return json.dumps(
         {
             "units": [list(unit) for unit in units.values()],
-            "marks": [[mark.unit.index, mark.range, mark.counts, mark.last, mark.warnings] for mark in marks],
+            "marks": [[*_told(mark), *([b64encode(mark.statistics).decode()] if mark.statistics else [])] for mark in marks],
             "blocks": [
                 [group, [*ref[1:7], [ref.first[0].index, *ref.first[1:]], ref.number, ref.schema.hex(), *ref[10:]]]
                 for group, ref in blocks
@@ -306,8 +311,15 @@ def read_segment(path: str) -> Committed | None:
         found = json.loads(zlib.decompress(packed))
         units = {unit[0]: Unit(*unit) for unit in found["units"]}
         marks = tuple(
-            Mark(units[index], number, tuple((name, n) for name, n in counts), last, warnings=tuple(warnings))
-            for index, number, counts, last, warnings in found["marks"]
+            Mark(
+                units[index],
+                number,
+                tuple((name, n) for name, n in counts),
+                last,
+                warnings=tuple(warnings),
+                statistics=b64decode("".join(statistics)),
+            )
+            for index, number, counts, last, warnings, *statistics in found["marks"]
         )
         blocks = []
         for group, (*place, (index, *first), number, schema, ordinals, draws, crc) in found["blocks"]:

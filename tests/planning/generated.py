@@ -236,7 +236,11 @@ steps = st.builds(
 )
 configs = st.fixed_dictionaries(
     {"steps": st.lists(steps, max_size=5), "on_error": st.sampled_from(ACTIONS)},
-    optional={"grouper": st.sampled_from(GROUPERS), "formatter": st.sampled_from(FORMATS)},
+    optional={
+        "grouper": st.sampled_from(GROUPERS),
+        "formatter": st.sampled_from(FORMATS),
+        "statistics": st.sampled_from([True, ["a", "s[].x"]]),
+    },
 )
 
 

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 
+from exporters_beam.formats.json_lines import parse
+from exporters_beam.transforms.field_statistics import FieldStatistics
+
 from beamless import outcome
 from examples import at_least
 from generated import LINES, Export, changing, exports, filtering
@@ -28,6 +31,33 @@ ADD_AND_FAIL = [changing("item.update(m=item['a'])"), changing("item.update(n=it
 def test_lists_of_steps_with_and_without_pushdown(export: Export) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert export.outcome(folder) == export.outcome(folder, pushdown=False)
+
+
+@settings(max_examples=at_least(25, 2), deadline=None)
+@given(exports)
+def test_statistics_of_fields_change_nothing_else(export: Export) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        looked = Export(export.kind, export.data, {**export.config, "statistics": True}).outcome(folder)
+        without = {name: part for name, part in export.config.items() if name != "statistics"}
+        assert looked._replace(statistics=None) == Export(export.kind, export.data, without).outcome(folder)
+
+
+@settings(max_examples=at_least(25, 2), deadline=None)
+@given(exports.filter(lambda export: export.kind != "parquet"))
+def test_statistics_of_fields_are_those_of_the_files_read_back(export: Export) -> None:
+    config = {**export.config, "statistics": True, "formatter": {"name": "json", "options": {"allow_nan": True}}}
+    with tempfile.TemporaryDirectory() as folder:
+        found = Export(export.kind, export.data, config).outcome(folder)
+    if (
+        found.error
+        or found.counts.get("kept") == 0
+        or any(name.startswith(("formatter.", "grouper.")) for name in found.counts)
+    ):
+        return
+    looked = FieldStatistics()
+    for text in found.groups.values():
+        looked.add([parse(line) for line in text.split(b"\n")])
+    assert found.statistics == looked.as_dict()
 
 
 def test_the_name_that_was_meant_is_told_with_and_without_pushdown(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ class FieldsPushed:
         if isinstance(decoding, HandOn):
             fields, _ = logical.reads(*first, grouper=True)
             return Rewritten(replace(plan, decoding=HandOn(fields)), _before(fields, bool(first)))
+        if isinstance(decoding, Extend) and logical.looks_at_all:
+            return Declined("all fields are looked at")
         if isinstance(decoding, Extend):
             later = logical.reads(*logical.others, grouper=True)[0].union(decoding.added)
             fields = logical.reads(*first)[0] if first else later
