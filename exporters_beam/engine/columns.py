@@ -1,4 +1,4 @@
-"""From Parquet to Parquet where nothing but a filter looks at records: columns are sifted and staged as they are.
+"""From tables to tables where nothing but a filter looks at records: columns are sifted and staged as they are.
 
 The elements between the two ParDos here are `Columns`, one for each chunk of the source. What cannot be
 judged or staged as columns takes the way over records, chunk by chunk, so that counts, failures and delivered files are
@@ -16,9 +16,9 @@ from exporters_beam.components.ready import ready
 from exporters_beam.components.traits import MapTraits
 from exporters_beam.engine.decode import Decode
 from exporters_beam.engine.encode import EncodeBlocks
-from exporters_beam.formats.parquet import CHUNK_ROWS, pack, unpack
 from exporters_beam.formats.tables import arrow
 from exporters_beam.formats.tables import as_columns as columnar
+from exporters_beam.formats.tables.chunks import CHUNK_ROWS, pack, unpack
 from exporters_beam.records import Batch, BlockRef, Chunk, Mark, Skipped
 from exporters_beam.transforms.sightings import NAMES_OF, LookingAtColumns
 

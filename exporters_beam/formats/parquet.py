@@ -6,15 +6,15 @@ import io
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from threading import Lock
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
-from exporters_beam.components.words import one_line, shortened
+from exporters_beam.components.words import shortened
 from exporters_beam.compressions.streams import FREE, ratio_option
 from exporters_beam.errors import ConfigError, RecordError, SourceError
 from exporters_beam.formats import parquet_footer
@@ -22,18 +22,25 @@ from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.parquet_footer import Footer, RowGroup
 from exporters_beam.formats.parquet_pages import Again, Pages, Watched
 from exporters_beam.formats.parquet_tuning import Tuning
-from exporters_beam.formats.rows import Chooser, chosen
-from exporters_beam.formats.tables import arrow, kept, types
-from exporters_beam.formats.tables.conform import conform
-from exporters_beam.formats.tables.given import given
-from exporters_beam.formats.tables.sound import is_sound
+from exporters_beam.formats.rows import Chooser
+from exporters_beam.formats.tables import arrow, kept
+from exporters_beam.formats.tables.chunks import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    TYPES,
+    Maker,
+    Sink,
+    each_record,
+    glancing,
+    held,
+    pack,
+    records,
+    small,
+    source_errors,
+    types_of,
+)
+from exporters_beam.formats.tables.written import ColumnFormat
 from exporters_beam.records import Known, Record, Skipped
-
-CHUNK_ROWS, CHUNK_BYTES = 4096, 1 << 20
-"""A chunk has at most so many records, and about so many bytes."""
-
-TYPES = b"exporters_beam.types"
-"""The metadata of a chunk that holds the types of the file's columns: texts may be read as dictionaries."""
 
 FEW, LOOKED_AT = 100, 10_000
 """Rows below which, and rows up to which, it is looked whether a column's values repeat."""
@@ -43,9 +50,6 @@ LARGE, BUFFER = 64 << 20, 1 << 20
 
 ROW_GROUP_BYTES = 64 << 20
 """A row group under way is in memory: it is written when it has so many bytes, however few records."""
-
-
-_Maker = Callable[[Any], Sequence[Record]]
 
 
 @dataclass(frozen=True)
@@ -136,48 +140,22 @@ class ParquetDeserializer:
 
     def types_of(self, data: object) -> bytes:
         """The types of a chunk's columns, for formats that keep them."""
-        types: bytes = unpack(data).schema.metadata[TYPES]
-        return types
+        return types_of(data)
 
     def decode(self, data: Any) -> Sequence[Record]:
-        batch = unpack(data)
-        columns = [arrow.values(column, self.nanoseconds == "cut") for column in batch.columns]
-        return arrow.rows(batch.schema.names, columns, batch.num_rows)
+        return records(data, self.nanoseconds == "cut")
 
-    def glance(self, fields: frozenset[str]) -> Callable[[Any], tuple[Sequence[Record], Chooser, _Maker]]:
+    def glance(self, fields: frozenset[str]) -> Callable[[Any], tuple[Sequence[Record], Chooser, Maker]]:
         """A function that gives a chunk's records with these fields only, its rows, all or those with a true flag, and what
         makes records of rows.
 
         So rows can be judged before records are made of them. Where a value might be none that Python can hold it gives whole
         records for both, or raises what `decode` raises.
         """
-        cut = self.nanoseconds == "cut"
-
-        def glanced(data: Any) -> tuple[Sequence[Record], Chooser, _Maker]:
-            batch = unpack(data)
-            if not all(is_sound(column, cut) for column in batch.columns):
-                records = self.decode(batch)
-                return records, partial(chosen, records), list
-            names = [name for name in batch.schema.names if name in fields]
-            columns = [arrow.values(batch.column(name), cut) for name in names]
-            return arrow.rows(names, columns, batch.num_rows), partial(_rows, batch), self.decode
-
-        return glanced
+        return glancing(fields, self.nanoseconds == "cut", self.decode)
 
     def decode_each(self, data: bytes) -> Iterator[tuple[int, Record | Exception, Any]]:
-        batch = unpack(data)
-        for number in range(batch.num_rows):
-            record: dict[str, Any] = {}
-            problem = None
-            row = {name: _one(column, number) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            for name, value in row.items():  # of one record: a slice would still hold the parts of the others
-                try:
-                    (record[name],) = arrow.values(value, self.nanoseconds == "cut")
-                except Exception as error:
-                    hint = '; set nanoseconds: "cut" to lose them' if "would lose data" in str(error) else ""
-                    problem = problem or RecordError(f"column {name} cannot be read: {shortened(str(error), 200)}{hint}")
-            told = {name: " ".join(str(value).split())[:200] for name, value in row.items()} if problem else None
-            yield number, problem or record, told
+        return each_record(data, self.nanoseconds == "cut")
 
     def _begun(self, stream: BinaryIO) -> _File:
         """The file, of which the footer is read once for a stream: there may be many of them, and many row groups."""
@@ -190,7 +168,7 @@ class ParquetDeserializer:
     def _open(self, stream: BinaryIO) -> _File:
         opened = self._begun(stream)
         if opened.file is None:
-            with _source_errors("the file is truncated or damaged"):
+            with source_errors("the file is truncated or damaged"):
                 opened.open(self._parts.judged)
             names = opened.names
             if twice := [name for name in names if names.count(name) > 1]:
@@ -244,14 +222,14 @@ class ParquetDeserializer:
         rows = self._parts.larger * max(1, min(CHUNK_ROWS, CHUNK_BYTES * group.rows // max(size, 1)))
         first, done, made = sum(groups[i].rows for i in range(row_group)), 0, 0
         packed = max(1, min(group.packed, opened.watched.size))
-        with _source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
+        with source_errors(lambda: f"record {first + done + 1}: the file is damaged in row group {row_group}"):
             try:
                 for batch in opened.batches(row_group, rows, self.max_record_bytes, self.max_ratio):
                     batch = batch.replace_schema_metadata(opened.types)
-                    for piece, weight in _small(batch, min(4 * CHUNK_BYTES * self._parts.larger, self.max_record_bytes)):
+                    for piece, weight in small(batch, min(4 * CHUNK_BYTES * self._parts.larger, self.max_record_bytes)):
                         if weight > self.max_record_bytes and piece.num_rows == 1:
                             raise SourceError(str(too_long("record", "bytes", self.max_record_bytes)))
-                        made += _held(piece, weight)
+                        made += held(piece, weight)
                         if made > FREE and made > self.max_ratio * packed > 0:
                             raise SourceError(
                                 f"{packed:,} bytes unpack to {made:,} and more, over {self.max_ratio:,} times as much, as "
@@ -409,106 +387,8 @@ def _checks() -> dict[str, bool]:
     return dict.fromkeys({"page_checksum_verification"} & inspect.signature(pq.ParquetFile).parameters.keys(), True)
 
 
-@contextmanager
-def _source_errors(what: object) -> Iterator[None]:
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{what() if callable(what) else what}: {one_line(str(error), 200)}") from error
-
-
-def _rows(batch: Any, flags: Iterable[Any] | None) -> Any:
-    """The rows of a batch that have a true flag; None chooses all."""
-    import pyarrow as pa
-
-    return batch if flags is None else batch.filter(pa.array(list(map(bool, flags)), pa.bool_()))
-
-
-def _one(column: Any, number: int) -> Any:
-    import pyarrow as pa
-
-    value = column.take([number])
-    return value.dictionary_decode() if pa.types.is_dictionary(value.type) else value
-
-
-def _small(batch: Any, size: int) -> Iterator[tuple[Any, int]]:
-    """The batch in halves of halves, each with its bytes: encoded columns can be much smaller than what they hold."""
-    weight = sum(map(_spread, batch.columns)) if "dictionary" in str(batch.schema.types) else batch.nbytes
-    if weight <= size or batch.num_rows < 2:
-        yield batch, weight
-        return
-    half = batch.num_rows // 2
-    yield from _small(batch.slice(0, half), size)
-    yield from _small(batch.slice(half), size)
-
-
-def _spread(array: Any) -> int:
-    """The bytes of a column when each of its values stands for itself."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    type_, test = array.type, pa.types
-    if test.is_dictionary(type_):
-        values = array.dictionary
-        if len(values) == 0:
-            return 4 * len(array)
-        if not (test.is_string(values.type) or test.is_binary(values.type)):
-            return int(values.nbytes // len(values) * len(array))
-        found = pc.take(pc.binary_length(values), array.indices, boundscheck=not _inside(array.indices, len(values)))
-        return (pc.sum(found).as_py() or 0) + 4 * len(array)  # Arrow adds up in 64 bits.
-    if test.is_struct(type_):
-        return sum(map(_spread, array.flatten()))
-    if test.is_map(type_):
-        first, last = (array.offsets[at].as_py() for at in (0, len(array)))
-        return sum(_spread(part.slice(first, last - first)) for part in (array.keys, array.items))
-    if test.is_list(type_) or test.is_large_list(type_):
-        return _spread(array.flatten()) + 4 * len(array)
-    return int(array.nbytes)
-
-
-def _inside(indices: Any, size: int) -> bool:
-    """Whether all of these are known to be indices of so many values: NumPy sees it in a tenth of the time that Arrow takes."""
-    import numpy as np
-
-    if indices.null_count or not len(indices):
-        return False
-    numbers = np.asarray(indices)
-    return bool(numbers.min() >= 0 and numbers.max() < size)
-
-
-def _held(batch: Any, weight: int) -> int:
-    """The bytes of a batch without those that say where values begin and which are null; these take next to nothing in a
-    file."""
-    for column in batch.columns:
-        if column.null_count == len(column):
-            weight -= column.nbytes
-        else:
-            weight -= (len(column) >> 3 if column.null_count else 0) + (4 * len(column) if column.type.num_buffers > 2 else 0)
-    return max(0, weight)
-
-
-def pack(batch: Any) -> bytes:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
-
-
-def unpack(data: Any) -> Any:
-    import pyarrow as pa
-
-    if isinstance(data, pa.RecordBatch):
-        return data
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_next_batch()
-
-
 @dataclass(frozen=True, kw_only=True)
-class ParquetFormat:
+class ParquetFormat(ColumnFormat):
     """Write Parquet files.
 
     All files of an export have the same columns and types, whatever their groups. From Parquet and Avro files columns
@@ -554,15 +434,8 @@ class ParquetFormat:
 
     kind: ClassVar[str] = "formatter"
     extension: ClassVar[str] = "parquet"
+    holds: ClassVar[str] = "parquet"
 
-    schema: Mapping[str, Any] | None = option(
-        "the columns: a JSON Schema with properties or an Avro schema with fields; found in the records if not given",
-        type="dict",
-        default=None,
-    )
-    unknown_fields: str = option(
-        "a key that the schema lacks fails its record, or is dropped", default="fail", choices=("fail", "drop")
-    )
     codec: str = option("compression of columns", default="zstd", choices=("zstd", "snappy", "gzip", "none"))
     codec_level: int | None = option("level of zstd (1 to 22) or gzip (1 to 9)", type="int", default=None, minimum=1)
     row_group_size: int = option("most records of a row group", type="int", default=100_000, minimum=1)
@@ -577,47 +450,14 @@ class ParquetFormat:
         "columns with a Bloom filter in each row group, nested ones with dots", type="str_list", default=(), example=["id"]
     )
     _tuning: Tuning = field(init=False, repr=False, compare=False, default=Tuning())
-    _given: types.Struct | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         most = {"zstd": 22, "gzip": 9}.get(self.codec, 0)
         if self.codec_level is not None and not 1 <= self.codec_level <= most:
             fits = f"levels are 1 to {most}" if most else "it has no levels"
             raise ConfigError(f"codec_level: {self.codec_level} is not a level of {self.codec}; {fits}")
         object.__setattr__(self, "_tuning", Tuning.of(self.sort_by, self.page_index, self.bloom_filters))
-        if self.schema is not None:
-            object.__setattr__(self, "_given", given(self.schema, "parquet"))
-
-    @property
-    def finds_types(self) -> bool:
-        """Whether columns and their types are found in the records."""
-        return self._given is None
-
-    def encode(self, records: Sequence[Record], source: bytes = b"") -> tuple[bytes, bytes]:
-        """A block as a compressed Arrow batch, and its types where they were found in the records. `source` says which
-        types columns had where they were read."""
-        if self._given is not None:
-            fitted = conform(records, self._given, self.unknown_fields == "drop")
-            return arrow.stage(fitted, self._given, b""), b""
-        return arrow.stage_found(records, kept.of_source(source, "parquet"))
-
-    def encode_values(self, columns: Mapping[str, Sequence[object]], count: int) -> tuple[bytes, bytes]:
-        """What `encode` gives for so many records that all have the same fields, given as columns. Raises where one is at
-        fault."""
-        return arrow.stage_values(columns, count, self._given, self.unknown_fields == "drop")
-
-    @property
-    def needs(self) -> frozenset[str] | None:
-        """The fields that files will have, others being dropped; None for all."""
-        if self._given is None or self.unknown_fields != "drop":
-            return None
-        return frozenset(f.name for f in self._given.fields)
-
-    def encode_columns(self, batch: Any, source: bytes = b"") -> tuple[bytes, bytes]:
-        """What `encode` gives for the records of a batch; raises where only they can tell."""
-        from exporters_beam.formats.tables.as_columns import encoded
-
-        return encoded(batch, self._given, self.unknown_fields == "drop", kept.of_source(source, "parquet"))
 
     def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
         """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options, and
@@ -632,7 +472,7 @@ class ParquetFormat:
         first = next(tables, None)
         staged, schema = arrow.arrow_schema(want), arrow.file_schema(want)
         options = {"compression": self.codec, "compression_level": self.codec_level, **self._tuning.options(schema)}
-        with pq.ParquetWriter(_Sink(out), schema, use_dictionary=_repeating(staged, first), **options) as writer:
+        with pq.ParquetWriter(Sink(out), schema, use_dictionary=_repeating(staged, first), **options) as writer:
             for table in chain(() if first is None else (first,), tables):
                 table = self._tuning.sorted(table)
                 table = table if schema is staged else arrow.as_in_file(table, schema)
@@ -675,17 +515,3 @@ def _repeating(schema: Any, first: Any) -> list[str] | bool:
     pq.write_table(schema.empty_table(), sink)  # Parquet has names of its own for what is nested.
     paths = pq.ParquetFile(sink).schema
     return [column.path for column in map(paths.column, range(len(paths))) if column.path not in different]
-
-
-class _Sink(io.RawIOBase):
-    """What Arrow wants to write to, for which `out` needs no more than `write`."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._out.write(bytes(data))
-        return len(data)

@@ -230,7 +230,7 @@ def count(path: str, form: Mapping[str, Any], opened: Callable[[str], BinaryIO] 
                 return 0
     with opened(path) as raw:
         stream = unpacked(raw)
-        if form["name"] == "parquet":
+        if form["name"] in ("parquet", "orc"):
             return sum(n for group in range(deserializer.row_groups(stream))
                        for _, n, _ in deserializer.chunks_of(stream, group))  # fmt: skip
         return sum(n for _, n, _ in deserializer.chunks(stream))
@@ -241,7 +241,7 @@ def _deserializer(form: Mapping[str, Any]) -> Any:
     from exporters_beam.components.options import build
 
     name = form.get("name")
-    if name in ("parquet", "avro"):
+    if name in ("parquet", "orc", "avro"):
         return build(registry.load(registry.find("deserializer", name)), {})
     if name not in ("json", "csv", "xlsx", "xml"):
         return None

@@ -201,7 +201,7 @@ def _formatter(wanted: Wanted, facts: Facts, guesses: Mapping[Path, tuple[Facts,
     if not wanted.formatter:
         return
     yield from _section("formatter", wanted.formatter, {})
-    if wanted.formatter not in ("parquet", "avro"):
+    if wanted.formatter not in ("parquet", "orc", "avro"):
         return
     for fact, guess in guesses.values():
         if guess.sure:

@@ -26,6 +26,7 @@ FORMATS = {
     "csv": "rows of values (CSV)",
     "xml": "XML",
     "parquet": "Parquet",
+    "orc": "ORC",
     "avro": "Avro",
 }
 """Deserializers, and what they read."""
@@ -34,7 +35,7 @@ _NAMED = {
     **dict.fromkeys(("jl", "jsonl", "jsonlines", "ndjson"), "jsonlines"),
     **dict.fromkeys(("csv", "tsv", "tab", "psv"), "csv"),
     **dict.fromkeys(("parquet", "pq"), "parquet"),
-    **{name: name for name in ("json", "xml", "avro")},
+    **{name: name for name in ("json", "xml", "avro", "orc")},
 }
 """Ends of names, and the deserializer of what is called so."""
 
@@ -94,6 +95,8 @@ def _look(told: str, name: str, compression: str, stream: BinaryIO) -> Look:
         return Look(told, compression, "", by_name=True)
     if data[:4] == b"PAR1":
         return Look(told, compression, "parquet", long=long)
+    if data[:3] == b"ORC":
+        return Look(told, compression, "orc", long=long)
     if data[:4] == b"Obj\x01":
         return Look(told, compression, "avro", long=long)
     text, encoding, bom = _text(data, not long)

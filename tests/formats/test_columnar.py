@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat, pack
+from exporters_beam.formats.parquet import ParquetDeserializer, ParquetFormat
 from exporters_beam.formats.tables import as_columns as columnar
+from exporters_beam.formats.tables.chunks import pack
 
 from examples import at_least
 

@@ -333,7 +333,7 @@ def test_an_avro_schema_says_the_columns_too() -> None:
     data = written(ParquetFormat(schema=schema), [{"b": "x"}, {"a": 1}])
     assert str(table(data).schema.field("a").type) == "int32"
     assert records(data) == [{"a": 7, "b": "x"}, {"a": 1, "b": None}]
-    with pytest.raises(ConfigError, match=r"schema.fields\[0\].type: Parquet has no unions"):
+    with pytest.raises(ConfigError, match=r"schema.fields\[0\].type: a union cannot be written to Parquet"):
         ParquetFormat(schema={"fields": [{"name": "a", "type": ["int", "string"]}]})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pyarrow import orc
 
 from exporters_beam.cli.main import main
 from exporters_beam.components.options import build
@@ -48,6 +49,14 @@ def test_the_options_of_parquet_are_those_of_the_format() -> None:
     if not parquet_tuning._knows_blooms():
         del formatter["options"]["bloom_filters"]
     assert build(ParquetFormat, formatter["options"]).sort_by == ("country", {"day": "descending"})
+
+
+def test_orc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("orders.jl").write_text('{"id":1,"paid":"2026-01-31T23:59:59Z"}\n{"id":2}\n', encoding="utf-8")
+    run("orc")
+    found = orc.ORCFile("orc/orders-0000.orc")
+    assert found.nrows == 2 and [str(field.type) for field in found.schema] == ["int64", "timestamp[ns, tz=UTC]"]
 
 
 def test_fixed_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters_beam.errors import SourceError
-from exporters_beam.formats.parquet import ParquetDeserializer, _spread
+from exporters_beam.formats.parquet import ParquetDeserializer
 from exporters_beam.formats.parquet_pages import longest
+from exporters_beam.formats.tables.chunks import _spread
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.orc as pa_orc
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
@@ -184,9 +185,16 @@ FORMATS: list[Any] = [
     },
     {"name": "parquet"},
     {"name": "parquet", "options": {"schema": {"type": "object", "properties": {"a": {"type": "number"}}}}},
+    {"name": "parquet", "options": {"sort_by": [{"a": "descending"}], "page_index": True, "row_group_size": 2}},
     {"name": "avro"},
+    {"name": "orc"},
+    {"name": "orc", "options": {"schema": {"properties": {"a": {"type": ["number", "null"]}}}, "unknown_fields": "drop"}},
+    {"name": "xlsx", "options": {"fields": ["b", "a"]}},
 ]
 
+
+FIXED = [b"1  x ", b"  2y ", b"1.5xy", b"abcy", b"", b"1  \xff\xff", b"     ", b"12345678"]
+"""Lines of a file with columns of fixed width; some are short, long or none of text."""
 
 NANOSECONDS = pa.timestamp("ns")
 MORE: list[tuple[pa.DataType, list[Any]]] = [
@@ -220,10 +228,28 @@ def parquet(rows: list[tuple[Any, Any, int]], more: int, broken: bool) -> bytes:
     return out.getvalue()
 
 
+def orc(rows: list[tuple[Any, Any, int]], more: int) -> bytes:
+    """A file with stripes of few records; its third column has a type that ORC has, too."""
+    type_, values = [MORE[n] for n in (0, 1, 2, 4, 8)][more]
+    third = [values[n % len(values)] for _, _, n in rows]
+    columns = {
+        "a": pa.array([a for a, _, _ in rows], pa.float64()),
+        "b": pa.array([b for _, b, _ in rows], pa.string()),
+        "c": pa.array(third, pa.int64()).cast(type_) if pa.types.is_timestamp(type_) else pa.array(third, type_),
+    }
+    out = io.BytesIO()
+    with pa_orc.ORCWriter(out, stripe_size=1, batch_size=1) as writer:
+        for start in range(0, len(rows) or 1, 3):
+            writer.write(pa.table(columns).slice(start, 3))
+    return out.getvalue()
+
+
 rows = st.tuples(st.sampled_from(VALUES), st.sampled_from(["x", "y", None, ""]), st.integers(0, 4))
 inputs = st.one_of(
     st.tuples(st.just("jsonlines"), st.lists(st.sampled_from(LINES), max_size=12).map(b"\n".join)),
     st.tuples(st.just("csv"), st.lists(st.sampled_from(ROWS), max_size=8).map(lambda r: "\n".join(["a,b", *r]).encode())),
+    st.tuples(st.just("fixed_width"), st.lists(st.sampled_from(FIXED), max_size=8).map(b"\n".join)),
+    st.tuples(st.just("orc"), st.builds(orc, st.lists(rows, max_size=9), st.integers(0, 4))),
     st.tuples(
         st.just("parquet"),
         st.builds(parquet, st.lists(rows, max_size=9), st.integers(0, len(MORE) - 1), st.booleans()),
@@ -247,6 +273,9 @@ configs = st.fixed_dictionaries(
 def _export(source: tuple[str, bytes], config: dict[str, Any], dialect: dict[str, Any] | None) -> Export:
     if source[0] == "csv" and dialect:
         config = {**config, "deserializer": {"name": "csv", "options": dialect}}
+    if source[0] == "fixed_width":
+        options = {"columns": [{"name": "a", "width": 3}, {"name": "b", "width": 2}]}
+        config = {**config, "deserializer": {"name": "fixed_width", "options": options}}
     return Export(*source, config)
 
 

@@ -21,8 +21,8 @@ def as_text(export: Export) -> Export | None:
     """The export with a format that writes text and hands no line on as it came. Records whose depth is at the limit of Python
     are left out: how deep the stack is already decides what becomes of them."""
     config = dict(export.config)
-    table = any(name in str(config.get("formatter", "")) for name in ("parquet", "avro"))
-    if table or export.kind == "parquet" or b"[" * 1500 in export.data:
+    table = any(name in str(config.get("formatter", "")) for name in ("parquet", "avro", "orc", "xlsx"))
+    if table or export.kind in ("parquet", "orc") or b"[" * 1500 in export.data:
         return None
     if config.get("formatter", "json") == "json":
         config["formatter"] = {"name": "json", "options": {"reencode": True}}

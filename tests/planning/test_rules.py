@@ -43,7 +43,7 @@ def test_every_rule_changes_nothing(export: Export) -> None:
 def of_several_chunks(export: Export) -> bool:
     """Whether it begins with a filter. Types of columns are settled between chunks by more than runs here."""
     formatter = export.config.get("formatter", "")
-    table = any(name in str(formatter) for name in ("parquet", "avro"))
+    table = any(name in str(formatter) for name in ("parquet", "avro", "orc", "xlsx"))
     return "filter" in (export.config["steps"] or [{}])[0] and not table
 
 

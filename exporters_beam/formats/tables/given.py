@@ -36,7 +36,7 @@ Path = tuple["str | int", ...]
 
 def given(schema: Any, form: str) -> Struct:
     """The type that a JSON Schema with `properties` or an Avro schema with `fields` describes, to be written as `form`,
-    "parquet" or "avro". Raises ConfigError with the place in the option `schema`."""
+    "parquet", "orc" or "avro". Raises ConfigError with the place in the option `schema`."""
     path: Path = ("schema",)
     if is_avro(schema):
         found = _Avro(form).type_of(record(schema), path).type
@@ -238,6 +238,9 @@ class _JsonSchema:
         )
 
 
+_COLUMNS = {"parquet": "Parquet", "orc": "ORC"}
+"""Formats of columns, and how they are written."""
+
 _AVRO_KINDS = {
     "boolean": "bool",
     "int": "int32",
@@ -356,8 +359,8 @@ class _Avro:
             if found.name in fields:
                 _refuse((*where, n), f"there are two fields called {found.name}")
             fields[found.name] = found
-        if not fields and depth and self.form == "parquet":
-            _refuse(path, "a record without fields cannot be written to Parquet")
+        if not fields and depth and self.form in _COLUMNS:
+            _refuse(path, f"a record without fields cannot be written to {_COLUMNS[self.form]}")
         return Struct(tuple(fields.values()))
 
     def _field(self, node: object, path: Path, space: str, depth: int) -> Field:
@@ -393,8 +396,8 @@ class _Avro:
             return Slot(NULL, null_at)
         if len(options) == 1 and null_at is not None:
             return Slot(options[0], null_at)
-        if self.form == "parquet":
-            _refuse(path, "Parquet has no unions; give one type")
+        if self.form in _COLUMNS:
+            _refuse(path, f"a union cannot be written to {_COLUMNS[self.form]}; give one type")
         return Slot(OneOf(tuple(options)), null_at)
 
 

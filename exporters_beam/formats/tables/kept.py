@@ -274,7 +274,7 @@ def _joined_scalars(a: Scalar, b: Scalar) -> Scalar | None:
 
 @lru_cache(maxsize=64)
 def of_source(types: bytes, form: str) -> Columns:
-    """The types of a source's columns, as `form`, "parquet" or "avro", has them; those that it has not are left out."""
+    """The types of a source's columns, as `form`, "parquet", "orc" or "avro", has them; those that it has not are left out."""
     if types.startswith(ARROW):
         import pyarrow as pa
 
@@ -386,7 +386,7 @@ def _in_full(node: Any, names: dict[str, object], space: str) -> Any:
 
 def _as(slot: Slot, form: str) -> Slot | None:
     """A type of the source as a format has it; None where it has none like it."""
-    found = (_as_parquet if form == "parquet" else _as_avro)(slot.type)
+    found = {"parquet": _as_parquet, "orc": _as_orc, "avro": _as_avro}[form](slot.type)
     return None if found is None else Slot(found, slot.null_at)
 
 
@@ -410,6 +410,19 @@ def _as_parquet(type_: Type) -> Type | None:
     if not isinstance(type_, Scalar):
         return _inner(type_, "parquet")
     return {"enum": STRING, "decimal": Scalar("decimal", (*type_.size[:2], 0))}.get(type_.kind, type_)
+
+
+def _as_orc(type_: Type) -> Type | None:
+    if isinstance(type_, OneOf) or type_ == Struct():
+        return None
+    if not isinstance(type_, Scalar):
+        return _inner(type_, "orc")
+    kind, size = type_.kind, type_.size
+    if kind in ("time", "null") or kind.startswith("uint") or (kind == "decimal" and size[0] > 38):
+        return None
+    if kind in ("string", "bytes", "timestamp"):
+        return Scalar(kind, size[:1] if kind == "timestamp" else ())
+    return {"enum": STRING, "uuid": STRING, "fixed": Scalar("bytes"), "decimal": Scalar(kind, (*size[:2], 0))}.get(kind, type_)
 
 
 def _as_avro(type_: Type) -> Type | None:
