@@ -2,11 +2,13 @@
 
 A block ```kind NAME``` is a file of that name, which is there before; one below `out/` is what is delivered. Tables are shown
 as JSON lines. `encoding=cp1252` behind a name is the encoding of that file, and `||` stands behind a command that ends with
-status 1; of archives with several files each is shown behind its name.
+status 1; of archives with several files each is shown behind its name, and encrypted files as their recipient sees them.
+Where a recipe names `customer.asc`, it is the public key of one.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -36,7 +38,18 @@ def shown(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             members = [(name, archive.read(name).decode()) for name in archive.namelist()]
         return members[0][1] if len(members) == 1 else "".join(f"== {name}\n{text}" for name, text in members)
+    if path.suffix == ".pgp":
+        found = pytest.importorskip("pysequoia").decrypt(path.read_bytes(), customer().decryptor()).bytes
+        decrypted = path.with_suffix("")
+        decrypted.write_bytes(found)
+        return shown(decrypted)
     return plain(path).decode()
+
+
+@functools.lru_cache(maxsize=1)
+def customer():
+    """Who has sent us customer.asc."""
+    return pytest.importorskip("pysequoia").Tsk.generate("Customer <customer@example.org>")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -44,6 +57,8 @@ def test_a_recipe_makes_what_it_shows(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HASH_KEY", "a key that nobody else has")
     expected: dict[str, str] = {}
+    if "customer.asc" in (FOLDER / name).read_text(encoding="utf-8"):
+        Path("customer.asc").write_text(str(customer().extract_certificate()))
     for kind, file, encoding, text in BLOCKS.findall((FOLDER / name).read_text(encoding="utf-8")):
         if file.startswith("out/"):
             expected[file] = text
