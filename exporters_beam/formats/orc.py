@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar
 
 from exporters_beam.components.options import option
@@ -29,7 +28,8 @@ from exporters_beam.formats.tables.chunks import (
     source_errors,
     types_of,
 )  # fmt: skip
-from exporters_beam.formats.tables.types import ListOf, MapOf, Scalar, Struct, Type, below
+from exporters_beam.formats.tables.lacking import misfit
+from exporters_beam.formats.tables.types import Struct
 from exporters_beam.formats.tables.written import ColumnFormat
 from exporters_beam.records import Record
 
@@ -215,18 +215,21 @@ class OrcFormat(ColumnFormat):
 
     kind: ClassVar[str] = "formatter"
     extension: ClassVar[str] = "orc"
-    holds: ClassVar[str] = "orc"
 
     codec: str = option("compression of stripes", default="zlib", choices=CODECS)
     stripe_bytes: int = option("bytes of a stripe, about, as it is compressed", type="int", default=STRIPE_BYTES, minimum=1024)
 
+    @property
+    def holds(self) -> str:
+        return "orc"
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self._given is not None and (why := _misfit(self._given)):
+        if self._given is not None and (why := misfit(self._given, self.holds)):
             raise ConfigError(Problem(("schema",), why))
 
     def check(self, struct: Struct) -> None:
-        if why := _misfit(struct):
+        if why := misfit(struct, self.holds):
             raise RecordError(why)
 
     def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
@@ -264,26 +267,3 @@ def _even(batches: Iterable[Any]) -> Iterator[Any]:
             waiting, count = table.slice(count - count % ROWS).to_batches(), count % ROWS
     if count:
         yield pa.Table.from_batches(waiting).combine_chunks()
-
-
-@lru_cache(maxsize=64)
-def _misfit(struct: Struct) -> str:
-    """Why ORC cannot hold columns of these types; "" where it can."""
-    return next(_misfits(struct, ""), "")
-
-
-def _misfits(type_: Type, path: str) -> Iterator[str]:
-    if isinstance(type_, Struct):
-        for each in type_.fields:
-            yield from _misfits(each.slot.type, below(path, each.name))
-    elif isinstance(type_, ListOf):
-        yield from _misfits(type_.items.type, f"{path}[]")
-    elif isinstance(type_, MapOf):
-        yield from (text for part in (type_.keys, type_.values.type) for text in _misfits(part, path))
-    elif isinstance(type_, Scalar):
-        if type_.kind == "time":
-            yield f"field {path} holds times of day, and ORC has none; make texts of them"
-        elif type_.kind == "decimal" and type_.size[0] > 38:
-            yield f"field {path} needs decimals of {type_.size[0]} digits, and ORC has 38 at most; make texts of them"
-        elif type_.kind.startswith("uint"):
-            yield f"field {path} holds unsigned integers, and ORC has none; take int64"

@@ -16,14 +16,14 @@ from typing import Any, BinaryIO, ClassVar
 from exporters_beam.components.options import option
 from exporters_beam.components.words import shortened
 from exporters_beam.compressions.streams import FREE, ratio_option
-from exporters_beam.errors import ConfigError, RecordError, SourceError
+from exporters_beam.errors import ConfigError, Problem, RecordError, SourceError
 from exporters_beam.formats import parquet_footer
 from exporters_beam.formats.limits import MAX_RECORD_BYTES, too_long
 from exporters_beam.formats.parquet_footer import Footer, RowGroup
 from exporters_beam.formats.parquet_pages import Again, Pages, Watched
-from exporters_beam.formats.parquet_tuning import Tuning
+from exporters_beam.formats.parquet_tuning import Tuning, by_bytes
 from exporters_beam.formats.rows import Chooser
-from exporters_beam.formats.tables import arrow, kept
+from exporters_beam.formats.tables import arrow, kept, types
 from exporters_beam.formats.tables.chunks import (
     CHUNK_BYTES,
     CHUNK_ROWS,
@@ -39,6 +39,7 @@ from exporters_beam.formats.tables.chunks import (
     source_errors,
     types_of,
 )
+from exporters_beam.formats.tables.lacking import misfit
 from exporters_beam.formats.tables.written import ColumnFormat
 from exporters_beam.records import Known, Record, Skipped
 
@@ -419,6 +420,10 @@ class ParquetFormat(ColumnFormat):
     as a whole are not sorted. `page_index` and `bloom_filters` help those who look for few values. A column that is named
     there and that files do not have, or that has no order, fails the export.
 
+    With `compat` files have nothing that Spark, Hive or Athena cannot read: unsigned integers of the source become wider, times
+    microseconds, UUIDs text and bytes of a fixed size bytes. What cannot be so (times of day, decimals of more than 38 digits,
+    names with one of ` ,;{}()=`, names that differ by capital letters only) fails the record, or the schema that asks for it.
+
     Example:
         formatter:
           name: parquet
@@ -434,7 +439,6 @@ class ParquetFormat(ColumnFormat):
 
     kind: ClassVar[str] = "formatter"
     extension: ClassVar[str] = "parquet"
-    holds: ClassVar[str] = "parquet"
 
     codec: str = option("compression of columns", default="zstd", choices=("zstd", "snappy", "gzip", "none"))
     codec_level: int | None = option("level of zstd (1 to 22) or gzip (1 to 9)", type="int", default=None, minimum=1)
@@ -449,7 +453,23 @@ class ParquetFormat(ColumnFormat):
     bloom_filters: tuple[str, ...] = option(
         "columns with a Bloom filter in each row group, nested ones with dots", type="str_list", default=(), example=["id"]
     )
+    row_group_bytes: int | None = option(
+        "bytes of values, before they are encoded, with which a row group ends; it is looked at every 256 records",
+        type="int",
+        default=None,
+        minimum=1,
+    )
+    compat: str | None = option(
+        "who has to read the files: spark (or Athena), or hive, to which timestamps of the old type INT96 are written",
+        type="str",
+        default=None,
+        choices=("spark", "hive"),
+    )
     _tuning: Tuning = field(init=False, repr=False, compare=False, default=Tuning())
+
+    @property
+    def holds(self) -> str:
+        return "parquet" if self.compat is None else "spark"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -457,7 +477,13 @@ class ParquetFormat(ColumnFormat):
         if self.codec_level is not None and not 1 <= self.codec_level <= most:
             fits = f"levels are 1 to {most}" if most else "it has no levels"
             raise ConfigError(f"codec_level: {self.codec_level} is not a level of {self.codec}; {fits}")
+        if self.compat and self._given is not None and (why := misfit(self._given, self.holds)):
+            raise ConfigError(Problem(("schema",), why))
         object.__setattr__(self, "_tuning", Tuning.of(self.sort_by, self.page_index, self.bloom_filters))
+
+    def check(self, struct: types.Struct) -> None:
+        if self.compat and (why := misfit(struct, self.holds)):
+            raise RecordError(why)
 
     def assemble(self, blocks: Iterable[tuple[bytes, Sequence[int] | None]], schemas: Sequence[bytes], out: BinaryIO) -> None:
         """Write one file, a row group in memory at a time. Its bytes depend on records, schemas and options, and
@@ -467,11 +493,13 @@ class ParquetFormat(ColumnFormat):
         want = self._given or kept.merged(schemas).struct
         if not want.fields:
             raise RecordError("the records have no keys, and a Parquet file needs one column at least")
+        self.check(want)
         have = [(b"", want)] if self._given else [(schema, kept.load(schema).staged) for schema in schemas]
         tables = self._row_groups(arrow.gathered(arrow.unstage(blocks, have, want)))
         first = next(tables, None)
         staged, schema = arrow.arrow_schema(want), arrow.file_schema(want)
         options = {"compression": self.codec, "compression_level": self.codec_level, **self._tuning.options(schema)}
+        options["use_deprecated_int96_timestamps"] = self.compat == "hive"
         with pq.ParquetWriter(Sink(out), schema, use_dictionary=_repeating(staged, first), **options) as writer:
             for table in chain(() if first is None else (first,), tables):
                 table = self._tuning.sorted(table)
@@ -482,6 +510,9 @@ class ParquetFormat(ColumnFormat):
         """Tables of `row_group_size` records, each in one piece, so that blocks' borders leave no trace in the file."""
         import pyarrow as pa
 
+        if self.row_group_bytes is not None:
+            yield from by_bytes(batches, self.row_group_size, self.row_group_bytes)
+            return
         waiting: list[Any] = []
         count = size = 0
         for batch in batches:

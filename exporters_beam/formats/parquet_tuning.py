@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from exporters_beam.components.words import did_you_mean
@@ -77,6 +78,51 @@ class Tuning:
         import pyarrow.compute as pc
 
         return table.take(pc.sort_indices(table, sort_keys=list(self.keys))) if self.keys else table
+
+
+PIECE = 256
+"""A row group of so many bytes ends with so many records, or with the last of them."""
+
+
+def by_bytes(batches: Iterable[Any], most: int, size: int) -> Iterator[Any]:
+    """Tables of at most so many records, which end when their values have so many bytes. Where batches end does not matter."""
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    group: list[Any] = []
+    left = count = weight = 0
+    for batch in chain(batches, (None,)):
+        waiting += [] if batch is None else [batch]
+        left += 0 if batch is None else batch.num_rows
+        while left and (batch is None or left >= PIECE):
+            table = pa.Table.from_batches(waiting)
+            piece = table.slice(0, min(PIECE, left, most - count))
+            waiting, left = table.slice(piece.num_rows).to_batches(), left - piece.num_rows
+            group.append(piece)
+            count, weight = count + piece.num_rows, weight + sum(_bytes(chunk) for c in piece.columns for chunk in c.chunks)
+            if count >= most or weight >= size:
+                yield pa.concat_tables(group).combine_chunks()
+                group, count, weight = [], 0, 0
+    if group:
+        yield pa.concat_tables(group).combine_chunks()
+
+
+def _bytes(array: Any) -> int:
+    """The bytes of the values of a column, however it stands in memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    type_, test = array.type, pa.types
+    if test.is_struct(type_):
+        return sum(map(_bytes, array.flatten()))
+    if test.is_map(type_):
+        entries = pa.ListArray.from_arrays(array.offsets, pa.StructArray.from_arrays([array.keys, array.items], ["k", "v"]))
+        return _bytes(entries.flatten()) + 4 * len(array)
+    if test.is_list(type_) or test.is_large_list(type_):
+        return _bytes(array.flatten()) + 4 * len(array)
+    if any(test_of(type_) for test_of in (test.is_string, test.is_large_string, test.is_binary, test.is_large_binary)):
+        return int(pc.sum(pc.binary_length(array)).as_py() or 0) + 4 * len(array)
+    return len(array) * (0 if test.is_null(type_) else -(-type_.bit_width // 8))
 
 
 def _knows_blooms() -> bool:

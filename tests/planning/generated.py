@@ -186,6 +186,7 @@ FORMATS: list[Any] = [
     {"name": "parquet"},
     {"name": "parquet", "options": {"schema": {"type": "object", "properties": {"a": {"type": "number"}}}}},
     {"name": "parquet", "options": {"sort_by": [{"a": "descending"}], "page_index": True, "row_group_size": 2}},
+    {"name": "parquet", "options": {"compat": "hive", "row_group_bytes": 20}},
     {"name": "avro"},
     {"name": "orc"},
     {"name": "orc", "options": {"schema": {"properties": {"a": {"type": ["number", "null"]}}}, "unknown_fields": "drop"}},

@@ -36,7 +36,7 @@ Path = tuple["str | int", ...]
 
 def given(schema: Any, form: str) -> Struct:
     """The type that a JSON Schema with `properties` or an Avro schema with `fields` describes, to be written as `form`,
-    "parquet", "orc" or "avro". Raises ConfigError with the place in the option `schema`."""
+    "parquet", "spark", "orc" or "avro". Raises ConfigError with the place in the option `schema`."""
     path: Path = ("schema",)
     if is_avro(schema):
         found = _Avro(form).type_of(record(schema), path).type
@@ -238,7 +238,7 @@ class _JsonSchema:
         )
 
 
-_COLUMNS = {"parquet": "Parquet", "orc": "ORC"}
+_COLUMNS = {"parquet": "Parquet", "spark": "Parquet", "orc": "ORC"}
 """Formats of columns, and how they are written."""
 
 _AVRO_KINDS = {

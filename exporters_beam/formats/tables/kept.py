@@ -274,7 +274,8 @@ def _joined_scalars(a: Scalar, b: Scalar) -> Scalar | None:
 
 @lru_cache(maxsize=64)
 def of_source(types: bytes, form: str) -> Columns:
-    """The types of a source's columns, as `form`, "parquet", "orc" or "avro", has them; those that it has not are left out."""
+    """The types of a source's columns, as `form`, "parquet", "spark", "orc" or "avro", has them; those that it has not are left
+    out."""
     if types.startswith(ARROW):
         import pyarrow as pa
 
@@ -386,7 +387,7 @@ def _in_full(node: Any, names: dict[str, object], space: str) -> Any:
 
 def _as(slot: Slot, form: str) -> Slot | None:
     """A type of the source as a format has it; None where it has none like it."""
-    found = {"parquet": _as_parquet, "orc": _as_orc, "avro": _as_avro}[form](slot.type)
+    found = _AS[form](slot.type)
     return None if found is None else Slot(found, slot.null_at)
 
 
@@ -425,6 +426,16 @@ def _as_orc(type_: Type) -> Type | None:
     return {"enum": STRING, "uuid": STRING, "fixed": Scalar("bytes"), "decimal": Scalar(kind, (*size[:2], 0))}.get(kind, type_)
 
 
+def _as_spark(type_: Type) -> Type | None:
+    """As Parquet that Spark and Hive read: what nanoseconds there are is found anew, and fails where it does not fit."""
+    found = _as_orc(type_)
+    if not isinstance(type_, Scalar) or not isinstance(found, Scalar):
+        return found if isinstance(type_, Scalar) or found is None else _inner(type_, "spark")
+    if found.kind in ("timestamp", "datetime"):
+        return Scalar(found.kind, (6, *type_.size[1:])) if type_.size[0] <= 6 else None
+    return type_ if type_.kind == "string" else found
+
+
 def _as_avro(type_: Type) -> Type | None:
     if isinstance(type_, OneOf):
         return type_
@@ -443,6 +454,9 @@ def _as_avro(type_: Type) -> Type | None:
     if type_.kind in ("timestamp", "datetime"):
         return Scalar(type_.kind, (3 if type_.size[0] <= 3 else 6,))
     return type_
+
+
+_AS = {"parquet": _as_parquet, "orc": _as_orc, "spark": _as_spark, "avro": _as_avro}
 
 
 # Do values fit?

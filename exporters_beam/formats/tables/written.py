@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from exporters_beam.components.options import option
 from exporters_beam.formats.tables import arrow, kept, types
@@ -17,9 +17,6 @@ from exporters_beam.records import Record
 class ColumnFormat:
     """Options of formats whose files hold columns, and how their records are staged: as batches of Arrow."""
 
-    holds: ClassVar[str] = ""
-    """The format, as the modules of types know it."""
-
     schema: Mapping[str, Any] | None = option(
         "the columns: a JSON Schema with properties or an Avro schema with fields; found in the records if not given",
         type="dict",
@@ -29,6 +26,11 @@ class ColumnFormat:
         "a key that the schema lacks fails its record, or is dropped", default="fail", choices=("fail", "drop")
     )
     _given: types.Struct | None = field(init=False, repr=False, compare=False, default=None)
+
+    @property
+    def holds(self) -> str:
+        """The format, or who reads it, as the modules of types know it: parquet, spark, orc."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
         if self.schema is not None:
