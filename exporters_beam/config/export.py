@@ -22,6 +22,7 @@ from exporters_beam.components.protocols import (
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.checks import RELEASED, Checks
+from exporters_beam.config.contract import STEPS as CONTRACT
 from exporters_beam.config.document import Document, Path
 from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.encrypt import Encrypt
@@ -137,7 +138,9 @@ class ExportSpec:
     @property
     def order(self) -> tuple[str, ...]:
         """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
-        return DESERIALIZER, *(OWN_STEPS if self.listed is None else self.listed), *self.own, GROUPER, FORMATTER, WRITER
+        contract = (section.step for section in self.steps if section.step in CONTRACT)
+        own = OWN_STEPS if self.listed is None else self.listed
+        return DESERIALIZER, *own, *contract, *self.own, GROUPER, FORMATTER, WRITER
 
     @property
     def failing(self) -> tuple[tuple[str, Section[object]], ...]:

@@ -18,6 +18,7 @@ from exporters_beam.components.secret import Secret
 from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.checks import Checks
+from exporters_beam.config.contract import ENTRY as CONTRACT
 from exporters_beam.config.document import Path
 from exporters_beam.config.done import Done
 from exporters_beam.config.encrypt import Encrypt
@@ -170,6 +171,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             "anyOf": [{"$ref": "#/$defs/grouper.partition"}, {"type": ["array", "null"]}, _REFERENCE],
         },
         "checks": {"anyOf": [_options(Checks), {"type": "null"}, _REFERENCE]},
+        "contract": {"anyOf": [_options(registry.load(CONTRACT)), {"type": "null"}, _REFERENCE]},
         "statistics": {
             "description": "statistics of fields: true for all, a list of fields, or options",
             "anyOf": [

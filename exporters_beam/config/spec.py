@@ -19,7 +19,7 @@ from exporters_beam.components.options import as_declared, build, options_of
 from exporters_beam.components.plain import plain
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
-from exporters_beam.config import parameters
+from exporters_beam.config import contract, parameters
 from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS
 from exporters_beam.config.checks import Checks
@@ -53,11 +53,11 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
-    *("tests", "writers", "checks", "statistics", "done", "bundle", "encrypt", *LABELS),
+    *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", *LABELS),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
-RESERVED |= {"statistics"}
+RESERVED |= {"statistics", *contract.STEPS}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -119,6 +119,7 @@ class _Loading(Finding):
         on_error = self.on_error()
         empty = self.empty()
         checks, beside = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.beside()
+        contract = self.contract()
         statistics = self.made_of(Statistics, "statistics", "{fields: [price]}, true, or a list of fields")
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
             if name != "encrypt" and beside[name] is not None:
@@ -147,7 +148,7 @@ class _Loading(Finding):
         sections["writer"] = sections["writer"] or several[0].writer
         made = ExportSpec(
             **{name: None if does_nothing(section) else section for name, section in sections.items()},  # type: ignore[arg-type]
-            steps=tuple(step for step in steps if not does_nothing(step)),
+            steps=(*(step for step in steps if not does_nothing(step)), *contract),
             listed=tuple(step.step for step in steps) if lists or self.config.get("steps") is not None else None,
             write_buffer=buffer,
             notifications=tuple(_once(section) if settings.disable_retries else section for section in notifications),
@@ -530,6 +531,15 @@ class _Loading(Finding):
         if short:
             self.as_value(path, before)
         return made
+
+    def contract(self) -> tuple[Section[Any], ...]:
+        """The steps that the section `contract` stands for."""
+        found = self.made_of(registry.load(contract.ENTRY), "contract", "{schema: {properties: …}}")
+        made = () if found is None else found.steps()
+        return tuple(
+            Section("transform", "contract", contract.ENTRY, component, options, ("contract",), contract.ON_ERROR[action], name)
+            for name, action, component, options in made
+        )
 
     def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
         """`done`, `bundle` and `encrypt`, of the whole export or of a member of the list `writers`."""

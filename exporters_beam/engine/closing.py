@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import apache_beam as beam
 
 from exporters_beam.components.ready import ready
+from exporters_beam.config import contract
 from exporters_beam.config.checks import MOST_RUNS, Checks
 from exporters_beam.config.on_error import DEAD_LETTER, WRITER
 from exporters_beam.decimals import beyond_json
@@ -117,7 +118,7 @@ class WriteManifest(HandsOver, beam.DoFn):
             check_ranges(listed, tallies)
         warned.update((text, None) for place in sorted(tallies) for text in tallies[place].warnings)
         warned.update((TOLD[name][n > 1].format(n), None) for name, n in counts.items() if name in TOLD)
-        warned.update(dict.fromkeys(sightings.without_match(counts)))
+        warned.update(dict.fromkeys((*sightings.without_match(counts), *contract.warnings(counts))))
         sought = (each for place in sorted(tallies) for each in tallies[place].sought)
         warned.update(dict.fromkeys(sightings.warnings(sought)))
         before, unread = former(self._delivery.writer, self._run.manifest, self._delivery.naming.names, self._run.export_id)

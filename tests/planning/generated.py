@@ -261,12 +261,29 @@ steps = st.builds(
     st.sampled_from(STEPS),
     st.sampled_from([None, None, None, *ACTIONS]),
 )
+SCHEMA = {
+    "properties": {
+        "a": {"type": "number"},
+        "b": {"type": "string"},
+        "n": {"type": "integer"},
+        "s": {"type": "array", "items": {"type": "integer"}},
+    },
+    "required": ["a"],
+}
+CONTRACTS: list[Any] = [
+    {"schema": SCHEMA, "new_fields": new, "types": types, "coerce": coerce}
+    for new, types, coerce in (
+        ("accept", "accept", False), ("drop", "drop", True), ("freeze", "dead_letter", True), ("dead_letter", "freeze", False),
+        ("dead_letter", "dead_letter", True), ("accept", "drop", False),
+    )
+]  # fmt: skip
 configs = st.fixed_dictionaries(
     {"steps": st.lists(steps, max_size=5), "on_error": st.sampled_from(ACTIONS)},
     optional={
         "grouper": st.sampled_from(GROUPERS),
         "formatter": st.sampled_from(FORMATS),
         "statistics": st.sampled_from([True, ["a", "s[].x"]]),
+        "contract": st.sampled_from(CONTRACTS),
     },
 )
 
