@@ -16,7 +16,7 @@ b'{"sku":"a","stock":1}\\n'
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ from exporters_beam.errors import (
 from exporters_beam.reporting.report import Report
 
 if TYPE_CHECKING:
+    import threading
+
     from exporters_beam.engine.graph import Outputs
     from exporters_beam.testing.applied import Applied
 
@@ -59,9 +61,26 @@ def run(
     the export failed; nothing half-written has then a final name.
     """
     from exporters_beam.config import spec
-    from exporters_beam.runners import launch as runner
+    from exporters_beam.runners import chains as runner
 
     return runner.run(spec.load(config, variables=variables or {}), beam_args, progress=progress, workers=workers)
+
+
+def follow(
+    config: Config,
+    *,
+    variables: Mapping[str, object] | None = None,
+    beam_args: Sequence[str] = (),
+    stop: threading.Event | None = None,
+) -> Iterator[Report]:
+    """Run an export that reads only what is new batch after batch, until `stop` is set; gives the report of each batch.
+
+    A batch that fails is given, too, and tried again. Raises ConfigError for what nothing is gained by trying again.
+    """
+    from exporters_beam.config import spec
+    from exporters_beam.runners import following
+
+    return following.follow(spec.load(config, variables=variables or {}), beam_args, stop=stop)
 
 
 def replay(
@@ -142,6 +161,7 @@ __all__ = [
     "SourceError",
     "apply",
     "build",
+    "follow",
     "option",
     "replay",
     "run",

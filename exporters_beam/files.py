@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -90,6 +93,29 @@ def sync_folder(folder: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def move_to(path: str, target: str) -> None:
+    """Move a file, also to another file system; it may be called again after half of it. Raises OSError, also where another
+    file has that name."""
+    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    if os.path.lexists(target):
+        if not filecmp.cmp(path, target, shallow=False):
+            raise FileExistsError(
+                errno.EEXIST, f"there is another file called {shown(target)}; put % dates or {{batch}} into the folder's name"
+            )
+        os.remove(path)  # It had been copied before.
+        return
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(path, target + ".part")
+        with open(target + ".part", "rb") as file:
+            os.fsync(file.fileno())
+        os.rename(target + ".part", target)
+        os.remove(path)
 
 
 class Measured:

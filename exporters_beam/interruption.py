@@ -30,6 +30,9 @@ class Interruption:
     def __init__(self) -> None:
         self.asked = self._told = False
         self.at_once, self.loud = True, False
+        self.ends: Callable[[], None] | None = None
+        """What a first SIGTERM does in place of an interruption, where there is something that comes to a good end by
+        itself."""
         self.tells: Callable[[], str] = lambda: "interrupted before anything was begun; run it again"
 
     def listen(self) -> None:
@@ -41,6 +44,10 @@ class Interruption:
     def _on_signal(self, number: int, frame: object) -> None:
         if self.at_once or self.asked:
             self.leave()
+        if number == signal.SIGTERM and self.ends is not None:
+            ends, self.ends = self.ends, None
+            ends()
+            return
         self.asked = True
         import threading
 

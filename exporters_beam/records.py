@@ -50,6 +50,17 @@ def units_of(name: str, pieces: Iterator[str], empty: str | None = None) -> Iter
         yield Unit(index, f"{name}[{index}]", -1, piece)
 
 
+class Link(NamedTuple):
+    """A run of a chain, which reads what is new since the one before: the chain's id, the number of the batch from 1, the local
+    time for dates in names, and the checksum of the manifest before. A `full` one reads everything."""
+
+    chain: str
+    number: int
+    now: str
+    before: str = ""
+    full: bool = False
+
+
 class Units(NamedTuple):
     """Small units that a worker gets together and reads one after the other: what a runner does for an element, it does once
     for all of them."""

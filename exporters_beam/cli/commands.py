@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from exporters_beam.cli import chains
 from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import WriterTraits
@@ -37,6 +38,10 @@ def _run(args: argparse.Namespace) -> int:
     if args.resume:
         spec = spec.with_settings(resume=True)
     spec = _ruled(spec, args)
+    if args.follow:
+        return chains.follow(spec, args, _beam_args(spec, args))
+    if args.every is not None:
+        raise ConfigError("--every: it goes with --follow")
     return _export(spec, args)
 
 
@@ -46,13 +51,22 @@ def _release(args: argparse.Namespace) -> int:
     from exporters_beam.runners.resume import as_begun
     from exporters_beam.staging.books import held
 
-    spec = _load(args.config, args.var)
+    spec = _begun(_load(args.config, args.var))
     why = [text for plan in make_each(spec) if (text := held(books_of(as_begun(plan)).folder))]
     if not why:
         raise ConfigError(spec.problem(("checks",), "no run of this config holds anything back; there is nothing to release"))
     for text in dict.fromkeys(why):
         print_error(f"warning: delivered all the same: {text}")
     return _export(spec.with_settings(resume=True).released(), args)
+
+
+def _begun(spec: ExportSpec) -> ExportSpec:
+    """The export, of which a batch was begun where it reads only what is new."""
+    if spec.new_only is None:
+        return spec
+    from exporters_beam.runners.chains import begun
+
+    return begun(spec)
 
 
 def _ruled(spec: ExportSpec, args: argparse.Namespace) -> ExportSpec:
@@ -75,7 +89,7 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
     _tell_when_interrupted(lambda: f"{_INTERRUPTED}; nothing is kept yet: run it again")
     from exporters_beam.reporting.of_runs import CONSOLE, write
     from exporters_beam.runners.books import kept
-    from exporters_beam.runners.launch import run
+    from exporters_beam.runners.chains import run
 
     if args.report == CONSOLE and spec.writer.entry.name == "console":
         raise ConfigError("--report -: the writer console prints there already; give the name of a file")
@@ -86,7 +100,14 @@ def _export(spec: ExportSpec, args: argparse.Namespace) -> int:
 
     beam_args = _beam_args(spec, args)
     watched = not args.quiet and sys.stderr.isatty()
-    report = run(spec, beam_args, progress=watched, workers=getattr(args, "workers", None), begun=begun)
+    report = run(
+        spec,
+        beam_args,
+        progress=watched,
+        workers=getattr(args, "workers", None),
+        begun=begun,
+        full=getattr(args, "full", False),
+    )
     if not args.quiet:
         print(report.summary(), file=sys.stderr, flush=True)
     if args.report is not None:
@@ -303,7 +324,13 @@ def _test(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from exporters_beam.reporting.verify import beside, verify
 
+    if args.chain is not None:
+        if args.manifests or args.config or args.to:
+            raise ConfigError("--chain: it looks at all batches of a config; leave the manifests, --config and --to out")
+        return DONE if chains.verify(_load(args.chain, args.var)) else FAILED
     status = DONE
+    if not args.manifests:
+        raise ConfigError("name a manifest, or with --chain the config of an export that reads only what is new")
     if args.var and not args.config:
         raise ConfigError("--var: it goes with --config, whose variables it sets")
     if args.to and not args.config:
@@ -332,6 +359,16 @@ def _verify(args: argparse.Namespace) -> int:
     return status
 
 
+def _state(args: argparse.Namespace) -> int:
+    chains.state(_load(args.config, args.var), args)
+    return DONE
+
+
+def _runs(args: argparse.Namespace) -> int:
+    chains.runs(_load(args.config, args.var), args)
+    return DONE
+
+
 def _check(args: argparse.Namespace) -> int:
     spec = _load(args.config, args.var)
     warn(spec.warnings)
@@ -354,7 +391,7 @@ def _clean(args: argparse.Namespace) -> int:
     from exporters_beam.runners.books import clean
 
     _tell_when_interrupted(lambda: "interrupted; what was not removed yet is there still: run clean again")
-    for plan in make_each(_load(args.config, args.var)):
+    for plan in make_each(_begun(_load(args.config, args.var))):
         for folder, freed, left in clean(plan):
             print_line(f"{folder}: removed, {human(freed)}")
             for text in left:

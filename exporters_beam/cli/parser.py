@@ -23,7 +23,9 @@ from exporters_beam.cli.commands import (
     _release,
     _replay,
     _run,
+    _runs,
     _schema,
+    _state,
     _status,
     _submit,
     _template_build,
@@ -126,6 +128,10 @@ def _exports(commands: Commands) -> None:
     run.add_argument("--report", metavar="FILE.json", help="write what was read, written and delivered there; - "
                      "prints it")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
+    run.add_argument("--full", action="store_true", help="where only what is new is read: read everything once more")
+    run.add_argument("--follow", action="store_true", help="where only what is new is read: batch after batch, until SIGTERM "
+                     "or Ctrl-C")  # fmt: skip
+    run.add_argument("--every", metavar="TIME", help="with --follow: how often to look for what is new (10s, 5m)")
     _add_rules(run)
     run.add_argument("--workers", metavar="N", type=_positive, help="processes on this machine; by default one for each "
                      "core for large files, else one")  # fmt: skip
@@ -226,10 +232,25 @@ def _looks(commands: Commands) -> None:
     _add_variables(test)
 
     verify = _add(commands, "verify", _verify, "read what was delivered again and compare it with the manifest")
-    verify.add_argument("manifests", metavar="MANIFEST", nargs="+", help=".exporters/<export id>/manifest.json")
+    verify.add_argument("manifests", metavar="MANIFEST", nargs="*", help=".exporters/<export id>/manifest.json")
     verify.add_argument("--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer")
+    verify.add_argument("--chain", metavar="CONFIG", help="all batches of an export that reads only what is new")
     verify.add_argument("--to", metavar="WRITER", help="of several writers the one whose manifests these are")
     _add_variables(verify)
+
+    state = _add(commands, "state", _state, "tell what an export that reads only what is new has read, or change it")
+    state.add_argument("config", metavar="CONFIG")
+    how = state.add_mutually_exclusive_group()
+    how.add_argument("--show", action="store_true", help="tell how far it has come; so it is without another option")
+    how.add_argument("--since", metavar="TIME", help="have what was read from that time on read again")
+    how.add_argument("--reset", action="store_true", help="have everything read again")
+    how.add_argument("--skip", action="store_true", help="count what is there now as read, and do not deliver it")
+    _add_variables(state)
+
+    runs = _add(commands, "runs", _runs, "list the batches of an export that reads only what is new")
+    runs.add_argument("config", metavar="CONFIG")
+    runs.add_argument("-n", type=_positive, default=20, metavar="N", help="so many at most, the last ones (default: 20)")
+    _add_variables(runs)
 
     check = _add(
         commands, "check", _check, "look whether what a config names can be reached, read and written; nothing is written"

@@ -78,6 +78,26 @@ def _escaped(char: str) -> str:
     return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
 
 
+BATCH = re.compile(r"\{batch(?::([^{}]*))?\}")
+"""Where the number of a batch stands in a name."""
+
+
+def in_batch(name: str, number: int) -> str:
+    """The name with the number of the batch in it. Raises ConfigError.
+
+    >>> in_batch("items-{batch:06d}-", 12)
+    'items-000012-'
+    """
+
+    def formatted(match: re.Match[str]) -> str:
+        try:
+            return format(number, match[1] or "")
+        except ValueError as error:
+            raise ConfigError(f"filebase: {match[0]}: {error}") from None
+
+    return BATCH.sub(formatted, name)
+
+
 @dataclass(frozen=True)
 class FileNames:
     """Names of an export's files, from a `filebase` whose % dates have been expanded.
@@ -112,7 +132,8 @@ class FileNames:
                 else:
                     raise ConfigError(
                         f"filebase: unknown placeholder {{{field}{':' + spec if spec else ''}}}; "
-                        "there are {groups[0]}, {groups[1]}, … and {file_number}, and % directives for dates"
+                        "there are {groups[0]}, {groups[1]}, …, {file_number}, with new_only {batch}, and % "
+                        "directives for dates"
                     )
 
     @property
@@ -135,6 +156,7 @@ class FileNames:
     def root(self) -> str:
         """The folder above all files whatever the day and the group: books stand there."""
         fixed = (self.template or self.filebase)[: (self.template or self.filebase).rfind("/") + 1]
+        fixed = BATCH.sub("%", fixed)  # Another one in each run, as a date may be.
         if "%" in fixed:
             fixed = fixed[: fixed.index("%")]
             fixed = fixed[: fixed.rfind("/") + 1]

@@ -435,6 +435,37 @@ class ReaderTraits(_Traits):
     fixed: bool = trait(False)
     """Whether what it lists is decided once, when the export begins: a run that goes on takes that listing and makes none."""
 
+    since: Callable[[Sequence[Unit]], AnyReader] | None = trait(how=METHOD)
+    """The reader of what has come since these units were listed: of all that were ever listed, the last ones of their names.
+    Files are new by their names and what proves their content, and need none."""
+
+    holds: Callable[[Unit], bool] | None = trait(how=METHOD)
+    """Whether there is anything in a unit, where that is known before it is read."""
+
+    proof: Callable[[Unit], str] | None = trait(how=METHOD)
+    """What proves the content of a file, where that is less than its etag."""
+
+    modified: Callable[[Unit], float] | None = trait(how=METHOD)
+    """When a file was changed last, in seconds since 1970."""
+
+    upto: Callable[[Sequence[Unit], int], list[Unit]] | None = trait(how=METHOD)
+    """The units, with so many records at most in all of them."""
+
+    gap: Callable[[Unit, Unit], str] | None = trait(how=METHOD)
+    """What is wrong where the second unit follows on the first one of the same name; "" where it begins where that ended."""
+
+    may_be_empty: Callable[[], AnyReader] | None = trait(how=METHOD)
+    """The reader for which it is no fault that there is nothing."""
+
+    delete: Callable[[Unit], str] | None = trait(how=METHOD)
+    """Removes what was read; gives why it could not be, "" where it is gone. It may be called again."""
+
+    archive: Callable[[Unit, str], str] | None = trait(how=METHOD)
+    """Moves what was read below a folder; the rest as in `delete`."""
+
+    archived: Callable[[Unit, str], str] | None = trait(how=METHOD)
+    """The name that it has there."""
+
     kept_in: Callable[[str], AnyReader] | None = trait(how=METHOD)
     """Of a source that gives everything once: the reader that writes down in a folder what it takes, when it lists its units,
     and reads it there. Without a folder it gives back what it looks at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from exporters_beam.components.names import BATCH
 from exporters_beam.components.options import option
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.components.words import in_json
@@ -54,6 +55,8 @@ def check_name(option: str, name: str) -> None:
         raise ConfigError(f"{option}: {shown} is not a name below the folder of filebase; leave out what leads elsewhere")
     if PurePosixPath(name).parts[0] == BOOKS:
         raise ConfigError(f"{option}: {shown} stands among the books of exports; take another name")
-    if "{" in name or "}" in name or not name.isprintable():
-        raise ConfigError(f"{option}: {shown} may hold % dates, and neither braces nor control characters: there is one such "
+    without = BATCH.sub("", name)
+    if "{" in without or "}" in without or not name.isprintable():
+        raise ConfigError(f"{option}: {shown} may hold % dates and {{batch}}, and neither other braces nor "
+                          "control characters: there is one such "
                           "file for all groups")  # fmt: skip

@@ -26,8 +26,10 @@ from exporters_beam.config.contract import STEPS as CONTRACT
 from exporters_beam.config.document import Document, Path
 from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.encrypt import Encrypt
+from exporters_beam.config.new_only import KEEP, After, Follow, NewOnly
 from exporters_beam.config.on_error import DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
+    NEW_ONLY,
     NO_FILE,
     OWN_OF_WRITERS,
     OWN_STEPS,
@@ -35,6 +37,7 @@ from exporters_beam.config.sections import (
 )
 from exporters_beam.config.statistics import Statistics
 from exporters_beam.errors import ConfigError, Problem, dotted
+from exporters_beam.records import Link
 
 C = TypeVar("C", covariant=True)
 
@@ -93,6 +96,11 @@ class ExportSpec:
     bundle_at: Path = ("bundle",)
     encrypt: Encrypt | None = None
     encrypt_at: Path = ("encrypt",)
+    new_only: NewOnly | None = None
+    after: After | str = KEEP
+    follow: Follow | None = None
+    link: Link | None = None
+    """Which run of a chain this is; None before that is known, and of an export that is none."""
     staging: str | None = None
     runners: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -110,15 +118,22 @@ class ExportSpec:
         others = tuple(each.with_settings(**changes) for each in self.others)
         return replace(self, settings=replace(self.settings, **changes), others=others)
 
+    def linked(self, links: Mapping[str, Link]) -> ExportSpec:
+        """The spec of one run of a chain, by what each of its writers is called, which goes on with what stands of it."""
+        others = tuple(each.linked(links) for each in self.others)
+        return replace(self, link=links[self.to], settings=replace(self.settings, resume=True), others=others)
+
     def released(self) -> ExportSpec:
         """The spec, whose checks are counted and judge nothing, for all of its writers."""
         checks = None if self.checks is None else replace(self.checks, on_fail=RELEASED)
         return replace(self, checks=checks, others=tuple(each.released() for each in self.others))
 
     def alone(self, what: str) -> ExportSpec:
-        """The spec. Raises ConfigError where it has several writers, which `what` cannot have."""
+        """The spec. Raises ConfigError where it has several writers, or reads only what is new, which `what` cannot do."""
         if self.others:
             raise ConfigError(self.problem(("writers",), f"{what} takes an export with one `writer`"))
+        if self.new_only is not None and self.link is None:
+            raise ConfigError(self.problem((NEW_ONLY,), f"{what} cannot know what is new; run it with `exporters-beam run`"))
         return self
 
     def to_writer(self, name: str | None) -> ExportSpec:

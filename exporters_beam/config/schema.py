@@ -22,10 +22,14 @@ from exporters_beam.config.contract import ENTRY as CONTRACT
 from exporters_beam.config.document import Path
 from exporters_beam.config.done import Done
 from exporters_beam.config.encrypt import Encrypt
+from exporters_beam.config.new_only import DELETE, KEEP, After, Follow, NewOnly
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.sections import (
+    AFTER,
     EMPTY,
+    FOLLOW,
     LABELS,
+    NEW_ONLY,
     OWN_STEPS,
     PARTITION_BY,
     SECTIONS,
@@ -184,6 +188,15 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},
+        NEW_ONLY: {
+            "description": "each run reads only what is new since the one before",
+            "anyOf": [_options(NewOnly), {"type": ["boolean", "null"]}, _REFERENCE],
+        },
+        AFTER: {
+            "description": "what becomes of what was read when it is delivered",
+            "anyOf": [{"enum": [KEEP, DELETE, None]}, _options(After), _REFERENCE],
+        },
+        FOLLOW: {"anyOf": [_options(Follow), {"type": "null"}, _REFERENCE]},
         "writers": _or_reference(
             {
                 "description": "writers that all get the records that are read once; in the place of `writer`",

@@ -58,6 +58,8 @@ OF_A_WRITER = ("name", "options", "as", *OWN_OF_WRITERS, "grouper", "partition_b
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")
 """What is delivered where there are no records."""
 
+NEW_ONLY, AFTER, FOLLOW = "new_only", "after", "follow"
+
 PARTITION_BY = "partition_by"
 """The section that stands for a grouper `partition`."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from exporters_beam.components import registry, words
 from exporters_beam.components.options import as_declared, build, options_of
-from exporters_beam.components.plain import plain
+from exporters_beam.components.plain import Plain, plain
 from exporters_beam.components.secret import Secret
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, ReaderTraits, WriterTraits
 from exporters_beam.config import contract, parameters
@@ -29,12 +29,16 @@ from exporters_beam.config.encrypt import Encrypt
 from exporters_beam.config.export import Destination, ExportSpec, Section, does_nothing
 from exporters_beam.config.finding import Finding, as_found
 from exporters_beam.config.masked import masked
+from exporters_beam.config.new_only import DELETE, KEEP, After, Follow, NewOnly
 from exporters_beam.config.older import as_taken
 from exporters_beam.config.on_error import ACTIONS, DESERIALIZER, FORMATTER, GROUPER, WRITER, OnErrorOptions
 from exporters_beam.config.schema import faults
 from exporters_beam.config.sections import (
+    AFTER,
     EMPTY,
+    FOLLOW,
     LABELS,
+    NEW_ONLY,
     NO_FILE,
     OF_A_WRITER,
     OWN_OF_WRITERS,
@@ -53,7 +57,7 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
-    *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", *LABELS),
+    *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", NEW_ONLY, AFTER, FOLLOW, *LABELS),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
@@ -126,6 +130,7 @@ class _Loading(Finding):
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
+        new_only, after, follow = self.new_only(), self.after(), self.follow()
         staging = self.plain("staging", str, "the path of a folder")
         runners = self.plain("runners", Mapping, "a mapping")
         self.check_tests()
@@ -158,6 +163,9 @@ class _Loading(Finding):
             checks=checks,
             statistics=statistics,
             **beside,
+            new_only=new_only,
+            after=after,
+            follow=follow,
             staging=plain(staging) or None,
             runners=plain(runners) or {},
             file=self.document.file,
@@ -540,6 +548,35 @@ class _Loading(Finding):
             Section("transform", "contract", contract.ENTRY, component, options, ("contract",), contract.ON_ERROR[action], name)
             for name, action, component, options in made
         )
+
+    def new_only(self) -> NewOnly | None:
+        """The section `new_only`: true, or a mapping."""
+        given = self.config.get(NEW_ONLY)
+        if isinstance(given, Plain) and isinstance(given.meant, bool):
+            given = given.meant
+        if isinstance(given, bool):
+            return NewOnly() if given else None
+        found: NewOnly | None = self.made_of(NewOnly, NEW_ONLY, "{settled: 60s}, or true")
+        return found
+
+    def after(self) -> After | str:
+        """The section `after`: a word, or a mapping with a folder."""
+        given = plain(self.config.get(AFTER))
+        if given is not None and self.config.get(NEW_ONLY) is None:
+            self.add((AFTER,), "what was read is put away where each run reads what is new; add `new_only: true`")
+        if isinstance(given, str) and not isinstance(given, Secret):
+            if given not in (KEEP, DELETE):
+                hint = words.did_you_mean(given, (KEEP, DELETE))
+                self.add((AFTER,), f"{as_found(given)} is not one of keep, delete and {{archive: FOLDER}}{hint}")
+            return given
+        return self.made_of(After, AFTER, "{archive: FOLDER}, or keep, or delete") or KEEP
+
+    def follow(self) -> Follow | None:
+        """The section `follow`."""
+        if self.config.get(FOLLOW) is not None and self.config.get(NEW_ONLY) is None:
+            self.add((FOLLOW,), "batches follow on each other where each reads what is new; add `new_only: true`")
+        found: Follow | None = self.made_of(Follow, FOLLOW, "{every: 10s}")
+        return found
 
     def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
         """`done`, `bundle` and `encrypt`, of the whole export or of a member of the list `writers`."""

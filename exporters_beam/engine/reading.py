@@ -101,7 +101,7 @@ class ListUnits(HandsOver, beam.DoFn):
         unit = None
         books = self._run.books if self._run is not None else ""
         before = listed_before(books, *self._others) if books else None  # where a run is resumed, or begins again by itself
-        if self._source.given.fixed:
+        if self._source.given.fixed or (self._run is not None and self._run.decided):
             yield from self._decided(books, before)
             return
         listing = Listing(books, *self._others) if books and before is None else None

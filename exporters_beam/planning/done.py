@@ -10,6 +10,7 @@ from exporters_beam.components.names import FileNames, expand_dates
 from exporters_beam.components.traits import WriterTraits, delivers_files
 from exporters_beam.config.done import check_name, takes_done
 from exporters_beam.errors import ConfigError, Problem
+from exporters_beam.planning.linked import numbered
 
 if TYPE_CHECKING:
     from exporters_beam.config.document import Path
@@ -24,7 +25,7 @@ def bundle_of(spec: ExportSpec, names: FileNames | None, now: datetime) -> tuple
         return "", [_no_place(spec, spec.bundle_at)]
     if names is None:
         return "", []
-    name = expand_dates(spec.bundle.name, now)
+    name = expand_dates(numbered(spec.bundle.name, spec), now)
     try:
         check_name("name", name)
     except ConfigError as error:
@@ -57,7 +58,7 @@ def done_of(
     if letters and WriterTraits.of(writer).to_folders:
         taken[letters] = "the file of dead letters"
     for kind, given in spec.done.names:
-        name = expand_dates(given, now)
+        name = expand_dates(numbered(given, spec), now)
         try:
             check_name(kind, name)
         except ConfigError as error:

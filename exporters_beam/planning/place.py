@@ -50,8 +50,8 @@ def books_of(plan: Plan) -> Books:
 
 def books_at(place: str, plan: Plan, lasting: bool = True) -> Books:
     delivered = destination_of(plan)
-    folder = os.path.join(all_books(place), plan.export_id) if lasting else place
-    beside = os.path.join(all_books(delivered), plan.export_id) if delivered else folder
+    folder = os.path.join(all_books(place), *plan.books_name) if lasting else place
+    beside = os.path.join(all_books(delivered), *plan.books_name) if delivered else folder
     return Books(folder, os.path.join(beside, HALF_BUILT), lasting)
 
 

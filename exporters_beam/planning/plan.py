@@ -47,6 +47,7 @@ from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
 from exporters_beam.planning.done import bundle_of, done_of
+from exporters_beam.planning.linked import misfits, numbered
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
 from exporters_beam.planning.looking import STATISTICS, Looking
 from exporters_beam.planning.physical import Physical
@@ -175,6 +176,27 @@ class Plan:
         return tuple((name, section.entry.name, dotted(section.path)) for name, section in self.spec.failing)
 
     @property
+    def fixed(self) -> bool:
+        """Whether what is read is decided once, before anything of it is read: what stands in the books is taken then."""
+        return self.spec.link is not None or ReaderTraits.of(self.reader).fixed
+
+    @property
+    def chain(self) -> str:
+        """What runs that go on one from the other are known by: the kind of reader, and where they deliver. Whatever else
+        changes in the config holds from the next batch on, since units are known by their names."""
+        to, writer = WriterTraits.of(self.writer), self.spec.writer
+        place = os.path.abspath(self.names.root) if self.names is not None and to.to_folders else ""
+        target = to.target() if to.target is not None else ""
+        name = cast(FileWriter, writer.component).filebase if self.names is not None else ""
+        return _digest(["chain", self.spec.reader.entry.name, writer.entry.name, name, place, target, self.spec.to])
+
+    @property
+    def books_name(self) -> tuple[str, ...]:
+        """The folder of its books below that of all books."""
+        link = self.spec.link
+        return (self.export_id,) if link is None else (self.chain, f"{link.number:06d}")
+
+    @property
     def export_id(self) -> str:
         """A hash of the config and the dates in its names: the identity of the export. What is copied is staged otherwise,
         so it is another one. Where the books do not stand at the destination, the folder that files go to belongs to it."""
@@ -184,6 +206,8 @@ class Plan:
         if to.sends:
             effective += f"\n{to.target() if to.target is not None else ''} {to.delivery_id}"
         effective += "".join(f"\n{date}" for date in self._dates())
+        if self.spec.link is not None:
+            effective += f"\nbatch {self.spec.link.number} of {self.spec.link.chain}"
         if self.copied:
             effective += "\ncopied"
         if self.bundle:
@@ -201,7 +225,7 @@ class Plan:
 
 def make_each(spec: ExportSpec, now: datetime | None = None) -> tuple[Plan, ...]:
     """The plans of an export, one for each of its writers, all of one time. Raises ConfigError with every problem."""
-    now = now or datetime.now()
+    now = _time_of(spec, now)
     plans: list[Plan] = []
     problems: list[Problem] = []
     for each in spec.each:
@@ -214,6 +238,11 @@ def make_each(spec: ExportSpec, now: datetime | None = None) -> tuple[Plan, ...]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     return tuple(plans)
+
+
+def _time_of(spec: ExportSpec, now: datetime | None) -> datetime:
+    """The time that names are made with. A run of a chain has written it down."""
+    return now or (datetime.fromisoformat(spec.link.now) if spec.link is not None else datetime.now())
 
 
 def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:
@@ -249,7 +278,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
 
     `now` is what % dates in names are expanded with, the local time by default.
     """
-    now = now or datetime.now()
+    now = _time_of(spec, now)
     writer, form = spec.writer.component, _format(spec)
     grouper = spec.grouper.component if spec.grouper is not None and delivers_files(writer) else None
     removed = GrouperTraits.of(grouper).removed
@@ -257,6 +286,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
+    problems += misfits(spec)
     bundle, wrong = bundle_of(spec, files.names, now)
     done, more = done_of(spec, files.names, on_error.file, bundle, now)
     problems += [*wrong, *more]
@@ -319,7 +349,7 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
         problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
     try:
         names = FileNames(
-            folders.in_name(expand_dates(writer.filebase, now)),
+            folders.in_name(expand_dates(numbered(writer.filebase, spec), now)),
             grouper.size if grouper is not None else 0,
             f".{form.extension}{packed.suffix}{spec.encrypt.ending if spec.encrypt and not spec.bundle else ''}",
             writer.start_file_count,
@@ -402,7 +432,7 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
         tuple((name, action) for name, action in actions if action != FAIL),
         given.max_records,
         given.max_rate,
-        _marked(expand_dates(given.file, now), spec) if given.file else None,
+        _marked(expand_dates(numbered(given.file, spec), now), spec) if given.file else None,
     )
 
 

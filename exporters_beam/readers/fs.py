@@ -8,7 +8,7 @@ import re
 import stat as modes
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
 
@@ -16,7 +16,7 @@ from exporters_beam.components.options import option
 from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError, shown
-from exporters_beam.files import BOOKS, Hidden, is_hidden
+from exporters_beam.files import BOOKS, Hidden, is_hidden, move_to
 from exporters_beam.records import Unit, Warned
 
 TICK = 0.02
@@ -243,6 +243,46 @@ class FsReader:
             same = False
         if not same:
             raise SourceError(_CHANGED)
+
+    def may_be_empty(self) -> FsReader:
+        return replace(self, allow_empty=True)
+
+    def proof(self, unit: Unit) -> str:
+        """The size and the time of the last change of the content: what else an etag tells changes when a file is copied
+        back."""
+        return unit.etag.rpartition("-")[0].rpartition("-")[0]
+
+    def modified(self, unit: Unit) -> float:
+        """The later one of the last change of the content and the last change of anything."""
+        size_and_content, _, anything = unit.etag.rpartition("-")[0].rpartition("-")
+        return max(int(size_and_content.partition("-")[2]), int(anything)) / 1e9
+
+    def delete(self, unit: Unit) -> str:
+        """Removes a file that was read, unless it has changed since."""
+        return _put_away(unit, os.remove)
+
+    def archive(self, unit: Unit, folder: str) -> str:
+        """Moves a file that was read, unless it has changed since."""
+        return _put_away(unit, lambda path: move_to(path, self.archived(unit, folder)))
+
+    def archived(self, unit: Unit, folder: str) -> str:
+        """Its path in that folder: as below the folder that is read, or its name alone."""
+        roots = [os.path.join(self._folder(place), "") for place in self._places() if not isinstance(place, str)]
+        root = max((root for root in roots if unit.name.startswith(root)), key=len, default="")
+        return os.path.join(folder, unit.name[len(root) :] if root else os.path.basename(unit.name))
+
+
+def _put_away(unit: Unit, act: Callable[[str], object]) -> str:
+    """Do this to a file that is as it was when it was listed; gives why it was not done, "" also where the file is gone."""
+    try:
+        if _etag(os.stat(unit.name)) != unit.etag:
+            return "it has changed since it was read; it stays where it is"
+        act(unit.name)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"it stays where it is: {error.strerror or error}"
+    return ""
 
 
 _CHANGED = "the file changed while the export ran; export again when it is complete"

@@ -25,7 +25,8 @@ class Report:
     changed in these since the run before, `error` the message of a failed run. What a run
     that did not end well has committed is in `counts` and `units`; `problems` are those of a config that is wrong, with file,
     line, column, path and message. `filters` are the names of the steps that are filters. Of an export to several writers
-    `writers` tells what became of it for each; `counts`, `files` and `targets` are those of all together.
+    `writers` tells what became of it for each; `counts`, `files` and `targets` are those of all together. A `note`
+    says why nothing was done where nothing is new.
     """
 
     status: str
@@ -50,6 +51,7 @@ class Report:
     drift: Mapping[str, Any] = field(default_factory=dict)
     writer: str = ""
     writers: tuple[Mapping[str, Any], ...] = ()
+    note: str = ""
 
     @property
     def read(self) -> int:
@@ -88,6 +90,7 @@ class Report:
             **({"writers": list(self.writers)} if self.writers else {}),
             "warnings": list(self.warnings),
             "manifest": self.manifest,
+            **({"note": self.note} if self.note else {}),
         }
 
     def of_writer(self) -> Json:
@@ -101,6 +104,8 @@ class Report:
 
     def summary(self) -> str:
         """The closing table of the command line."""
+        if self.note:
+            return self.note
         again = f", {self.resumed:,} of them by an earlier run" if self.resumed else ""
         unknown = self.counts.get("not_counted")  # of copied objects
         more = f", and those of {unknown:,} objects that do not tell" if unknown else ""
@@ -126,6 +131,12 @@ class Report:
             found = table(each.get("statistics", {}))
             lines += [f"\n{each['writer']}" if "writer" in each and found else "", *found] if found else []
         return "\n".join(lines)
+
+    def line(self) -> str:
+        """The same in one line, for one batch of many."""
+        size = sum(int(file["bytes"]) for file in self.files)
+        files = f" in {len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}" if self.files else ""
+        return f"{self.started[:19].replace('T', ' ')}  {self.written:,} records{files}, {self.seconds:.1f} s"
 
     def _steps(self) -> list[tuple[str, str]]:
         words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",

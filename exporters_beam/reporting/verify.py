@@ -34,8 +34,18 @@ def verify(
     may stand in a storage, too. Of what was sent to a database or a service, `counted` tells how many records are there; what
     was mailed cannot be read again.
     """
+    told = _read(manifest, partial(_opened, storage))
+    return verify_told(manifest, told, storage, counted), told
+
+
+def verify_told(
+    manifest: str,
+    told: Json,
+    storage: Storage | None = None,
+    counted: Callable[[Mapping[str, Any]], int | None] | None = None,
+) -> list[str]:
+    """`verify` for a manifest that was read already, called `manifest` in sentences."""
     opened = partial(_opened, storage)
-    told = _read(manifest, opened)
     wrong = []
     counts = told["counts"]
     targets = told.get("targets", [])
@@ -71,7 +81,7 @@ def verify(
             wrong.append(f"{file['name']}: {error.strerror}")
         except ExportError as error:
             wrong.append(f"{file['name']}: {error}")
-    return wrong, told
+    return wrong
 
 
 def beside(manifest: str, told: Mapping[str, Any], manifests: Sequence[str], storage: Storage | None = None) -> Iterator[str]:

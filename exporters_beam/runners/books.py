@@ -22,12 +22,14 @@ from exporters_beam.runners.tables import tables_of
 from exporters_beam.staging.books import (
     ABOUT,
     HALF_BUILT,
+    INTENT,
     STAGED,
     Books,
     all_books,
     folders_above,
     foreign,
     forget_input,
+    forget_intent,
     has_segments,
     locked,
     refuse_what_is_in_the_way,
@@ -90,7 +92,8 @@ def kept(plan: Plan) -> Callable[[], str]:
         if books and os.path.exists(books.manifest) and os.stat(books.manifest).st_mtime_ns != before:
             return f"everything had been delivered already: {books.manifest}"
         if books and has_segments(books) and not plan.replays:
-            return f"what has been done is kept in {books.folder}: run it again with --resume to go on from there"
+            again = "run it again" if plan.spec.link is not None else "run it again with --resume"
+            return f"what has been done is kept in {books.folder}: {again} to go on from there"
         return "nothing is kept yet: run it again, with --resume or without"
 
     return tells
@@ -128,7 +131,7 @@ def resumed_from(plan: Plan, books: Books) -> Resumed:
             )
     whole = tuple(segment for segment in segments.values() if segment is not None)
     before = listed_before(books.folder)
-    if ReaderTraits.of(plan.reader).fixed:
+    if plan.fixed:
         if before is None:
             return Resumed()  # Nothing was read before all was listed.
     elif before is None:
@@ -189,13 +192,14 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
     place = place_of(plan)
     if not place:
         return
-    root = all_books(place)
-    refuse_what_is_in_the_way(Books(os.path.join(root, plan.export_id), "", True))
+    root, name = all_books(place), os.path.join(*plan.books_name)
+    own = os.path.join(root, name)
+    refuse_what_is_in_the_way(Books(own, "", True))
     exports = [str(about["export"]) for about in unfinished(root)
                if about["config"] == told_before(plan)]  # fmt: skip
-    own = os.path.join(root, plan.export_id)  # Its export.json may be damaged.
-    if any(os.path.exists(os.path.join(own, name)) for name in (STAGED, HALF_BUILT, ABOUT, FOLDER)):
-        exports.append(plan.export_id)
+    # Its export.json may be damaged.
+    if any(os.path.exists(os.path.join(own, part)) for part in (STAGED, HALF_BUILT, ABOUT, FOLDER, INTENT)):
+        exports.append(name)
     for export in dict.fromkeys(exports):
         folder = os.path.join(root, export)
         books = Books(folder, os.path.join(folder, HALF_BUILT), True)
@@ -206,5 +210,7 @@ def clean(plan: Plan) -> Iterator[tuple[str, int, list[str]]]:
             left += [kept] if kept else []
             freed = 0 if kept else sweep(books)
             sweep_half_built(books)
+            if not kept:
+                forget_intent(folder)
         remove_empty(folder)
         yield folder, freed, left

@@ -216,7 +216,15 @@ def _execute(
         starts = [support.prepare(plan, options, its, crew) for plan, its in zip((source.plan, *plans[1:]), books, strict=True)]
         sweeps, several = starts[0].run.sweeps and not source.settles, bool(plans[0].spec.to)
         runs = [
-            replace(each.run, progress=progress, sweeps=sweeps, tolerant=several, history=history_of(plan), began=plan.now)
+            replace(
+                each.run,
+                progress=progress,
+                sweeps=sweeps,
+                tolerant=several,
+                history=history_of(plan),
+                began=plan.now,
+                decided=plan.spec.link is not None,
+            )
             for each, plan in zip(starts, plans, strict=True)
         ]
         start = replace(starts[0], run=runs[0], others=tuple(zip(plans[1:], runs[1:], strict=True)))

@@ -58,12 +58,14 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
         _refuse_changed_code(plan, books)
         return plan, None
     done = finished(plan)
+    if done is None and plan.spec.link is not None:
+        return plan, None  # What it will read is known; nothing was read yet.
     if done is None:
         _refuse_changed_config(plan, all_books(place))
         log.warning("--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder))
         return _from_the_start(plan), None
     refuse_changed_tables(plan, done.get("tables", {}), "was completed")
-    if not ReaderTraits.of(plan.reader).fixed:  # What has come since then is for another export.
+    if not plan.fixed:  # What has come since then is for another export.
         read = [Unit(n, unit["name"], unit["bytes"], unit["etag"]) for n, unit in enumerate(done["units"])]
         refuse_changed_input(plan, read, "was completed")
     undone = list(_undone(plan, books, done))
@@ -81,7 +83,7 @@ def _from_the_start(plan: Plan) -> Plan:
 def as_begun(plan: Plan) -> Plan:
     """The plan of the run to go on with: with its dates, and with what its reader has drawn at random."""
     place = place_of(plan)
-    if place is None:
+    if place is None or plan.spec.link is not None:
         return plan
     for about in unfinished(all_books(place)):
         if about["config"] == told_before(plan):

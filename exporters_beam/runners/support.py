@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.dead_letters import LettersReader
+from exporters_beam.reporting.chain import CHAIN, about_link
 from exporters_beam.runners.options import (
     DATAFLOW,
     LOCAL,
@@ -167,6 +168,8 @@ def about(plan: Plan, runner: str) -> tuple[tuple[str, Any], ...]:
     replayed = plan.reader.ids if isinstance(plan.reader, LettersReader) else None
     letters = () if replayed is None else (("letters", replayed), ("origin", plan.origin))
     letters = (*letters, ("tables", tables)) if (tables := tables_of(plan)) else letters
+    link = plan.spec.link
+    letters = letters if link is None else (*letters, (CHAIN, about_link(link)))
     return ("runner", runner), *((("bypassed", True),) if plan.copied else ()), *letters
 
 

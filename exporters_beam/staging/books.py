@@ -28,6 +28,9 @@ from exporters_beam.staging.taken import is_there
 
 FOLDER = ".exporters"
 
+INTENT = "intent.json"
+"""What one batch of a chain is, and that it is not closed. As long as it stands the list of its input is kept."""
+
 STAGED, HALF_BUILT, LOCK, ABOUT, MANIFEST = "staged", "half-built", "lock", "export.json", "manifest.json"
 """What stands in the folder of an export. `export.json` tells of a run that has not been finished."""
 
@@ -191,7 +194,9 @@ def sweep(books: Books) -> int:
     """Remove what runs of this export have staged, and nothing that was not written by them; gives the bytes freed."""
     freed = 0
     paths = [os.path.join(books.staging.folder, name) for name in staged_by_runs(books)]
-    names = (ABOUT, ABOUT + ".part", UNITS, UNITS + ".part", MANIFEST + ".part", UNDELIVERED, HELD)
+    names = [ABOUT, ABOUT + ".part", UNITS, UNITS + ".part", MANIFEST + ".part", UNDELIVERED, HELD]
+    if os.path.exists(os.path.join(books.folder, INTENT)):
+        names.remove(UNITS)
     paths += [os.path.join(books.folder, name) for name in names]
     for path in paths:
         with destination("cannot sweep the staging folder", path):
@@ -204,6 +209,16 @@ def sweep(books: Books) -> int:
     with suppress(OSError):
         os.rmdir(books.staging.folder)
     return freed
+
+
+def forget_intent(folder: str) -> None:
+    """A batch is complete, or is to be begun anew: the books keep no list of what it reads. Raises DestinationError."""
+    for name in (INTENT, UNITS):
+        path = os.path.join(folder, name)
+        with destination("cannot remove", path), suppress(FileNotFoundError):
+            os.remove(path)
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def note_held(folder: str, why: str) -> None:

@@ -26,7 +26,8 @@ class Run:
     itself: what this run has staged by then is taken in, all but the segments that were `left` by another. Where the launcher
     waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written. It is
     `tolerant` where other writers of the export are delivered to though this one cannot be. `history` is the file in which runs
-    of the same config tell how many records they had, and `began` the time by which this one is known there.
+    of the same config tell how many records they had, and `began` the time by which this one is known there. What it reads
+    may be `decided`: the list of it stands in the books.
     """
 
     export_id: str
@@ -46,6 +47,7 @@ class Run:
     tolerant: bool = False
     history: str = ""
     began: str = ""
+    decided: bool = False
 
     @property
     def manifest(self) -> str:

@@ -103,6 +103,7 @@ class KafkaReader(KafkaServers):
     registry_user: str | None = option("user of the registry", default=None)
     registry_password: str | None = option("password of the registry", default=None, secret=True)
     _span: int = field(init=False, repr=False, compare=False, default=SPAN)
+    _ended: tuple[Borders, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,6 +151,35 @@ class KafkaReader(KafkaServers):
                         yield found.unit(index)
                         index += 1
 
+    def since(self, units: Sequence[Unit]) -> KafkaReader:
+        """The reader that begins where these have ended. Partitions that are none of them begin at the earliest."""
+        reader = replace(self)
+        object.__setattr__(reader, "_ended", tuple(map(Borders.of, units)))
+        return reader
+
+    def upto(self, units: Sequence[Unit], most: int) -> list[Unit]:
+        """The same partitions, with so many offsets at most in all of them: each has its share, from its beginning."""
+        all_of_them = [(unit, Borders.of(unit)) for unit in units]
+        sizes, left, shares = [borders.end - borders.start for _, borders in all_of_them], most, [0] * len(all_of_them)
+        for done, at in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+            shares[at] = min(sizes[at], left // (len(sizes) - done))
+            left -= shares[at]
+        return [borders._replace(end=borders.start + share).unit(unit.index)
+                for (unit, borders), share in zip(all_of_them, shares, strict=True)]  # fmt: skip
+
+    def gap(self, before: Unit, unit: Unit) -> str:
+        """What lies between the borders of two batches, or in both."""
+        end, start = Borders.of(before).end, Borders.of(unit).start
+        if end == start:
+            return ""
+        lost, again = f"the offsets from {end:,} to {start:,} were not read", f"offsets from {start:,} on were read twice"
+        return lost if end < start else again
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether there are offsets between its borders."""
+        borders = Borders.of(unit)
+        return borders.end > borders.start
+
     def probe(self) -> None:
         """Raises SourceError where the topics cannot be read."""
         for _ in self.units():
@@ -161,6 +191,11 @@ class KafkaReader(KafkaServers):
 
     def _borders(self, topic: Topic) -> Iterator[Borders | Warned]:
         wanted = topic.partitions if self.partitions is None else self.partitions
+        other = next((each for each in self._ended if each.topic == topic.name and each.id != topic.id), None)
+        if other is not None:
+            raise MessageFault("topic", f"{topic.name} was made anew since the batch before; what stands in it now has not "
+                                        f"been read: "
+                               "exporters-beam state CONFIG --reset begins with all of it")  # fmt: skip
         missing = sorted({*wanted, *self._offsets_given(topic.name)} - {*topic.partitions})
         if missing:
             option = "partitions" if missing[0] in (self.partitions or ()) else "start"
@@ -196,6 +231,9 @@ class KafkaReader(KafkaServers):
 
     def _begins(self, topic: str, numbers: Sequence[int]) -> dict[int, int] | Warned:
         """The offset to start at by partition, without those that begin at the earliest."""
+        ended = {each.partition: each.end for each in self._ended if each.topic == topic}
+        if ended:
+            return {number: ended[number] for number in numbers if number in ended}
         if self.start == "committed":
             group = cast(str, self.group)
             found = self.cluster.committed(group, topic, numbers)
