@@ -13,14 +13,15 @@ from exporters_beam.components.secret import hide
 from exporters_beam.components.traits import NotifierTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ExportError, dotted
+from exporters_beam.planning.keys import check_keys
 from exporters_beam.planning.plan import Plan, make_each
 from exporters_beam.readers.units import units_of
 from exporters_beam.runners.tables import fixed
 
 
 def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
-    """(section and component, what is wrong with it, "" where nothing is) of the reader, the tables of steps, the writer and
-    each notification.
+    """(section and component, what is wrong with it, "" where nothing is) of the reader, the tables of steps, the writer, the
+    keys of `encrypt` and each notification.
 
     A reader that has no probe of its own lists its first unit. A writer that has none writes where there is nothing to ask.
     """
@@ -46,6 +47,8 @@ def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
             yield f"{step.name} {step.component_name} {beside}", _wrong(partial(fixed, alone))
     for each in plans:
         yield f"writer {each.spec.to or each.spec.writer.entry.name}", _wrong(partial(write, each))
+    for path, looked_at in {each.encrypt_at: each for each in spec.each if each.encrypt is not None}.items():
+        yield f"{dotted(path)} pgp", _wrong(partial(check_keys, looked_at, resolving=True))
     for section in spec.notifications:
         look = NotifierTraits.of(section.component).check
         yield f"{dotted(section.path)} {section.entry.name}", "" if look is None else _wrong(look)

@@ -22,12 +22,17 @@ import pytest
 
 import exporters_beam
 from exporters_beam.cli.main import main
-from exporters_beam.components.pgp import certificate
+from exporters_beam.components.pgp import Recipients, certificate
 from exporters_beam.config.spec import load
+from exporters_beam.engine.encrypting import Sealed, sealed
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.explain import text
 from exporters_beam.planning.plan import make
+from exporters_beam.records import PlannedFile
 from exporters_beam.reporting.verify import verify
+from exporters_beam.runners.checks import checks
+from exporters_beam.staging.run import Run
+from exporters_beam.staging.segments import Staging
 from exporters_beam.writers.fs import FsWriter
 
 from helpers import jsonl, write_gz
@@ -36,7 +41,7 @@ pysequoia = pytest.importorskip("pysequoia")
 
 KEYS = Path(__file__).parent / "keys"
 RECORDS = [{"n": n, "g": "ab"[n % 2], "text": "x" * 50} for n in range(20)]
-Run = Callable[..., Any]
+Go = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def owners() -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, owners: tuple[Any, Any]) -> Run:
+def run(tmp_path: Path, owners: tuple[Any, Any]) -> Go:
     """Runs an export of the records by `g`, in files of four, encrypted to one; gives the report."""
     (tmp_path / "in.jl").write_bytes(jsonl(RECORDS))
     (tmp_path / "nothing.jl").touch()
@@ -82,7 +87,7 @@ def plain(folder: Path, owner: Any) -> dict[str, bytes]:
     return {name.removesuffix(".pgp"): opened(data, owner) for name, data in files(folder).items()}
 
 
-def test_all_recipients_read_what_is_delivered_otherwise(run: Run, tmp_path: Path, owners: tuple[Any, Any]) -> None:
+def test_all_recipients_read_what_is_delivered_otherwise(run: Go, tmp_path: Path, owners: tuple[Any, Any]) -> None:
     run(to="plain", encrypt=None)
     expected = files(tmp_path / "plain")
     keys = [f"{tmp_path}/one.pgp", str(owners[1].extract_certificate())]
@@ -119,7 +124,7 @@ def gpg() -> Iterator[Callable[..., bytes]]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def test_gpg_reads_it(run: Run, tmp_path: Path, gpg: Callable[..., bytes]) -> None:
+def test_gpg_reads_it(run: Go, tmp_path: Path, gpg: Callable[..., bytes]) -> None:
     gpg("--quick-gen-key", "customer@example.org", "rsa2048", "sign,encrypt", "1y")
     (tmp_path / "customer.asc").write_bytes(gpg("--armor", "--export", "customer@example.org"))
     run(to="plain", encrypt=None, partition_by=None)
@@ -130,7 +135,7 @@ def test_gpg_reads_it(run: Run, tmp_path: Path, gpg: Callable[..., bytes]) -> No
 
 @pytest.mark.parametrize("bundle", [None, {"name": "all.zip"}])
 def test_a_run_that_is_resumed_sends_the_same_file(
-    bundle: Any, run: Run, tmp_path: Path, owners: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+    bundle: Any, run: Go, tmp_path: Path, owners: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish, sent = FsWriter.publish, list[bytes]()
 
@@ -160,7 +165,7 @@ def test_a_run_that_is_resumed_sends_the_same_file(
 
 
 def test_a_key_that_is_a_secret_is_asked_for_by_workers(
-    run: Run, tmp_path: Path, owners: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+    run: Go, tmp_path: Path, owners: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUSTOMER", str(owners[1].extract_certificate()))
     run("nothing", encrypt={"pgp": ["${secret:env:CUSTOMER}"]}, partition_by=None, empty="file")
@@ -173,6 +178,29 @@ def test_a_key_that_is_a_secret_is_asked_for_by_workers(
     monkeypatch.delenv("CUSTOMER")
     with pytest.raises(exporters_beam.ExportError, match=r"encrypt\.pgp\[0\]: .*the environment variable CUSTOMER is not set"):
         run(encrypt={"pgp": ["${secret:env:CUSTOMER}"]})
+
+
+def test_two_that_encrypt_a_file_at_once_send_the_first(tmp_path: Path, owners: tuple[Any, Any]) -> None:
+    run = Run("id", Staging(f"{tmp_path}/staged"), f"{tmp_path}/scratch", f"{tmp_path}/books")
+    one, other = (
+        sealed(FsWriter(filebase=f"{tmp_path}/out/a-"), Recipients((str(owners[0].extract_certificate()),)), run)
+        for _ in range(2)
+    )
+    assert isinstance(one, Sealed) and isinstance(other, Sealed)
+    file = PlannedFile(f"{tmp_path}/out/a", (), 0, 1, ())
+    sent = []
+    for writer in (one, other):
+        told = writer.publish(file, lambda out: out.write(b"the same") and None, run.scratch)
+        assert told.plain == (8, hashlib.md5(b"the same").hexdigest())
+        sent.append((tmp_path / "out/a").read_bytes())
+    assert sent[0] == sent[1]
+    source, path = tmp_path / "source", tmp_path / "staged" / "encrypted"
+    source.write_bytes(b"the same")
+    one._encrypt(str(source), str(path))
+    first = path.read_bytes()
+    other._encrypt(str(source), str(path))
+    assert path.read_bytes() == first and opened(first, owners[0]) == b"the same"
+    assert len([*(tmp_path / "staged").iterdir()]) == 2, "nothing is left half done"
 
 
 @pytest.mark.slow
@@ -209,7 +237,7 @@ def test_a_killed_run_goes_on_with_what_it_has_encrypted(workers: int, tmp_path:
 
 
 @pytest.mark.slow
-def test_each_of_several_writers_has_its_own(run: Run, tmp_path: Path, owners: tuple[Any, Any]) -> None:
+def test_each_of_several_writers_has_its_own(run: Go, tmp_path: Path, owners: tuple[Any, Any]) -> None:
     def to(name: str, **more: Any) -> dict[str, Any]:
         return {"name": "fs", "as": name, "options": {"filebase": f"{tmp_path}/out/{name}-", "compression": "zip"}, **more}
 
@@ -300,4 +328,6 @@ def test_explain_and_preview_tell_it(
     assert "file name: out/a-0000.jl.gz.pgp" in capsys.readouterr().out
     other = make(load(config(tmp_path, {"pgp": [f"{KEYS}/signing.asc"]})), datetime(2026, 1, 1))
     assert plan.export_id != other.export_id, "to others it is another export"
+    (why,) = [why for what, why in checks(load(path)) if what == "encrypt pgp"]
+    assert NO_PART in why
     assert sorted(os.listdir(tmp_path)) == ["c.json", "in"], "nothing is written"

@@ -76,3 +76,30 @@ def test_one_archive_there(place: Place) -> None:
     (file,) = json.loads(place.get("out/files.json"))["files"]
     assert (file["name"], [member["records"] for member in file["members"]]) == ("a.zip", [40, 40, 20])
     assert verify(report.manifest, place.storage())[0] == []
+
+
+@pytest.mark.parametrize("place", ["s3", "sftp"], indirect=True)
+def test_encrypted_files_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pysequoia = pytest.importorskip("pysequoia")
+    owner = pysequoia.Tsk.generate("Customer <customer@example.org>")
+    config = {"reader": {"name": "random", "options": {"number_of_items": 100, "seed": 1}},
+              "writer": place.writer("out/part-", items_per_buffer_write=40, generate_md5=True, check_consistency=True),
+              "encrypt": {"pgp": [str(owner.extract_certificate())]}, "done": DONE}  # fmt: skip
+    publish = RemoteWriter.publish
+
+    def failing(self, file, fill, scratch):
+        if file.name.endswith("0001.jl.gz.pgp"):
+            publish(self, file, fill, scratch)
+            raise exporters_beam.DestinationError("the connection was lost")
+        return publish(self, file, fill, scratch)
+
+    with monkeypatch.context() as patch, pytest.raises(exporters_beam.ExportError, match="connection was lost"):
+        patch.setattr(RemoteWriter, "publish", failing)
+        exporters_beam.run(config)
+    before = place.get("out/part-0001.jl.gz.pgp")
+    report = exporters_beam.run({**config, "exporter_options": {"resume": True}})
+    assert place.get("out/part-0001.jl.gz.pgp") == before and verify(report.manifest, place.storage())[0] == []
+    parts = [pysequoia.decrypt(place.get(f"out/part-000{n}.jl.gz.pgp"), owner.decryptor()).bytes for n in range(3)]
+    assert [len(gzip.decompress(part).splitlines()) for part in parts] == [40, 40, 20]
+    told = json.loads(place.get("out/meta/files.json"))["files"]
+    assert [file["plain"]["bytes"] for file in told] == list(map(len, parts))
