@@ -17,8 +17,9 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "tests" / "systems")]
 
+from measure import apart  # noqa: E402
 from slopes import Pair, arguments, compare  # noqa: E402
-from sql import make_input, measured, records, told  # noqa: E402
+from sql import make_input, records, told  # noqa: E402
 
 TABLE = "shop.sales.products"
 KINDS = {"id": "INTEGER", "price": "FLOAT", "stock": "INTEGER", "active": "BOOLEAN", "added": "DATE"}
@@ -108,10 +109,10 @@ def run(count: int, folder: Path) -> dict[str, Pair]:
     for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
         (folder / f"{name}.json").write_text(json.dumps(config))
         where = [service.url, service.storage_url, str(folder / path)]
-        loop = measured([sys.executable, __file__, "--loop", name, *where])
+        loop = apart([sys.executable, __file__, "--loop", name, *where])
         if name == "into":
             service.put(TABLE, FIELDS, [])
-        export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
+        export = apart([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
                            "--workers", "1"])  # fmt: skip
         found[name] = (loop, export)
     chosen = ("id", "sku", "price", "seller", "tags")

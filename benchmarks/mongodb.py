@@ -1,7 +1,8 @@
 """Exports into and out of MongoDB beside the best hand-written loops: pymongo, orjson, gzip.
 
-    python benchmarks/mongodb.py [--records 200000] [--url mongodb://localhost:27017] [--only into|out]
+    python benchmarks/mongodb.py [--records 200000] [--url mongodb://localhost:27017] [--only into|out] [--rounds 3]
 
+Without --url they speak with a service that keeps documents in memory (mongodb_service.py), of which wall times say nothing.
 Into: JSON lines, gzip → documents by their `_id`, 1,000 at once. Out: the collection → JSON lines, gzip. It makes and drops the
 database `exporters_beam_benchmark`. Loops and exports run as processes of their own; it prints wall and CPU seconds of these,
 without those of the server, the peak of memory, and loop over export.
@@ -12,17 +13,15 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+
+from measure import apart
+from slopes import Pair, arguments, compare
 
 DATABASE = "exporters_beam_benchmark"
 
@@ -89,36 +88,27 @@ def loop_out(url: str, path: str) -> None:
                 out.write(dumps(record, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def measured(command: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and the peak of memory in MiB."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--url", default="mongodb://localhost:27017")
+    parser.add_argument("--url")
     parser.add_argument("--only", choices=("into", "out"))
     parser.add_argument("--loop", choices=("into", "out"))
     parser.add_argument("--path")
+    arguments(parser)
     given = parser.parse_args()
     if given.loop:
         {"into": loop_into, "out": loop_out}[given.loop](given.url, given.path)
         return
-    folder = Path(tempfile.mkdtemp(prefix="mongodb-benchmark-"))
-    try:
-        for count in (given.records // 4, given.records):
-            run(given.url, count, folder, given.only)
-    finally:
-        shutil.rmtree(folder)
+    url = given.url
+    if url is None:
+        from mongodb_service import Service
+
+        url = Service().url
+    compare(lambda count, folder: run(url, count, folder, given.only), given.records, given.rounds)
 
 
-def run(url: str, count: int, folder: Path, only: str | None) -> None:
+def run(url: str, count: int, folder: Path, only: str | None) -> dict[str, Pair]:
     make_input(folder / "in.jl.gz", count)
     with connect(url) as client:
         client.drop_database(DATABASE)
@@ -127,28 +117,25 @@ def run(url: str, count: int, folder: Path, only: str | None) -> None:
     options = {"url": url, "database": DATABASE}
     into = {"reader": {"name": "fs", "options": {"input": str(folder / "in.jl.gz")}},
             "writer": {"name": "mongodb", "options": {**options, "collection": "by_export", "key": "_id",
-                                                      "items_per_buffer_write": 1000, "delivery_id": f"{folder.name}{count}"}},
+                                                      "items_per_buffer_write": 1000, "delivery_id": folder.name}},
             }  # fmt: skip
     out = {"reader": {"name": "mongodb", "options": {**options, "collection": "by_loop"}},
-           "writer": {"name": "fs", "options": {"filebase": str(folder / f"out-{count}" / "part-")}}}  # fmt: skip
-    print(f"{count:,} records        wall     CPU   MiB", flush=True)
+           "writer": {"name": "fs", "options": {"filebase": str(folder / "out" / "part-")}}}  # fmt: skip
+    found = {}
     for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
         if only not in (None, name):
             continue
         (folder / f"{name}.json").write_text(json.dumps(config))
-        loop = measured([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
+        loop = apart([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
         run_it = [sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet", "--workers", "1"]
-        export = measured(run_it)
-        for kind, (wall, cpu, memory) in (("loop", loop), ("export", export)):
-            print(f"{name:5} {kind:8} {wall:10.1f} s {cpu:6.1f} s {memory:5.0f}")
-        print(f"{name:5} loop over export: wall {loop[0] / export[0]:.2f}, CPU {loop[1] / export[1]:.2f}", flush=True)
+        found[name] = (loop, apart(run_it))
     with connect(url) as client:
-        if only:
-            client.drop_database(DATABASE)
-            return
-        ours, theirs = (client[DATABASE][name].find(sort=[("_id", 1)]) for name in ("by_export", "by_loop"))
-        print("documents that differ:", sum(one != other for one, other in zip(ours, theirs, strict=True)))
+        if not only:
+            ours, theirs = (client[DATABASE][name].find(sort=[("_id", 1)]) for name in ("by_export", "by_loop"))
+            differ = sum(one != other for one, other in zip(ours, theirs, strict=True))
+            print(f"{count:,} records; documents that differ: {differ}", flush=True)
         client.drop_database(DATABASE)
+    return found
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import random
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from measure import apart
 from slopes import Pair, arguments, compare
 
 FIELDS = ("id", "sku", "name", "price", "stock", "seller", "tags", "added", "active")
@@ -115,16 +113,6 @@ def told(count: int, differ: int, folder: Path) -> None:
           f"(sha256 {export[1][:16]})", flush=True)  # fmt: skip
 
 
-def measured(command: list[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and the peak of memory in MiB."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_000_000)
@@ -151,8 +139,8 @@ def run(url: str, count: int, folder: Path) -> dict[str, Pair]:
     found = {}
     for name, config, path in (("into", into, "in.jl.gz"), ("out", out, "loop.jl.gz")):
         (folder / f"{name}.json").write_text(json.dumps(config))
-        loop = measured([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
-        export = measured([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
+        loop = apart([sys.executable, __file__, "--loop", name, "--path", str(folder / path), "--url", url])
+        export = apart([sys.executable, "-m", "exporters_beam", "run", str(folder / f"{name}.json"), "--quiet",
                            "--workers", "1"])  # fmt: skip
         found[name] = (loop, export)
     with connect(url) as connection:
