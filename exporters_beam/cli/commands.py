@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exporters_beam.cli import chains
+from exporters_beam.cli import chains, dates
 from exporters_beam.cli.console import print_error, print_line, start_logging, tell_error, warn
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import WriterTraits
@@ -38,6 +38,10 @@ def _run(args: argparse.Namespace) -> int:
     if args.resume:
         spec = spec.with_settings(resume=True)
     spec = _ruled(spec, args)
+    if args.dates is not None:
+        return DONE if dates.backfill(spec, args, _beam_args(spec, args)) else FAILED
+    if args.jobs is not None:
+        raise ConfigError("--jobs: it goes with --dates")
     if args.follow:
         return chains.follow(spec, args, _beam_args(spec, args))
     if args.every is not None:

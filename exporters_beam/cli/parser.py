@@ -129,6 +129,9 @@ def _exports(commands: Commands) -> None:
                      "prints it")  # fmt: skip
     run.add_argument("--resume", action="store_true", help="go on with what an earlier run of this export left")
     run.add_argument("--full", action="store_true", help="where only what is new is read: read everything once more")
+    run.add_argument("--dates", metavar="FIRST..LAST", help="once for each of these days, as if it were run then: "
+                     "2026-01-01..2026-01-31; days that are complete are passed over")  # fmt: skip
+    run.add_argument("--jobs", metavar="N", type=_positive, help="with --dates: so many days at once")
     run.add_argument("--follow", action="store_true", help="where only what is new is read: batch after batch, until SIGTERM "
                      "or Ctrl-C")  # fmt: skip
     run.add_argument("--every", metavar="TIME", help="with --follow: how often to look for what is new (10s, 5m)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from exporters_beam.components import registry, words
@@ -99,6 +100,8 @@ class ExportSpec:
     new_only: NewOnly | None = None
     after: After | str = KEEP
     follow: Follow | None = None
+    now: str = ""
+    """The local time of the export, where that is decided: its dates are those of that time."""
     link: Link | None = None
     """Which run of a chain this is; None before that is known, and of an export that is none."""
     staging: str | None = None
@@ -121,7 +124,14 @@ class ExportSpec:
     def linked(self, links: Mapping[str, Link]) -> ExportSpec:
         """The spec of one run of a chain, by what each of its writers is called, which goes on with what stands of it."""
         others = tuple(each.linked(links) for each in self.others)
-        return replace(self, link=links[self.to], settings=replace(self.settings, resume=True), others=others)
+        return replace(
+            self, link=links[self.to], now=links[self.to].now, settings=replace(self.settings, resume=True), others=others
+        )
+
+    def of_time(self, now: datetime) -> ExportSpec:
+        """The spec of the export of a time, for all of its writers, which goes on with what stands of it."""
+        others = tuple(each.of_time(now) for each in self.others)
+        return replace(self, now=now.isoformat(), settings=replace(self.settings, resume=True), others=others)
 
     def released(self) -> ExportSpec:
         """The spec, whose checks are counted and judge nothing, for all of its writers."""

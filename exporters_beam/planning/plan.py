@@ -241,8 +241,8 @@ def make_each(spec: ExportSpec, now: datetime | None = None) -> tuple[Plan, ...]
 
 
 def _time_of(spec: ExportSpec, now: datetime | None) -> datetime:
-    """The time that names are made with. A run of a chain has written it down."""
-    return now or (datetime.fromisoformat(spec.link.now) if spec.link is not None else datetime.now())
+    """The time that names are made with: where it is decided, that one."""
+    return now or (datetime.fromisoformat(spec.now) if spec.now else datetime.now())
 
 
 def _in_each_others_way(plans: Sequence[Plan]) -> Iterator[Problem]:

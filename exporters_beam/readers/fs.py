@@ -9,9 +9,11 @@ import stat as modes
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, cast
 
+from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
@@ -26,6 +28,8 @@ TICK = 0.02
 @dataclass(frozen=True, kw_only=True)
 class FsReader:
     """Read the files of this machine or of a shared mount, in the order of their paths.
+
+    With `dates: true` a path may hold % directives, which become the time at which the export begins: `dumps/%Y-%m-%d`.
 
     `input` is a path, a mapping, or a list of both. A path is taken literally, and it must exist when the export
     starts. A mapping has `dir` (every file below it) or `dir_pointer` (a small text file that holds the folder's
@@ -57,6 +61,7 @@ class FsReader:
     input: Any = option(
         "a file, a mapping with dir or dir_pointer, or a list of both", type="str|dict|list", example={"dir": "data"}
     )
+    dates: bool = option("% directives in paths are dates of the run, as in filebase", type="bool", default=False)
     include_hidden: bool = option("also read files and folders whose names begin with a dot or an underscore",
                                   type="bool", default=False)  # fmt: skip
     allow_empty: bool = option("deliver nothing, with a warning, where there is nothing to read", type="bool",
@@ -91,6 +96,12 @@ class FsReader:
                 raise ConfigError(
                     f"input: pattern {place.get('pattern')!r} is not a valid regular expression: {error}"
                 ) from None
+
+    def at(self, now: datetime) -> FsReader:
+        """The reader of an export of that time: dates stay those, also when it is resumed on another day."""
+        if not self.dates:
+            return self
+        return replace(self, input=[_dated(place, now) for place in self._places()], dates=False)
 
     def _places(self) -> tuple[Any, ...]:
         return tuple(self.input) if isinstance(self.input, (tuple, list)) else (self.input,)
@@ -270,6 +281,13 @@ class FsReader:
         roots = [os.path.join(self._folder(place), "") for place in self._places() if not isinstance(place, str)]
         root = max((root for root in roots if unit.name.startswith(root)), key=len, default="")
         return os.path.join(folder, unit.name[len(root) :] if root else os.path.basename(unit.name))
+
+
+def _dated(place: Any, now: datetime) -> Any:
+    """A path, or the paths of a mapping, with the dates of a time."""
+    if isinstance(place, str):
+        return expand_dates(place, now)
+    return {key: expand_dates(value, now) if key in ("dir", "dir_pointer") else value for key, value in place.items()}
 
 
 def _put_away(unit: Unit, act: Callable[[str], object]) -> str:

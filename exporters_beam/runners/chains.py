@@ -128,7 +128,7 @@ class Chain:
     def books(self, plan: Plan, link: Link, folder: str) -> Books:
         """The books of a batch of one writer."""
         place = os.path.dirname(os.path.dirname(folder))
-        return books_at(place, replace(plan, spec=replace(plan.spec, link=link), now=link.now))
+        return books_at(place, replace(plan, spec=replace(plan.spec, link=link, now=link.now), now=link.now))
 
     def reload(self) -> None:
         """How far the chain has come, looked up again."""

@@ -58,8 +58,8 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
         _refuse_changed_code(plan, books)
         return plan, None
     done = finished(plan)
-    if done is None and plan.spec.link is not None:
-        return plan, None  # What it will read is known; nothing was read yet.
+    if done is None and plan.spec.now:
+        return _as_decided(plan), None
     if done is None:
         _refuse_changed_config(plan, all_books(place))
         log.warning("--resume: there is nothing to resume in %s; the export runs from the start", os.path.dirname(books.folder))
@@ -76,6 +76,12 @@ def goes_on_with(plan: Plan, log: logging.Logger) -> tuple[Plan, Json | None]:
     return plan, done
 
 
+def _as_decided(plan: Plan) -> Plan:
+    """The plan of an export whose time is decided, of which nothing stands yet. A batch of a chain has written down what it
+    reads."""
+    return plan if plan.spec.link is not None else _from_the_start(plan)
+
+
 def _from_the_start(plan: Plan) -> Plan:
     return replace(plan, spec=replace(plan.spec, settings=replace(plan.spec.settings, resume=False)))
 
@@ -83,7 +89,7 @@ def _from_the_start(plan: Plan) -> Plan:
 def as_begun(plan: Plan) -> Plan:
     """The plan of the run to go on with: with its dates, and with what its reader has drawn at random."""
     place = place_of(plan)
-    if place is None or plan.spec.link is not None:
+    if place is None or plan.spec.now:
         return plan
     for about in unfinished(all_books(place)):
         if about["config"] == told_before(plan):

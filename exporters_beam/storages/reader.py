@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import takewhile
 from typing import Any, BinaryIO, ClassVar
 
+from exporters_beam.components.names import expand_dates
 from exporters_beam.components.options import option
 from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
@@ -131,6 +133,13 @@ class FolderReader(RemoteReader):
     place_option: ClassVar[str] = "path"
 
     path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
+    dates: bool = option("% directives in paths are dates of the run, as in filebase", type="bool", default=False)
+
+    def at(self, now: datetime) -> FolderReader:
+        """The reader of an export of that time: dates stay those, also when it is resumed on another day."""
+        if not self.dates:
+            return self
+        return replace(self, path=[expand_dates(path, now) for path in as_tuple(self.path)], dates=False)
 
     def places(self) -> Iterable[str]:
         return as_tuple(self.path)
