@@ -137,7 +137,7 @@ def _staged(folder: str, delivery: Any) -> Outcome:
     blocks = Blocks()
     groups = {group: _file(delivery.format, in_order(refs[group]), blocks) for group in sorted(refs)}
     blocks.close()
-    found = OfRanges()
+    found = OfRanges(delivery.statistics.fields if delivery.statistics is not None else None)
     for mark in marks.values():
         found.add(mark)
     statistics = found.as_dict() if delivery.statistics is not None else None

@@ -18,6 +18,7 @@ from datetime import date, datetime, time, timezone
 from decimal import Context, Decimal
 from itertools import chain
 from math import isinf
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -151,6 +152,7 @@ class FieldStatistics:
         self.records = 0
         self.fields: dict[Path, Field] = {}
         self.left_out = Distinct()
+        self.chosen = None if chosen is None else list(chosen)
         self._paths = None if chosen is None else [parsed(path) for path in chosen]
         self._only, self._without = only, without
         self._tops: dict[str, int] = {}
@@ -238,13 +240,14 @@ class FieldStatistics:
     def dump(self) -> bytes:
         """What `load` reads again; equal for equal records."""
         fields = [(path, self.fields[path].dump()) for path in sorted(self.fields, key=_order)]
-        told = [self.records, self.left_out.dump(), fields]
+        told = [self.chosen, self.records, self.left_out.dump(), fields]
         return zlib.compress(json.dumps(told, separators=(",", ":")).encode(), 1)
 
     @classmethod
     def load(cls, data: bytes) -> FieldStatistics:
-        found = cls()
-        found.records, (few, registers), fields = json.loads(zlib.decompress(data))
+        chosen, records, (few, registers), fields = json.loads(zlib.decompress(data))
+        found = cls(chosen)
+        found.records = records
         found.left_out = Distinct(few, bytes.fromhex(registers))
         found.fields = {tuple(path): Field.load(told) for path, told in fields}
         found._cut()
@@ -280,21 +283,17 @@ def _too_long(path: Path) -> bool:
 
 def _columns(records: Sequence[Any]) -> dict[str, Sequence[Any]]:
     """The values of each field, in the order of the fields' first records."""
+    names = tuple(records[0]) if records else ()
+    if all(map(names.__eq__, map(tuple, records))) and {*map(type, names)} <= {str}:
+        return {name: list(map(itemgetter(name), records)) for name in names}
     alike: dict[tuple[Any, ...], list[Any]] = {}
     for record in records:
         alike.setdefault(tuple(record), []).append(record)
-    if len(alike) == 1:
-        ((names, _),) = alike.items()
-        return dict(zip(map(str, names), zip(*map(_values, records), strict=True), strict=True))
     found: dict[str, list[Any]] = {}
     for names, own in alike.items():
-        for name, values in zip(names, zip(*map(_values, own), strict=True), strict=True):
-            found.setdefault(str(name), []).extend(values)
-    return found  # type: ignore[return-value]
-
-
-def _values(record: Mapping[str, Any]) -> Iterable[Any]:
-    return record.values()
+        for name in names:
+            found.setdefault(str(name), []).extend(map(itemgetter(name), own))
+    return dict(found)
 
 
 def _look(field: Field, name: str, count: int, values: Sequence[Any]) -> None:

@@ -6,13 +6,14 @@ ISO 8601, since JSON has nothing else for them. Conversions are those of the tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from exporters_beam.errors import RecordError
 from exporters_beam.formats.tables.conform import fitted
-from exporters_beam.formats.tables.types import RANGES, Scalar, Slot
+from exporters_beam.formats.tables.types import NULL, RANGES, Field, ListOf, MapOf, OneOf, Scalar, Slot, Struct, Type
+from exporters_beam.records import MISSING
 from exporters_beam.transforms.fields import types
 from exporters_beam.transforms.fields.paths import Unfit
 
@@ -42,6 +43,85 @@ def fits(value: Any, type_: Any) -> bool:
     except (RecordError, OverflowError):
         return False
     return True
+
+
+_CLASSES: dict[str, tuple[type, ...]] = {"string": (str,), "float32": (float, int), "float64": (float, int), "bool": (bool,)}
+"""Classes of which every value is of these types."""
+
+
+def allowed(slot: Slot) -> Callable[[Any], bool]:
+    """A function that says yes only to values that fit whole: what it says no to has to be looked at part by part."""
+    type_, null = slot.type, slot.null_at is not None or slot.type == NULL
+    if isinstance(type_, Scalar):
+        return _allowed_scalar(type_, null)
+    if isinstance(type_, Struct):
+        return _allowed_struct(type_, null)
+    if isinstance(type_, OneOf):
+        return lambda value: null and value is None
+    inner = allowed(type_.items if isinstance(type_, ListOf) else type_.values)
+    if isinstance(type_, ListOf):
+        return lambda value: all(map(inner, value)) if value.__class__ is list else null and value is None
+    return lambda value: all(map(inner, value.values())) if value.__class__ is dict else null and value is None
+
+
+def _allowed_scalar(type_: Scalar, null: bool) -> Callable[[Any], bool]:
+    if type_.kind in _CLASSES:
+        classes = frozenset((*_CLASSES[type_.kind], *([type(None)] if null else [])))
+        return lambda value: value.__class__ in classes
+    if type_.kind in RANGES:
+        least, most = RANGES[type_.kind]
+        return lambda value: least <= value <= most if value.__class__ is int else null and value is None
+    return lambda value: null if value is None else fits(value, type_)
+
+
+def _allowed_struct(struct: Struct, null: bool) -> Callable[[Any], bool]:
+    fields = [(f.name, allowed(f.slot), is_required(f)) for f in struct.fields]
+
+    def check(value: Any) -> bool:
+        if value.__class__ is not dict:
+            return null and value is None
+        for name, inner, required in fields:
+            member = value.get(name, MISSING)
+            if required if member is MISSING else not inner(member):
+                return False
+        return True
+
+    return check
+
+
+def is_required(field: Field) -> bool:
+    """Whether a field has to be there."""
+    return field.slot.null_at is None and field.default is None and field.slot.type != NULL
+
+
+def known(type_: Type) -> Callable[[Any], bool] | None:
+    """A function that says yes only to values of which a type has all names; None where it has none to look for."""
+    if isinstance(type_, Struct):
+        return _known_struct(type_)
+    if isinstance(type_, (ListOf, MapOf)):
+        inner = known((type_.items if isinstance(type_, ListOf) else type_.values).type)
+        return None if inner is None else lambda value: _all_known(inner, value)
+    if isinstance(type_, OneOf):
+        return (lambda value: value is None) if any(map(known, type_.options)) else None
+    return None
+
+
+def _all_known(inner: Callable[[Any], bool], value: Any) -> bool:
+    if value.__class__ is list:
+        return all(map(inner, value))
+    return all(map(inner, value.values())) if value.__class__ is dict else not isinstance(value, (tuple, Mapping))
+
+
+def _known_struct(struct: Struct) -> Callable[[Any], bool]:
+    names = frozenset(f.name for f in struct.fields)
+    nested = [(f.name, inner) for f in struct.fields if (inner := known(f.slot.type)) is not None]
+
+    def check(value: Any) -> bool:
+        if value.__class__ is not dict:
+            return not isinstance(value, Mapping)
+        return value.keys() <= names and all(name not in value or inner(value[name]) for name, inner in nested)
+
+    return check
 
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {

@@ -542,6 +542,8 @@ class _Loading(Finding):
 
     def contract(self) -> tuple[Section[Any], ...]:
         """The steps that the section `contract` stands for."""
+        if self.config.get("contract") is None:
+            return ()  # and nothing is imported for it
         found = self.made_of(registry.load(contract.ENTRY), "contract", "{schema: {properties: …}}")
         made = () if found is None else found.steps()
         return tuple(

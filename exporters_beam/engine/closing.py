@@ -100,7 +100,8 @@ class WriteManifest(HandsOver, beam.DoFn):
         enter(self._run.folder)
 
     def process(self, element: tuple[Any, Iterable[Any]]) -> Iterator[Json]:
-        fields = OfRanges() if self._delivery.statistics is not None else None
+        asked = self._delivery.statistics
+        fields = OfRanges(asked.fields) if asked is not None else None
         gathered = _gathered(map(_unbooked, element[1]), fields)
         if gathered.undelivered is not None:
             raise DestinationError(gathered.undelivered.why)

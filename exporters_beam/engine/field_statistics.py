@@ -36,10 +36,11 @@ class LookAtFields(Step):
 
 
 class OfRanges:
-    """The statistics of all ranges, each taken once, and how many records were staged of which there are none."""
+    """The statistics of all ranges, each taken once, and how many records were staged of which there are none, or of other
+    fields than those that are `chosen` now."""
 
-    def __init__(self) -> None:
-        self._found = FieldStatistics()
+    def __init__(self, chosen: Sequence[str] | None = None) -> None:
+        self._found = FieldStatistics(chosen)
         self._places: set[tuple[int, int]] = set()
         self._unknown = 0
 
@@ -48,8 +49,9 @@ class OfRanges:
         if place in self._places:  # A bundle ran twice.
             return
         self._places.add(place)
-        if mark.statistics:
-            self._found.merge(FieldStatistics.load(mark.statistics).at(*place))
+        found = FieldStatistics.load(mark.statistics) if mark.statistics else None
+        if found is not None and found.chosen == self._found.chosen:
+            self._found.merge(found.at(*place))
         else:
             self._unknown += dict(mark.counts).get("kept", 0)
 
@@ -60,7 +62,7 @@ class OfRanges:
     def warnings(self) -> Iterator[str]:
         """What users should know of them."""
         if self._unknown:
-            yield (f"statistics: {self._unknown:,} records were staged by a run without statistics and are left out of them; "
+            yield (f"statistics: {self._unknown:,} records were staged by a run without these statistics and are left out; "
                    "run without --resume for those of all")  # fmt: skip
         left_out = self._found.left_out.count()
         if left_out:

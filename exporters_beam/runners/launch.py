@@ -13,9 +13,11 @@ from typing import Any
 
 from exporters_beam.components.secret import hide, reveal
 from exporters_beam.components.traits import ReaderTraits
+from exporters_beam.config.contract import STEPS as CONTRACT
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.keys import check_keys
+from exporters_beam.planning.looking import STATISTICS
 from exporters_beam.planning.place import books_of, destination_of, history_of
 from exporters_beam.planning.plan import Plan, check_functions, make_each
 from exporters_beam.records import Json
@@ -231,7 +233,7 @@ def _execute(
         for its in books:
             undelivered(its.folder, forget=True)
         result = _run(support, source.plan, start)
-        names = (*(plans[0].spec.listed or ()), *plans[0].spec.own)
+        names = (*(plans[0].spec.listed or ()), *CONTRACT, STATISTICS, *plans[0].spec.own)
         why = [undelivered(its.folder, forget=True) for its in books]
         settled_at_source = [] if any(why) else source.settle()
         outcomes = []

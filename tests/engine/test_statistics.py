@@ -82,14 +82,15 @@ def test_a_run_that_was_killed_and_resumed_tells_the_same(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_ranges_that_were_staged_without_statistics_are_told_of(tmp_path) -> None:
-    asked = {"config": config(tmp_path, statistics=None), "small": True}
+@pytest.mark.parametrize("before", [None, ["sku"]])
+def test_ranges_that_were_staged_without_these_statistics_are_told_of(before, small, tmp_path) -> None:
+    asked = {"config": config(tmp_path, statistics=before), "small": True}
     fault = {"call": "rename", "nth": 2, "how": "kill"}
     subprocess.run([sys.executable, str(CHILD), json.dumps({**asked, "fault": fault})], capture_output=True, check=False)
     report = exporters_beam.run(config(tmp_path, exporter_options={"resume": True}))
     assert report.resumed > 0
     assert report.warnings == (
-        f"statistics: {report.resumed} records were staged by a run without statistics and are left out of them; run without "
+        f"statistics: {report.resumed} records were staged by a run without these statistics and are left out; run without "
         "--resume for those of all",
     )
     assert report.statistics["records"] == 300 - report.resumed

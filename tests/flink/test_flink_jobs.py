@@ -51,13 +51,15 @@ def without(args: list[str], *names: str) -> list[str]:
 
 
 def test_workers_in_the_launcher_deliver_the_same_files(flink: Any, tmp_path: Path) -> None:
-    path, out = config(tmp_path), tmp_path / "loopback"
+    path, out = config(tmp_path, statistics=True), tmp_path / "loopback"
     status, said = run_export(path)
     assert status == 0, said
     args = without(on_flink(flink), "environment")
     status, said = run_export(path, "--var", f"out={out}", *args, "--environment_type=LOOPBACK")
     assert status == 0, said
     assert contents(out) == contents(tmp_path / "local") != {}
+    there, here = (json.loads(next(place.rglob("manifest.json")).read_text()) for place in (out, tmp_path / "local"))
+    assert there["statistics"] == here["statistics"] and here["statistics"]["records"] == 3000
 
 
 # Packages that come with a job
