@@ -1,0 +1,181 @@
+"""Batches of a topic that is written to: every message once, whatever happens between them."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import exporters_beam
+from exporters_beam.config.spec import load
+from exporters_beam.errors import SourceError
+from exporters_beam.reporting.chain import manifests
+from exporters_beam.runners.chain_states import plans_of, skip, verified
+from exporters_beam.runners.chains import folder_of
+
+from helpers import plain
+from kafka_server import Broker
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+
+from suite import Server
+
+pytestmark = pytest.mark.servers
+
+
+def config(kafka: Broker, topic: str, folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "reader": {"name": "kafka", "options": {"servers": [kafka.address], "topic": topic, **more.pop("reader", {})}},
+        "new_only": True,
+        "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/n-{{batch:03d}}-"}},
+        **more,
+    }
+
+
+def batches(made: dict[str, Any]) -> list[list[int]]:
+    """The records of each batch, in the order of its files."""
+    (plan,) = plans_of(load(made))
+    assert verified(plan)[0] == []
+    return [
+        [json.loads(line)["n"] for file in manifest["files"] for line in plain(Path(file["name"])).splitlines()]
+        for manifest in manifests(folder_of(plan), plan.chain)
+    ]
+
+
+def send(kafka: Broker, topic: str, numbers: Any, partition: int | None = None) -> None:
+    kafka.send(topic, ({"value": {"n": n}, "partition": n % 3 if partition is None else partition} for n in numbers))
+
+
+def test_each_batch_begins_where_the_manifest_before_ends(kafka: Broker, tmp_path):
+    topic = kafka.topic(3)
+    made = config(kafka, topic, tmp_path)
+    assert exporters_beam.run(made).note == "there is nothing new"
+    send(kafka, topic, range(10))
+    assert exporters_beam.run(made).written == 10
+    assert exporters_beam.run(made).note.startswith("there is nothing new since batch 1")
+    send(kafka, topic, [20], partition=1)
+    assert exporters_beam.run(made).written == 1
+    send(kafka, topic, range(30, 36))
+    assert list(skip(load(made))) == ["3 units of input count as read from now on, and are not delivered"]
+    kafka.delete_before(topic, {0: 2})  # They have all been read.
+    from confluent_kafka.admin import NewPartitions
+
+    kafka.admin.create_partitions([NewPartitions(topic, 4)])[topic].result(20)
+    while len(kafka.ends(topic)) < 4:
+        threading.Event().wait(0.05)
+    send(kafka, topic, [40], partition=3)
+    assert exporters_beam.run(made).written == 1
+    assert [sorted(each) for each in batches(made)] == [list(range(10)), [20], [], [40]]
+
+
+def test_what_cannot_be_read_any_more_ends_the_export(kafka: Broker, tmp_path):
+    topic = kafka.topic(1)
+    made = config(kafka, topic, tmp_path)
+    send(kafka, topic, range(10), partition=0)
+    exporters_beam.run(made)
+    send(kafka, topic, range(10, 20), partition=0)
+    kafka.delete_before(topic, {0: 15})
+    with pytest.raises(SourceError, match=r"begins at offset 15 now; the messages from 10 on that stood before it are gone"):
+        exporters_beam.run(made)
+    goes_on = config(kafka, topic, tmp_path, reader={"on_gone": "earliest"})
+    assert exporters_beam.run(goes_on).written == 5
+    kafka.admin.delete_topics([topic])[topic].result(20)
+    from confluent_kafka.admin import NewTopic
+
+    for _ in range(200):
+        try:
+            kafka.admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+            break
+        except Exception:  # It is still being deleted.
+            threading.Event().wait(0.05)
+    send(kafka, topic, range(50), partition=0)
+    with pytest.raises(SourceError, match=f"{topic} was made anew since the batch before"):
+        exporters_beam.run(goes_on)
+
+
+def test_an_open_transaction_is_left_to_the_next_batch(kafka: Broker, tmp_path):
+    topic = kafka.topic(1)
+    made = config(kafka, topic, tmp_path)
+    producer = kafka.producer(transactional_id=topic)
+    producer.init_transactions(20)
+    send(kafka, topic, range(3), partition=0)
+    producer.begin_transaction()
+    kafka.send(topic, [{"value": {"n": 3}, "partition": 0}], producer)
+    send(kafka, topic, [4], partition=0)
+    assert exporters_beam.run(made).written == 3
+    assert exporters_beam.run(made).note.startswith("there is nothing new since batch 1")
+    producer.commit_transaction(20)
+    assert exporters_beam.run(made).written == 2
+    assert batches(made) == [[0, 1, 2], [3, 4]]
+
+
+def test_a_batch_has_so_many_messages_at_most(kafka: Broker, tmp_path):
+    topic = kafka.topic(3)
+    made = config(kafka, topic, tmp_path, follow={"every": "1h", "max_records": 7})
+    send(kafka, topic, range(9))
+    send(kafka, topic, range(9, 20), partition=2)
+    stop, found = threading.Event(), []
+    for report in exporters_beam.follow(made, stop=stop):
+        found.append(report.written)
+        if sum(found) == 20:
+            stop.set()
+    assert found == [7, 7, 6]
+    assert sorted(n for each in batches(made) for n in each) == list(range(20))
+
+
+def killed_again_and_again(kafka: Broker, server: Server, folder: Path, seed: int, tries: int) -> int:
+    """A producer goes on all the time; runs are killed at a random call. Gives how many were."""
+    rng = random.Random(seed)
+    topic, stop, sent = kafka.topic(3), threading.Event(), [0]
+    made = config(kafka, topic, folder)
+
+    def produce() -> None:
+        while not stop.is_set():
+            send(kafka, topic, range(sent[0], sent[0] + 50))
+            sent[0] += 50
+            stop.wait(0.02)
+
+    producing = threading.Thread(target=produce)
+    producing.start()
+    met = 0
+    for _ in range(tries):
+        call = rng.choice(["fsync", "rename", "replace", "open", "os.open", "remove", "makedirs"])
+        done = server.run({"config": made, "fault": {"call": call, "nth": rng.randrange(1, 12), "how": "kill"}})
+        met += done.code != 0
+    stop.set()
+    producing.join()
+    while True:
+        done = server.run({"config": made})
+        assert done.code == 0, done.err
+        if json.loads(done.out)["counts"]["read"] == 0:
+            break
+    found = batches(made)
+    assert sorted(n for each in found for n in each) == list(range(sent[0]))
+    there = {str(path) for path in (folder / "out").glob("n-*")}
+    (plan,) = plans_of(load(made))
+    assert there == {file["name"] for manifest in manifests(folder_of(plan), plan.chain) for file in manifest["files"]}
+    return met
+
+
+@pytest.fixture
+def server():
+    found = Server()
+    yield found
+    found.close()
+
+
+def test_a_live_producer_and_runs_that_are_killed(kafka: Broker, server: Server, tmp_path):
+    assert killed_again_and_again(kafka, server, tmp_path, 3, 8) > 2
+
+
+@pytest.mark.exhaustive
+def test_a_hundred_kills_with_a_live_producer(kafka: Broker, server: Server, tmp_path):
+    killed = seed = 0
+    while killed < 100:
+        killed += killed_again_and_again(kafka, server, tmp_path / str(seed), 100 + seed, 20)
+        seed += 1
