@@ -13,6 +13,7 @@ from exporters_beam.components.traits import DecoderTraits, ReaderTraits, Writer
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.readers.units import units_of
+from exporters_beam.runners.beam_internals import remember_signatures
 from exporters_beam.runners.local_worker_process import few_collections, sample_often, stand_by
 from exporters_beam.runners.options import Decision, Options
 from exporters_beam.runners.support import Crew, Start, about, begin, ended
@@ -79,6 +80,7 @@ class Local:
             assert probe is not None
             probe()
         sample_often()
+        remember_signatures()
         several = start.options.view_as(DirectOptions).direct_running_mode == "multi_processing"
         with _collector():
             return ended(begin(plan, start, _watching(start) if several else None))

@@ -136,3 +136,54 @@ def test_private_names_of_beam_are_used_in_this_one_file(path: Path) -> None:
             names = {alias.name for alias in node.names}
             assert not {name for name in names if name.startswith("_")}, f"{path}: a private name of Beam"
             assert node.module not in inside, f"{path}: {node.module} is for beam_internals"
+
+
+def test_what_is_remembered_of_a_signature_is_what_beam_finds() -> None:
+    """For functions, methods, bound ones, and what is none of these; a value that somebody changes changes nothing."""
+    import functools
+
+    from apache_beam.transforms import core
+
+    beam_internals.remember_signatures()
+    remembered = core.get_function_args_defaults
+    assert hasattr(remembered, "known"), f"{BEAM} has no transforms.core.get_function_args_defaults any more"
+    (plain,) = (
+        cell.cell_contents for cell in remembered.__closure__ if getattr(cell.cell_contents, "__module__", "") == core.__name__
+    )
+
+    class Fn(beam.DoFn):
+        def process(self, element, n=1, *more, timestamp=beam.DoFn.TimestampParam, **options):
+            yield element
+
+        @classmethod
+        def made(cls, a, b=2):
+            return cls()
+
+        @staticmethod
+        def alone(c, d=3):
+            return c
+
+    class Other(Fn):
+        pass
+
+    asked = [
+        Fn.process,
+        Fn().process,
+        Other().process,
+        Fn.made,
+        Fn.alone,
+        Fn().alone,
+        len,
+        functools.partial(Fn.alone, d=4),
+        lambda e: e,
+    ]
+    for _ in range(2):
+        for each in asked:
+            try:
+                expected = plain(each)
+            except ValueError:
+                continue
+            found = remembered(each)
+            assert found == expected, each
+            found[0].append("changed")
+            found[1].clear()
