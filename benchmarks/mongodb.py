@@ -22,6 +22,7 @@ from typing import Any
 
 from measure import apart
 from slopes import Pair, arguments, compare
+from sql import lines_of
 
 DATABASE = "exporters_beam_benchmark"
 
@@ -135,6 +136,10 @@ def run(url: str, count: int, folder: Path, only: str | None) -> dict[str, Pair]
             differ = sum(one != other for one, other in zip(ours, theirs, strict=True))
             print(f"{count:,} records; documents that differ: {differ}", flush=True)
         client.drop_database(DATABASE)
+    if only != "into":
+        by_loop, by_export = lines_of(folder / "loop.jl.gz"), lines_of(*sorted((folder / "out").glob("part-*")))
+        same = "the same" if by_loop == by_export else "OTHERS"
+        print(f"lines of loop and export: {by_loop[0]:,} and {by_export[0]:,}, {same}", flush=True)
     return found
 
 

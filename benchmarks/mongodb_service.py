@@ -77,7 +77,7 @@ class Documents:
             self.sorted[name] = sorted(there)
         ids = self.sorted[name]
         asked = (command.get("filter") or {}).get("_id", {})
-        if asked.get("$type", "string") != "string":
+        if asked.get("$type", "string") != "string" or not asked.get("$exists", True):
             ids = []
         begin = bisect_right(ids, asked["$gt"]) if "$gt" in asked else 0
         end = bisect_right(ids, asked["$lte"]) if "$lte" in asked else len(ids)
