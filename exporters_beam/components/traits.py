@@ -396,6 +396,9 @@ class ReaderTraits(_Traits):
     finds: Callable[[str, Writer, bool], bool] | None = trait(how=METHOD)
     """Whether it would read a file that the export's own writer delivers under a name."""
 
+    reads: Callable[[str], bool] | None = trait(how=METHOD)
+    """Whether it would read a file of a name, whoever puts it there."""
+
     check: Callable[[], Iterator[str] | Sequence[str]] | None = trait(how=METHOD)
     """Warnings before anything starts. Raises ConfigError for what is certainly wrong."""
 
@@ -435,9 +438,10 @@ class ReaderTraits(_Traits):
     fixed: bool = trait(False)
     """Whether what it lists is decided once, when the export begins: a run that goes on takes that listing and makes none."""
 
-    since: Callable[[Sequence[Unit]], AnyReader] | None = trait(how=METHOD)
-    """The reader of what has come since these units were listed: of all that were ever listed, the last ones of their names.
-    Files are new by their names and what proves their content, and need none."""
+    since: Callable[[Sequence[Unit], float], AnyReader] | None = trait(how=METHOD)
+    """The reader of what has come since these units were listed: of all that were ever listed, the last ones of their
+    names, the newest last; none where nothing was read yet. What has come in so many last seconds is left out, where it
+    tells that. Files are new by their names and what proves their content, and need none."""
 
     holds: Callable[[Unit], bool] | None = trait(how=METHOD)
     """Whether there is anything in a unit, where that is known before it is read."""
@@ -451,8 +455,8 @@ class ReaderTraits(_Traits):
     upto: Callable[[Sequence[Unit], int], list[Unit]] | None = trait(how=METHOD)
     """The units, with so many records at most in all of them."""
 
-    gap: Callable[[Unit, Unit], str] | None = trait(how=METHOD)
-    """What is wrong where the second unit follows on the first one of the same name; "" where it begins where that ended."""
+    gap: Callable[[Sequence[Unit], Sequence[Unit]], Iterable[str]] | None = trait(how=METHOD)
+    """What lies between units, as `since` gets them, and those of the batch behind them, or is in both: a sentence for each."""
 
     may_be_empty: Callable[[], AnyReader] | None = trait(how=METHOD)
     """The reader for which it is no fault that there is nothing."""

@@ -182,8 +182,10 @@ class FsReader:
 
     def finds(self, name: str, writer: Writer, copied: bool) -> bool:
         """Whether a file of this name, which a writer of this machine delivers, is read, or would be if it were there."""
-        if WriterTraits.of(writer).remote:
-            return False
+        return not WriterTraits.of(writer).remote and self.reads(name)
+
+    def reads(self, name: str) -> bool:
+        """Whether a file of this name is read, or would be if it were there."""
         real = os.path.realpath(name)
         for place in self._places():
             if isinstance(place, str):

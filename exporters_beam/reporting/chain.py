@@ -33,7 +33,7 @@ CHAIN = "chain"
 """The key of a manifest under which its place in the chain stands."""
 
 Known = dict[str, tuple[int, str]]
-"""Size and etag of all units that were read, by name; of those of one name the last."""
+"""Size and etag of all units that were read, by name; of those of one name the last, and the newest last of all."""
 
 RESET, SKIPPED = "reset", "skipped"
 """What batches are that read nothing and change what counts as read: nothing but their units, or these as well."""
@@ -68,7 +68,9 @@ class State:
         """The state when one more batch is complete."""
         told = manifest[CHAIN]
         known = {} if told.get("full") or told.get(RESET) else self.known
-        known.update((unit["name"], (unit["bytes"], unit["etag"])) for unit in manifest["units"])
+        for unit in manifest["units"]:
+            known.pop(unit["name"], None)
+            known[unit["name"]] = unit["bytes"], unit["etag"]
         return replace(self, last=Told(told["batch"], manifest["checksum"], told["now"]), known=known, pending=None)
 
 

@@ -205,15 +205,12 @@ def _misread(plan: Plan, state: State, manifest: Json) -> Iterator[str]:
     link, told = manifest[CHAIN], ReaderTraits.of(plan.reader)
     if link.get(RESET) or link.get("full"):
         return
-    for each in manifest["units"]:
-        unit, before = Unit(0, each["name"], each["bytes"], each["etag"]), state.known.get(each["name"])
-        if before is None:
-            continue
-        known = Unit(0, each["name"], *before)
-        if told.gap is not None:
-            why = told.gap(known, unit)
-        else:
-            proof = told.proof or (lambda file: f"{file.size} {file.etag}")
-            why = "a batch before has read it as it was" if proof(known) == proof(unit) else ""
-        if why:
-            yield f"{shown(unit.name)}: {why}"
+    units = [Unit(0, each["name"], each["bytes"], each["etag"]) for each in manifest["units"]]
+    if told.gap is not None:
+        yield from told.gap([Unit(0, name, size, etag) for name, (size, etag) in state.known.items()], units)
+        return
+    proof = told.proof or (lambda file: f"{file.size} {file.etag}")
+    for unit in units:
+        before = state.known.get(unit.name)
+        if before is not None and proof(Unit(0, unit.name, *before)) == proof(unit):
+            yield f"{shown(unit.name)}: a batch before has read it as it was"

@@ -222,7 +222,8 @@ class Chain:
         told = ReaderTraits.of(plan.reader)
         if told.since is not None:
             before = [Unit(0, name, size, etag) for name, (size, etag) in state.known.items()]
-            units = list(self._listed(plan.reader if full or not before else told.since(before)))
+            assert self.spec.new_only is not None
+            units = list(self._listed(told.since([] if full else before, self.spec.new_only.settled_seconds)))
             holds = told.holds
             most = self.spec.follow.max_records if self.spec.follow is not None else None
             if most is not None and told.upto is not None:
@@ -328,7 +329,7 @@ class Chain:
         for unit in units[:1] if folder else ():
             assert told.archived is not None
             name = told.archived(unit, folder)
-            if told.finds is not None and told.finds(name, self.plans[0].writer, True):
+            if told.reads is not None and told.reads(name):
                 raise ConfigError(self.spec.problem(("after", "archive"), f"what is moved to {shown(name)} would be read "
                                                                           f"again; give "
                                                     "a folder that the reader does not look into"))  # fmt: skip

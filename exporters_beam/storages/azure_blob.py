@@ -24,7 +24,7 @@ from exporters_beam.storages.base import (
     is_bookkeeping,
     patiently,
 )
-from exporters_beam.storages.reader import RemoteReader, as_tuple
+from exporters_beam.storages.reader import EmptiedReader, as_tuple
 from exporters_beam.storages.writer import RemoteWriter
 
 BLOCK = 32 << 20
@@ -122,7 +122,7 @@ def _stored(blob: Any) -> Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureBlobReader(AzureAccount, RemoteReader):
+class AzureBlobReader(AzureAccount, EmptiedReader):
     """Read the blobs of a container of Azure Blob Storage, in the order of their names.
 
     `prefix` is one or several beginnings of names (empty: the whole container); % directives in them are the date of

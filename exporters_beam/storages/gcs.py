@@ -33,7 +33,7 @@ from exporters_beam.storages.base import (
     is_bookkeeping,
 )
 from exporters_beam.storages.ranged import Pieces, Ranged, buffered
-from exporters_beam.storages.reader import RemoteReader, as_tuple
+from exporters_beam.storages.reader import EmptiedReader, as_tuple
 from exporters_beam.storages.s3 import bucket_name
 from exporters_beam.storages.writer import RemoteWriter
 
@@ -268,7 +268,7 @@ def check_credentials(given: object) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GcsReader(RemoteReader):
+class GcsReader(EmptiedReader):
     """Read the objects of a bucket of Google Cloud Storage, in the order of their names.
 
     `prefix` is one or several beginnings of names (empty: the whole bucket); % directives in them are the date of today

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,9 +16,9 @@ from exporters_beam.components.options import option
 from exporters_beam.components.protocols import Writer
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.files import Hidden, is_hidden
+from exporters_beam.files import Hidden, Measured, is_hidden
 from exporters_beam.records import Unit, Warned
-from exporters_beam.storages.base import ATTEMPTS, Connected, Storage, StorageError, Stored, is_bookkeeping
+from exporters_beam.storages.base import ATTEMPTS, Connected, Content, NotThere, Storage, StorageError, Stored, is_bookkeeping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,10 @@ class RemoteReader(Connected):
         to = WriterTraits.of(writer)
         if not to.remote or to.storage is None or not _same_place(self.storage, to.storage()):
             return False
+        return self.reads(name, copied)
+
+    def reads(self, name: str, copied: bool = False) -> bool:
+        """Whether an object of this name (a URL) is read, or would be if it were there."""
         found = self.storage.name(name)
         if found is None or is_bookkeeping(found):
             return False
@@ -113,6 +119,9 @@ class RemoteReader(Connected):
         common = "".join(char for char, _ in same)
         return common[: common.rfind("/") + 1]
 
+    def may_be_empty(self) -> RemoteReader:
+        return replace(self, allow_empty=True)
+
     def stored(self, unit: Unit) -> Stored:
         """The object of a unit, as it was listed."""
         return Stored(self.storage.name(unit.name) or "", unit.size, unit.etag)
@@ -127,7 +136,68 @@ class RemoteReader(Connected):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderReader(RemoteReader):
+class EmptiedReader(RemoteReader):
+    """Options of every reader of a storage from which what was read can be removed."""
+
+    def delete(self, unit: Unit) -> str:
+        """Removes an object that was read, unless it has changed since."""
+        return self._put_away(unit, lambda found: None)
+
+    def archive(self, unit: Unit, folder: str) -> str:
+        """Moves an object that was read, unless it has changed since."""
+        name = self.archived(unit, folder)
+        return self._put_away(unit, lambda found: self._copied(found, self.storage.name(name) or ""))
+
+    def archived(self, unit: Unit, folder: str) -> str:
+        """Its name (a URL) in that folder: as below the folder that is read."""
+        name = self.storage.name(unit.name) or ""
+        place = max((place for place in self.places() if self.covers(place, name)), key=len, default="")
+        above = place if self.place_option == "path" and place != name else place[: place.rfind("/") + 1]
+        below = name[len(above) :].lstrip("/") if name.startswith(above) else name.rpartition("/")[2]
+        return self.storage.url(f"{folder.rstrip('/')}/{below}")
+
+    def _copied(self, found: Stored, name: str) -> None:
+        """Copy what was read; what was copied by an earlier try is taken for that. Raises StorageError where another object has
+        the name."""
+        with self.storage.open(found) as stream, tempfile.TemporaryFile() as copy:
+            measured = Measured(copy)
+            shutil.copyfileobj(stream, measured, 1 << 20)
+            self.storage.unchanged(found)
+            try:
+                there = self.storage.stat(name)
+            except NotThere:
+                copy.seek(0)
+                self.storage.put(name, copy, Content(measured.size, measured.md5(), found.metadata, "archive"))
+                return
+            if there.size != measured.size or self._digest(there) != measured.md5():
+                raise StorageError("after", f"there is another object called {self.storage.url(name)}; put % dates or "
+                                   "{batch} into the folder's name")  # fmt: skip
+
+    def _digest(self, found: Stored) -> str:
+        measured = Measured(None)
+        with self.storage.open(found) as stream:
+            shutil.copyfileobj(stream, measured, 1 << 20)
+        return measured.md5()
+
+    def _put_away(self, unit: Unit, before: Callable[[Stored], None]) -> str:
+        """Do this to an object that is as it was when it was listed, and remove it; gives why that was not done, "" also where
+        the object is gone."""
+        listed = self.stored(unit)
+        try:
+            found = self.storage.stat(listed.name)
+            if (found.size, found.etag) != (listed.size, listed.etag):
+                return "it has changed since it was read; it stays where it is"
+            before(found)
+            self.storage.delete(listed.name)
+        except NotThere:
+            return ""
+        except OSError as error:
+            return f"it stays where it is: {error}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderReader(EmptiedReader):
     """Options of every reader of a server whose names are paths."""
 
     place_option: ClassVar[str] = "path"

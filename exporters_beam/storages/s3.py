@@ -36,7 +36,7 @@ from exporters_beam.storages.base import (
 )
 from exporters_beam.storages.dates import days
 from exporters_beam.storages.ranged import Ranged, buffered
-from exporters_beam.storages.reader import RemoteReader, as_tuple, text_of
+from exporters_beam.storages.reader import EmptiedReader, as_tuple, text_of
 from exporters_beam.storages.writer import RemoteWriter
 
 PART_BYTES = 50 << 20
@@ -394,7 +394,7 @@ def bucket_name(given: str, scheme: str = "s3") -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3Reader(RemoteReader):
+class S3Reader(EmptiedReader):
     """Read the objects of an S3 bucket, or of a server that speaks its protocol, in the order of their names.
 
     `prefix` is one or several beginnings of names (empty: the whole bucket), `prefix_pointer` names an object that lists

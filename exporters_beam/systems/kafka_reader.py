@@ -151,7 +151,7 @@ class KafkaReader(KafkaServers):
                         yield found.unit(index)
                         index += 1
 
-    def since(self, units: Sequence[Unit]) -> KafkaReader:
+    def since(self, units: Sequence[Unit], _: float) -> KafkaReader:
         """The reader that begins where these have ended. Partitions that are none of them begin at the earliest."""
         reader = replace(self)
         object.__setattr__(reader, "_ended", tuple(map(Borders.of, units)))
@@ -167,13 +167,16 @@ class KafkaReader(KafkaServers):
         return [borders._replace(end=borders.start + share).unit(unit.index)
                 for (unit, borders), share in zip(all_of_them, shares, strict=True)]  # fmt: skip
 
-    def gap(self, before: Unit, unit: Unit) -> str:
+    def gap(self, before: Sequence[Unit], units: Sequence[Unit]) -> Iterator[str]:
         """What lies between the borders of two batches, or in both."""
-        end, start = Borders.of(before).end, Borders.of(unit).start
-        if end == start:
-            return ""
-        lost, again = f"the offsets from {end:,} to {start:,} were not read", f"offsets from {start:,} on were read twice"
-        return lost if end < start else again
+        ends = {unit.name: Borders.of(unit).end for unit in before}
+        for unit in units:
+            start = Borders.of(unit).start
+            end = ends.get(unit.name, start)
+            if end < start:
+                yield f"{unit.name}: the offsets from {end:,} to {start:,} were not read"
+            elif end > start:
+                yield f"{unit.name}: offsets from {start:,} on were read twice"
 
     def holds(self, unit: Unit) -> bool:
         """Whether there are offsets between its borders."""

@@ -7,8 +7,7 @@ import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from exporters_beam.components.options import option
@@ -28,6 +27,7 @@ from exporters_beam.systems.sql import (
     split_name,
     sqlalchemy,
 )
+from exporters_beam.systems.sql_pieces import Key, Piece, comparable, packed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -45,42 +45,6 @@ BATCH_ROWS, BATCH_BYTES = 1000, 4 << 20
 
 ATTEMPTS = 6
 """How often a range is taken up again where the connection breaks."""
-
-Key = tuple[Any, ...]
-"""The values of the key's columns."""
-
-
-class Piece(NamedTuple):
-    """What a unit reads, decided when it was listed. Of n `borders` there are n ranges: each has the rows whose key is above
-    the border before, the first one above `above` (None: from the first row on), and up to its own. `nulls` is another range
-    behind them, of the rows whose key is null. Without a key all is one range."""
-
-    columns: tuple[str, ...]
-    key: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
-    """Columns by which rows of equal keys are sorted."""
-    unique: bool = False
-    nullable: bool = False
-    above: Key | None = None
-    borders: tuple[Key, ...] = ()
-    nulls: bool = False
-
-    @property
-    def ranges(self) -> int:
-        return len(self.borders) + self.nulls if self.key else 1
-
-    def text(self) -> str:
-        """As a unit's etag."""
-        borders = [_packed(border) for border in self.borders]
-        told = [self.columns, self.key, self.order, self.unique, self.nullable, _packed(self.above), borders, self.nulls]
-        return json.dumps(told, separators=(",", ":"))
-
-    @staticmethod
-    @lru_cache(maxsize=256)
-    def of(text: str) -> Piece:
-        columns, key, order, unique, nullable, above, borders, nulls = json.loads(text)
-        return Piece(tuple(columns), tuple(key), tuple(order), unique, nullable, _unpacked(above),
-                     tuple(_unpacked(border) for border in borders), nulls)  # type: ignore[misc] # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -131,6 +95,8 @@ class SqlReader(SqlDatabase):
         "read everything as it is at one moment, in one transaction by one worker", type="bool", default=False
     )
     range_rows: int = option("rows in a range", type="int", default=RANGE_ROWS, minimum=1)
+    _since: tuple[str, float] | None = field(init=False, repr=False, compare=False, default=None)
+    """The etag of the last unit that was read, "" where there is none, and the age in seconds that rows have to have."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,16 +137,64 @@ class SqlReader(SqlDatabase):
             columns = self._chosen(layout)
             key = self._key(layout)
             if not key:
+                if self._since is not None:
+                    raise Refused("key", "what is new is known by a key that grows, and there is none for "
+                                         f"{self.name}; name its columns, as [updated_at, id]")  # fmt: skip
                 yield Unit(0, self.name, -1, Piece(columns).text())
                 return
             unique = any(set(key) >= known for known in layout.unique)
             order = () if unique else tuple(name for name in layout.primary if name not in key)
             nullable = any(name in layout.nullable for name in key)
             piece = Piece(columns, key, order, unique, nullable)
+            if self._since is not None:
+                self._refuse_no_cursor(connection, piece)
+                piece = piece._replace(above=self._read_up_to(piece))
             if self.table is not None and layout.indexed and not any(names[: len(key)] == key for names in layout.indexed):
                 yield Warned(f"key: no index of {self.name} begins with {', '.join(key)}: the database looks through the whole "
                              "table for each range; make an index, or give key: [] to read it in one piece")  # fmt: skip
             yield from units_of(self.name, (found.text() for found in self._pieces(connection, layout, piece)))
+
+    def since(self, units: Sequence[Unit], seconds: float) -> SqlReader:
+        """The reader of rows whose keys are behind those that were read, and the first column of whose key is a time that
+        is so many seconds ago, where that is asked for."""
+        reader = replace(self)
+        last = next((unit.etag for unit in reversed(units) if Piece.of(unit.etag).borders), "")
+        object.__setattr__(reader, "_since", (last, seconds))
+        return reader
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether there are rows in a unit, as it was listed."""
+        return bool(Piece.of(unit.etag).borders)
+
+    def gap(self, before: Sequence[Unit], units: Sequence[Unit]) -> Iterator[str]:
+        """Whether the rows of a batch begin where those of the batches before ended."""
+        last = next((Piece.of(unit.etag).borders[-1] for unit in reversed(before) if Piece.of(unit.etag).borders), None)
+        for unit in units:
+            piece = Piece.of(unit.etag)
+            if last is not None and piece.borders and piece.above != last:
+                yield f"{unit.name}: its rows do not begin behind {packed(last)}, where the rows before end"
+            last = piece.borders[-1] if piece.borders else last
+
+    def _read_up_to(self, piece: Piece) -> Key | None:
+        """The key of the last row that was read."""
+        assert self._since is not None
+        if not self._since[0]:
+            return None
+        before = Piece.of(self._since[0])
+        if before.key != piece.key:
+            raise Refused("key", f"what was read is known by {', '.join(before.key)}; put that back, or begin anew with "
+                                 "exporters-beam state CONFIG --reset")  # fmt: skip
+        return before.borders[-1]
+
+    def _refuse_no_cursor(self, connection: sa.Connection, piece: Piece) -> None:
+        """Raises Refused where rows could be between two batches, and nobody would know."""
+        names = ", ".join(piece.key)
+        if not piece.unique and self.table is not None:
+            raise Refused("key", f"several rows may have the same {names}, some of which would be read and others never; add a "
+                                 f"column that tells them apart, as [{names}, id]")  # fmt: skip
+        if piece.nullable and self._first(connection, piece, nulls=True) is not None:
+            raise Refused("key", f"there are rows without a value in {names}, of which nobody knows whether they are "
+                                 "new; leave them out by `where`, or name other columns")  # fmt: skip
 
     def probe(self) -> None:
         """Looks whether the table can be read. Raises SourceError."""
@@ -284,7 +298,7 @@ class SqlReader(SqlDatabase):
         """The pieces of the units, as they are found."""
         nulls = piece.nullable and self._first(connection, piece, nulls=True) is not None
         borders: list[Key] = []
-        size, above, given = 0, None, False
+        size, above, given = 0, piece.above, False
         for border in self._borders(connection, layout, piece):
             if len(borders) >= UNIT_RANGES or size >= UNIT_BYTES:
                 yield piece._replace(above=above, borders=tuple(borders))
@@ -297,20 +311,20 @@ class SqlReader(SqlDatabase):
             yield found if found.ranges else piece._replace(nulls=True)
 
     def _borders(self, connection: sa.Connection, layout: Layout, piece: Piece) -> Iterator[Key]:
-        last = self._first(connection, piece, down=True)
+        last = self._first(connection, piece, piece.above, down=True, settled=True)
         if last is None:
             return
         even = self._even(connection, layout, piece, last)
         if even is not None:
             yield from even
             return
-        before: Key | None = None
+        before: Key | None = piece.above
         while True:
             found = self._first(connection, piece, before, upto=last, skip=self.range_rows - 1)
-            if found is None or _packed(found) == _packed(last):
+            if found is None or packed(found) == packed(last):
                 yield last
                 return
-            if before is not None and _packed(found) == _packed(before):
+            if before is not None and packed(found) == packed(before):
                 raise Refused("key", f"the values of {', '.join(piece.key)} cannot be compared with what was read of them; "
                                      "name another column, or none (key: [])")  # fmt: skip
             yield found
@@ -321,7 +335,7 @@ class SqlReader(SqlDatabase):
         range then has no more rows than integers. None where it does not know, and where numbers have gaps."""
         if self.table is None or len(last) != 1 or not piece.unique or not set(piece.key) <= layout.integers:
             return None
-        first = self._first(connection, piece)
+        first = self._first(connection, piece, piece.above)
         guessed = self._guessed(connection)
         if first is None or guessed <= 0 or last[0] - first[0] >= 2 * guessed:
             return None
@@ -347,19 +361,29 @@ class SqlReader(SqlDatabase):
 
     def _first(
         self, connection: sa.Connection, piece: Piece, above: Key | None = None, upto: Key | None = None, *, skip: int = 0,
-        down: bool = False, nulls: bool = False,
+        down: bool = False, nulls: bool = False, settled: bool = False,
     ) -> Key | None:  # fmt: skip
         """The key of the first row above a key, or so many behind it; from the end with `down`. None where there is none."""
         sa = sqlalchemy(self.dialect)
         key = [_column(sa, name) for name in piece.key]
         statement = self._statement(sa, key).where(*self._limits(sa, piece, above, upto, nulls))
+        if settled and self._since is not None and self._since[1]:
+            statement = statement.where(key[0] <= sa.literal_column(self._ago(self._since[1])))
         if not nulls:
             statement = statement.order_by(*(column.desc() if down else column for column in key))
         statement = statement.limit(1)
         row = connection.execute(statement.offset(skip) if skip else statement).first()
-        return None if row is None else tuple(map(_comparable, row)) if not nulls else ()
+        return None if row is None else tuple(map(comparable, row)) if not nulls else ()
 
     # Statements
+
+    def _ago(self, seconds: float) -> str:
+        """The time so many seconds ago, by the database's clock."""
+        if self.dialect == "postgresql":
+            return f"(now() - make_interval(secs => {seconds:.6f}))"
+        if self.dialect == "mysql":
+            return f"(NOW(6) - INTERVAL {round(seconds * 1e6)} MICROSECOND)"
+        return f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds:.3f} seconds')"
 
     def _query(self) -> str:
         return (self.query or "").strip().rstrip(";").rstrip()
@@ -478,7 +502,7 @@ class _Reading:
             try:
                 for rows in self._batches(above, upto, nulls, hidden):
                     if again:
-                        last = tuple(_comparable(rows[-1][place]) for place in places)
+                        last = tuple(comparable(rows[-1][place]) for place in places)
                         again = not any(isinstance(value, float) for value in last)  # These may not compare as they came.
                         above = last
                     yield self._records(rows)
@@ -592,60 +616,3 @@ def _of_sqlite(declared: str) -> Callable[[Any], Any] | None:
     if kind not in made:
         return None
     return lambda value: made[kind](value) if isinstance(value, str) else value
-
-
-# Borders as text
-
-
-def _comparable(value: Any) -> Any:
-    """A value of a key as it can be sent back."""
-    if isinstance(value, (memoryview, bytearray)):
-        return bytes(value)
-    return value
-
-
-def _packed(key: Key | None) -> Any:
-    return None if key is None else [value if type(value) in (int, str) else _tagged(value) for value in key]
-
-
-def _tagged(value: Any) -> list[str]:
-    from datetime import date, datetime, time, timedelta
-    from decimal import Decimal
-    from uuid import UUID
-
-    if isinstance(value, bool) or value is None:
-        return ["json", json.dumps(value)]
-    for kind in (float, Decimal, UUID):
-        if isinstance(value, kind):
-            return [kind.__name__, str(value)]
-    for timely in (datetime, date, time):
-        if isinstance(value, timely):
-            return [timely.__name__, value.isoformat()]
-    if isinstance(value, bytes):
-        return ["bytes", value.hex()]
-    if isinstance(value, timedelta):
-        return ["timedelta", f"{value.days} {value.seconds} {value.microseconds}"]
-    raise Refused("key", f"a {type(value).__name__} cannot be a border between ranges; name another column")
-
-
-def _unpacked(key: Any) -> Key | None:
-    return None if key is None else tuple(_untagged(*value) if isinstance(value, list) else value for value in key)
-
-
-def _untagged(kind: str, text: str) -> Any:
-    from datetime import date, datetime, time, timedelta
-    from decimal import Decimal
-    from uuid import UUID
-
-    made: dict[str, Callable[[str], Any]] = {
-        "json": json.loads,
-        "float": float,
-        "Decimal": Decimal,
-        "UUID": UUID,
-        "datetime": datetime.fromisoformat,
-        "date": date.fromisoformat,
-        "time": time.fromisoformat,
-        "bytes": bytes.fromhex,
-        "timedelta": lambda parts: timedelta(*map(int, parts.split(" "))),
-    }
-    return made[kind](text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import pickle
@@ -15,7 +16,7 @@ import yaml
 import exporters_beam
 from exporters_beam.cli.main import main
 from exporters_beam.config import spec
-from exporters_beam.errors import DestinationError, SourceError
+from exporters_beam.errors import ConfigError, DestinationError, SourceError
 from exporters_beam.records import Unit, Warned
 from exporters_beam.reporting.verify import verify
 from exporters_beam.storages.base import Content, NotThere, StorageError
@@ -297,3 +298,36 @@ def test_killed_before_publishing_it_is_resumed(place: Place, monkeypatch):
 
 def _dies(*_):
     raise DestinationError("the power went out")
+
+
+@each
+def test_only_what_is_new_is_read_and_then_put_away(place: Place, tmp_path, caplog):
+    storage = place.storage()
+
+    def put(name: str, *numbers: int) -> None:
+        data = jsonl([{"n": n} for n in numbers])
+        storage.put(name, io.BytesIO(data), Content(len(data), hashlib.md5(data).hexdigest(), token="x"))
+
+    def there(prefix: str) -> list[str]:
+        return [found.name for found in storage.names(prefix) if not isinstance(found, Warned)]
+
+    config = {
+        "reader": place.source("news/"),
+        "new_only": True,
+        "writer": {"name": "fs", "options": {"filebase": f"{tmp_path}/out/n-{{batch}}-", "compression": "none"}},
+    }
+    put("news/a.jl", 1)
+    put("news/deep/b.jl", 2, 3)
+    assert exporters_beam.run(config).written == 3
+    assert exporters_beam.run(config).note.startswith("there is nothing new since batch 1")
+    put("news/c.jl", 4)
+    assert exporters_beam.run({**config, "after": {"archive": "old/{batch}"}}).written == 1
+    assert there("old/") == ["old/2/c.jl"] and there("news/") == ["news/a.jl", "news/deep/b.jl"]
+    put("news/c.jl", 5, 50)
+    assert exporters_beam.run({**config, "after": "delete"}).written == 2
+    assert there("news/") == ["news/a.jl", "news/deep/b.jl"]
+    with pytest.raises(ConfigError, match="would be read again"):
+        put("news/d.jl", 6)
+        exporters_beam.run({**config, "after": {"archive": "news/old"}})
+    found = sorted(tmp_path.glob("out/n-*"))
+    assert [path.read_bytes() for path in found] == [jsonl([{"n": n} for n in each]) for each in ((1, 2, 3), (4,), (5, 50))]
