@@ -249,6 +249,8 @@ def test_checking_a_config_imports_no_beam_and_no_heavy_library() -> None:
         "sqlalchemy",
         "confluent_kafka",
         "google.pubsub_v1",
+        "pyiceberg",
+        "deltalake",
     )
     code = (
         "import sys, exporters_beam.__main__, exporters_beam.config.spec, exporters_beam.planning.plan\n"

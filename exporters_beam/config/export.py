@@ -37,6 +37,7 @@ from exporters_beam.config.sections import (
     Settings,
 )
 from exporters_beam.config.statistics import Statistics
+from exporters_beam.config.table import AnyTable
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.records import Link
 
@@ -97,6 +98,8 @@ class ExportSpec:
     bundle_at: Path = ("bundle",)
     encrypt: Encrypt | None = None
     encrypt_at: Path = ("encrypt",)
+    table: AnyTable | None = None
+    table_at: Path = ("table",)
     new_only: NewOnly | None = None
     after: After | str = KEEP
     follow: Follow | None = None
@@ -217,6 +220,7 @@ class Destination:
     done: Done | None = None
     bundle: Bundle | None = None
     encrypt: Encrypt | None = None
+    table: AnyTable | None = None
 
     def applied(self, spec: ExportSpec) -> ExportSpec:
         """The export to this writer. The formatter, the grouper, `done`, `bundle` and `encrypt` of all are for those that have
@@ -237,6 +241,8 @@ class Destination:
             bundle_at=(*self.writer.path, "bundle") if self.bundle else spec.bundle_at,
             encrypt=self.encrypt or spec.encrypt,
             encrypt_at=(*self.writer.path, "encrypt") if self.encrypt else spec.encrypt_at,
+            table=self.table,
+            table_at=(*self.writer.path, "table"),
             to=self.to,
             own=OWN_OF_WRITERS,
         )

@@ -38,6 +38,7 @@ from exporters_beam.config.sections import (
     Settings,
 )
 from exporters_beam.config.statistics import Statistics
+from exporters_beam.config.table import KINDS as TABLES
 from exporters_beam.records import Json
 
 
@@ -188,6 +189,10 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},
+        "table": {
+            "description": "the table of Iceberg or of Delta Lake that gets the delivered files",
+            "anyOf": [_tables(), {"type": "null"}, _REFERENCE],
+        },
         NEW_ONLY: {
             "description": "each run reads only what is new since the one before",
             "anyOf": [_options(NewOnly), {"type": ["boolean", "null"]}, _REFERENCE],
@@ -289,9 +294,16 @@ def _writer(section: Json) -> Json:
         "done": {"$ref": "#/properties/done"},
         "bundle": {"$ref": "#/properties/bundle"},
         "encrypt": {"$ref": "#/properties/encrypt"},
+        "table": {"$ref": "#/properties/table"},
     }
     mapping = {**section["else"], "properties": {**section["else"]["properties"], **own}}
     return {**section, "else": mapping}
+
+
+def _tables() -> Json:
+    """A mapping with one kind of table."""
+    kinds = {name: {"anyOf": [_options(kind), {"type": "null"}, _REFERENCE]} for name, (kind, _) in TABLES.items()}
+    return {"type": "object", "properties": kinds, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
 
 
 def _optional(kind: str, several: bool = False) -> Json:

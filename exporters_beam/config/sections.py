@@ -52,7 +52,7 @@ OWN_OF_WRITERS = ("when", "fields")
 """Steps that a member of the list `writers` may have for itself, behind all others."""
 
 OF_A_WRITER = ("name", "options", "as", *OWN_OF_WRITERS, "grouper", "partition_by", "formatter", "on_error", "done", "bundle",
-               "encrypt")  # fmt: skip
+               "encrypt", "table")  # fmt: skip
 """What a member of the list `writers` may say."""
 
 EMPTY = NO_FILE, ONE_FILE = ("none", "file")

@@ -50,6 +50,8 @@ from exporters_beam.config.sections import (
     Settings,
 )
 from exporters_beam.config.statistics import Statistics, shorthand
+from exporters_beam.config.table import KINDS as TABLES
+from exporters_beam.config.table import AnyTable
 from exporters_beam.config.tested import listed
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import fill
@@ -57,7 +59,21 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
-    *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", NEW_ONLY, AFTER, FOLLOW, *LABELS),
+    *(
+        "tests",
+        "writers",
+        "checks",
+        "contract",
+        "statistics",
+        "done",
+        "bundle",
+        "encrypt",
+        "table",
+        NEW_ONLY,
+        AFTER,
+        FOLLOW,
+        *LABELS,
+    ),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
@@ -126,7 +142,7 @@ class _Loading(Finding):
         contract = self.contract()
         statistics = self.made_of(Statistics, "statistics", "{fields: [price]}, true, or a list of fields")
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
-            if name != "encrypt" and beside[name] is not None:
+            if name not in ("encrypt", "table") and beside[name] is not None:
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
         buffer = self.write_buffer(("writer",), self.config.get("writer"))
         several = [replace(each, write_buffer=self.write_buffer(each.writer.path, each.given)) for each in several]
@@ -581,10 +597,32 @@ class _Loading(Finding):
         return found
 
     def beside(self, above: Path = (), sections: Mapping[Any, Any] | None = None) -> dict[str, Any]:
-        """`done`, `bundle` and `encrypt`, of the whole export or of a member of the list `writers`."""
+        """`done`, `bundle`, `encrypt` and `table`, of the whole export or of a member of the list `writers`."""
         kinds: dict[str, tuple[type, str]] = {"done": (Done, "{success_file: _SUCCESS}"), "bundle": (Bundle, "{name: day.zip}"),
                                               "encrypt": (Encrypt, "{pgp: [customer.asc]}")}  # fmt: skip
-        return {name: self.made_of(kind, name, like, above, sections) for name, (kind, like) in kinds.items()}
+        found = {name: self.made_of(kind, name, like, above, sections) for name, (kind, like) in kinds.items()}
+        return {**found, "table": self.table(above, self.config if sections is None else sections)}
+
+    def table(self, above: Path, sections: Mapping[Any, Any]) -> AnyTable | None:
+        """The section `table`: a table of one kind."""
+        path: Path = (*above, "table")
+        given = sections.get("table")
+        if given is None or path in self.failed:
+            return None
+        if not isinstance(given, Mapping):
+            self.add(path, f"wrong type: found {as_found(given)}, expected a mapping: {{iceberg: …}}, or {{delta: …}}")
+            return None
+        if not above and self.config.get("writers") is not None:
+            self.add(path, "each of several writers would add its files to the table; give it to the one whose files are meant")
+        self.refuse_unknown(given, path, tuple(TABLES), "kind of table")
+        kinds = [kind for kind in TABLES if kind in given]
+        if len(kinds) != 1:
+            self.add(path, "the files become part of one table; give iceberg or delta")
+            return None
+        kind, example = TABLES[kinds[0]]
+        found = {} if given[kinds[0]] is None else given[kinds[0]]
+        made: AnyTable | None = self.made_of(kind, kinds[0], example, path, {kinds[0]: found})
+        return made
 
     def empty(self) -> str:
         """The section `empty`."""

@@ -18,6 +18,7 @@ from exporters_beam.planning.logical import StepPlan
 from exporters_beam.planning.looking import STATISTICS
 from exporters_beam.planning.place import history_of
 from exporters_beam.planning.plan import Plan
+from exporters_beam.planning.table_files import told as of_table
 from exporters_beam.stages import Extend, HandOn
 from exporters_beam.transforms.expressions.shape import asks_the_clock
 
@@ -215,6 +216,7 @@ def _done(plan: Plan) -> Iterator[str]:
     if plan.done:
         names = ", then ".join(name for _, name in plan.done)
         yield f"done: when all files stand, {names}; one of an earlier run is removed before the first file is delivered"
+    yield from of_table(plan)
 
 
 def _has(plan: Plan, step: str) -> bool:

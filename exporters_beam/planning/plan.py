@@ -51,6 +51,7 @@ from exporters_beam.planning.linked import misfits, numbered
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
 from exporters_beam.planning.looking import STATISTICS, Looking
 from exporters_beam.planning.physical import Physical
+from exporters_beam.planning.table import misfits as misfits_of_table
 from exporters_beam.stages import Copy
 from exporters_beam.transforms.fields.paths import parsed
 
@@ -286,7 +287,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
-    problems += misfits(spec)
+    problems += [*misfits(spec), *misfits_of_table(spec)]
     bundle, wrong = bundle_of(spec, files.names, now)
     done, more = done_of(spec, files.names, on_error.file, bundle, now)
     problems += [*wrong, *more]

@@ -30,6 +30,7 @@ from exporters_beam.reporting.chain import State, batch_folder, fold, state_of, 
 from exporters_beam.reporting.report import Report
 from exporters_beam.runners.launch import logger_of
 from exporters_beam.runners.launch import run as run_export
+from exporters_beam.runners.registering import register_batch
 from exporters_beam.runners.resume import read_manifest
 from exporters_beam.staging.books import (
     MANIFEST,
@@ -335,11 +336,12 @@ class Chain:
                                                     "a folder that the reader does not look into"))  # fmt: skip
 
     def close(self) -> None:
-        """What the last batch has read is put away, where that is asked for and every writer has it; then the batch is
-        closed."""
+        """What the last batch has read is put away, where that is asked for and every writer has it, and its files are in
+        their table; then the batch is closed. Raises DestinationError."""
         if not any(state.closing for state in self.states) or self.pending() is not None:
             return
         number = self.number
+        self._register(number)
         for at, folder in enumerate(self.folders):
             if at == 0 and self.spec.after != KEEP:
                 units = listed_before(batch_folder(folder, number)) or []
@@ -348,6 +350,14 @@ class Chain:
             forget_intent(batch_folder(folder, number))
             self.states[at] = replace(self.states[at], closing=False)
             fold(folder, self.states[at])
+
+    def _register(self, number: int) -> None:
+        """The files of the last batch are added to the tables, where its run did not come to that."""
+        for plan, folder, state in zip(self.plans, self.folders, self.states, strict=True):
+            manifest = read_manifest(os.path.join(batch_folder(folder, number), MANIFEST)) if plan.spec.table else None
+            if manifest is not None:
+                link = Link(plan.chain, number, state.last.now)
+                register_batch(replace(plan.spec, link=link), manifest)
 
     def _put_away(self, units: Sequence[Unit], folder: str) -> Iterator[str]:
         """Removes it, or moves it to the folder. Gives why what could not be put away is still there."""

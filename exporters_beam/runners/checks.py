@@ -16,12 +16,13 @@ from exporters_beam.errors import ExportError, dotted
 from exporters_beam.planning.keys import check_keys
 from exporters_beam.planning.plan import Plan, make_each
 from exporters_beam.readers.units import units_of
+from exporters_beam.runners.registering import table_of
 from exporters_beam.runners.tables import fixed
 
 
 def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
     """(section and component, what is wrong with it, "" where nothing is) of the reader, the tables of steps, the writer, the
-    keys of `encrypt` and each notification.
+    keys of `encrypt`, the table and each notification.
 
     A reader that has no probe of its own lists its first unit. A writer that has none writes where there is nothing to ask.
     """
@@ -49,9 +50,16 @@ def checks(spec: ExportSpec) -> Iterator[tuple[str, str]]:
         yield f"writer {each.spec.to or each.spec.writer.entry.name}", _wrong(partial(write, each))
     for path, looked_at in {each.encrypt_at: each for each in spec.each if each.encrypt is not None}.items():
         yield f"{dotted(path)} pgp", _wrong(partial(check_keys, looked_at, resolving=True))
+    for each in plans:
+        if each.spec.table is not None:
+            yield f"{dotted(each.spec.table_at)} {each.spec.table.kind}", _wrong(partial(_reach, each))
     for section in spec.notifications:
         look = NotifierTraits.of(section.component).check
         yield f"{dotted(section.path)} {section.entry.name}", "" if look is None else _wrong(look)
+
+
+def _reach(plan: Plan) -> None:
+    table_of(plan).look()
 
 
 def _wrong(look: object) -> str:

@@ -30,6 +30,7 @@ from exporters_beam.runners.failures import interrupted, told
 from exporters_beam.runners.options import Options
 from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.progress import watched
+from exporters_beam.runners.registering import refuse_registering, refuse_replacing, register
 from exporters_beam.runners.resume import finished, goes_on_with, read_manifest
 from exporters_beam.runners.support import RunnerSupport, Start, settled, support_of
 from exporters_beam.runners.tables import fixed
@@ -65,7 +66,7 @@ def run(
     outcomes: list[Outcome] = []
     try:
         for plan in plans:
-            outcomes.append(Outcome(fixed(plan), finished(plan)) if plan.replays else Outcome(*goes_on_with(plan, log)))
+            outcomes.append(_before(plan, log))
         plans = tuple(each.plan for each in outcomes)
         begun(plans)
         args = settled(plans[0], beam_args)[0]
@@ -74,6 +75,7 @@ def run(
             log.warning("%sthe export is complete already; nothing was written (%s)", each.called, each.manifest["manifest"])
             _warn(log, settle_left(each.plan, books_of(each.plan)))
         left = [each.plan for each in outcomes if each.manifest is None]
+        done = [_registered(each) for each in done]
         outcomes = [*done, *(_execute(left, args, progress, workers, far) if left else ())]
         outcomes.sort(key=lambda each: plans.index(each.plan))
         _refuse_undelivered(outcomes)
@@ -122,6 +124,18 @@ class Outcome:
         return f"{self.plan.spec.to}: " if self.plan.spec.to else ""
 
 
+def _before(plan: Plan, log: logging.Logger) -> Outcome:
+    """What stands of an export before it runs: its manifest, where nothing is left to do. Raises ConfigError."""
+    if not (plan.replays or plan.spec.settings.resume) or finished(plan) is None:
+        refuse_replacing(plan)
+    return Outcome(fixed(plan), finished(plan)) if plan.replays else Outcome(*goes_on_with(plan, log))
+
+
+def _registered(outcome: Outcome) -> Outcome:
+    """The same when the files of one that is complete are in their table, or why they are not."""
+    return outcome if outcome.why else replace(outcome, why=register(outcome.plan, outcome.manifest))
+
+
 def _looked_at(plans: Sequence[Plan], beam_args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Warnings, and Beam's options with those that were chosen. Raises ConfigError for what cannot work."""
     spec = plans[0].spec
@@ -145,7 +159,7 @@ def _warn(log: logging.Logger, warnings: Sequence[str]) -> None:
 
 def _report(outcome: Outcome, warnings: Sequence[str], clock: Clock) -> Report:
     plan, manifest = outcome.plan, outcome.manifest
-    if manifest is None:
+    if manifest is None or outcome.why:
         return Report("failed", plan.export_id, error=outcome.why, writer=plan.spec.to, **clock.read())
     return Report(
         "done",
@@ -176,7 +190,8 @@ def _refuse_undelivered(outcomes: Sequence[Outcome]) -> None:
         others = ", ".join(each.plan.spec.to for each in outcomes if not each.why)
         told = "; ".join(f"{each.called}{each.why}" for each in failed)
         has = f"{others} {'has' if len(outcomes) - len(failed) == 1 else 'have'} everything; " if others else ""
-        raise DestinationError(f"{told}; {has}what is left is delivered by running it again with --resume")
+        again = "again" if failed[0].plan.spec.link is not None else "again with --resume"
+        raise DestinationError(f"{told}; {has}what is left is delivered by running it {again}")
 
 
 def _filters(spec: ExportSpec) -> tuple[str, ...]:
@@ -248,7 +263,7 @@ def _execute(
             support.after(its)
             told |= {"manifest": its.manifest if its.lasting else "", "resumed": run.resumed.records}
             outcomes.append(Outcome(plan, {**told, "times": _times(result, names, plan.spec.to)}))
-        return outcomes
+        return [_registered(each) for each in outcomes]
 
 
 def _run(support: RunnerSupport, plan: Plan, start: Start) -> Any:
@@ -324,6 +339,7 @@ def put(spec: ExportSpec, pipeline: Any) -> Any:
 
     (plan,) = map(fixed, make_each(spec.alone("a pipeline of your own")))
     refuse_taking(plan)
+    refuse_registering(spec)
     check_keys(spec, resolving=True)
     for warning in check(spec):
         logger_of(spec).warning(warning)

@@ -16,6 +16,7 @@ from exporters_beam.runners.jobs import Job
 from exporters_beam.runners.launch import check, functions_elsewhere, logger_of
 from exporters_beam.runners.options import Options, refuse_unknown
 from exporters_beam.runners.own_output import refuse_own_output
+from exporters_beam.runners.registering import refuse_registering
 from exporters_beam.runners.resume import goes_on_with
 from exporters_beam.runners.support import Crew, GoesOn, Start, about, settled, support_of
 from exporters_beam.runners.taking import refuse_taking
@@ -41,6 +42,7 @@ def submit(spec: ExportSpec, beam_args: Sequence[str]) -> Submitted:
         raise ConfigError("--runner: submit needs a runner that goes on by itself; give --runner=DataflowRunner or "
                           "--runner=FlinkRunner, or use exporters-beam run")  # fmt: skip
     refuse_taking(plan)
+    refuse_registering(plan.spec)
     for warning in _looked_at(plan, beam_args, support):
         log.warning(warning)
     refuse_own_output(plan)
