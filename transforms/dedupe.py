@@ -60,8 +60,8 @@ class Dedupe(beam.PTransform):
 
     def __init__(self, name: str, component: Keyed, on_error: OnError, stage: Run | None = None, share: bool = True) -> None:
         super().__init__()
-        self.key = _Key(name, component, on_error, stage, share)
-        self.survivors = _Survivors(name, stage)
+        self.key = Keys(name, component, on_error, stage, share)
+        self.survivors = Survivors(name, stage)
 
     def expand(self, records: Any) -> Any:
         split = records | "Key" >> beam.ParDo(self.key).with_outputs("keys", FAILED, main="ranges")
@@ -98,8 +98,10 @@ class _Share(NamedTuple):
     in_order: bool = True
 
 
-class _Key(Step):
+class Keys(Step):
     """What there is of each range, in shares, and the keys of its records with their places. Failures have no key."""
+
+    called = "the filter dupe"
 
     def __init__(self, name: str, component: Keyed, on_error: OnError, stage: Run | None, share: bool) -> None:
         super().__init__(name, component, on_error)
@@ -183,20 +185,25 @@ class _Key(Step):
 
     def _hold(self, keys: Sequence[bytes | None], numbers: Iterable[int], parts: Sequence[int]) -> None:
         """Keep the keys until many of a bucket can go together."""
-        own = self._own
+        own, bucket_of = self._own, self.bucket
         self._waiting += len(keys)
         places: Iterable[int] = [number << PART_BITS for number in numbers]
         if parts:
             places = map(int.__or__, places, parts)
         for key, place in zip(keys, places):  # noqa: B905 (it is done for every record)
             if key is not None:
-                bucket = crc32(key) % BUCKETS
+                bucket = bucket_of(key)
                 if bucket in own:
                     pair = own[bucket]
                     pair[0].append(key)
                     pair[1].append(place)
                 else:
                     own[bucket] = [key], [place]
+
+    @staticmethod
+    def bucket(key: bytes) -> int:
+        """The bucket in which a key is shuffled."""
+        return crc32(key) % BUCKETS
 
     def _close_keys(self, where: tuple[int, int]) -> None:
         for bucket, (keys, places) in self._own.items():
@@ -269,7 +276,7 @@ class _Key(Step):
         try:
             return self._component.key(record), (number, part, pickle.dumps(record, 5))
         except RecursionError:
-            raise RecordError("the record is nested too deeply for the filter dupe") from None
+            raise RecordError(f"the record is nested too deeply for {self.called}") from None
 
 
 def _failure_packed(failure: Failure) -> bytes:
@@ -321,8 +328,10 @@ class Losers(HandsOver, beam.DoFn):
             yield pickle.dumps(where), pickle.dumps(lost, 5)
 
 
-class _Survivors(HandsOver, beam.DoFn):
+class Survivors(HandsOver, beam.DoFn):
     """The records of a range that lost nothing, in order, then the range's mark."""
+
+    called, counted = "the filter dupe", "duplicates"
 
     def __init__(self, name: str, stage: Run | None) -> None:
         self._name, self._stage = name, stage
@@ -346,10 +355,10 @@ class _Survivors(HandsOver, beam.DoFn):
             if isinstance(found, _Share):
                 bundles[found.bundle][found.n] = found
             else:
-                losers |= found
+                losers |= self.lost(found)
         shares = next((list(found) for found in map(_in_order, bundles.values()) if found), None)
         if shares is None:
-            raise RuntimeError(f"range {number} reached the filter dupe without its end mark")
+            raise RuntimeError(f"range {number} reached {self.called} without its end mark")
         mark, types = shares[-1].mark, shares[-1].types
         assert mark is not None
         dropped = 0
@@ -360,9 +369,10 @@ class _Survivors(HandsOver, beam.DoFn):
                 kept = [(n << PART_BITS | part) not in losers for n, part in places]
                 dropped += len(kept) - sum(kept)
                 numbers, records = list(compress(numbers, kept)), list(compress(records, kept))
+                parts = list(compress(parts, kept)) if parts else ()
             if records:
                 records = list(map(pickle.loads, records)) if each else records
-                yield Batch(mark.unit, number, numbers, records, types=types)
+                yield Batch(mark.unit, number, numbers, self.told(records, numbers, parts), types=types)
         failures = [
             _failure_of(packed)
             for lot in chain.from_iterable(share.failures for share in shares)
@@ -371,8 +381,17 @@ class _Survivors(HandsOver, beam.DoFn):
         if failures:
             yield Batch(mark.unit, number, (), (), tuple(failures))
         if dropped:
-            mark = mark._replace(counts=(*mark.counts, (f"{self._name}.duplicates", dropped)))
+            mark = mark._replace(counts=(*mark.counts, (f"{self._name}.{self.counted}", dropped)))
         yield mark
+
+    def lost(self, found: Any) -> set[int]:
+        """The places of a range that lose, of what was told of it."""
+        places: set[int] = found
+        return places
+
+    def told(self, records: list[Any], numbers: Sequence[int], parts: Sequence[int]) -> list[Any]:
+        """Records as they go on."""
+        return records
 
     def _read(self, lot: bytes | BlockRef) -> bytes:
         return self._blocks.payload(lot) if isinstance(lot, BlockRef) else lot

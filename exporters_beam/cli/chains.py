@@ -86,3 +86,20 @@ def verify(spec: ExportSpec) -> bool:
         if not wrong:
             print_line(line)
     return good
+
+
+def verify_deltas(spec: ExportSpec) -> bool:
+    """Look at every delivery of deltas again, each against the one before; tells whether all is right."""
+    from exporters_beam.runners.deltas import verified
+
+    good, some = True, False
+    for line, wrong in verified(spec):
+        some = True
+        for text in wrong:
+            print_error(f"error: {text}")
+            good = False
+        if not wrong:
+            print_line(f"{line}: ok")
+    if not some:
+        print_line("there is no delivery yet")
+    return good

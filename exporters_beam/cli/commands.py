@@ -332,6 +332,10 @@ def _verify(args: argparse.Namespace) -> int:
         if args.manifests or args.config or args.to:
             raise ConfigError("--chain: it looks at all batches of a config; leave the manifests, --config and --to out")
         return DONE if chains.verify(_load(args.chain, args.var)) else FAILED
+    if args.delta is not None:
+        if args.manifests or args.config or args.to:
+            raise ConfigError("--delta: it looks at all deliveries of a config; leave the manifests, --config and --to out")
+        return DONE if chains.verify_deltas(_load(args.delta, args.var)) else FAILED
     status = DONE
     if not args.manifests:
         raise ConfigError("name a manifest, or with --chain the config of an export that reads only what is new")

@@ -238,6 +238,7 @@ def _looks(commands: Commands) -> None:
     verify.add_argument("manifests", metavar="MANIFEST", nargs="*", help=".exporters/<export id>/manifest.json")
     verify.add_argument("--config", metavar="CONFIG", help="the config of the export, for the credentials of its writer")
     verify.add_argument("--chain", metavar="CONFIG", help="all batches of an export that reads only what is new")
+    verify.add_argument("--delta", metavar="CONFIG", help="all deliveries of an export of deltas, each against the one before")
     verify.add_argument("--to", metavar="WRITER", help="of several writers the one whose manifests these are")
     _add_variables(verify)
 

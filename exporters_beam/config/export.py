@@ -24,6 +24,7 @@ from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.checks import RELEASED, Checks
 from exporters_beam.config.contract import STEPS as CONTRACT
+from exporters_beam.config.delta import DELTA, Delta
 from exporters_beam.config.document import Document, Path
 from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.encrypt import Encrypt
@@ -91,6 +92,7 @@ class ExportSpec:
     empty: str = NO_FILE
     checks: Checks | None = None
     statistics: Statistics | None = None
+    delta: Delta | None = None
     done: Done | None = None
     done_at: Path = ("done",)
     """Where `done` stands: the section, or the key of one of several writers."""
@@ -142,11 +144,16 @@ class ExportSpec:
         return replace(self, checks=checks, others=tuple(each.released() for each in self.others))
 
     def alone(self, what: str) -> ExportSpec:
-        """The spec. Raises ConfigError where it has several writers, or reads only what is new, which `what` cannot do."""
+        """The spec. Raises ConfigError where it has several writers, or reads only what is new, or delivers deltas, which
+        `what` cannot do."""
         if self.others:
             raise ConfigError(self.problem(("writers",), f"{what} takes an export with one `writer`"))
         if self.new_only is not None and self.link is None:
             raise ConfigError(self.problem((NEW_ONLY,), f"{what} cannot know what is new; run it with `exporters-beam run`"))
+        if self.delta is not None:
+            raise ConfigError(
+                self.problem((DELTA,), f"{what} cannot know the delivery before; run it with `exporters-beam run`")
+            )
         return self
 
     def to_writer(self, name: str | None) -> ExportSpec:
@@ -168,7 +175,8 @@ class ExportSpec:
         """The names of what records may fail at, in the order in which they pass it, also where nothing is done there."""
         contract = (section.step for section in self.steps if section.step in CONTRACT)
         own = OWN_STEPS if self.listed is None else self.listed
-        return DESERIALIZER, *own, *contract, *self.own, GROUPER, FORMATTER, WRITER
+        delta = () if self.delta is None else (DELTA,)
+        return DESERIALIZER, *own, *contract, *self.own, *delta, GROUPER, FORMATTER, WRITER
 
     @property
     def failing(self) -> tuple[tuple[str, Section[object]], ...]:

@@ -19,6 +19,7 @@ from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS, CaseOptions, ExpectedFailure
 from exporters_beam.config.checks import Checks
 from exporters_beam.config.contract import ENTRY as CONTRACT
+from exporters_beam.config.delta import DELTA, Delta
 from exporters_beam.config.document import Path
 from exporters_beam.config.done import Done
 from exporters_beam.config.encrypt import Encrypt
@@ -186,6 +187,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
                 _REFERENCE,
             ],
         },
+        DELTA: {"anyOf": [_options(Delta), {"type": "null"}, _REFERENCE]},
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},

@@ -23,6 +23,7 @@ from exporters_beam.config import contract, parameters
 from exporters_beam.config.bundle import Bundle
 from exporters_beam.config.cases import TESTS
 from exporters_beam.config.checks import Checks
+from exporters_beam.config.delta import DELTA, Delta
 from exporters_beam.config.document import Document, Path, from_mapping, read
 from exporters_beam.config.done import Done, takes_done
 from exporters_beam.config.encrypt import Encrypt
@@ -59,25 +60,12 @@ from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
-    *(
-        "tests",
-        "writers",
-        "checks",
-        "contract",
-        "statistics",
-        "done",
-        "bundle",
-        "encrypt",
-        "table",
-        NEW_ONLY,
-        AFTER,
-        FOLLOW,
-        *LABELS,
-    ),
+    *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", "table", NEW_ONLY, AFTER, FOLLOW),
+    *(DELTA, *LABELS),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
-RESERVED |= {"statistics", *contract.STEPS}
+RESERVED |= {"statistics", DELTA, *contract.STEPS}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -141,6 +129,7 @@ class _Loading(Finding):
         checks, beside = self.made_of(Checks, "checks", "{records: {min: 1}}"), self.beside()
         contract = self.contract()
         statistics = self.made_of(Statistics, "statistics", "{fields: [price]}, true, or a list of fields")
+        delta = self.made_of(Delta, DELTA, "{key: [url]}")
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
             if name not in ("encrypt", "table") and beside[name] is not None:
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
@@ -178,6 +167,7 @@ class _Loading(Finding):
             empty=empty,
             checks=checks,
             statistics=statistics,
+            delta=delta,
             **beside,
             new_only=new_only,
             after=after,

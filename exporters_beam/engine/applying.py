@@ -98,7 +98,7 @@ def in_text(plan: Plan) -> TextFormat | None:
 def _applied(
     step: StepPlan, records: Iterable[Placed], following: Following, refuse: Callable[[object], Exception | None]
 ) -> Iterator[Placed]:
-    if step.kind == "look":  # It counts, and nothing else.
+    if step.kind in ("look", "delta"):  # It counts, and nothing else; or nothing is known to compare with.
         yield from records
         return
     component: Any = step.component

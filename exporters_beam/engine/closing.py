@@ -19,6 +19,7 @@ from exporters_beam.decimals import beyond_json
 from exporters_beam.engine.checking import measured
 from exporters_beam.engine.dead_letters import TooManyFailed
 from exporters_beam.engine.delivery import Delivery, staged_lines, total_of
+from exporters_beam.engine.delta import stated, without_gone
 from exporters_beam.engine.done import clear, deliver_done, in_place, refuse_their_names
 from exporters_beam.engine.field_statistics import OfRanges, changes, sentences
 from exporters_beam.engine.publishing import PublishFile
@@ -42,6 +43,7 @@ from exporters_beam.records import (
 from exporters_beam.reporting.leftovers import Entry, former, left_behind, remove
 from exporters_beam.reporting.manifest import check_ranges, manifest_checksum, manifest_text, unbalanced
 from exporters_beam.staging.books import Books, sweep
+from exporters_beam.staging.deltas import Bucket
 from exporters_beam.staging.history import runs_before, tell_run
 from exporters_beam.staging.letters import FILE, NAME, identity
 from exporters_beam.staging.run import Run, enter
@@ -105,7 +107,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         gathered = _gathered(map(_unbooked, element[1]), fields)
         if gathered.undelivered is not None:
             raise DestinationError(gathered.undelivered.why)
-        tallies, listed, delivered, warned, late, _ = gathered
+        tallies, listed, delivered, warned, late, _, buckets = gathered
         if fields is not None:
             warned.update(dict.fromkeys(fields.warnings()))
         letters = delivered.pop(NAME, None)
@@ -130,6 +132,8 @@ class WriteManifest(HandsOver, beam.DoFn):
         warned.update(dict.fromkeys(sentences(of_fields["drift"]["changes"] if "drift" in of_fields else ())))
         manifest = self._manifest(tallies, counts, files, letters, list(warned), left, target, of_fields)
         self._check(manifest["counts"], files, letters)
+        if self._run.against is not None:
+            manifest["delta"] = stated(self._run, buckets, counts["written"], self._delivery.deletes)
         if self._delivery.naming.checksums:
             self._checksums(files)
         if self._delivery.naming.done:
@@ -201,7 +205,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         of_fields: Json,
     ) -> Json:
         names = self._delivery.naming.names
-        units = {tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)}
+        units = without_gone({tallies[place].unit.index: tallies[place].unit for place in sorted(tallies)})
         counts["written"] = sum(file.records for file in files) if target is None else target["records"]
         result = files[0].result if files else self._delivery.to.empty_result
         manifest = {
@@ -290,6 +294,7 @@ class _Gathered(NamedTuple):
     warned: dict[str, None]
     late: dict[str, int]
     undelivered: Undelivered | None
+    buckets: list[Bucket]
 
 
 def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
@@ -303,6 +308,7 @@ def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
     counts: dict[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]] = {}
     late: dict[str, int] = {}
     undelivered: Undelivered | None = None
+    buckets: list[Bucket] = []
     # There may be very many, most of them alike: each unit and tuple of counts is held once.
     for value in values:
         if isinstance(value, Mark):
@@ -319,10 +325,12 @@ def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
             delivered[value.name] = value
         elif isinstance(value, Undelivered):
             undelivered = undelivered or value
+        elif isinstance(value, Bucket):
+            buckets.append(value)
         elif isinstance(value, (Unit, Units)):
             for each in value.units if isinstance(value, Units) else (value,):
                 listed[each.index] = units.setdefault(each, each)
-    return _Gathered(tallies, listed, delivered, warned, late, undelivered)
+    return _Gathered(tallies, listed, delivered, warned, late, undelivered, buckets)
 
 
 def _write(path: str, text: bytes) -> None:

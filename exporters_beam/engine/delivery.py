@@ -46,6 +46,7 @@ class Delivery:
     on_error: OnError = field(default_factory=OnError)
     checks: Checks | None = None
     statistics: Statistics | None = None
+    deletes: bool = True
     added: tuple[str, ...] = ()
     recipients: Recipients | None = None
 

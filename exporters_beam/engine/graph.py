@@ -21,6 +21,7 @@ from apache_beam.pvalue import TaggedOutput
 from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import Keyed, StepComponent
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
+from exporters_beam.config.delta import DELTA
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.branching import Apart, NotAgain, Tolerant, in_all
 from exporters_beam.engine.checking import KEYS, Look, Repeated
@@ -28,6 +29,7 @@ from exporters_beam.engine.closing import WriteManifest, booked
 from exporters_beam.engine.dead_letters import Letters
 from exporters_beam.engine.decode import Decode, Projecting, decoder
 from exporters_beam.engine.delivery import TALLIES, TYPED, Delivery, staged_block, typed_range
+from exporters_beam.engine.delta import STATE, Compare, Differing, Hash, buckets
 from exporters_beam.engine.encode import EncodeBlocks
 from exporters_beam.engine.failures import FailTheExport
 from exporters_beam.engine.field_statistics import LookAtFields
@@ -124,6 +126,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         on_error=plan.on_error,
         checks=plan.spec.checks,
         statistics=plan.spec.statistics,
+        deletes=plan.spec.delta is None or plan.spec.delta.deletes,
         added=decoding.added if isinstance(decoding, Extend) else (),
         recipients=recipients_of(plan.spec),
     )
@@ -166,10 +169,10 @@ def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Out
     records, undecoded = read(reading, units, common, source)
     records.element_type = Flowing
     failed = {"deserializer": undecoded}
-    records, steps, repeated = stepped(reading, reading.logical.others, common, records)
+    booked = {"Units": units, "Warned": warned, "Once": start}
+    records, steps, repeated = stepped(reading, reading.logical.others, common, records, booked)
     failed |= steps
     flows = [undecoded, *steps.values()]
-    booked = {"Units": units, "Warned": warned, "Once": start}
     outputs = []
     for each, its in destinations:
         destination = Destination(each, its, source, booked, common.resumed, repeated)
@@ -185,13 +188,18 @@ def build(plan: Plan, pipeline: Any, run: Run, *others: tuple[Plan, Run]) -> Out
     return Outputs(outputs[0].delivered, failed, outputs[0].manifest)
 
 
-def stepped(plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any) -> tuple[Any, dict[str, Any], Any]:
+def stepped(
+    plan: Plan, steps: tuple[StepPlan, ...], run: Run, records: Any, booked: dict[str, Any]
+) -> tuple[Any, dict[str, Any], Any]:
     """The records behind the steps, what fails at each of them, by its name, and how many records are not unique, bucket by
-    bucket, where that is asked for."""
+    bucket, where that is asked for. What the manifest tells of them goes to what is `booked`."""
     failed, repeated = {}, None
     for step in steps:
         if step.kind == "dedupe":
             records, failures = records | step.name >> dedupe_of(plan, step, run)
+        elif step.kind == DELTA:
+            delta = DeltaOf(plan, step, run, booked["Once"])
+            records, failures, booked["State"] = records | step.name >> delta
         elif step.name == STATISTICS:
             records, failures = records | step.name >> beam.ParDo(LookAtFields(step.name, step.component)), None
         elif step.kind == "look":
@@ -240,7 +248,7 @@ class Destination(beam.PTransform):
         if any(step.kind == "map" for step in plan.own):
             records = records | "Apart" >> beam.ParDo(Apart())
             records.element_type = Flowing
-        records, failed, _ = stepped(plan, plan.own, run, records)
+        records, failed, _ = stepped(plan, plan.own, run, records, self._booked)
         encoder = encoder_of(plan, self._source, delivery, run).after(plan.drawn)
         encoded = records | "writer" >> beam.ParDo(encoder).with_outputs(FAILED, TALLIES, TYPED, main="blocks")
         failed["writer"] = encoded[FAILED]
@@ -263,9 +271,50 @@ def dedupe_of(plan: Plan, step: StepPlan, run: Run) -> beam.PTransform:
     from exporters_beam.transforms.dedupe import Dedupe
 
     assert isinstance(step.component, Keyed)
+    return Dedupe(step.name, step.component, plan.on_error, run if plan.physical.stages else None, _share(plan, step))
+
+
+def _share(plan: Plan, step: StepPlan) -> bool:
+    """Whether records may have values in common when they come to a step."""
     before = plan.steps[: plan.steps.index(step)]
-    share = plan.logical.decoder.glance is None or any(each.kind in ("map", "flat_map") for each in before)
-    return Dedupe(step.name, step.component, plan.on_error, run if plan.physical.stages else None, share)
+    return plan.logical.decoder.glance is None or any(each.kind in ("map", "flat_map") for each in before)
+
+
+class DeltaOf(beam.PTransform):
+    """What is different from the delivery before: its records, what fails, and the buckets of the snapshot's state."""
+
+    def __init__(self, plan: Plan, step: StepPlan, run: Run, once: Any) -> None:
+        super().__init__()
+        if run.against is None:
+            raise ConfigError(plan.spec.problem((DELTA,), "a pipeline of your own cannot know the delivery before; run it with "
+                                                "`exporters-beam run`"))  # fmt: skip
+        told: Any = step.component
+        stage = run if plan.physical.stages else None
+        self._hash = Hash(step.name, told, plan.on_error, stage, _share(plan, step))
+        self._compare = Compare(told, run, run.against)
+        self._differing = Differing(step.name, told, stage)
+        self._run, self._once = run, once
+
+    def expand(self, records: Any) -> Any:
+        split = records | "Hash" >> beam.ParDo(self._hash).with_outputs("keys", FAILED, main="ranges")
+        keys = split["keys"] | "KeyTypes" >> beam.Map(_same).with_output_types(KeyedBytes)
+        compared = (
+            (keys, self._once | "Buckets" >> beam.FlatMap(buckets).with_output_types(KeyedBytes))
+            | "Snapshot" >> beam.Flatten()
+            | "SnapshotInOrder" >> _Rebalanced(self._run)
+            | "ByBucket" >> beam.GroupByKey()
+            | "Compare" >> beam.ParDo(self._compare).with_outputs(STATE, main="told")
+        )
+        told = compared["told"] | "Told" >> beam.Map(_same).with_output_types(KeyedBytes)
+        kept = split["ranges"] | "RangeTypes" >> beam.Map(_same).with_output_types(KeyedBytes)
+        differing = (
+            (kept, told)
+            | "Meet" >> beam.Flatten()
+            | "MeetInOrder" >> _Rebalanced(self._run)
+            | "ByRange" >> beam.GroupByKey()
+            | "Differing" >> beam.ParDo(self._differing)
+        )
+        return differing, split[FAILED], compared[STATE]
 
 
 def typed_ranges(types: Any) -> Any:

@@ -30,6 +30,8 @@ def why_not_copied(spec: ExportSpec) -> str:
         return "there are checks"
     if spec.statistics is not None:
         return "there are statistics of fields"
+    if spec.delta is not None:
+        return "only what is different is delivered (delta)"
     if spec.bundle is not None:
         return "there is a bundle"
     if spec.encrypt is not None:

@@ -9,6 +9,7 @@ from exporters_beam.components.secret import without_credentials
 from exporters_beam.components.traits import GrouperTraits, ReaderTraits, StepTraits, WriterTraits
 from exporters_beam.components.words import shortened
 from exporters_beam.config.checks import FAIL, HOLD, WARN
+from exporters_beam.config.delta import DELTA
 from exporters_beam.config.on_error import WRITER
 from exporters_beam.config.sections import ONE_FILE
 from exporters_beam.errors import printable
@@ -94,10 +95,13 @@ def _stages(plan: Plan) -> Iterator[Stage]:
 
 def _steps(plan: Plan, steps: Sequence[StepPlan]) -> Iterator[Stage]:
     for step in steps:
-        shape = "shuffle" if step.kind == "dedupe" else "step"
+        shape = "shuffle" if step.kind in ("dedupe", DELTA) else "step"
         if step.name == STATISTICS:
             chosen = plan.spec.statistics.fields if plan.spec.statistics is not None else None
             yield step.name, f"of {', '.join(chosen)}" if chosen else "of all fields", shape
+            continue
+        if step.name == DELTA and plan.spec.delta is not None:
+            yield step.name, f"by {', '.join(plan.spec.delta.key)}, against {plan.spec.delta.against}", shape
             continue
         section = plan.spec.step(step.name)
         yield step.name, _component(section.entry.name if section else "", step.component), shape
@@ -175,6 +179,9 @@ def _decisions(plan: Plan) -> Iterator[str]:
         what = f"{names} {'is' if len(decoding.added) == 1 else 'are'} added behind it" if names else "nothing is added"
         yield f"lines keep what stands in them: {what} (formatter option reencode: true writes them anew)"
     for step in plan.steps:
+        if step.kind == DELTA:
+            yield (f"{step.name}: hashes of keys and records are shuffled in 256 buckets, and compared with the state of the "
+                   "delivery before; on the local runner they stand in memory; a resumed run reads again")  # fmt: skip
         if step.kind == "dedupe":
             what = "keys are shuffled" if plan.physical.stages else "keys are shuffled, and then the records"
             yield f"{step.name}: {what}; on the local runner they stand in memory"
@@ -201,8 +208,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
     else:
         yield (
             "records do not cross a shuffle on the way to files: only references to staged blocks do"
-            if not any(step.kind == "dedupe" for step in plan.steps)
-            else "after the duplicates are gone only references to staged blocks cross a shuffle"
+            if not any(step.kind in ("dedupe", DELTA) for step in plan.steps)
+            else "behind that only references to staged blocks cross a shuffle"
         )
 
 

@@ -26,7 +26,7 @@ def numbered(name: str, spec: ExportSpec) -> str:
 
 def misfits(spec: ExportSpec) -> Iterator[Problem]:
     """What does not go together with runs that each read what is new, and names that need them."""
-    names = list(_names(spec))
+    names = list(names_of(spec))
     if spec.new_only is None:
         for path, name in names:
             if BATCH.search(name):
@@ -57,7 +57,7 @@ def misfits(spec: ExportSpec) -> Iterator[Problem]:
                                "as in items-{batch:06d}-")  # fmt: skip
 
 
-def _names(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def names_of(spec: ExportSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Names of what is delivered, and where they stand. A success file says the same whatever the batch."""
     writer = spec.writer.component
     if delivers_files(writer):

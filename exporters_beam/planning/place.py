@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from exporters_beam.components.protocols import FileWriter
 from exporters_beam.components.traits import ComponentTraits, PersistenceTraits, WriterTraits
+from exporters_beam.config.delta import DELTA
 from exporters_beam.errors import ConfigError
 from exporters_beam.planning.plan import Plan
 from exporters_beam.staging.books import HALF_BUILT, Books, all_books
@@ -63,15 +64,33 @@ def history_of(plan: Plan) -> str:
     compared = checks is not None and bool(checks.runs)
     if not compared and plan.spec.statistics is None:
         return ""
-    place = plan.spec.staging or state_folder(plan)
-    if not place and destination_of(plan) is not None:
-        place = os.path.dirname(re.split("[%{]", cast(FileWriter, plan.spec.writer.component).filebase)[0]) or "."
+    place = _of_all_runs(plan)
     if not place and not compared:
         return ""
     if not place:
         raise ConfigError(plan.spec.problem(("checks", "records", "compared_with"),
                           "this export keeps no books in which earlier runs stand; add `staging: FOLDER`"))  # fmt: skip
     return os.path.join(os.path.abspath(all_books(place)), f"runs-{plan.family}.jl")
+
+
+def _of_all_runs(plan: Plan) -> str | None:
+    """The folder whose books are those of all runs of a config, whatever the dates in its names."""
+    place = plan.spec.staging or state_folder(plan)
+    if not place and destination_of(plan) is not None:
+        place = os.path.dirname(re.split("[%{]", cast(FileWriter, plan.spec.writer.component).filebase)[0]) or "."
+    return place
+
+
+def deltas_of(plan: Plan) -> str:
+    """The folder of a chain of deltas. Raises ConfigError where there is none."""
+    place = _of_all_runs(plan)
+    if not place:
+        raise ConfigError(plan.spec.problem((DELTA,), "the next delivery has to know this one, and this export keeps nothing; "
+                                            "add `staging: FOLDER`"))  # fmt: skip
+    to = WriterTraits.of(plan.writer)
+    where = to.storage().url(to.key(cast(FileWriter, plan.spec.writer.component).filebase)) if to.storage is not None else ""
+    known = hashlib.sha256(f"{plan.chain} {where}".encode()).hexdigest()[:16]
+    return os.path.join(os.path.abspath(all_books(place)), f"deltas-{known}")
 
 
 def told_before(plan: Plan) -> Any:

@@ -40,12 +40,14 @@ from exporters_beam.components.traits import (
 from exporters_beam.components.words import did_you_mean
 from exporters_beam.compressions import Codec, codec
 from exporters_beam.config.checks import Checks, Looked
-from exporters_beam.config.on_error import FAIL, OnError
+from exporters_beam.config.delta import DELTA
+from exporters_beam.config.on_error import FAIL, FORMATTER, GROUPER, WRITER, OnError
 from exporters_beam.config.sections import ONE_FILE, PARTITION_BY, is_older
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
 from exporters_beam.planning.bypass import why_not_copied
+from exporters_beam.planning.delta import delta_misfits, step_of
 from exporters_beam.planning.done import bundle_of, done_of
 from exporters_beam.planning.linked import misfits, numbered
 from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Write, draws
@@ -144,7 +146,9 @@ class Plan:
     @property
     def keys_in_full(self) -> bool:
         """Whether what is staged depends on all records, so that all are read again where a run is resumed."""
-        return any(step.kind == "dedupe" for step in self.steps) or bool(self.checks is not None and self.checks.unique)
+        return any(step.kind in ("dedupe", DELTA) for step in self.steps) or bool(
+            self.checks is not None and self.checks.unique
+        )
 
     @property
     def family(self) -> str:
@@ -287,7 +291,7 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
-    problems += [*misfits(spec), *misfits_of_table(spec)]
+    problems += [*misfits(spec), *misfits_of_table(spec), *delta_misfits(spec, form)]
     bundle, wrong = bundle_of(spec, files.names, now)
     done, more = done_of(spec, files.names, on_error.file, bundle, now)
     problems += [*wrong, *more]
@@ -428,7 +432,9 @@ def _on_error(spec: ExportSpec, now: datetime) -> OnError:
     """What becomes of records that fail, each section's own `on_error` before that of the whole config."""
     given = spec.on_error
     own = {name: section.on_error for name, section in spec.failing}
-    actions = ((name, own.get(name) or given.action) for name in spec.order)
+    # Behind delta nothing may be set aside: it would count as delivered.
+    whole = (GROUPER, FORMATTER, WRITER) if spec.delta is not None else ()
+    actions = ((name, FAIL if name in whole else own.get(name) or given.action) for name in spec.order)
     return OnError(
         tuple((name, action) for name, action in actions if action != FAIL),
         given.max_records,
@@ -512,10 +518,12 @@ def _steps(spec: ExportSpec, now: datetime, form: Format, grouper: Grouper | Non
     own = sum(step.name in spec.own for step in found)
     yield from found[: len(found) - own]
     checks = spec.checks
-    if checks is not None and (checks.looks or spec.to):
+    if checks is not None and (checks.looks or spec.to or spec.delta):
         fields = tuple(name for name, _ in checks.shares)
         yield StepPlan("look", "checks", cast(Any, Looked(fields, checks.unique)), "checks")
     yield from found[len(found) - own :]
+    if spec.delta is not None:
+        yield step_of(spec.delta)
     if spec.statistics is not None:
         needs, removed = FormatTraits.of(form).needs, GrouperTraits.of(grouper).removed
         yield StepPlan("look", STATISTICS, cast(Any, Looking(spec.statistics.fields, needs, removed)), STATISTICS)
@@ -543,6 +551,9 @@ def _told(spec: ExportSpec) -> dict[str, object]:
             found[section.step or section.kind] = told
     if spec.bundle is not None:
         found["bundle"] = spec.bundle.name
+    if spec.delta is not None:
+        found[DELTA] = {"key": list(spec.delta.key), "against": spec.delta.against, "deletes": spec.delta.deletes,
+                        "field": spec.delta.field}  # fmt: skip
     if spec.encrypt is not None:
         found["encrypt"] = {"pgp": list(spec.encrypt.pgp), "ending": spec.encrypt.ending}
     return found

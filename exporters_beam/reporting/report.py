@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from exporters_beam.config.delta import DELTA
 from exporters_beam.decimals import beyond_json
 from exporters_beam.errors import printable
 from exporters_beam.records import Json
@@ -142,11 +143,12 @@ class Report:
         words = {"dropped": "dropped", "duplicates": "duplicates", "added": "added",
                  "matched": "with a match", "unmatched": "without a match",
                  "skipped": "failed and skipped", "dead_lettered": "failed, now dead letters"}  # fmt: skip
+        of_delta = {f"{DELTA}.dropped": "unchanged", f"{DELTA}.added": "deleted"}
         rows = []
         for name, n in self.counts.items():
             step, _, what = name.rpartition(".")
             if what in words:
-                rows.append((step, f"{n:,} {words[what]}"))
+                rows.append((step, f"{n:,} {of_delta.get(name, words[what])}"))
         return rows
 
 

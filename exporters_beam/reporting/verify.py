@@ -176,6 +176,29 @@ def _has_its_shape(told: Mapping[str, object]) -> bool:
     return all(isinstance(number, int) for number in numbers) and all("md5" in file for file in files)
 
 
+def opened_in(storage: Storage | None) -> Callable[[str], BinaryIO]:
+    """What opens delivered files, those of a storage through it."""
+    return partial(_opened, storage)
+
+
+def records_of(path: str, form: Mapping[str, Any], opened: Callable[[str], BinaryIO]) -> Iterator[Json]:
+    """The records in a delivered file of JSON. Raises SourceError."""
+    from exporters_beam.compressions.auto import Auto
+    from exporters_beam.compressions.none import Plain
+
+    deserializer = _deserializer(form)
+    unpacked = (Plain() if form.get("compression") == "none" else Auto(max_ratio=0)).open
+    with opened(path) as raw:
+        for data, _, _ in deserializer.chunks(unpacked(raw)):
+            try:
+                yield from deserializer.decode(data)
+            except Exception:  # There are records that are decoded one by one.
+                for _, record, _ in deserializer.decode_each(data):
+                    if isinstance(record, Exception):
+                        raise record from None
+                    yield record
+
+
 def _check(file: Mapping[str, Any], form: Mapping[str, object] | None, opened: Callable[[str], BinaryIO]) -> Iterator[str]:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with opened(file["name"]) as stream:

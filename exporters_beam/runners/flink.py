@@ -84,7 +84,7 @@ def _checkpoint(plan: Plan, options: Options, books: Books) -> str:
     """The checkpoint that the run goes on from; "" where it begins, with what is staged. Raises ConfigError."""
     resume, streaming = plan.spec.settings.resume, options.flag("streaming")
     # What Flink calls the step in which duplicates are found is another each time: its state would not be found again.
-    dedupes = any(step.kind == "dedupe" for step in plan.steps)
+    dedupes = any(step.kind in ("dedupe", "delta") for step in plan.steps)
     checkpoint = newest_checkpoint(books) if resume and not dedupes else ""
     if not resume:
         sweep_checkpoints(books)

@@ -18,7 +18,7 @@ from exporters_beam.config.export import ExportSpec
 from exporters_beam.errors import ConfigError, DestinationError, ExportError
 from exporters_beam.planning.keys import check_keys
 from exporters_beam.planning.looking import STATISTICS
-from exporters_beam.planning.place import books_of, destination_of, history_of
+from exporters_beam.planning.place import books_of, deltas_of, destination_of, history_of
 from exporters_beam.planning.plan import Plan, check_functions, make_each
 from exporters_beam.records import Json
 from exporters_beam.reporting.of_runs import noted
@@ -26,6 +26,7 @@ from exporters_beam.reporting.report import Report, together
 from exporters_beam.reporting.telling import Telling
 from exporters_beam.runners.beam_internals import times
 from exporters_beam.runners.books import opened
+from exporters_beam.runners.deltas import based
 from exporters_beam.runners.failures import interrupted, told
 from exporters_beam.runners.options import Options
 from exporters_beam.runners.own_output import refuse_own_output
@@ -76,7 +77,7 @@ def run(
             _warn(log, settle_left(each.plan, books_of(each.plan)))
         left = [each.plan for each in outcomes if each.manifest is None]
         done = [_registered(each) for each in done]
-        outcomes = [*done, *(_execute(left, args, progress, workers, far) if left else ())]
+        outcomes = [*done, *(_execute(left, args, progress, workers, far, spec.settings.resume) if left else ())]
         outcomes.sort(key=lambda each: plans.index(each.plan))
         _refuse_undelivered(outcomes)
     except (ExportError, KeyboardInterrupt) as error:
@@ -141,6 +142,8 @@ def _looked_at(plans: Sequence[Plan], beam_args: Sequence[str]) -> tuple[list[st
     spec = plans[0].spec
     warnings = [*(str(problem) for problem in spec.warnings), *check(spec)]
     history_of(plans[0])
+    if plans[0].spec.delta is not None:
+        deltas_of(plans[0])
     chosen = []
     for plan in plans:
         warnings += functions_elsewhere(plan.spec, beam_args)
@@ -218,16 +221,17 @@ def _tell_complete(telling: Telling, report: Report) -> None:
 
 
 def _execute(
-    plans: Sequence[Plan], args: list[str], progress: bool, workers: int | None, far: dict[str, object]
+    plans: Sequence[Plan], args: list[str], progress: bool, workers: int | None, far: dict[str, object], again: bool
 ) -> list[Outcome]:
     """Run the plans, which read the same, in their books; gives what is told of each. `far` is kept up to how far they have
-    come."""
+    come. A delivery of deltas that stands may be made `again`."""
     options = Options(args)
     support = support_of(options)
     slowest = next((plan for plan in plans if destination_of(plan) is None), plans[0])
     with ExitStack() as stack:
         crew = stack.enter_context(support.crew(slowest, options, workers))
         books = [stack.enter_context(opened(plan, plan.spec.settings.resume)) for plan in plans]
+        against = stack.enter_context(based(plans[0], books[0], again))
         stack.enter_context(noted(far, books[0].staging))
         source = stack.enter_context(taken(plans[0], books[0]))
         starts = [support.prepare(plan, options, its, crew) for plan, its in zip((source.plan, *plans[1:]), books, strict=True)]
@@ -241,6 +245,7 @@ def _execute(
                 history=history_of(plan),
                 began=plan.now,
                 decided=plan.spec.link is not None,
+                against=against,
             )
             for each, plan in zip(starts, plans, strict=True)
         ]

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from exporters_beam.errors import DestinationError
 from exporters_beam.records import DeliveredFile
 from exporters_beam.staging.books import MANIFEST
+from exporters_beam.staging.deltas import Against
 from exporters_beam.staging.segments import Resumed, Staging
 
 
@@ -27,7 +28,7 @@ class Run:
     waits for the end, it `sweeps` what was staged: a runner may publish once more after the manifest was written. It is
     `tolerant` where other writers of the export are delivered to though this one cannot be. `history` is the file in which runs
     of the same config tell how many records they had, and `began` the time by which this one is known there. What it reads
-    may be `decided`: the list of it stands in the books.
+    may be `decided`: the list of it stands in the books. Deltas are `against` a delivery before.
     """
 
     export_id: str
@@ -48,6 +49,7 @@ class Run:
     history: str = ""
     began: str = ""
     decided: bool = False
+    against: Against | None = None
 
     @property
     def manifest(self) -> str:

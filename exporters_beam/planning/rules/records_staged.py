@@ -13,9 +13,9 @@ class RecordsStaged:
     name: str = "records-staged"
 
     def __call__(self, logical: Logical, plan: Physical) -> Rewritten | Declined:
-        if not any(step.kind == "dedupe" for step in logical.steps):
+        if not any(step.kind in ("dedupe", "delta") for step in logical.steps):
             return Declined("no step has to see all records before it lets one through")
         return Rewritten(
             replace(plan, stages=True),
-            "records wait in the staging folder until duplicates are known: only keys and references are shuffled",
+            "records wait in the staging folder until it is known which go on: only keys and references are shuffled",
         )
