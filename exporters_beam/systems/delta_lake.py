@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from exporters_beam.components.names import HIVE_NULL
 from exporters_beam.components.secret import hide, reveal
@@ -19,7 +20,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import DeltaTable
 from exporters_beam.errors import DestinationError, ExportError
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ATTEMPTS, Added, Delivery, File
+from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, File, refuse_types
 
 NO_TABLE = "there is none yet; make it, or add create: true"
 
@@ -57,8 +58,13 @@ class Delta:
     def files(self) -> Iterator[str]:
         """The files of the table as it is now."""
         table = self._load()
-        with self._telling():
-            yield from (uri.removeprefix("file://") for uri in (table.file_uris() if table is not None else ()))
+        if table is None:
+            return
+        import pyarrow
+
+        with self._telling():  # URIs of a storage would be escaped in part; paths of the log are as a whole.
+            for path in pyarrow.table(table.get_add_actions(flatten=True))["path"].to_pylist():
+                yield path if "://" in path or path.startswith("/") else f"{self.root}/{unquote(path)}"
 
     def add(self, delivery: Delivery) -> bool:
         """Add the files in one commit, unless they have been: then False. Raises DestinationError."""
@@ -146,9 +152,13 @@ class Delta:
                     raise DestinationError(f"{self._called}: {file.name} has other columns than the files before; give "
                                            "the formatter a schema")  # fmt: skip
                 first = found
-            split = tuple(name for name in self.folders if name not in first.names)
-            whole = pyarrow.schema([*first, *(pyarrow.field(name, pyarrow.string()) for name in split)])
+        split = tuple(name for name in self.folders if name not in first.names)
+        refuse_types(first, self._called)
+        whole = pyarrow.schema([*first, *(pyarrow.field(name, pyarrow.string()) for name in split)])
+        try:
             return schemas.Schema.from_arrow(whole), split
+        except Exception as error:
+            raise DestinationError(f"{self._called}: {_first(error)}; {ANOTHER}") from None
 
     def _refuse_misfit(self, table: Any, schema: Any, split: Sequence[str]) -> None:
         """Raises DestinationError where the columns of the files are not those of the table: deltalake does not look."""

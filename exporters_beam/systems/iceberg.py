@@ -18,7 +18,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import IcebergTable
 from exporters_beam.errors import DestinationError, ExportError, MissingExtra
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ATTEMPTS, Added, Delivery
+from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, refuse_types
 
 KEYS = {
     "aws_access_key_id": "s3.access-key-id",
@@ -120,6 +120,7 @@ class Iceberg:
         with self._telling():
             name = _url(delivery.files[0].name)
             schema = _schema_of(load_file_io(dict(self._catalog.properties), name), name)
+            refuse_types(schema, self.given.called)
             with suppress(errors.NamespaceAlreadyExistsError):
                 self._catalog.create_namespace(self.given.name.rpartition(".")[0])
             with suppress(errors.TableAlreadyExistsError):
@@ -136,6 +137,7 @@ class Iceberg:
             schema = _schema_of(table.io, name)
             if schema == before:
                 continue
+            refuse_types(schema, self.given.called)
             before, more = schema, [column for column in schema.names if column not in known]
             if more:
                 raise self._misfit(name, f"the table has no column {more[0]}")
@@ -161,6 +163,8 @@ class Iceberg:
         except ExportError:
             raise
         except Exception as error:
+            if type(error).__name__ == "UnsupportedPyArrowTypeException":
+                raise DestinationError(f"{self.given.called}: {_first(error)}; {ANOTHER}") from None
             if type(error).__name__ in ("NotInstalledError", "ModuleNotFoundError", "ImportError"):
                 raise MissingExtra(f"table.iceberg ({_first(error)})", "iceberg") from None
             raise DestinationError(f"{self.given.called}: {_first(error)}") from error

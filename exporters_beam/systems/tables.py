@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from exporters_beam.errors import DestinationError
 
@@ -94,3 +94,23 @@ class Table(Protocol):
     def add(self, delivery: Delivery) -> bool:
         """Add the files in one commit, unless they have been: then False. May run twice, and beside others. Raises
         DestinationError, and nothing was added."""
+
+
+ANOTHER = "have the formatter parquet write another type: compat: spark, or a schema"
+"""The remedy where a table cannot have a column."""
+
+
+def refuse_types(schema: Any, called: str) -> None:
+    """Raises DestinationError for columns of an Arrow schema that tables have only in part: of unsigned integers the large ones
+    would be others, and times in nanoseconds need features that most readers lack."""
+    import pyarrow
+
+    def unfit(kind: Any) -> bool:
+        unsigned = pyarrow.types.is_uint32(kind) or pyarrow.types.is_uint64(kind)
+        if unsigned or (pyarrow.types.is_timestamp(kind) and kind.unit == "ns"):
+            return True
+        return any(unfit(kind.field(at).type) for at in range(kind.num_fields))
+
+    for column in schema:
+        if unfit(column.type):
+            raise DestinationError(f"{called}: the column {column.name} is {column.type}, which tables do not have; {ANOTHER}")
