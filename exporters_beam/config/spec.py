@@ -607,7 +607,8 @@ class _Loading(Finding):
         self.refuse_unknown(given, path, tuple(TABLES), "kind of table")
         kinds = [kind for kind in TABLES if kind in given]
         if len(kinds) != 1:
-            self.add(path, "the files become part of one table; give iceberg or delta")
+            if kinds or not given:
+                self.add(path, "the files become part of one table; give iceberg or delta")
             return None
         kind, example = TABLES[kinds[0]]
         found = {} if given[kinds[0]] is None else given[kinds[0]]

@@ -37,6 +37,14 @@ def folder_of(plan: Plan) -> str:
     return (table.path or to.storage().url(to.key(f"{root}/"))).rstrip("/")
 
 
+def stands_in(plan: Plan, folder: str) -> bool:
+    """Whether all files stand in that folder, a path or a URL, or below."""
+    assert plan.names is not None
+    base, to = plan.names.base, WriterTraits.of(plan.writer)
+    place = os.path.abspath(base) if to.storage is None else to.storage().url(to.key("" if base == "." else f"{base}/"))
+    return f"{place.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def folders_in(plan: Plan) -> tuple[str, ...]:
     """What folders by the values of groups are called, as Hive writes them: columns of a Delta table."""
     folders = GrouperTraits.of(plan.spec.grouper.component if plan.spec.grouper else None).folders

@@ -354,10 +354,9 @@ class Chain:
     def _register(self, number: int) -> None:
         """The files of the last batch are added to the tables, where its run did not come to that."""
         for plan, folder, state in zip(self.plans, self.folders, self.states, strict=True):
-            manifest = read_manifest(os.path.join(batch_folder(folder, number), MANIFEST)) if plan.spec.table else None
-            if manifest is not None:
-                link = Link(plan.chain, number, state.last.now)
-                register_batch(replace(plan.spec, link=link), manifest)
+            if plan.spec.table is not None and state.closing:
+                manifest = read_manifest(os.path.join(batch_folder(folder, number), MANIFEST))
+                register_batch(replace(plan.spec, link=Link(plan.chain, number, state.last.now)), manifest)
 
     def _put_away(self, units: Sequence[Unit], folder: str) -> Iterator[str]:
         """Removes it, or moves it to the folder. Gives why what could not be put away is still there."""

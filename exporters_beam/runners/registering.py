@@ -11,10 +11,10 @@ from exporters_beam.components.options import options_of
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.export import ExportSpec
-from exporters_beam.config.table import IcebergTable
+from exporters_beam.config.table import DeltaTable, IcebergTable
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, shown
 from exporters_beam.planning.plan import Plan, make
-from exporters_beam.planning.table_files import folder_of, folders_in, replaces
+from exporters_beam.planning.table_files import folder_of, folders_in, replaces, stands_in
 from exporters_beam.records import Json
 from exporters_beam.systems.tables import Delivery, File, Table
 
@@ -37,6 +37,9 @@ def refuse_replacing(plan: Plan) -> None:
     if plan.spec.table is None:
         return
     table, link = table_of(plan), plan.spec.link
+    if isinstance(plan.spec.table, DeltaTable) and not stands_in(plan, folder_of(plan)):
+        raise ConfigError(plan.spec.problem((*plan.spec.table_at, "delta", "path"), "files would not stand in this folder, and "
+                          "a Delta table has those in its own; give one above them"))  # fmt: skip
     table.look()
     added = table.added(_key(plan))
     if added is not None and (link is None or added.number >= link.number):

@@ -20,7 +20,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import DeltaTable
 from exporters_beam.errors import DestinationError, ExportError
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, File, refuse_types
+from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, File, refuse_types, schemas_of
 
 NO_TABLE = "there is none yet; make it, or add create: true"
 
@@ -142,16 +142,18 @@ class Delta:
 
         schemas = client("deltalake", "table.delta", "delta")
         fs = client("deltalake.fs", "table.delta", "delta")
-        first: Any = None
         with self._telling():
-            there = fs.DeltaStorageHandler(self.root, self._options or None)
-            for file in files:
-                with pyarrow.fs.PyFileSystem(there).open_input_file(self._relative(file.name)) as opened:
-                    found = pyarrow.parquet.read_schema(opened).remove_metadata()
-                if first is not None and found != first:
-                    raise DestinationError(f"{self._called}: {file.name} has other columns than the files before; give "
-                                           "the formatter a schema")  # fmt: skip
-                first = found
+            there = pyarrow.fs.PyFileSystem(fs.DeltaStorageHandler(self.root, self._options or None))
+
+            def schema_of(name: str) -> Any:
+                with there.open_input_file(self._relative(name)) as opened:
+                    return pyarrow.parquet.read_schema(opened).remove_metadata()
+
+            (_, first), *more = schemas_of([file.name for file in files], schema_of)
+        others = [name for name, schema in more if schema != first]
+        if others:
+            raise DestinationError(f"{self._called}: {others[0]} has other columns than the files before; give the formatter "
+                                   "a schema")  # fmt: skip
         split = tuple(name for name in self.folders if name not in first.names)
         refuse_types(first, self._called)
         whole = pyarrow.schema([*first, *(pyarrow.field(name, pyarrow.string()) for name in split)])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from exporters_beam.components.secret import hide, reveal
@@ -18,7 +19,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import IcebergTable
 from exporters_beam.errors import DestinationError, ExportError, MissingExtra
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, refuse_types
+from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, refuse_types, schemas_of
 
 KEYS = {
     "aws_access_key_id": "s3.access-key-id",
@@ -130,21 +131,20 @@ class Iceberg:
         """Raises DestinationError where the columns of a file are not those of the table: pyiceberg would print a drawing."""
         from pyiceberg.io.pyarrow import pyarrow_to_schema
 
-        wanted, before = table.schema(), None
+        wanted = table.schema()
         mapping = table.name_mapping() or wanted.name_mapping
         known = {each.name for each in wanted.fields}
-        for name in names:
-            schema = _schema_of(table.io, name)
-            if schema == before:
-                continue
+        for name, schema in schemas_of(names, partial(_schema_of, table.io)):
             refuse_types(schema, self.given.called)
-            before, more = schema, [column for column in schema.names if column not in known]
+            more = [column for column in schema.names if column not in known]
             if more:
                 raise self._misfit(name, f"the table has no column {more[0]}")
             try:
                 found = pyarrow_to_schema(schema, name_mapping=mapping)
             except ValueError as error:
                 raise self._misfit(name, _first(error)) from None
+            if any(_id(found, column) != _id(wanted, column) for column in found.column_names):
+                raise self._misfit(name, "its columns have the ids of another table")
             for column in wanted.column_names:
                 why = _unlike(column, wanted, found)
                 if why:
@@ -185,6 +185,14 @@ def _added(table: Any, key: str) -> Added | None:
         number, _, digest = told.partition(" ")
         return Added(int(number), digest)
     return None
+
+
+def _id(schema: Any, column: str) -> int | None:
+    """The id of a column in a schema; None where there is none of that name."""
+    try:
+        return int(schema.find_field(column).field_id)
+    except ValueError:
+        return None
 
 
 def _unlike(column: str, wanted: Any, found: Any) -> str:

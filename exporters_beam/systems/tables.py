@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,6 +96,19 @@ class Table(Protocol):
         """Add the files in one commit, unless they have been: then False. May run twice, and beside others. Raises
         DestinationError, and nothing was added."""
 
+
+def schemas_of(files: Sequence[str], schema_of: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    """Each file with its schema, in order; of files with the same one the first. Several are opened at a time."""
+    before = None
+    with ThreadPoolExecutor(OPENED) as pool:
+        for name, schema in zip(files, pool.map(schema_of, files), strict=True):
+            if before is None or not schema.equals(before, check_metadata=True):
+                yield name, schema
+            before = schema
+
+
+OPENED = 16
+"""So many files are opened at a time to see their columns."""
 
 ANOTHER = "have the formatter parquet write another type: compat: spark, or a schema"
 """The remedy where a table cannot have a column."""

@@ -332,6 +332,35 @@ def test_types_that_tables_do_not_have_are_refused(table, folder, kind):
         registering.table_of(make(load(config(table.section)))).add(tables.Delivery("key", 0, "export", (file,)))
 
 
+def test_the_package_that_is_needed_is_told_before_anything_is_read(table, monkeypatch, capsys):
+    kind = next(iter(table.section))
+    monkeypatch.setitem(sys.modules, {"iceberg": "pyiceberg.catalog", "delta": "deltalake"}[kind], None)
+    Path("c.json").write_text(json.dumps(config(table.section)))
+    assert main(["validate", "c.json"]) == 0
+    assert main(["run", "c.json"]) == 2
+    told = f'table.{kind} needs a package that is not installed; run: pip install "exporters-beam[{kind}]"'
+    assert told in capsys.readouterr().err and not Path("out").exists()
+
+
+def test_a_folder_above_the_files_is_that_of_a_delta_table(folder):
+    pytest.importorskip("deltalake")
+    with pytest.raises(ConfigError, match=r"table\.delta\.path: files would not stand in this folder"):
+        exporters_beam.run(config({"delta": {"path": "elsewhere", "create": True}}))
+    exporters_beam.run(config({"delta": {"path": ".", "create": True}}))
+    assert Path("_delta_log").is_dir() and Path("out/n-0000.parquet").exists()
+
+
+def test_columns_with_the_ids_of_another_table_are_refused(folder):
+    pytest.importorskip("pyiceberg")
+    table = OfIceberg(folder)
+    Path("out").mkdir()
+    fields = [pyarrow.field(name, pyarrow.int64(), metadata={"PARQUET:field_id": n}) for name, n in (("a", "2"), ("b", "1"))]
+    parquet.write_table(pyarrow.table([[1], [2]], pyarrow.schema(fields)), "out/a.parquet")
+    file = tables.File(f"{folder}/out/a.parquet", Path("out/a.parquet").stat().st_size, 1, "a")
+    with pytest.raises(DestinationError, match=r"a\.parquet does not fit: its columns have the ids of another table"):
+        registering.table_of(make(load(config(table.section)))).add(tables.Delivery("key", 0, "export", (file,)))
+
+
 KILLED = """
 import json, os, signal, sys
 import exporters_beam
