@@ -95,6 +95,17 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
+def write_whole(path: str, data: bytes, what: str = "cannot write to the staging folder") -> None:
+    """A file, whole under its name and lasting, or not at all. Raises DestinationError, which says `what` could not be done."""
+    with destination(what, path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".part", "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(path + ".part", path)
+
+
 def move_to(path: str, target: str) -> None:
     """Move a file, also to another file system; it may be called again after half of it. Raises OSError, also where another
     file has that name."""

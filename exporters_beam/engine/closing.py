@@ -25,7 +25,7 @@ from exporters_beam.engine.field_statistics import OfRanges, changes, sentences
 from exporters_beam.engine.publishing import PublishFile
 from exporters_beam.engine.sending import complete, refused_counts, target_of
 from exporters_beam.errors import DestinationError
-from exporters_beam.files import destination
+from exporters_beam.files import destination, write_whole
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import (
     TOLD,
@@ -144,7 +144,7 @@ class WriteManifest(HandsOver, beam.DoFn):
         to, names = self._delivery.to, self._delivery.naming.names
         if to.finish is not None and names:
             to.finish(text, names, self._run.export_id)
-        _write(self._run.manifest, text)
+        write_whole(self._run.manifest, text, "cannot write the manifest")
         self._tell_run(counts, of_fields)
         remove(self._delivery.writer, left)
         if "letters" in manifest and to.note_letters is not None and names:
@@ -331,14 +331,3 @@ def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
             for each in value.units if isinstance(value, Units) else (value,):
                 listed[each.index] = units.setdefault(each, each)
     return _Gathered(tallies, listed, delivered, warned, late, undelivered, buckets)
-
-
-def _write(path: str, text: bytes) -> None:
-    """The manifest, whole under its name or not at all."""
-    with destination("cannot write the manifest", path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".part", "wb") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(path + ".part", path)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporters_beam.errors import ConfigError
-from exporters_beam.files import destination
+from exporters_beam.files import destination, write_whole
 from exporters_beam.records import Json, Link, Unit
 from exporters_beam.reporting.manifest import manifest_checksum, manifest_text
 from exporters_beam.staging.books import INTENT, MANIFEST
@@ -108,7 +108,7 @@ def write_intent(folder: str, link: Link, units: Iterable[Unit]) -> None:
         listing.commit()
     finally:
         listing.abandon()
-    _write(os.path.join(books, INTENT), json.dumps(link._asdict()).encode())
+    write_whole(os.path.join(books, INTENT), json.dumps(link._asdict()).encode())
 
 
 def state_of(folder: str, chain: str) -> State:
@@ -180,16 +180,6 @@ def _checked(path: str, text: bytes) -> Json:
                  "new chain: exporters-beam state CONFIG --reset")  # fmt: skip
 
 
-def _write(path: str, text: bytes) -> None:
-    with destination("cannot write to the staging folder", path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".part", "wb") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(path + ".part", path)
-
-
 # Folding
 
 
@@ -256,7 +246,7 @@ def fold(folder: str, state: State) -> None:
             manifest = _manifest(os.path.join(batch_folder(folder, number), MANIFEST))
             assert manifest is not None
             lines.append(json.dumps(manifest, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
-        _write(_folded_name(folder, own[0], own[-1]), gzip.compress(b"".join(lines), 6, mtime=0))
+        write_whole(_folded_name(folder, own[0], own[-1]), gzip.compress(b"".join(lines), 6, mtime=0))
         _write_state(folder, state)
         done = own[-1]
         _merge(folder)
@@ -275,7 +265,7 @@ def _merge(folder: str) -> None:
     while len(found) >= FOLD and len({last - first for first, last, _ in found[-FOLD:]}) == 1:
         parts = found[-FOLD:]
         data = b"".join(_bytes(path) for _, _, path in parts)
-        _write(_folded_name(folder, parts[0][0], parts[-1][1]), data)
+        write_whole(_folded_name(folder, parts[0][0], parts[-1][1]), data)
         found = folded(folder)
     kept = {path for _, _, path in found}
     for name in os.listdir(folder):
@@ -302,7 +292,7 @@ def _write_state(folder: str, state: State) -> None:
     """What all that are folded have read; of before, nothing is left."""
     head = json.dumps([state.last.number, state.last.checksum, state.last.now, len(state.known)])
     lines = [head, *(json.dumps([name, *told]) for name, told in state.known.items())]
-    _write(os.path.join(folder, "state.gz"), gzip.compress("\n".join((*lines, "")).encode(), 1, mtime=0))
+    write_whole(os.path.join(folder, "state.gz"), gzip.compress("\n".join((*lines, "")).encode(), 1, mtime=0))
 
 
 def _folded_state(folder: str, chain: str) -> State:
@@ -341,7 +331,7 @@ def move(folder: str, link: Link, units: Iterable[Unit], what: str) -> None:
         "files": [],
     }
     manifest["checksum"] = manifest_checksum(manifest)
-    _write(os.path.join(batch_folder(folder, link.number), MANIFEST), manifest_text(manifest))
+    write_whole(os.path.join(batch_folder(folder, link.number), MANIFEST), manifest_text(manifest))
 
 
 def put_aside(folder: str) -> tuple[str, int]:
