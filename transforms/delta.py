@@ -53,18 +53,29 @@ class _Default:
         return _tagged(value)
 
 
+_PLAIN = {sort: json.JSONEncoder(sort_keys=sort, separators=(",", ":")).encode for sort in (True, False)}
+
+
+def _text(value: object, sort_keys: bool) -> tuple[str, int]:
+    """A value as JSON, and how many values stand in it that JSON does not have. Raises TypeError, ValueError."""
+    try:
+        return _PLAIN[sort_keys](value), 0
+    except TypeError:
+        default = _Default()
+        return json.dumps(value, sort_keys=sort_keys, separators=(",", ":"), default=default), default.used
+
+
 def record_hash(record: object) -> bytes:
     """The same 16 bytes for the same fields and values, whatever the order of fields: 1, 1.0, true and "1" are four values.
     Those of records that JSON holds as they are end with a bit that is 0. Raises RecordError."""
-    default = _Default()
     try:
-        text = json.dumps(record, sort_keys=True, separators=(",", ":"), default=default)
+        text, tagged = _text(record, sort_keys=True)
     except RecursionError:
         raise RecordError("the record is nested too deeply to be compared with that of another snapshot") from None
     except (TypeError, ValueError) as error:
         raise RecordError(str(error)) from None
     digest = bytearray(hashlib.blake2b(text.encode(), digest_size=HASH).digest())
-    digest[-1] = digest[-1] & 0xFE | bool(default.used)
+    digest[-1] = digest[-1] & 0xFE | bool(tagged)
     return bytes(digest)
 
 
@@ -115,14 +126,13 @@ class Told:
         found: Json = {}
         for part in self.parts:
             _put(found, part, record)
-        default = _Default()
         try:
-            text = json.dumps(found, separators=(",", ":"), default=default)
+            text, tagged = _text(found, sort_keys=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise RecordError(f"the key of the record cannot be kept: {error}") from None
-        if default.used and text.count('{"\\u0000') > default.used:
+        if tagged and text.count('{"\\u0000') > tagged:
             raise RecordError("the key of the record cannot be kept: a field in it has a name that begins with a NUL")
-        return b" " * bool(default.used) + text.encode()
+        return b" " * bool(tagged) + text.encode()
 
     def __getstate__(self) -> Json:
         return {"names": self.names, "field": self.field, "deletes": self.deletes}
