@@ -141,12 +141,15 @@ class Delta:
         import pyarrow.parquet
 
         schemas = client("deltalake", "table.delta", "delta")
-        fs = client("deltalake.fs", "table.delta", "delta")
         with self._telling():
-            there = pyarrow.fs.PyFileSystem(fs.DeltaStorageHandler(self.root, self._options or None))
+            there: Any = pyarrow.fs.LocalFileSystem()
+            if "://" in self.root:
+                fs = client("deltalake.fs", "table.delta", "delta")
+                there = pyarrow.fs.PyFileSystem(fs.DeltaStorageHandler(self.root, self._options))
 
             def schema_of(name: str) -> Any:
-                with there.open_input_file(self._relative(name)) as opened:
+                path = self._relative(name)
+                with there.open_input_file(path if "://" in self.root else name) as opened:
                     return pyarrow.parquet.read_schema(opened).remove_metadata()
 
             (_, first), *more = schemas_of([file.name for file in files], schema_of)
