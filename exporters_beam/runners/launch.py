@@ -31,7 +31,7 @@ from exporters_beam.runners.failures import interrupted, told
 from exporters_beam.runners.options import Options
 from exporters_beam.runners.own_output import refuse_own_output
 from exporters_beam.runners.progress import watched
-from exporters_beam.runners.registering import refuse_registering, refuse_replacing, register
+from exporters_beam.runners.registering import expected, refuse_registering, refuse_replacing, register, register_left
 from exporters_beam.runners.resume import finished, goes_on_with, read_manifest
 from exporters_beam.runners.support import RunnerSupport, Start, settled, support_of
 from exporters_beam.runners.tables import fixed
@@ -126,7 +126,9 @@ class Outcome:
 
 
 def _before(plan: Plan, log: logging.Logger) -> Outcome:
-    """What stands of an export before it runs: its manifest, where nothing is left to do. Raises ConfigError."""
+    """What stands of an export before it runs: its manifest, where nothing is left to do. Raises ConfigError, and
+    DestinationError where files of runs before cannot be added to their table."""
+    register_left(plan)
     if not (plan.replays or plan.spec.settings.resume) or finished(plan) is None:
         refuse_replacing(plan)
     return Outcome(fixed(plan), finished(plan)) if plan.replays else Outcome(*goes_on_with(plan, log))
@@ -232,6 +234,8 @@ def _execute(
         crew = stack.enter_context(support.crew(slowest, options, workers))
         books = [stack.enter_context(opened(plan, plan.spec.settings.resume)) for plan in plans]
         against = stack.enter_context(based(plans[0], books[0], again))
+        for plan, its in zip(plans, books, strict=True):
+            stack.enter_context(expected(plan, its))
         stack.enter_context(noted(far, books[0].staging))
         source = stack.enter_context(taken(plans[0], books[0]))
         starts = [support.prepare(plan, options, its, crew) for plan, its in zip((source.plan, *plans[1:]), books, strict=True)]

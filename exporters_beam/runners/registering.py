@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from glob import escape, glob
 from typing import Any
 
 from exporters_beam.components.options import options_of
@@ -13,9 +16,14 @@ from exporters_beam.components.traits import WriterTraits
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.config.table import DeltaTable, IcebergTable
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, shown
+from exporters_beam.files import destination
+from exporters_beam.planning.place import place_of
 from exporters_beam.planning.plan import Plan, make
 from exporters_beam.planning.table_files import folder_of, folders_in, replaces, stands_in
 from exporters_beam.records import Json
+from exporters_beam.runners.resume import read_manifest
+from exporters_beam.staging.books import ABOUT, MANIFEST, Books, all_books
+from exporters_beam.staging.listing import some
 from exporters_beam.systems.tables import Delivery, File, Table
 
 
@@ -57,8 +65,54 @@ def refuse_replacing(plan: Plan) -> None:
 _ADVICE = "give names that are others in each run, as with %Y-%m-%dT%H%M%S, or with new_only {batch}"
 
 
-def register(plan: Plan, manifest: Mapping[str, Any]) -> str:
-    """Add the delivered files to the table, unless they have been. Gives why that failed; "" where it did not."""
+@contextmanager
+def expected(plan: Plan, books: Books) -> Iterator[None]:
+    """Leave word beside the books that the files of an export are to be added, until they are: the next run may have other
+    dates in its names, and would not look at this one. Raises DestinationError."""
+    path = _word_of(plan, plan.export_id) if plan.spec.link is None and not plan.replays else ""
+    if path:
+        with destination("cannot write", path), open(path, "w", encoding="utf-8") as out:
+            json.dump({"export": plan.export_id, "books": books.folder}, out)
+    try:
+        yield
+    finally:
+        if path and not os.path.exists(books.manifest):
+            _forget(path)
+
+
+def register_left(plan: Plan) -> None:
+    """Add the files of runs before this one that came to their manifest and not to the table. Raises DestinationError."""
+    folder, name = os.path.split(_word_of(plan, "*"))
+    for path in sorted(glob(os.path.join(escape(folder), name))) if name and plan.spec.link is None else ():
+        with destination("cannot read", path), open(path, encoding="utf-8") as file:
+            left = json.load(file)
+        manifest = os.path.join(left["books"], MANIFEST)
+        if left["export"] == plan.export_id or os.path.exists(os.path.join(left["books"], ABOUT)):
+            continue
+        if not os.path.exists(manifest):
+            _forget(path)
+            continue
+        told = read_manifest(manifest)
+        why = register(plan, told, left["export"])
+        if why:
+            names = some([str(file["name"]) for file in told["files"]])
+            raise DestinationError(f"{names} of a run before: {why}; nothing else is delivered before they are")
+
+
+def _word_of(plan: Plan, export: str) -> str:
+    """The file that says so of an export, of any with `*`; "" where books go with the run."""
+    place = place_of(plan) if plan.spec.table is not None else None
+    return os.path.join(all_books(place), f"table-{plan.family}-{export}.json") if place else ""
+
+
+def _forget(path: str) -> None:
+    with destination("cannot remove", path), suppress(FileNotFoundError):
+        os.remove(path)
+
+
+def register(plan: Plan, manifest: Mapping[str, Any], export: str = "") -> str:
+    """Add the delivered files to the table, unless they have been: those of this export, or of another one of the same config.
+    Gives why that failed; "" where it did not."""
     if plan.spec.table is None:
         return ""
     files = tuple(
@@ -66,13 +120,16 @@ def register(plan: Plan, manifest: Mapping[str, Any]) -> str:
         for file in manifest["files"]
         if file.get("records") != 0
     )
+    link, export = plan.spec.link, export or plan.export_id
+    word = _word_of(plan, export)
     if not files:
+        _forget(word)
         return ""
-    link = plan.spec.link
     try:
-        added = table_of(plan).add(Delivery(_key(plan), link.number if link is not None else 0, plan.export_id, files))
+        added = table_of(plan).add(Delivery(plan.chain if link else export, link.number if link else 0, export, files))
     except ExportError as error:
         return f"the files are delivered, and are not in the table: {error}"
+    _forget(word)
     if added:
         count = f"{len(files):,} files are" if len(files) > 1 else "1 file is"
         logging.getLogger(plan.spec.settings.logger_name).info("%s in %s now", count, plan.spec.table.called)

@@ -361,6 +361,22 @@ def test_columns_with_the_ids_of_another_table_are_refused(folder):
         registering.table_of(make(load(config(table.section)))).add(tables.Delivery("key", 0, "export", (file,)))
 
 
+def test_files_of_another_day_are_added_by_the_next_run(table, monkeypatch):
+    days = {"writer": {"name": "fs", "options": {"filebase": "out/%Y-%m-%dT%H%M%S.%f-"}}}
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "register", lambda plan, manifest: "the process was killed")
+        with pytest.raises(DestinationError):
+            exporters_beam.run(config(table.section, **days))
+    assert len(list(Path("out/.exporters").glob("table-*.json"))) == 1
+    put("a.jl", [{**RECORDS[0], "n": 9}])
+    exporters_beam.run(config(table.section, **days))
+    assert sorted(record["n"] for record in table.records()) == [*range(7), 9] and len(table.commits()) == 2
+    assert not list(Path("out/.exporters").glob("table-*"))
+    with pytest.raises(exporters_beam.ExportError):
+        exporters_beam.run(config(table.section, **days, transform={"name": "pythonmap", "options": {"map": "1/0"}}))
+    assert not list(Path("out/.exporters").glob("table-*"))
+
+
 KILLED = """
 import json, os, signal, sys
 import exporters_beam
