@@ -61,7 +61,7 @@ class FsReader:
     input: Any = option(
         "a file, a mapping with dir or dir_pointer, or a list of both", type="str|dict|list", example={"dir": "data"}
     )
-    dates: bool = option("% directives in paths are dates of the run, as in filebase", type="bool", default=False)
+    dates: bool = option("% directives in paths are dates of the run", type="bool", default=False)
     include_hidden: bool = option("also read files and folders whose names begin with a dot or an underscore",
                                   type="bool", default=False)  # fmt: skip
     allow_empty: bool = option("deliver nothing, with a warning, where there is nothing to read", type="bool",

@@ -203,7 +203,7 @@ class FolderReader(EmptiedReader):
     place_option: ClassVar[str] = "path"
 
     path: Any = option("a file or folder, or several", type="str|str_list", example="dumps")
-    dates: bool = option("% directives in paths are dates of the run, as in filebase", type="bool", default=False)
+    dates: bool = option("% directives in paths are dates of the run", type="bool", default=False)
 
     def at(self, now: datetime) -> FolderReader:
         """The reader of an export of that time: dates stay those, also when it is resumed on another day."""

@@ -41,11 +41,11 @@ def runs(monkeypatch):
     """What the runner was called with; it does nothing."""
     calls = []
 
-    def run(spec, beam_args, *, progress, workers, begun):
+    def run(spec, beam_args, *, progress, workers, begun, full):
         calls.append((spec, list(beam_args), progress, workers))
         return Report("done", "id", {"read": 3, "written": 3})
 
-    monkeypatch.setitem(sys.modules, "exporters_beam.runners.launch", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "exporters_beam.runners.chains", SimpleNamespace(run=run))
     return calls
 
 
@@ -58,7 +58,7 @@ def raising(monkeypatch, error):
     def run(*_, **__):
         raise error
 
-    monkeypatch.setitem(sys.modules, "exporters_beam.runners.launch", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "exporters_beam.runners.chains", SimpleNamespace(run=run))
 
 
 def python(*args, **more):
