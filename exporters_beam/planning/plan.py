@@ -193,6 +193,7 @@ class Plan:
         place = os.path.abspath(self.names.root) if self.names is not None and to.to_folders else ""
         target = to.target() if to.target is not None else ""
         name = cast(FileWriter, writer.component).filebase if self.names is not None else ""
+        name = to.storage().url(to.key(name)) if to.storage is not None else name
         return _digest(["chain", self.spec.reader.entry.name, writer.entry.name, name, place, target, self.spec.to])
 
     @property

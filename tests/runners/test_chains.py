@@ -15,6 +15,7 @@ import exporters_beam
 from exporters_beam import ConfigError, DestinationError, SourceError
 from exporters_beam.cli.main import main
 from exporters_beam.config.spec import load
+from exporters_beam.planning.plan import make_each
 from exporters_beam.records import Link, Unit
 from exporters_beam.reporting import chain as chains
 from exporters_beam.reporting.chain import RESET, SKIPPED, Broken, fold, folded, manifests, move, state_of
@@ -347,3 +348,12 @@ def test_the_page_shows_what_runs(folder, capsys):
     Path("later.yaml").write_text(second.replace("60s", "10ms"))
     assert told(capsys, "run", "later.yaml")[0] == 0
     assert len(list(Path("done").glob("20*/a.jl"))) == 1 and not os.listdir("incoming")
+
+
+def test_batches_to_another_bucket_are_another_chain():
+    def chain(bucket: str) -> str:
+        writer = {"name": "s3", "options": {"bucket": bucket, "filebase": "n-{batch}-"}}
+        (plan,) = make_each(load(config(writer=writer)))
+        return plan.chain
+
+    assert chain("one") == chain("one") != chain("two")
