@@ -127,7 +127,7 @@ def test_what_says_that_all_is_there_stands_only_where_all_is(nth: int, run: Run
 
 def test_a_run_that_is_killed_behind_it_says_the_same_again(run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(exporters_beam.ExportError):
-        patch.setattr(closing, "_write", lambda path, text: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(closing, "write_whole", lambda path, text, what: (_ for _ in ()).throw(MemoryError()))
         run()
     before = bytes_of(out)
     assert sorted(before) == ALL

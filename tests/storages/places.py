@@ -71,12 +71,14 @@ def serving(command: list[str], ready: Callable[[], bool], log: Path, env: dict[
             process.wait(20)
 
 
-def answers(url: str) -> Callable[[], bool]:
+def answers(url: str, well: bool = False) -> Callable[[], bool]:
+    """Whether a server answers there, and `well`: without an error."""
+
     def ready() -> bool:
         try:
             urllib.request.urlopen(url, timeout=2).close()
         except urllib.error.HTTPError:
-            return True
+            return not well
         except OSError:
             return False
         return True

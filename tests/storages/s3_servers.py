@@ -19,7 +19,7 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, folder = free_port(), tmp_path_factory.mktemp("minio")
     with serving(
         [command, "server", "--address", f"127.0.0.1:{port}", "--quiet", str(folder / "data")],
-        answers(f"http://127.0.0.1:{port}/minio/health/ready"),
+        answers(f"http://127.0.0.1:{port}/minio/health/ready", well=True),
         folder / "log",
         minio_environ(),
     ):

@@ -44,7 +44,9 @@ def own_minio(tmp_path: Path) -> Iterator[tuple[Restartable, Place]]:
     port = free_port()
     command = [program("minio", ".ci/servers"), "server", "--address", f"127.0.0.1:{port}", "--quiet",
                str(tmp_path / "data")]  # fmt: skip
-    server = Restartable(command, answers(f"http://127.0.0.1:{port}/minio/health/ready"), tmp_path / "log", minio_environ())
+    server = Restartable(
+        command, answers(f"http://127.0.0.1:{port}/minio/health/ready", well=True), tmp_path / "log", minio_environ()
+    )
     yield server, s3_place(f"http://127.0.0.1:{port}")
     server.close()
 

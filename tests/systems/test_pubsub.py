@@ -71,7 +71,7 @@ def test_records_go_through_a_topic_and_are_there_once(tmp_path: Path, pubsub: P
 @pytest.mark.parametrize(
     ("what", "acknowledged"),
     [
-        ("killed('exporters_beam.engine.closing', '_write', before=True)", False),
+        ("killed('exporters_beam.engine.closing', 'write_whole', before=True)", False),
         pytest.param(
             "killed('exporters_beam.systems.pubsub_reader', 'PubsubReader.settled', before=True)", False,
             marks=pytest.mark.exhaustive,

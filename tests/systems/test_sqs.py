@@ -111,8 +111,8 @@ def test_what_no_message_should_be_is_told_and_is_no_record(tmp_path: Path, sqs:
 KILLED = {
     "taking": "killed('exporters_beam.staging.taken', 'Taking.add', before=False, after=1)",
     "taken": "killed('exporters_beam.runners.support', 'begin', before=True)",
-    "before-the-manifest": "killed('exporters_beam.engine.closing', '_write', before=True)",
-    "behind-the-manifest": "killed('exporters_beam.engine.closing', '_write', before=False)",
+    "before-the-manifest": "killed('exporters_beam.engine.closing', 'write_whole', before=True)",
+    "behind-the-manifest": "killed('exporters_beam.engine.closing', 'write_whole', before=False)",
     "settling": "killed('exporters_beam.systems.sqs_reader', 'SqsReader.settled', before=False)",
     "settled": "killed('exporters_beam.runners.launch', 'sweep', before=True)",
     "swept": "killed('exporters_beam.runners.launch', 'sweep', before=False)",
