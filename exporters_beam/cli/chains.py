@@ -80,11 +80,7 @@ def verify(spec: ExportSpec) -> bool:
     for plan in states.plans_of(spec):
         to = WriterTraits.of(reveal(plan.writer))
         wrong, line = states.verified(plan, None if to.storage is None else to.storage(), to.count)
-        for text in wrong:
-            print_error(f"error: {text}")
-            good = False
-        if not wrong:
-            print_line(line)
+        good = _tell(line, wrong) and good
     return good
 
 
@@ -95,11 +91,16 @@ def verify_deltas(spec: ExportSpec) -> bool:
     good, some = True, False
     for line, wrong in verified(spec):
         some = True
-        for text in wrong:
-            print_error(f"error: {text}")
-            good = False
-        if not wrong:
-            print_line(f"{line}: ok")
+        good = _tell(f"{line}: ok", wrong) and good
     if not some:
         print_line("there is no delivery yet")
     return good
+
+
+def _tell(line: str, wrong: list[str]) -> bool:
+    """What is wrong, or where nothing is the line; tells whether that is so."""
+    for text in wrong:
+        print_error(f"error: {text}")
+    if not wrong:
+        print_line(line)
+    return not wrong

@@ -21,7 +21,7 @@ from exporters_beam.engine.source import Event, Source, Span
 from exporters_beam.errors import SourceError
 from exporters_beam.handover import HandsOver
 from exporters_beam.records import Chunk, Mark, Unit, Units, Warned
-from exporters_beam.staging.listing import Listing, differences, listed_before
+from exporters_beam.staging.listing import Listing, differences, listed_before, write_listing
 from exporters_beam.staging.run import Run
 from exporters_beam.staging.segments import Resumed, staged_ranges
 
@@ -147,13 +147,7 @@ class ListUnits(HandsOver, beam.DoFn):
         found = list(self._source.listed())
         units = [each for each in found if isinstance(each, Unit)]
         if books:
-            listing = Listing(books, *self._others)
-            try:
-                for unit in units:
-                    listing.add(unit)
-                listing.commit()
-            finally:
-                listing.abandon()
+            write_listing(units, books, *self._others)
         yield from (TaggedOutput(WARNED, each) for each in found if isinstance(each, Warned))
         yield from units
 

@@ -24,7 +24,7 @@ from exporters_beam.files import destination, write_whole
 from exporters_beam.records import Json, Link, Unit
 from exporters_beam.reporting.manifest import manifest_checksum, manifest_text
 from exporters_beam.staging.books import INTENT, MANIFEST
-from exporters_beam.staging.listing import Listing
+from exporters_beam.staging.listing import write_listing
 
 FOLD = 64
 """So many batches are folded into one file, and so many such files into one."""
@@ -101,13 +101,7 @@ def intent_of(folder: str, number: int) -> Link | None:
 def write_intent(folder: str, link: Link, units: Iterable[Unit]) -> None:
     """What a batch will read, whole before anything of it is read. Raises DestinationError."""
     books = batch_folder(folder, link.number)
-    listing = Listing(books)
-    try:
-        for unit in units:
-            listing.add(unit)
-        listing.commit()
-    finally:
-        listing.abandon()
+    write_listing(units, books)
     write_whole(os.path.join(books, INTENT), json.dumps(link._asdict()).encode())
 
 

@@ -27,7 +27,7 @@ from exporters_beam.reporting.chain import (
 )
 from exporters_beam.reporting.report import human
 from exporters_beam.reporting.verify import verify_told
-from exporters_beam.runners.chains import Chain, folder_of, opened
+from exporters_beam.runners.chains import Chain, folder_of, opened, proof_of
 from exporters_beam.staging.books import forget_intent, has_segments, locked
 from exporters_beam.storages.base import Storage
 
@@ -209,7 +209,7 @@ def _misread(plan: Plan, state: State, manifest: Json) -> Iterator[str]:
     if told.gap is not None:
         yield from told.gap([Unit(0, name, size, etag) for name, (size, etag) in state.known.items()], units)
         return
-    proof = told.proof or (lambda file: f"{file.size} {file.etag}")
+    proof = proof_of(plan)
     for unit in units:
         before = state.known.get(unit.name)
         if before is not None and proof(Unit(0, unit.name, *before)) == proof(unit):

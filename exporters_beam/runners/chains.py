@@ -17,7 +17,6 @@ from datetime import datetime
 from exporters_beam.components.names import expand_dates, in_batch
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits
-from exporters_beam.components.words import in_json
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.config.new_only import FAIL, IGNORE, KEEP, READ, After
 from exporters_beam.config.sections import NEW_ONLY
@@ -36,7 +35,7 @@ from exporters_beam.staging.books import (
     MANIFEST,
     Books,
     all_books,
-    flat,
+    change_of,
     forget_intent,
     has_segments,
     locked,
@@ -102,6 +101,11 @@ def begun(spec: ExportSpec) -> ExportSpec:
     with opened(spec) as chain:
         links = chain.pending()
         return spec if links is None else chain.linked(links)
+
+
+def proof_of(plan: Plan) -> Callable[[Unit], str]:
+    """What proves the content of a file: what its reader says, or its size and etag."""
+    return ReaderTraits.of(plan.reader).proof or (lambda unit: f"{unit.size} {unit.etag}")
 
 
 @dataclass
@@ -191,15 +195,11 @@ class Chain:
         for plan, link, folder in zip(self.plans, links, self.folders, strict=True):
             books = self.books(plan, link, folder)
             about = next((each for each in unfinished(folder) if has_segments(books)), None)
-            before, told = flat(about["config"] if about else {}), flat(plan.told)
-            changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
-            if about is not None and changed:
-                was, now = (in_json(side.get(changed[0]), 80) for side in (before, told))
-                more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            change = change_of(about["config"], plan.told) if about is not None else ""
+            if change:
                 raise ConfigError(f"the config has changed since batch {link.number:,} was begun, which is not delivered yet: "
-                                  f"{changed[0]} was {was} and is {now}{more}; put it back for this batch, or drop what is "
-                                  f"staged "
-                                  f"of it with exporters-beam clean, and it is begun anew")  # fmt: skip
+                                  f"{change}; put it back for this batch, or drop what is staged of it with exporters-beam "
+                                  "clean, and it is begun anew")  # fmt: skip
 
     # What is new
 
@@ -262,26 +262,21 @@ class Chain:
         known, action = self.states[0].known, self.spec.new_only.changed
         if self.spec.after != KEEP:
             action = READ  # One that was put away made room for it.
-        changed = []
+        changed, proof = [], proof_of(self.plans[0])
         for unit in units:
             before = known.get(unit.name)
             if before is None:
                 yield unit
-            elif self._proof(unit) != self._proof(unit._replace(size=before[0], etag=before[1])):
+            elif proof(unit) != proof(unit._replace(size=before[0], etag=before[1])):
                 if action == READ:
                     yield unit
                 changed.append(unit.name)
         if changed and action == FAIL:
             raise SourceError(f"{some([shown(name) for name in changed])}: read by a batch before, and changed since; say "
-                              f"under "
-                              "new_only what is to become of such files: changed: read, or ignore")  # fmt: skip
+                              "under new_only what is to become of such files: changed: read, or ignore")  # fmt: skip
         if changed and action == IGNORE:
             self.log.warning("%s: read by a batch before, and changed since; what is new in it is not delivered, as "
                              "new_only says (changed: ignore)", some([shown(name) for name in changed]))  # fmt: skip
-
-    def _proof(self, unit: Unit) -> str:
-        proof = ReaderTraits.of(self.plans[0].reader).proof
-        return f"{unit.size} {unit.etag}" if proof is None else proof(unit)
 
     # Files that are still being written
 
@@ -306,11 +301,13 @@ class Chain:
         """For how long each file has to be waited for. One of which nothing else is known has to be seen twice as it is."""
         modified = ReaderTraits.of(self.plans[0].reader).modified
         now, clock, found = time.time(), time.monotonic(), {}
+        seen, self.seen = self.seen, {}  # What is not waited for any more is forgotten.
         for unit in units:
             proof = f"{unit.size} {unit.etag}"
-            before = self.seen.get(unit.name)
+            before = seen.get(unit.name)
             if before is None or before[0] != proof:
-                before = self.seen[unit.name] = (proof, clock)
+                before = (proof, clock)
+            self.seen[unit.name] = before
             ages = [clock - before[1]]
             if modified is not None and modified(unit) <= now:
                 ages.append(now - modified(unit))
@@ -332,8 +329,7 @@ class Chain:
             name = told.archived(unit, folder)
             if told.reads is not None and told.reads(name):
                 raise ConfigError(self.spec.problem(("after", "archive"), f"what is moved to {shown(name)} would be read "
-                                                                          f"again; give "
-                                                    "a folder that the reader does not look into"))  # fmt: skip
+                                                    "again; give a folder that the reader does not look into"))  # fmt: skip
 
     def close(self) -> None:
         """What the last batch has read is put away, where that is asked for and every writer has it, and its files are in

@@ -16,7 +16,6 @@ from typing import Any
 
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits, WriterTraits
-from exporters_beam.components.words import in_json
 from exporters_beam.errors import ConfigError, DestinationError
 from exporters_beam.planning.place import books_at, code_of, place_of, told_before
 from exporters_beam.planning.plan import Plan, make
@@ -29,6 +28,7 @@ from exporters_beam.staging.books import (
     LOCK,
     Books,
     all_books,
+    change_of,
     flat,
     has_segments,
     locked,
@@ -128,13 +128,10 @@ def _refuse_changed_config(plan: Plan, place: str) -> None:
         name = "writer.options.filebase"
         if about.get("file", "") != file or before.get(name) != told.get(name):
             continue  # That is another export.
-        changed = sorted(key for key in before.keys() | told.keys() if before.get(key) != told.get(key))
-        if changed and has_segments(Books(os.path.join(place, about["export"]), "", True)):
-            key = changed[0]
-            was, now = (in_json(side.get(key), 80) for side in (before, told))
-            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        change = change_of(about["config"], plan.told)
+        if change and has_segments(Books(os.path.join(place, about["export"]), "", True)):
             raise ConfigError(f"--resume: the config has changed since the run that left its work in {place}: "
-                              f"{key} was {was} and is {now}{more}; put it back, or run without --resume")  # fmt: skip
+                              f"{change}; put it back, or run without --resume")  # fmt: skip
 
 
 def finished(plan: Plan) -> Json | None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from exporters_beam.components.words import shortened
+from exporters_beam.components.words import in_json, shortened
 from exporters_beam.errors import DestinationError
 from exporters_beam.files import destination
 from exporters_beam.records import Json
@@ -274,6 +274,20 @@ def flat(config: Mapping[str, object], path: str = "") -> Json:
         else:
             found[f"{path}{key}"] = json.loads(json.dumps(value, default=repr))
     return found
+
+
+def change_of(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """The first thing that is another one in a config, by dotted path, and how many more are; "" where they are the same.
+
+    >>> change_of({"filter": {"name": "a"}}, {"filter": {"name": "b"}})
+    'filter.name was "a" and is "b"'
+    """
+    was, told = flat(before), flat(now)
+    changed = sorted(key for key in was.keys() | told.keys() if was.get(key) != told.get(key))
+    if not changed:
+        return ""
+    more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    return f"{changed[0]} was {in_json(was.get(changed[0]), 80)} and is {in_json(told.get(changed[0]), 80)}{more}"
 
 
 def remove_empty(folder: str) -> None:

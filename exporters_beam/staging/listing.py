@@ -68,6 +68,17 @@ class Listing:
                 self._file.close()
 
 
+def write_listing(units: Iterable[Unit], books: str, *others: str) -> None:
+    """The list of what is known already, whole or not at all. Raises DestinationError."""
+    listing = Listing(books, *others)
+    try:
+        for unit in units:
+            listing.add(unit)
+        listing.commit()
+    finally:
+        listing.abandon()
+
+
 def _share(path: str, others: Iterable[str]) -> None:
     """Put the list into other books. Raises DestinationError."""
     for books in others:
