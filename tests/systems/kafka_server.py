@@ -180,6 +180,23 @@ class Broker:
             made.poll(0)
         assert made.flush(30) == 0
 
+    def end_transaction(self, producer: Any, topic: str, commit: bool = True) -> None:
+        """Commit or abort, and wait until the leader of each partition knows it: a producer is told before they are."""
+        (producer.commit_transaction if commit else producer.abort_transaction)(20)
+        until = time.monotonic() + 20
+        while self._latest(topic, committed=True) != self._latest(topic, committed=False):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def _latest(self, topic: str, committed: bool) -> list[int]:
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        numbers = sorted(self.consumer.list_topics(topic, 10).topics[topic].partitions)
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
+        return [future.result(20).offset for future in self.admin.list_offsets(wanted, isolation_level=level).values()]
+
     def delete_before(self, topic: str, offsets: Mapping[int, int]) -> None:
         """What retention does: nothing before these offsets is there any more."""
         from confluent_kafka import TopicPartition

@@ -109,7 +109,7 @@ def test_an_open_transaction_is_left_to_the_next_batch(kafka: Broker, tmp_path):
     send(kafka, topic, [4], partition=0)
     assert exporters_beam.run(made).written == 3
     assert exporters_beam.run(made).note.startswith("there is nothing new since batch 1")
-    producer.commit_transaction(20)
+    kafka.end_transaction(producer, topic)
     assert exporters_beam.run(made).written == 2
     assert batches(made) == [[0, 1, 2], [3, 4]]
 

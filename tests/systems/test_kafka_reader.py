@@ -95,7 +95,7 @@ def test_committed_messages_of_eight_partitions(kafka: Broker, export, tmp_path)
             {"value": {"batch": batch, "n": n}, "key": f"k{n}", "partition": n % 8, "timestamp": TIME + n} for n in range(400)
         )
         kafka.send(topic, ({**each, **more} for each in sent), producer)
-        (producer.abort_transaction if batch % 3 == 2 else producer.commit_transaction)(20)
+        kafka.end_transaction(producer, topic, commit=batch % 3 != 2)
     kafka.send(topic, [{"value": None, "key": "gone", "partition": 7}])
     producer.begin_transaction()
     kafka.send(topic, [{"value": {"batch": "open"}, "partition": 3}], producer)
@@ -107,7 +107,7 @@ def test_committed_messages_of_eight_partitions(kafka: Broker, export, tmp_path)
         config = {"reader": reader(kafka, topic, **options), "writer": to(tmp_path / "two")}
         assert ran(tmp_path, config, "--workers=2")[0] == 0
     finally:
-        producer.abort_transaction(20)
+        kafka.end_transaction(producer, topic, commit=False)
     expected = [{"batch": batch, "n": n} for p in range(8) for batch in range(12) if batch % 3 != 2 for n in range(p, 400, 8)]
     found = records(tmp_path / "out")
     tombstone = found.pop()
