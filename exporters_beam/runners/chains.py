@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from exporters_beam.components.names import expand_dates, in_batch
+from exporters_beam.components.protocols import AnyReader
 from exporters_beam.components.secret import reveal
 from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.export import ExportSpec
@@ -220,9 +221,10 @@ class Chain:
     def new(self, full: bool = False) -> list[Unit]:
         """The units of the next batch, numbered; none where there is nothing new. Raises SourceError."""
         plan, state = self.plans[0], self.states[0]
-        told = ReaderTraits.of(plan.reader)
+        reader, names = reveal(plan.reader), names_of(plan.reader)
+        told = ReaderTraits.of(reader)
         if told.since is not None:
-            before = [Unit(0, name, size, etag) for name, (size, etag) in state.known.items()]
+            before = [names.real(Unit(0, name, size, etag)) for name, (size, etag) in state.known.items()]
             assert self.spec.new_only is not None
             units = list(self._listed(told.since([] if full else before, self.spec.new_only.settled_seconds)))
             holds = told.holds
@@ -231,7 +233,7 @@ class Chain:
                 before, units = units, told.upto(units, most)
                 self.more = before != units
             return units if holds is None or any(map(holds, units)) else []
-        found = list(self._listed(plan.reader if told.may_be_empty is None else told.may_be_empty()))
+        found = list(self._listed(reader if told.may_be_empty is None else told.may_be_empty()))
         units = found if full else list(self._unknown(found))
         units = self._upto(self._settled(units))
         self._refuse_archive(units)
@@ -249,8 +251,9 @@ class Chain:
         self.more = False
         return units
 
-    def _listed(self, reader: object) -> Iterator[Unit]:
-        for found in listed(reveal(reader), names_of(reader)):  # type: ignore[arg-type]
+    def _listed(self, reader: AnyReader) -> Iterator[Unit]:
+        """What a reader lists whose secrets are resolved."""
+        for found in listed(reader, names_of(self.plans[0].reader)):
             if isinstance(found, Warned):
                 self.log.warning(found.text)
             else:
@@ -289,7 +292,7 @@ class Chain:
         waits = self._waits(units, seconds)
         if any(waits.values()):
             time.sleep(max(waits.values()))
-            again = {unit.name: unit for unit in self._listed(self.plans[0].reader)}
+            again = {unit.name: unit for unit in self._listed(reveal(self.plans[0].reader))}
             units = [again[unit.name] for unit in units if unit.name in again]
             waits = self._waits(units, seconds)
         left = [shown(name) for name, wait in waits.items() if wait > 0]

@@ -83,8 +83,8 @@ class SqlDatabase(OnFirstUse):
 
     @property
     def dialect(self) -> str:
-        """postgresql, mysql (also of MariaDB) or sqlite."""
-        return DIALECTS[urlsplit(self.url).scheme]
+        """postgresql, mysql (also of MariaDB) or sqlite; "" where the whole URL is a secret that is not resolved yet."""
+        return DIALECTS.get(urlsplit(self.url).scheme, "")
 
     @property
     def path(self) -> str:

@@ -85,6 +85,18 @@ def test_rows_of_several_columns_by_time_and_number(events, tmp_path):
         exporters_beam.run(config(events, tmp_path))
 
 
+def test_what_was_read_is_known_also_where_secrets_stand_in_the_config(events, tmp_path, monkeypatch):
+    made = config(events, tmp_path, reader={"where": "id > ${secret:env:LEAST}"})
+    monkeypatch.setenv("LEAST", "0")
+    monkeypatch.setenv("PLACE", made["reader"]["options"]["url"])
+    made["reader"]["options"]["url"] = "${secret:env:PLACE}"
+    insert(events, 1, 2)
+    assert exporters_beam.run(made).written == 2
+    insert(events, 3)
+    assert exporters_beam.run(made).written == 1
+    assert exporters_beam.run(made).note
+
+
 @pytest.mark.parametrize(
     ("reader", "expected"),
     [
