@@ -59,6 +59,7 @@ class Link(NamedTuple):
     now: str
     before: str = ""
     full: bool = False
+    windows: Json | None = None
 
 
 class Units(NamedTuple):
@@ -142,7 +143,8 @@ class Mark(NamedTuple):
     with the range, and a bundle that runs twice counts once. `last` is true for the unit's last range. `staged` is the
     segment that holds this range already: then no record of it was read, and the encoder gives what stands there.
     `warnings` are sentences for users; like the counts they are committed with the range, and so is what was `sought`, and the
-    `statistics` of its fields.
+    `statistics` of its fields. `latest` is the latest time that its records tell, in seconds since 1970, where that is asked
+    for.
     """
 
     unit: Unit
@@ -153,6 +155,7 @@ class Mark(NamedTuple):
     warnings: tuple[str, ...] = ()
     sought: tuple[Sought, ...] = ()
     statistics: bytes = b""
+    latest: int | None = None
 
 
 class Sought(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +13,7 @@ from uuid import UUID
 
 from exporters_beam.components.names import HIVE_NULL, Folders, escaped_for_hive
 from exporters_beam.components.options import option
+from exporters_beam.components.times import EPOCHS, no_time, time_of, zone_of
 from exporters_beam.components.words import did_you_mean, in_json, shortened
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
@@ -29,9 +29,6 @@ YEAR, MONTH, DAY, HOUR = TIMES = ("year", "month", "day", "hour")
 
 _LENGTHS = {YEAR: 4, MONTH: 7, DAY: 10, HOUR: 13}
 """How much of a time each of them is."""
-
-EPOCHS = {"seconds": 1_000_000, "milliseconds": 1000, "microseconds": 1}
-"""Units of times that are numbers since 1970, in microseconds."""
 
 LONGEST = 255
 """Bytes of the name of a folder: no file system of ours takes more."""
@@ -89,7 +86,7 @@ class PartitionGrouper:
     _taken: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        zone = _zone(self.zone)
+        zone = zone_of(self.zone)
         parts = tuple(_part(n, given, zone, self.epoch) for n, given in enumerate(self.fields))
         if not parts:
             raise ConfigError("fields: name at least one field")
@@ -175,20 +172,6 @@ class PartitionGrouper:
         self.__post_init__()
 
 
-def _zone(name: str) -> tzinfo:
-    """Raises ConfigError where there is no such time zone."""
-    import zoneinfo
-
-    if name == "UTC":
-        return timezone.utc
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        hint = did_you_mean(name, sorted(zoneinfo.available_timezones()))
-        hint = hint if "mean" in hint else "; write one like Europe/Copenhagen"
-        raise ConfigError(f"zone: there is no time zone {name!r}{hint}") from None
-
-
 def _part(n: int, given: object, zone: tzinfo, epoch: str | None) -> Part:
     """A member of `fields`. Raises ConfigError with the place of what is wrong."""
     place, function, name = f"fields[{n}]", "field", None
@@ -271,53 +254,26 @@ def _text(value: object) -> str | None:
 
 def _time(function: str, zone: tzinfo, epoch: str | None, value: object) -> str | None:
     """Year, month, day or hour of a time, as text; None for null."""
-    if value is None or value == "":
-        return None
-    try:
-        if value.__class__ is str:
-            return _of_text(function, zone, str(value))
-        if isinstance(value, datetime):
-            return _written(function, zone, value)
-        if isinstance(value, date):
-            return _written(function, zone, value)
-        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-            if epoch is None:
-                raise RecordError(f"{value!r:.100} is a number; say with epoch what it counts since 1970: {', '.join(EPOCHS)}")
-            return _written(function, zone, _SINCE + timedelta(microseconds=int(value * EPOCHS[epoch])))
-    except (ValueError, OverflowError, ArithmeticError):
-        pass
-    raise RecordError(f"{value!r:.100} is not a time; write it as 2026-11-28 or 2026-11-28T14:00:00Z")
-
-
-_SINCE = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-_ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)? ?(?:(Z)|([+-])(\d\d):?(\d\d)?)?)?\Z",
-    re.ASCII | re.IGNORECASE,
-)
+    if value.__class__ is str and value:
+        return _of_text(function, zone, str(value))
+    found = time_of(value, epoch)
+    return None if found is None else _written(function, zone, found, value)
 
 
 @lru_cache(maxsize=4096)
-def _of_text(function: str, zone: tzinfo, text: str) -> str:
-    """Raises ValueError, OverflowError, RecordError."""
-    found = _ISO.match(text.strip())
-    if found is None:
-        raise ValueError(text)
-    year, month, day, hour, minute, second, utc, sign, ahead, minutes = found.groups()
-    if hour is None:
-        return _written(function, zone, date(int(year), int(month), int(day)))
-    offset = None
-    if utc or sign:
-        away = timedelta(hours=int(ahead or 0), minutes=int(minutes or 0))
-        offset = timezone(-away if sign == "-" else away)
-    seconds = 59 if second == "60" else int(second or 0)  # A leap second belongs to its minute.
-    return _written(function, zone, datetime(int(year), int(month), int(day), int(hour), int(minute), seconds, tzinfo=offset))
+def _of_text(function: str, zone: tzinfo, text: str) -> str | None:
+    found = time_of(text)
+    return None if found is None else _written(function, zone, found, text)
 
 
-def _written(function: str, zone: tzinfo, value: date) -> str:
-    if isinstance(value, datetime):
-        value = value if value.tzinfo is None else value.astimezone(zone)
+def _written(function: str, zone: tzinfo, found: date, value: object) -> str:
+    """Raises RecordError."""
+    if isinstance(found, datetime):
+        try:
+            found = found if found.tzinfo is None else found.astimezone(zone)
+        except (ValueError, OverflowError):
+            raise no_time(value) from None
     elif function == HOUR:
-        raise RecordError(f"{value.isoformat()} is a date, which has no hour")
-    hour = f"-{value.hour:02d}" if isinstance(value, datetime) else ""
-    return f"{value.year:04d}-{value.month:02d}-{value.day:02d}{hour}"[: _LENGTHS[function]]
+        raise RecordError(f"{found.isoformat()} is a date, which has no hour")
+    hour = f"-{found.hour:02d}" if isinstance(found, datetime) else ""
+    return f"{found.year:04d}-{found.month:02d}-{found.day:02d}{hour}"[: _LENGTHS[function]]

@@ -98,14 +98,40 @@ def in_batch(name: str, number: int) -> str:
     return BATCH.sub(formatted, name)
 
 
+WINDOW = re.compile(r"\{window(?::([^{}]*))?\}")
+"""Where the beginning of a window of time stands in a name, with directives of strftime."""
+
+
+def spread(name: str) -> str:
+    """The name with a placeholder of its own for each folder that windows name.
+
+    >>> spread("out/{window:%Y/%m}/items-")
+    'out/{window:%Y}/{window:%m}/items-'
+    """
+    return WINDOW.sub(lambda match: match[0].replace("/", "}/{window:"), name)
+
+
+def of_window(window: str, spec: str) -> str:
+    """The beginning of a window as its placeholder asks for it; what is no time, as `unknown`, stays as it is.
+
+    >>> of_window("2026-11-28T14:00", "%Y-%m-%d"), of_window("2026-11-28T14:00", "")
+    ('2026-11-28', '2026-11-28T1400')
+    """
+    try:
+        return _strftime(datetime.fromisoformat(window), spec) if spec else window.replace(":", "")
+    except ValueError:
+        return window
+
+
 @dataclass(frozen=True)
 class FileNames:
     """Names of an export's files, from a `filebase` whose % dates have been expanded.
 
-    `groups` is how many values a group has, `template` is the `filebase` before dates were expanded. The name part
-    gets the four-digit number where it has no placeholder at all; groups that the template does not name are added
-    behind it, each after a dash; where a name holds groups but no number, files after the first get the number behind
-    the name. With `hive` each value stands behind `name=` as a folder of its own, and is written as Hive does.
+    `groups` is how many values a group has; with `windows` the first of them is a window of time. `template` is the
+    `filebase` before dates were expanded. The name part gets the four-digit number where it has no placeholder at all; groups
+    that the template does not name are added behind it, each after a dash; where a name holds groups but no number, files
+    after the first get the number behind the name. With `hive` each value stands behind `name=` as a folder of its own, and is
+    written as Hive does.
     """
 
     filebase: str
@@ -115,15 +141,17 @@ class FileNames:
     template: str = ""
     mark: str = ""
     hive: bool = False
+    windows: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for placeholders that do not exist, before anything is read."""
         for part, where in ((self._folder, "folder"), (self._name, "name")):
             for field, spec in _placeholders(part):
-                index = _group_index(field)
+                index = self._index(field)
                 if index is not None:
                     if index >= self.groups:
-                        have = f"the grouper gives {self.groups}" if self.groups else "there is no grouper"
+                        values = self.groups - self.windows
+                        have = f"the grouper gives {values}" if values else "there is no grouper"
                         raise ConfigError(f"filebase: {{{field}}} names a group value that does not exist: {have}")
                 elif field == "file_number":
                     if where == "folder":
@@ -132,8 +160,8 @@ class FileNames:
                 else:
                     raise ConfigError(
                         f"filebase: unknown placeholder {{{field}{':' + spec if spec else ''}}}; "
-                        "there are {groups[0]}, {groups[1]}, …, {file_number}, with new_only {batch}, and % "
-                        "directives for dates"
+                        "there are {groups[0]}, {groups[1]}, …, {file_number}, with new_only {batch}, with window "
+                        "{window}, and % directives for dates"
                     )
 
     @property
@@ -160,7 +188,7 @@ class FileNames:
         if "%" in fixed:
             fixed = fixed[: fixed.index("%")]
             fixed = fixed[: fixed.rfind("/") + 1]
-        return FileNames(fixed, self.groups, "").base
+        return FileNames(fixed, self.groups, "", windows=self.windows).base
 
     @property
     def checksums(self) -> str:
@@ -177,11 +205,26 @@ class FileNames:
         stem, dot, suffix = last.rpartition(".")
         return f"{folder}{slash}{stem}{self.mark}{dot}{suffix}" if stem else f"{folder}{slash}{last}{self.mark}"
 
+    def _index(self, field: str) -> int | None:
+        """Which value of a group a placeholder stands for; None for another one."""
+        if self.windows and field == "window":
+            return 0
+        index = _group_index(field)
+        return None if index is None else index + self.windows
+
+    def window_folder(self, window: str) -> str:
+        """The folder of a window, with a slash at its end: up to the last part of the path that says the window."""
+        folder = self._folder
+        end = max((match.end() for match in WINDOW.finditer(folder)), default=0)
+        return self._fill(folder[: folder.find("/", end) + 1], [window], 0)
+
     def name(self, group: tuple[str, ...], number: int) -> str:
         """The path of the group's file with this number (counted from `start`)."""
         in_name = [field for field, _ in _placeholders(self._name)]
-        used = {_group_index(field) for field in (*in_name, *(field for field, _ in _placeholders(self._folder)))}
+        used = {self._index(field) for field in (*in_name, *(field for field, _ in _placeholders(self._folder)))}
         safe = [escaped_for_hive(value) if self.hive else safe_part(value) for value in group]
+        if self.windows:
+            safe[0] = group[0]  # It is made safe as it is written.
         stem = self._fill(self._name, safe, number)
         if not in_name:
             stem += f"{number:04d}"
@@ -200,23 +243,25 @@ class FileNames:
         A group value holds no slash, so that one which has a part of the folder to itself is told by the name. The same
         is true of one that has the file's name to itself, and of those behind the number where the name has no placeholder.
         """
-        fields = [[_group_index(field) for field, _ in _placeholders(part)] for part in self._folder.split("/")]
-        told = {found[0] for found in fields if len(found) == 1}
-        named = [_group_index(field) for field, _ in _placeholders(self._name)]
+        fields = [[self._index(field) for field, _ in _placeholders(part)] for part in self._folder.split("/")]
+        told = {found[0] for found in fields if len({*found}) == 1}
+        named = [self._index(field) for field, _ in _placeholders(self._name)]
         used = {index for found in (*fields, named) for index in found}
         if not named:
             return not told >= used
         unknown = [index for index in range(self.groups) if index not in told]
         return bool(unknown) and (several or len(named) > 1 or unknown != named)
 
-    @staticmethod
-    def _fill(template: str, safe: list[str], number: int) -> str:
+    def _fill(self, template: str, safe: list[str], number: int) -> str:
         out = []
         for text, field, spec in _parsed(template):
             out.append(text)
             if field is not None:
-                index = _group_index(field)
-                out.append(format(number, spec or "") if index is None else safe[index])
+                index = self._index(field)
+                if index == 0 and self.windows:
+                    out.append(safe_part(of_window(safe[0], spec or "")))
+                else:
+                    out.append(format(number, spec or "") if index is None else safe[index])
         return "".join(out)
 
 
@@ -237,7 +282,11 @@ class Naming:
 
 def expand_dates(filebase: str, now: datetime) -> str:
     """The template with its % directives replaced, once, by the local time at which the export starts."""
-    return now.strftime(filebase.encode("unicode_escape").decode("ascii")).encode("ascii").decode("unicode_escape")
+    return _strftime(now, WINDOW.sub(lambda match: match[0].replace("%", "%%"), filebase))
+
+
+def _strftime(time: datetime, template: str) -> str:
+    return time.strftime(template.encode("unicode_escape").decode("ascii")).encode("ascii").decode("unicode_escape")
 
 
 @lru_cache(maxsize=64)

@@ -443,6 +443,9 @@ class ReaderTraits(_Traits):
     names, the newest last; none where nothing was read yet. What has come in so many last seconds is left out, where it
     tells that. Files are new by their names and what proves their content, and need none."""
 
+    own_times: bool = trait(False)
+    """Whether its units are partitions, in each of which time goes on by itself."""
+
     holds: Callable[[Unit], bool] | None = trait(how=METHOD)
     """Whether there is anything in a unit, where that is known before it is read."""
 

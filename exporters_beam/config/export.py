@@ -39,6 +39,7 @@ from exporters_beam.config.sections import (
 )
 from exporters_beam.config.statistics import Statistics
 from exporters_beam.config.table import AnyTable
+from exporters_beam.config.window import Window
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.records import Link
 
@@ -93,6 +94,7 @@ class ExportSpec:
     checks: Checks | None = None
     statistics: Statistics | None = None
     delta: Delta | None = None
+    window: Window | None = None
     done: Done | None = None
     done_at: Path = ("done",)
     """Where `done` stands: the section, or the key of one of several writers."""

@@ -40,6 +40,7 @@ from exporters_beam.config.sections import (
 )
 from exporters_beam.config.statistics import Statistics
 from exporters_beam.config.table import KINDS as TABLES
+from exporters_beam.config.window import WINDOW, Window
 from exporters_beam.records import Json
 
 
@@ -188,6 +189,7 @@ def document_schema(entries: Iterable[registry.Entry] = registry.ENTRIES) -> Jso
             ],
         },
         DELTA: {"anyOf": [_options(Delta), {"type": "null"}, _REFERENCE]},
+        WINDOW: {"anyOf": [_options(Window), {"type": "null"}, _REFERENCE]},
         "done": {"anyOf": [_options(Done), {"type": "null"}, _REFERENCE]},
         "bundle": {"anyOf": [_options(Bundle), {"type": "null"}, _REFERENCE]},
         "encrypt": {"anyOf": [_options(Encrypt), {"type": "null"}, _REFERENCE]},

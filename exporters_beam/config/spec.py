@@ -56,16 +56,17 @@ from exporters_beam.config.table import AnyTable
 from exporters_beam.config.tested import listed
 from exporters_beam.config.urls import section_of
 from exporters_beam.config.variables import fill
+from exporters_beam.config.window import WINDOW, Window
 from exporters_beam.errors import ConfigError, Problem, dotted
 
 OTHER_KEYS = (
     *("steps", PARTITION_BY, "exporter_options", "on_error", "empty", "vars", "env", "parameters", "staging", "runners"),
     *("tests", "writers", "checks", "contract", "statistics", "done", "bundle", "encrypt", "table", NEW_ONLY, AFTER, FOLLOW),
-    *(DELTA, *LABELS),
+    *(DELTA, WINDOW, *LABELS),
 )
 
 RESERVED = {*SECTIONS, *OWN_OF_WRITERS, "checks", "copy", "read", "grouped", "written", "persisted"} - {"filter", *OWN_STEPS}
-RESERVED |= {"statistics", DELTA, *contract.STEPS}
+RESERVED |= {"statistics", DELTA, WINDOW, *contract.STEPS}
 """Names of other parts of the graph, and of stages whose times are told."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -130,6 +131,7 @@ class _Loading(Finding):
         contract = self.contract()
         statistics = self.made_of(Statistics, "statistics", "{fields: [price]}, true, or a list of fields")
         delta = self.made_of(Delta, DELTA, "{key: [url]}")
+        window = self.made_of(Window, WINDOW, "{field: scraped_at, size: 1h}")
         for name in beside if several and not any(takes_done(each.writer.component) for each in several) else ():
             if name not in ("encrypt", "table") and beside[name] is not None:
                 self.add((name,), "none of the writers delivers files to a place where customers look; leave this section out")
@@ -168,6 +170,7 @@ class _Loading(Finding):
             checks=checks,
             statistics=statistics,
             delta=delta,
+            window=window,
             **beside,
             new_only=new_only,
             after=after,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple
 
@@ -73,16 +73,16 @@ def _number_of(batch: DeliveredFile) -> int:
 def booked(value: Any) -> bytes:
     """What the manifest is made of, on its way there: marks, of which there may be very many, as plain tuples."""
     if isinstance(value, Mark):
-        unit, *rest, sought, statistics = value
-        return pickle.dumps((tuple(unit), *rest, [tuple(each) for each in sought], statistics), 5)
+        unit, *rest, sought, statistics, latest = value
+        return pickle.dumps((tuple(unit), *rest, [tuple(each) for each in sought], statistics, latest), 5)
     return pickle.dumps(value, 5)
 
 
 def _unbooked(data: bytes) -> Any:
     value = pickle.loads(data)
     if type(value) is tuple:
-        unit, number, counts, last, staged, warnings, sought, statistics = value
-        return Mark(Unit(*unit), number, counts, last, staged, warnings, tuple(Sought(*each) for each in sought), statistics)
+        unit, number, counts, last, staged, warnings, sought, *rest = value
+        return Mark(Unit(*unit), number, counts, last, staged, warnings, tuple(Sought(*each) for each in sought), *rest)
     return value
 
 
@@ -136,9 +136,10 @@ class WriteManifest(HandsOver, beam.DoFn):
             manifest["delta"] = stated(self._run, buckets, counts["written"], self._delivery.deletes)
         if self._delivery.naming.checksums:
             self._checksums(files)
-        if self._delivery.naming.done:
+        complete = self._complete(manifest, listed, tallies, files)
+        if self._delivery.naming.done or complete:
             manifest["began"] = self._delivery.naming.when
-            manifest["done"] = deliver_done(self._delivery, self._run, manifest, files)
+            manifest["done"] = deliver_done(self._delivery, self._run, manifest, files, complete)
         manifest["checksum"] = manifest_checksum(manifest)
         text = manifest_text(manifest)
         to, names = self._delivery.to, self._delivery.naming.names
@@ -154,6 +155,20 @@ class WriteManifest(HandsOver, beam.DoFn):
         if self._run.sweeps:
             sweep(Books(self._run.books, self._run.scratch, True))
         yield manifest
+
+    def _complete(
+        self,
+        manifest: Json,
+        listed: Mapping[int, Unit],
+        tallies: Mapping[tuple[int, int], Mark],
+        files: Sequence[DeliveredFile],
+    ) -> list[tuple[str, str]]:
+        """The files that say which windows are complete; what is known of windows goes into the manifest."""
+        windows = self._delivery.windows
+        if windows is None:
+            return []
+        manifest["windows"] = windows.told(listed.values(), tallies.values(), files)
+        return [*windows.success(manifest["windows"], self._delivery.naming.names)]
 
     def _tell_run(self, counts: Mapping[str, int], of_fields: Json) -> None:
         """For runs to come: how many records this one had, and what was in their fields, where that is asked for."""
@@ -316,7 +331,8 @@ def _gathered(values: Iterable[object], fields: OfRanges | None) -> _Gathered:
             same = counts.setdefault(value.counts, value.counts)
             if fields is not None:
                 fields.add(value)
-            tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings, value.sought)
+            tallies[unit.index, value.range] = Mark(unit, value.range, same, value.last, "", value.warnings, value.sought,
+                                                   latest=value.latest)  # fmt: skip
         elif isinstance(value, Recount):
             late = dict(value.counts)
         elif isinstance(value, Warned):

@@ -18,6 +18,7 @@ from exporters_beam.config.checks import Checks
 from exporters_beam.config.on_error import OnError
 from exporters_beam.config.statistics import Statistics
 from exporters_beam.engine.dead_letters import Letters
+from exporters_beam.engine.windows import Completing
 from exporters_beam.records import BlockRef, Limits, Mark, Sampling, Typed, Unit
 from exporters_beam.staging.segments import Blocks
 
@@ -49,6 +50,7 @@ class Delivery:
     deletes: bool = True
     added: tuple[str, ...] = ()
     recipients: Recipients | None = None
+    windows: Completing | None = None
 
     @cached_property
     def shape(self) -> FormatTraits:
@@ -62,6 +64,11 @@ class Delivery:
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: self.__dict__[each.name] for each in fields(self)}
+
+    @property
+    def says_done(self) -> bool:
+        """Whether it delivers files that say that something is whole."""
+        return bool(self.naming.done) or (self.windows is not None and self.windows.success_file is not None)
 
     @property
     def text_format(self) -> TextFormat:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from exporters_beam.components.traits import WriterTraits
-from exporters_beam.config.done import MANIFEST
+from exporters_beam.config.done import KINDS, MANIFEST
 from exporters_beam.engine.delivery import Delivery
 from exporters_beam.errors import DestinationError
 from exporters_beam.records import DeliveredFile, Json, PlannedFile
@@ -18,9 +18,9 @@ VERSION = 1
 """Of the manifest for customers: another one where a field means something else."""
 
 
-def in_place(delivery: Delivery) -> dict[str, str]:
-    """What manifests call the files of `done`, by their kinds."""
-    to, found = delivery.to, delivery.naming.done
+def in_place(delivery: Delivery, windows: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+    """What manifests call the files of `done`, by their kinds, and those of `windows` that are complete."""
+    to, found = delivery.to, (*windows, *delivery.naming.done)
     return {kind: str(to.storage().url(to.key(path))) if to.storage is not None else path for kind, path in found}
 
 
@@ -28,7 +28,7 @@ def clear(delivery: Delivery, run: Run) -> None:
     """Remove what says that an earlier export is whole, where its files are about to be replaced. May be done again. Raises
     DestinationError."""
     to = delivery.to
-    if not delivery.naming.done or to.left is None or to.remove is None:
+    if not delivery.says_done or to.left is None or to.remove is None:
         return
     began, earlier = done_before(delivery.writer, run.manifest, delivery.naming.names, run.export_id)
     if began == delivery.naming.when:
@@ -53,15 +53,22 @@ def refuse_their_names(delivery: Delivery, names: Iterable[str], key: Callable[[
                                    "delivered; give that another name")  # fmt: skip
 
 
-def deliver_done(delivery: Delivery, run: Run, manifest: Mapping[str, Any], files: Sequence[DeliveredFile]) -> Json:
-    """Deliver the manifest for customers and, last, the success file. The same bytes where it is done again. Gives the entry of
-    each for the `manifest` of the export. Raises DestinationError."""
+def deliver_done(
+    delivery: Delivery,
+    run: Run,
+    manifest: Mapping[str, Any],
+    files: Sequence[DeliveredFile],
+    windows: Sequence[tuple[str, str]] = (),
+) -> Json:
+    """Deliver the files of windows that are complete, the manifest for customers and, last, the success file. The same bytes
+    where it is done again. Gives the entry of each for the `manifest` of the export. Raises DestinationError."""
     names, told = {file.name for file in files}, dict[str, Any]()
-    for kind, name in in_place(delivery).items():
+    for kind, name in in_place(delivery, windows).items():
         if name in names:
-            raise DestinationError(f"{name}: an object of this name was copied there; give done.{kind} another name")
+            what = f"done.{kind}" if kind in KINDS else "window.success_file"
+            raise DestinationError(f"{name}: a file with records, or a copied object, has this name; give {what} another one")
     progress = Progress(run)
-    for kind, path in delivery.naming.done:
+    for kind, path in (*windows, *delivery.naming.done):
         text = _for_customers(delivery, run, manifest, files, path) if kind == MANIFEST else b""
 
         def fill(out: BinaryIO, text: bytes = text) -> None:

@@ -22,6 +22,7 @@ from exporters_beam.components.names import Naming
 from exporters_beam.components.protocols import Keyed, StepComponent
 from exporters_beam.components.traits import DecoderTraits, FilterTraits, ReaderTraits
 from exporters_beam.config.delta import DELTA
+from exporters_beam.config.window import WINDOW
 from exporters_beam.engine.admit import Enough
 from exporters_beam.engine.branching import Apart, NotAgain, Tolerant, in_all
 from exporters_beam.engine.checking import KEYS, Look, Repeated
@@ -37,6 +38,7 @@ from exporters_beam.engine.publishing import CheckNames, ClearDone, PlanFiles, P
 from exporters_beam.engine.reading import WARNED, ListPieces, ListUnits, ReadChunks, ReadPieces
 from exporters_beam.engine.sending import SendBatches
 from exporters_beam.engine.source import RANGE_BYTES, Places, Source
+from exporters_beam.engine.windows import LookAtTimes, completing
 from exporters_beam.errors import ConfigError
 from exporters_beam.handover import HandsOver
 from exporters_beam.planning.keys import recipients_of
@@ -129,6 +131,7 @@ def delivery_of(plan: Plan, run: Run, source: Source) -> Delivery:
         deletes=plan.spec.delta is None or plan.spec.delta.deletes,
         added=decoding.added if isinstance(decoding, Extend) else (),
         recipients=recipients_of(plan.spec),
+        windows=completing(plan, plan.now, plan.spec.link.windows if plan.spec.link is not None else None),
     )
 
 
@@ -202,6 +205,8 @@ def stepped(
             records, failures, booked["State"] = records | step.name >> delta
         elif step.name == STATISTICS:
             records, failures = records | step.name >> beam.ParDo(LookAtFields(step.name, step.component)), None
+        elif step.name == WINDOW:
+            records, failures = records | step.name >> beam.ParDo(LookAtTimes(step.name, step.component)), None
         elif step.kind == "look":
             looked = records | step.name >> beam.ParDo(Look(step.name, step.component)).with_outputs(KEYS, main="records")
             records, failures = looked["records"], None
@@ -343,7 +348,7 @@ def deliver(delivery: Delivery, run: Run, pipeline: Any, blocks: Any, booked: di
         | "GroupBlocks" >> beam.GroupByKey()
         | "PlanFiles" >> beam.ParDo(PlanFiles(delivery)).with_output_types(tuple[str, bytes])
     )
-    if delivery.ambiguous or delivery.to.admit is not None or delivery.naming.done or delivery.naming.bundle:
+    if delivery.ambiguous or delivery.to.admit is not None or delivery.says_done or delivery.naming.bundle:
         planned = (
             planned
             | "Planned" >> beam.Map(_planned).with_output_types(tuple[bytes, tuple[str, bytes]])

@@ -138,7 +138,7 @@ class CheckNames(HandsOver, beam.DoFn):
         self._without_case, self._admit = delivery.to.without_case, delivery.to.admit
 
     def setup(self) -> None:
-        if self._delivery.naming.done:
+        if self._delivery.says_done:
             enter(self._run.folder)
             self._delivery = replace(self._delivery, writer=ready(self._delivery.writer))
 

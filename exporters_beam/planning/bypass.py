@@ -32,6 +32,8 @@ def why_not_copied(spec: ExportSpec) -> str:
         return "there are statistics of fields"
     if spec.delta is not None:
         return "only what is different is delivered (delta)"
+    if spec.window is not None:
+        return "records are divided among windows"
     if spec.bundle is not None:
         return "there is a bundle"
     if spec.encrypt is not None:

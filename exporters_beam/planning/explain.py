@@ -12,6 +12,7 @@ from exporters_beam.config.checks import FAIL, HOLD, WARN
 from exporters_beam.config.delta import DELTA
 from exporters_beam.config.on_error import WRITER
 from exporters_beam.config.sections import ONE_FILE
+from exporters_beam.config.window import WINDOW, Window
 from exporters_beam.errors import printable
 from exporters_beam.formats.without import whole
 from exporters_beam.planning.bypass import NO_STORAGES
@@ -100,11 +101,24 @@ def _steps(plan: Plan, steps: Sequence[StepPlan]) -> Iterator[Stage]:
             chosen = plan.spec.statistics.fields if plan.spec.statistics is not None else None
             yield step.name, f"of {', '.join(chosen)}" if chosen else "of all fields", shape
             continue
+        if step.name == WINDOW and plan.spec.window is not None:
+            yield step.name, f"of {plan.spec.window.size} by {plan.spec.window.field}", shape
+            continue
         if step.name == DELTA and plan.spec.delta is not None:
             yield step.name, f"by {', '.join(plan.spec.delta.key)}, against {plan.spec.delta.against}", shape
             continue
         section = plan.spec.step(step.name)
         yield step.name, _component(section.entry.name if section else "", step.component), shape
+
+
+def _of_windows(window: Window, goes_on: bool) -> str:
+    """When windows are complete."""
+    if not goes_on:
+        return "window: every window is complete at the end, since everything is read"
+    late = f" and {window.lateness}" if window.lateness_seconds else ""
+    idle = f", or has had none for {window.max_wait}" if window.max_wait is not None else ""
+    return (f"window: one is complete when each partition of the source has a record of its end{late}{idle}; what is later is "
+            "one more file of it")  # fmt: skip
 
 
 def _stages_of_writer(plan: Plan) -> Iterator[Stage]:
@@ -151,7 +165,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
     if plan.why_not_copied != NO_STORAGES:
         yield f"no bypass: {plan.why_not_copied}"
     if plan.names is not None:
-        group = tuple(f"<group {n}>" for n in range(plan.names.groups))
+        windowed = plan.names.windows
+        group = (*["<window>"] * windowed, *(f"<group {n}>" for n in range(plan.names.groups - windowed)))
         yield f"files: {_example(plan, group)}"
         if removed := GrouperTraits.of(plan.grouper).removed:
             yield f"files are without {', '.join(sorted(removed))}, which their folders tell (columns: keep leaves it there)"
@@ -201,6 +216,8 @@ def _decisions(plan: Plan) -> Iterator[str]:
         kept = history_of(plan)
         compared = "compared with those of the run before" if kept else "not compared with others: add `staging: FOLDER`"
         yield f"statistics: of what comes to the writer, decoded for that; in the report and the manifest, and {compared}"
+    if plan.spec.window is not None and plan.names is not None:
+        yield _of_windows(plan.spec.window, plan.spec.new_only is not None)
     if plan.on_error.limited:
         yield "on_error: nothing is delivered before all is staged and its failed records are counted"
     if plan.limit:

@@ -9,12 +9,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from exporters_beam.components.names import FileNames, expand_dates
+from exporters_beam.components.names import FileNames, expand_dates, spread
 from exporters_beam.components.options import options_of
 from exporters_beam.components.protocols import (
     AnyReader,
@@ -43,6 +43,7 @@ from exporters_beam.config.checks import Checks, Looked
 from exporters_beam.config.delta import DELTA
 from exporters_beam.config.on_error import FAIL, FORMATTER, GROUPER, WRITER, OnError
 from exporters_beam.config.sections import ONE_FILE, PARTITION_BY, is_older
+from exporters_beam.config.window import WINDOW
 from exporters_beam.errors import ConfigError, Problem, dotted
 from exporters_beam.formats.without import without
 from exporters_beam.planning import rules
@@ -54,8 +55,11 @@ from exporters_beam.planning.logical import Logical, Read, Records, StepPlan, Wr
 from exporters_beam.planning.looking import STATISTICS, Looking
 from exporters_beam.planning.physical import Physical
 from exporters_beam.planning.table import misfits as misfits_of_table
+from exporters_beam.planning.windows import in_windows, window_misfits, windows_of
+from exporters_beam.planning.windows import step_of as step_of_windows
 from exporters_beam.stages import Copy
 from exporters_beam.transforms.fields.paths import parsed
+from exporters_beam.transforms.windows import WindowGrouper
 
 if TYPE_CHECKING:
     from exporters_beam.config.export import ExportSpec, Section
@@ -129,7 +133,7 @@ class Plan:
         whole, so that what one gets does not depend on the others. Else the plan itself."""
         if not self.spec.to:
             return self
-        common = tuple(step for step in self.steps if step.name not in self.spec.own and step.name != STATISTICS)
+        common = tuple(step for step in self.steps if step.name not in (*self.spec.own, STATISTICS, WINDOW))
         return replace(self, steps=common, grouper=None, format=cast(Format, Records()), limit=0, sample=0)
 
     @property
@@ -287,12 +291,15 @@ def make(spec: ExportSpec, now: datetime | None = None) -> Plan:
     now = _time_of(spec, now)
     writer, form = spec.writer.component, _format(spec)
     grouper = spec.grouper.component if spec.grouper is not None and delivers_files(writer) else None
+    windows = windows_of(spec, now)
+    grouper = in_windows(windows, grouper)
     removed = GrouperTraits.of(grouper).removed
     form = without(form, removed) if removed else form
     files, problems = _files(spec, form, grouper, now)
     on_error = _on_error(spec, now)
     problems += _misfits(spec, form, files, on_error)
     problems += [*misfits(spec), *misfits_of_table(spec), *delta_misfits(spec, form)]
+    problems += window_misfits(spec, windows, files.names)
     bundle, wrong = bundle_of(spec, files.names, now)
     done, more = done_of(spec, files.names, on_error.file, bundle, now)
     problems += [*wrong, *more]
@@ -355,13 +362,14 @@ def _files(spec: ExportSpec, form: Format, grouper: Grouper | None, now: datetim
         problems += [spec.problem((*path, "compression"), _without_name(p.message)) for p in error.problems]
     try:
         names = FileNames(
-            folders.in_name(expand_dates(numbered(writer.filebase, spec), now)),
+            folders.in_name(spread(expand_dates(numbered(writer.filebase, spec), now))),
             grouper.size if grouper is not None else 0,
             f".{form.extension}{packed.suffix}{spec.encrypt.ending if spec.encrypt and not spec.bundle else ''}",
             writer.start_file_count,
-            folders.in_name(writer.filebase),
+            folders.in_name(spread(writer.filebase)),
             ReaderTraits.of(spec.reader.component).mark,
             folders.hive,
+            isinstance(grouper, WindowGrouper),
         )
     except ConfigError as error:
         problems += [spec.problem((*path, "filebase"), _without_name(p.message)) for p in error.problems]
@@ -525,6 +533,8 @@ def _steps(spec: ExportSpec, now: datetime, form: Format, grouper: Grouper | Non
     yield from found[len(found) - own :]
     if spec.delta is not None:
         yield step_of(spec.delta)
+    if isinstance(grouper, WindowGrouper):
+        yield step_of_windows(grouper.windows)
     if spec.statistics is not None:
         needs, removed = FormatTraits.of(form).needs, GrouperTraits.of(grouper).removed
         yield StepPlan("look", STATISTICS, cast(Any, Looking(spec.statistics.fields, needs, removed)), STATISTICS)
@@ -555,6 +565,8 @@ def _told(spec: ExportSpec) -> dict[str, object]:
     if spec.delta is not None:
         found[DELTA] = {"key": list(spec.delta.key), "against": spec.delta.against, "deletes": spec.delta.deletes,
                         "field": spec.delta.field}  # fmt: skip
+    if spec.window is not None:
+        found[WINDOW] = asdict(spec.window)
     if spec.encrypt is not None:
         found["encrypt"] = {"pgp": list(spec.encrypt.pgp), "ending": spec.encrypt.ending}
     return found

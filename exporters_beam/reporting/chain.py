@@ -39,6 +39,10 @@ RESET, SKIPPED = "reset", "skipped"
 """What batches are that read nothing and change what counts as read: nothing but their units, or these as well."""
 
 
+_WINDOWS = ("times", "upto", "open")
+"""What the next batch has to know of the windows of one."""
+
+
 class Broken(ConfigError):
     """The manifests of a chain do not fit together."""
 
@@ -61,17 +65,25 @@ class State:
     pending: Link | None = None
     """A batch whose intent stands and whose manifest does not."""
 
+    windows: Json | None = None
+    """What the last batch that had windows has told of them, as far as the next one has to know it."""
+
     closing: bool = False
     """Whether the last batch still has to put away what it has read."""
 
     def after(self, manifest: Mapping[str, Any]) -> State:
         """The state when one more batch is complete."""
         told = manifest[CHAIN]
-        known = {} if told.get("full") or told.get(RESET) else self.known
+        anew = told.get("full") or told.get(RESET)
+        known = {} if anew else self.known
+        windows = (
+            {name: manifest["windows"][name] for name in _WINDOWS} if "windows" in manifest else None if anew else self.windows
+        )
         for unit in manifest["units"]:
             known.pop(unit["name"], None)
             known[unit["name"]] = unit["bytes"], unit["etag"]
-        return replace(self, last=Told(told["batch"], manifest["checksum"], told["now"]), known=known, pending=None)
+        last = Told(told["batch"], manifest["checksum"], told["now"])
+        return replace(self, last=last, known=known, windows=windows, pending=None)
 
 
 def about_link(link: Link) -> Json:
@@ -91,7 +103,7 @@ def intent_of(folder: str, number: int) -> Link | None:
     with destination("cannot read", path), suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         try:
             told = json.load(file)
-            return Link(told["chain"], told["number"], told["now"], told["before"], told["full"])
+            return Link(told["chain"], told["number"], told["now"], told["before"], told["full"], told["windows"])
         except (ValueError, KeyError, TypeError):
             raise Broken(f"{path}: this is not the intent of a batch; remove {os.path.dirname(path)} to begin the batch "
                          "again") from None  # fmt: skip
@@ -284,7 +296,7 @@ def _forget(books: str) -> None:
 
 def _write_state(folder: str, state: State) -> None:
     """What all that are folded have read; of before, nothing is left."""
-    head = json.dumps([state.last.number, state.last.checksum, state.last.now, len(state.known)])
+    head = json.dumps([state.last.number, state.last.checksum, state.last.now, len(state.known), state.windows])
     lines = [head, *(json.dumps([name, *told]) for name, told in state.known.items())]
     write_whole(os.path.join(folder, "state.gz"), gzip.compress("\n".join((*lines, "")).encode(), 1, mtime=0))
 
@@ -297,10 +309,10 @@ def _folded_state(folder: str, chain: str) -> State:
     last = parts[-1][1]
     with suppress(OSError, ValueError, TypeError, EOFError, gzip.BadGzipFile):
         with gzip.open(os.path.join(folder, "state.gz"), "rt", encoding="utf-8") as file:
-            number, checksum, now, count = json.loads(file.readline())
+            number, checksum, now, count, windows = json.loads(file.readline())
             known = {name: (size, etag) for name, size, etag in map(json.loads, file)}
         if number == last and len(known) == count:
-            return State(Told(number, checksum, now), known)
+            return State(Told(number, checksum, now), known, windows=windows)
     state = State()
     for first, _, path in parts:
         if state.last.number and first != state.last.number + 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +50,7 @@ class Report:
     filters: tuple[str, ...] = ("filter_before", "filter_after")
     statistics: Mapping[str, Any] = field(default_factory=dict)
     drift: Mapping[str, Any] = field(default_factory=dict)
+    windows: Mapping[str, Any] = field(default_factory=dict)
     writer: str = ""
     writers: tuple[Mapping[str, Any], ...] = ()
     note: str = ""
@@ -86,6 +87,7 @@ class Report:
             **({"dead_letters": dict(self.dead_letters)} if self.dead_letters else {}),
             **({"statistics": dict(self.statistics)} if self.statistics else {}),
             **({"drift": dict(self.drift)} if self.drift else {}),
+            **({"windows": dict(self.windows)} if self.windows else {}),
             **({"error": self.error} if self.error else {}),
             **({"problems": list(self.problems)} if self.problems else {}),
             **({"writers": list(self.writers)} if self.writers else {}),
@@ -115,6 +117,7 @@ class Report:
         size = sum(int(file["bytes"]) for file in self.files)
         if self.files:
             rows.append(("delivered", f"{len(self.files):,} file{'s' if len(self.files) != 1 else ''}, {human(size)}"))
+        rows += [("windows", text) for text in of_windows(self.windows)]
         for each in self.writers:
             rows.append((str(each["writer"]), f"{each['counts'].get('written', 0):,} records; manifest {each['manifest']}"))
         for target in self.targets:
@@ -152,6 +155,15 @@ class Report:
         return rows
 
 
+def of_windows(told: Mapping[str, Any]) -> Iterator[str]:
+    """What a manifest says of windows, in a line; none where it says nothing."""
+    if not told:
+        return
+    late = [window for window, found in told["delivered"].items() if found.get("late")]
+    found = [(len(told["complete"]), "complete"), (len(late), "with late records"), (len(told["open"]), "still open")]
+    yield ", ".join(f"{n:,} {what}" for n, what in found if n) or "none"
+
+
 _OF_A_WRITER = (
     "status",
     "export",
@@ -162,6 +174,7 @@ _OF_A_WRITER = (
     "dead_letters",
     "statistics",
     "drift",
+    "windows",
     "error",
     "manifest",
 )
@@ -187,6 +200,7 @@ def together(reports: Sequence[Report]) -> Report:
         dead_letters={},
         statistics={},
         drift={},
+        windows={},
         manifest="",
         writers=tuple(report.of_writer() for report in reports),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.config.sections import NEW_ONLY
+from exporters_beam.engine.windows import when
 from exporters_beam.errors import ConfigError, ExportError, shown
 from exporters_beam.planning.plan import Plan, make_each
 from exporters_beam.records import Json, Link, Unit
@@ -25,7 +26,7 @@ from exporters_beam.reporting.chain import (
     put_aside,
     state_of,
 )
-from exporters_beam.reporting.report import human
+from exporters_beam.reporting.report import human, of_windows
 from exporters_beam.reporting.verify import verify_told
 from exporters_beam.runners.chains import Chain, folder_of, opened, proof_of
 from exporters_beam.staging.books import forget_intent, has_segments, locked
@@ -55,6 +56,7 @@ def told(spec: ExportSpec) -> Iterator[str]:
         else:
             yield f"batches  {state.last.number:,}; the last one of {_when(state.last.now)}"
             yield from _read(plan, state)
+            yield from _windows(plan, state.windows)
         if state.pending is not None:
             when = _when(state.pending.now)
             yield f"begun    batch {state.pending.number:,} of {when}, which is not delivered yet: run it again"
@@ -75,6 +77,18 @@ def _read(plan: Plan, state: State) -> Iterator[str]:
         yield f"         and {len(state.known) - MOST:,} more"
 
 
+def _windows(plan: Plan, told: Json | None) -> Iterator[str]:
+    """Up to when windows are complete, and which partitions have not come further."""
+    if told is None or plan.spec.window is None:
+        return
+    reached = "complete up to none yet" if told["upto"] is None else f"complete up to {when(told['upto'])}"
+    late = f", less {plan.spec.window.lateness}" if plan.spec.window.lateness_seconds else ""
+    yield f"windows  {reached}{late}; {len(told['open']):,} open"
+    behind = [name for name, (latest, _) in told["times"].items() if latest is None or latest <= (told["upto"] or latest)]
+    if told["open"] and any(behind):
+        yield f"         they wait for {', '.join(map(shown, behind[:MOST]))}"
+
+
 def runs(spec: ExportSpec, most: int) -> Iterator[str]:
     """The last batches: number, time, records, files. Raises Broken."""
     for plan in plans_of(spec):
@@ -89,6 +103,7 @@ def runs(spec: ExportSpec, most: int) -> Iterator[str]:
                 what = "counted as read, not delivered"
             elif link.get(RESET):
                 what = "read again from here on"
+            what = "; ".join((what, *(f"windows: {text}" for text in of_windows(manifest.get("windows", {})))))
             yield f"{link['batch']:>6,}  {_when(link['now'])}  {what}"
 
 

@@ -21,6 +21,7 @@ from exporters_beam.components.traits import ReaderTraits
 from exporters_beam.config.export import ExportSpec
 from exporters_beam.config.new_only import FAIL, IGNORE, KEEP, READ, After
 from exporters_beam.config.sections import NEW_ONLY
+from exporters_beam.engine.windows import completing
 from exporters_beam.errors import ConfigError, DestinationError, ExportError, SourceError, shown
 from exporters_beam.planning.place import books_at, place_of
 from exporters_beam.planning.plan import Plan, make_each
@@ -206,17 +207,21 @@ class Chain:
 
     def begin(self, full: bool) -> list[Link] | None:
         """Write down what the next batch reads; None where there is nothing. Raises SourceError, DestinationError."""
-        units = self.new(full)
-        if not units:
+        units, now = self.new(full), datetime.now().isoformat()
+        if not units and not self._windows_close(now):
             return None
-        now = datetime.now().isoformat()
-        links = [Link(plan.chain, state.last.number + 1, now, state.last.checksum, full)
+        links = [Link(plan.chain, state.last.number + 1, now, state.last.checksum, full, None if full else state.windows)
                  for plan, state in zip(self.plans, self.states, strict=True)]  # fmt: skip
         for folder, link in zip(self.folders, links, strict=True):
             write_intent(folder, link, units)
         if links[0].number == 1:
             self.log.info("the first batch of a chain: everything is read that is there (%s)", self.folders[0])
         return links
+
+    def _windows_close(self, now: str) -> bool:
+        """Whether windows are complete though nothing is new, since nothing was for so long."""
+        found = (completing(plan, now, state.windows) for plan, state in zip(self.plans, self.states, strict=True))
+        return any(each is not None and each.max_wait is not None and each.told((), (), ())["complete"] for each in found)
 
     def new(self, full: bool = False) -> list[Unit]:
         """The units of the next batch, numbered; none where there is nothing new. Raises SourceError."""

@@ -181,6 +181,7 @@ def _report(outcome: Outcome, warnings: Sequence[str], clock: Clock) -> Report:
         dead_letters=manifest.get("dead_letters", {}),
         statistics=manifest.get("statistics", {}),
         drift=manifest.get("drift", {}),
+        windows=manifest.get("windows", {}),
         runner=manifest["runner"],
         filters=_filters(plan.spec),
         writer=plan.spec.to,

@@ -50,12 +50,13 @@ class Listing:
             self._file.write("\n".join((*self._lines, "")))
         self._lines = []
 
-    def commit(self) -> None:
-        """Raises DestinationError."""
-        if self._file is None:
+    def commit(self, nothing: bool = False) -> None:
+        """The list is whole; one of `nothing` is written only where that was decided. Raises DestinationError."""
+        if self._file is None and not nothing:
             return
         self._lines.append(json.dumps(self._count))
         self._write()
+        assert self._file is not None
         with destination("cannot write to the staging folder", self._path):
             self._file.close()
         self._file = None
@@ -74,7 +75,7 @@ def write_listing(units: Iterable[Unit], books: str, *others: str) -> None:
     try:
         for unit in units:
             listing.add(unit)
-        listing.commit()
+        listing.commit(nothing=True)
     finally:
         listing.abandon()
 

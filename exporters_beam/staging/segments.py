@@ -31,7 +31,7 @@ from exporters_beam.records import BlockRef, Json, Mark, Unit
 
 SUFFIX = ".segment"
 
-MAGIC = b"exporters-beam segment 3\n"
+MAGIC = b"exporters-beam segment 4\n"
 
 Group = tuple[str, ...] | None
 """The group of a block; None for dead letters."""
@@ -277,7 +277,7 @@ class Resumed:
 
 
 def _told(mark: Mark) -> list[Any]:
-    return [mark.unit.index, mark.range, mark.counts, mark.last, mark.warnings]
+    return [mark.unit.index, mark.range, mark.counts, mark.last, mark.warnings, mark.latest]
 
 
 def _footer(blocks: Sequence[tuple[Group, BlockRef]], marks: Sequence[Mark]) -> bytes:
@@ -318,8 +318,9 @@ def read_segment(path: str) -> Committed | None:
                 last,
                 warnings=tuple(warnings),
                 statistics=b64decode("".join(statistics)),
+                latest=latest,
             )
-            for index, number, counts, last, warnings, *statistics in found["marks"]
+            for index, number, counts, last, warnings, latest, *statistics in found["marks"]
         )
         blocks = []
         for group, (*place, (index, *first), number, schema, ordinals, draws, crc) in found["blocks"]:

@@ -81,6 +81,7 @@ class KafkaReader(KafkaServers):
 
     kind: ClassVar[str] = "reader"
     fixed: ClassVar[bool] = True
+    own_times: ClassVar[bool] = True
 
     topic: tuple[str, ...] = option("the topic, or a list of topics", type="str|str_list", example="orders")
     partitions: tuple[int, ...] | None = option("the partitions to read; by default all", type="int_list", default=None)

@@ -27,6 +27,7 @@ contract: {schema: {properties: {a: {type: strin}}}, new_fields: dorp}
 new_only: {settled: soon, changed: reed}
 after: archive
 follow: {evry: 10s}
+window: {field: at, size: 7m, zone: Mars, lateness: soon, ahed: 1d}
 tests:
   - {nam: x, given: [{a: 1}], expects: []}
 """
@@ -56,9 +57,10 @@ TOLD = """\
 20:27: new_only.changed: the string "reed" is not one of the choices; did you mean "read"?
 21:1: after: "archive" is not one of keep, delete and {archive: FOLDER}; known: keep, delete
 22:10: follow.evry: unknown option; did you mean "every"?
-24:5: tests[0].name: this key is missing
-24:6: tests[0].nam: unknown key; did you mean "name"?
-24:31: tests[0].expects: unknown key; did you mean "expect"?
+23:59: window.ahed: unknown option; did you mean "ahead"?
+25:5: tests[0].name: this key is missing
+25:6: tests[0].nam: unknown key; did you mean "name"?
+25:31: tests[0].expects: unknown key; did you mean "expect"?
 """
 
 

@@ -128,6 +128,56 @@ def test_a_batch_has_so_many_messages_at_most(kafka: Broker, tmp_path):
     assert sorted(n for each in batches(made) for n in each) == list(range(20))
 
 
+def at(hour: int, minute: int = 0) -> str:
+    return f"2026-11-28T{hour:02d}:{minute:02d}:00Z"
+
+
+def windowed(kafka: Broker, topic: str, folder: Path, **window: Any) -> dict[str, Any]:
+    filebase = f"{folder}/out/{{window:%H}}-{{window:%Y%m%d}}/n-{{batch:03d}}-"
+    asked = {"field": "at", "success_file": "OK", **window}
+    return config(kafka, topic, folder, window=asked, writer={"name": "fs", "options": {"filebase": filebase}})
+
+
+def tell(kafka: Broker, topic: str, partition: int, *times: str) -> None:
+    kafka.send(topic, ({"value": {"at": time}, "partition": partition} for time in times))
+
+
+def test_a_window_is_complete_when_every_partition_has_come_to_its_end(kafka: Broker, tmp_path):
+    topic = kafka.topic(3)
+    made = windowed(kafka, topic, tmp_path)
+    tell(kafka, topic, 0, at(14), at(16))
+    tell(kafka, topic, 1, at(14, 30), at(15, 10))
+    found = exporters_beam.run(made).windows
+    assert found["complete"] == [] and found["upto"] is None, "the third partition has told nothing yet"
+    assert found["times"][f"{topic}[2]"][0] is None
+    tell(kafka, topic, 2, at(15))
+    found = exporters_beam.run(made).windows
+    assert found["complete"] == ["2026-11-28T14:00"] and [*found["open"]] == ["2026-11-28T15:00", "2026-11-28T16:00"]
+    tell(kafka, topic, 2, at(14, 59), at(17))
+    tell(kafka, topic, 1, at(17))
+    found = exporters_beam.run(made).windows
+    assert found["delivered"]["2026-11-28T14:00"] == {"records": 1, "files": 1, "late": True}
+    assert found["complete"] == ["2026-11-28T15:00"]
+    there = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").glob("[0-9]*/*"))
+    assert there == [
+        "14-20261128/OK", "14-20261128/n-001-0000.jl.gz", "14-20261128/n-003-0000.jl.gz",
+        "15-20261128/OK", "15-20261128/n-001-0000.jl.gz", "15-20261128/n-002-0000.jl.gz",
+        "16-20261128/n-001-0000.jl.gz", "17-20261128/n-003-0000.jl.gz",
+    ]  # fmt: skip
+
+
+def test_partitions_that_tell_nothing_are_waited_for_so_long(kafka: Broker, tmp_path):
+    topic = kafka.topic(3)
+    made = windowed(kafka, topic, tmp_path, max_wait="1ms")
+    tell(kafka, topic, 0, at(14), at(16))
+    assert exporters_beam.run(made).windows["complete"] == []
+    tell(kafka, topic, 0, at(16, 1))
+    assert exporters_beam.run(made).windows["complete"] == ["2026-11-28T14:00"]
+    tell(kafka, topic, 1, at(14))
+    found = exporters_beam.run(made).windows
+    assert found["delivered"] == {"2026-11-28T14:00": {"records": 1, "files": 1, "late": True}}
+
+
 def killed_again_and_again(kafka: Broker, server: Server, folder: Path, seed: int, tries: int) -> int:
     """A producer goes on all the time; runs are killed at a random call. Gives how many were."""
     rng = random.Random(seed)
