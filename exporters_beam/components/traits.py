@@ -446,6 +446,9 @@ class ReaderTraits(_Traits):
     own_times: bool = trait(False)
     """Whether its units are partitions, in each of which time goes on by itself."""
 
+    cannot_tell: str = trait("")
+    """Why it cannot tell what is new with the options that it has, and what to do; "" where it can."""
+
     holds: Callable[[Unit], bool] | None = trait(how=METHOD)
     """Whether there is anything in a unit, where that is known before it is read."""
 

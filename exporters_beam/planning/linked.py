@@ -40,6 +40,8 @@ def misfits(spec: ExportSpec) -> Iterator[Problem]:
         yield spec.problem((NEW_ONLY,), f"{spec.reader.entry.name} gives everything once anyway; leave this section out")
     elif told.since is None and not told.streams:
         yield spec.problem((NEW_ONLY,), f"the reader {spec.reader.entry.name} cannot tell what is new; leave this section out")
+    elif told.cannot_tell:
+        yield spec.problem((NEW_ONLY,), f"{spec.reader.entry.name} cannot tell what is new: {told.cannot_tell}")
     if spec.follow is not None and spec.follow.max_records is not None and told.upto is None:
         yield spec.problem((FOLLOW, "max_records"), f"how many records {spec.reader.entry.name} has is not known before "
                                                     f"they are "

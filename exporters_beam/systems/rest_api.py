@@ -13,6 +13,8 @@ import time
 import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -50,6 +52,8 @@ class Answer(NamedTuple):
 
     text: bytes
     link: str
+    date: datetime | None = None
+    """The time by the API's clock, in whole seconds, where it tells one."""
 
     def json(self) -> Any:
         """Raises ApiError where it is not JSON; it may have been cut."""
@@ -104,7 +108,7 @@ class ApiOptions:
                 text = found.read(MOST_BYTES + 1)
                 if len(text) > MOST_BYTES:
                     raise ApiError(f"the answer has more than {MOST_BYTES >> 20} MiB; ask for smaller pages")
-                return Answer(text, found.headers.get("Link") or "")
+                return Answer(text, found.headers.get("Link") or "", _date(found.headers.get("Date") or ""))
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
         except Refused as error:
@@ -177,6 +181,18 @@ def next_link(header: str) -> str:
         if re.search(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?![\w-]))', match[2], re.IGNORECASE):
             return match[1]
     return ""
+
+
+def _date(header: str) -> datetime | None:
+    """The time in a header Date.
+
+    >>> _date("Tue, 01 Dec 2026 04:35:45 GMT").isoformat(), _date("today")
+    ('2026-12-01T04:35:45+00:00', None)
+    """
+    try:
+        return parsedate_to_datetime(header).replace(tzinfo=timezone.utc)
+    except (TypeError, ValueError):
+        return None
 
 
 def said(text: bytes) -> str:

@@ -101,6 +101,13 @@ class Cloud(OnFirstUse):
 
         return self.patiently(once)
 
+    def now(self) -> int:
+        """The time by the service's clock, in milliseconds. Raises CloudError."""
+        text = self.patiently(lambda: self.ask("GET", "system/ts")).text.strip()
+        if not text.isdecimal():
+            raise CloudError(f"system/ts: the answer is no time but {self._said(text) or 'nothing'}")
+        return int(text)
+
     def records(self, path: str, params: Params) -> Iterator[Record]:
         """The records of one answer, as they arrive. Raises CloudError, also where the answer breaks off."""
         import msgpack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -45,7 +45,7 @@ class Range(NamedTuple):
 class Borders(NamedTuple):
     """What a unit of a collection holds, as it stands in its etag: keys behind `after` that begin with `prefix`, in ranges that
     are told by their last key and their number of records. `parts` are the collections that hold them, `joined` those whose
-    fields go over theirs."""
+    fields go over theirs. Of a `batch` exactly what was written from `startts` on and before `endts` is read."""
 
     after: str
     ends: list[tuple[str, int]]
@@ -54,10 +54,40 @@ class Borders(NamedTuple):
     endts: int | None
     parts: list[str]
     joined: list[str]
+    batch: bool = False
+
+    def holds(self, written: int) -> bool:
+        """Whether a record that was written then is read."""
+        if not self.batch:
+            return self.endts is None or written <= self.endts
+        return (self.startts or 0) <= written < (self.endts or 0)
+
+    def asked(self) -> dict[str, int]:
+        """The bounds that the service is asked for: of a batch a millisecond more, so that nothing hangs on which of them it
+        counts in."""
+        bounds = {"startts": self.startts, "endts": self.endts}
+        more = {"startts": -1, "endts": 1} if self.batch else {"startts": 0, "endts": 0}
+        return {name: value + more[name] for name, value in bounds.items() if value is not None}
 
     def ranges(self) -> list[Range]:
         afters = [self.after, *(upto for upto, _ in self.ends)]
         return [Range(after, upto, listed) for after, (upto, listed) in zip(afters, self.ends, strict=False)]
+
+
+class Span(NamedTuple):
+    """The items that a unit of a job holds: those with the numbers from `start` on and before `end`."""
+
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, unit: Unit) -> Span:
+        start, _, end = unit.etag.rpartition("-")
+        return cls(int(start or 0), int(end))
+
+    def text(self) -> str:
+        """As a unit's etag."""
+        return f"{self.start}-{self.end}" if self.start else str(self.end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +136,9 @@ class ScrapyCloudReader(OnFirstUse):
     batch_size: int = option("accepted for old configs; it changes nothing", type="int", default=10000)
     attempts: int = field(default=ATTEMPTS, repr=False, compare=False)
     now: str = field(default="", repr=False, compare=False)
+    _before: tuple[Mapping[str, int], float] | None = field(init=False, repr=False, compare=False, default=None)
+    """Where what was read ends, by what users know it by: a time, or a number of items; and the age in seconds that records
+    have to have."""
 
     def __post_init__(self) -> None:
         if bool(self.jobs) == bool(self.collection_name):
@@ -134,6 +167,11 @@ class ScrapyCloudReader(OnFirstUse):
         """The reader of an export that began then: dates stay those, also when it is resumed on another day."""
         return replace(self, now=now.isoformat())
 
+    @property
+    def name(self) -> str:
+        """What users know the collection by."""
+        return f"{self.project_id}/{self.collection_type}/{self.collection_name}"
+
     def probe(self) -> None:
         """Looks whether the key is known, and what is to be read is there. Raises SourceError."""
         with _told():
@@ -156,7 +194,8 @@ class ScrapyCloudReader(OnFirstUse):
 
     def ranges(self, unit: Unit) -> int:
         if self.jobs:
-            return -(-int(unit.etag) // self.range_size)
+            span = Span.of(unit)
+            return -(-(span.end - span.start) // self.range_size)
         return len(_borders(unit).ends)
 
     def before(self, unit: Unit, number: int) -> int:
@@ -175,6 +214,59 @@ class ScrapyCloudReader(OnFirstUse):
                         yield number, batch
                         batch = []
                 yield number, batch
+
+    # What is new
+
+    @property
+    def cannot_tell(self) -> str:
+        """Why nobody knows what is new."""
+        if self.secondary_collections:
+            return "where only a secondary collection has changed, nobody would see it; leave out `secondary_collections`"
+        if self.count:
+            return "what comes after `count` records would never be read; leave it out"
+        return "each batch ends at the time at which it begins; leave out `endts`" if self.endts is not None else ""
+
+    def since(self, units: Sequence[Unit], seconds: float) -> ScrapyCloudReader:
+        """The reader of records that were written since these were listed, so many seconds ago or earlier; of items behind
+        those of jobs that were read."""
+        reader = replace(self)
+        object.__setattr__(reader, "_before", (self._ends(units), seconds))
+        return reader
+
+    def _ends(self, units: Sequence[Unit]) -> dict[str, int]:
+        """Where these units end, by what users know them by. There may be some of jobs beside others of collections."""
+        ends = {}
+        for unit in units:
+            if self._of_job(unit):
+                ends[unit.name] = Span.of(unit).end
+            else:
+                ends[unit.name.partition("[")[0]] = _borders(unit).endts or 0
+        return ends
+
+    @staticmethod
+    def _of_job(unit: Unit) -> bool:
+        return not unit.etag.startswith("[")
+
+    def gap(self, before: Sequence[Unit], units: Sequence[Unit]) -> Iterator[str]:
+        """What lies between two batches, or is in both."""
+        ends = self._ends(before)
+        for unit in units:
+            start = Span.of(unit).start if self._of_job(unit) else _borders(unit).startts or 0
+            end = ends.get(unit.name.partition("[")[0], start)
+            what = "the items" if self._of_job(unit) else "what was written in the milliseconds"
+            if end < start:
+                yield f"{unit.name}: {what} from {end:,} to {start:,} was not read"
+            elif end > start:
+                yield f"{unit.name}: {what} from {start:,} to {end:,} was read twice"
+
+    def _window(self) -> tuple[int | None, int | None]:
+        """The times between which records are read, in milliseconds."""
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
+        startts, endts = (None if value is None else moment(value, now) for value in (self.startts, self.endts))
+        if self._before is None:
+            return startts, endts
+        ends, seconds = self._before
+        return ends.get(self.name, startts), self.cloud.now() - round(seconds * 1000)
 
     # Items of jobs
 
@@ -202,13 +294,18 @@ class ScrapyCloudReader(OnFirstUse):
             number = self._items_of(job)
             if not number:
                 yield Warned(f"jobs: {job} has no items")
+            start = self._before[0].get(job, 0) if self._before is not None else 0
+            if start > number:
+                raise SourceError(f"jobs: {job} has {number:,} items now, and {start:,} were read of it; were they deleted? "
+                                  "exporters-beam state CONFIG --reset begins with all that are there")  # fmt: skip
             number = number if left is None else min(number, left)
             left = None if left is None else left - number
-            if number:
-                yield job, str(number)
+            if number > start:
+                yield job, Span(start, number).text()
 
     def _items(self, unit: Unit, number: int) -> Iterator[Record]:
-        start, there = number * self.range_size, int(unit.etag)
+        span = Span.of(unit)
+        start, there = span.start + number * self.range_size, span.end
         came = False
         for record in self.cloud.items(f"items/{unit.name}", start, min(start + self.range_size, there), PAGE):
             came = True
@@ -252,22 +349,25 @@ class ScrapyCloudReader(OnFirstUse):
             yield Warned(f"collection_name: project {self.project_id} has no collection {self.collection_name!r}")
             return
         left = self.count or None
-        number = 0
+        number, window = 0, self._window()
+        if self._before is not None and (window[0] or 0) >= (window[1] or 0):
+            return
         for prefix in distinct_prefixes(self.prefixes) or [""]:
-            for borders in self._cut(prefix, parts, joined, left):
-                name = f"{self.project_id}/{self.collection_type}/{self.collection_name}"
-                yield f"{name}[{number}]" if number else name, json.dumps(borders)
+            for borders in self._cut(prefix, parts, joined, left, window):
+                yield f"{self.name}[{number}]" if number else self.name, json.dumps(borders[: 7 + borders.batch])
                 number += 1
                 left = None if left is None else left - sum(listed for _, listed in borders.ends)
             if left == 0:
                 return
 
-    def _cut(self, prefix: str, parts: list[str], joined: list[str], most: int | None) -> Iterator[Borders]:
+    def _cut(
+        self, prefix: str, parts: list[str], joined: list[str], most: int | None, window: tuple[int | None, int | None]
+    ) -> Iterator[Borders]:
         """Walks the keys with a prefix and cuts them into ranges. Only where it decides which records count are the other
         collections walked beside."""
-        now = datetime.fromisoformat(self.now) if self.now else datetime.now()
-        startts, endts = (None if value is None else moment(value, now) for value in (self.startts, self.endts))
-        whole = Borders("", [], prefix, startts, endts, parts, joined if most is not None and endts else [])
+        startts, endts = window
+        beside = joined if most is not None and endts else []
+        whole = Borders("", [], prefix, startts, endts, parts, beside, self._before is not None)
         after, listed = "", 0
         ends: list[tuple[str, int]] = []
         key = ""
@@ -291,7 +391,9 @@ class ScrapyCloudReader(OnFirstUse):
             came = True
             del record["_ts"]
             yield record
-        if not came and not borders.joined:
+        if not came and borders.batch and not {*borders.parts} <= {*self._there()}:
+            raise SourceError(f"the collection {self.name} is gone; it was there when the export was listed")
+        if not came and not borders.joined and not borders.batch:
             raise SourceError(f"the {span.listed:,} records that were there when the export began, up to the key "
                               f"{span.upto!r:.80}, are gone; export again")  # fmt: skip
 
@@ -307,7 +409,7 @@ class ScrapyCloudReader(OnFirstUse):
                 fields = other.at(key)
                 if fields is not None:
                     record.update({**fields, "_ts": max(record["_ts"], fields["_ts"])})
-            if borders.endts is None or record["_ts"] <= borders.endts:
+            if borders.holds(record["_ts"]):
                 yield record
 
     def _scan(self, name: str, borders: Borders, span: Range, nodata: bool, beside: bool = False) -> Iterator[Record]:
@@ -316,9 +418,8 @@ class ScrapyCloudReader(OnFirstUse):
             params["prefix"] = borders.prefix
         if nodata:
             params["nodata"] = 1
-        for bound, value in (("startts", borders.startts), ("endts", borders.endts)):
-            if value is not None and not beside:
-                params[bound] = value
+        if not beside:
+            params |= borders.asked()
         path = f"collections/{self.project_id}/{self.collection_type}/{name}"
         share = span.listed if beside else -(-span.listed // len(borders.parts))
         return self.cloud.scan(path, span.after, span.upto, params, min(PAGE, share), self.exclude_prefixes)

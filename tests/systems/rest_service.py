@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,6 +32,10 @@ class Api:
         self.lost = 0
         """So many of the next requests with records are taken, and the answer is lost."""
         self.wrong: Callable[[Any], str] = lambda record: ""
+        self.now: float | None = None
+        """The time by its clock, in seconds since 1970; None: by that of the machine."""
+        self.counts_in = (True, False)
+        """Whether records that were changed at the time `since`, and at the time `until`, are between them."""
         self.tells = False
         """Whether the answer names the records that are wrong; else the request is refused."""
         api = self
@@ -39,8 +45,25 @@ class Api:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+    def selected(self, given: dict[str, str]) -> list[Any]:
+        """The records, or those that were changed, `at`, between two times."""
+        since, until = (_seconds(given[name]) if name in given else None for name in ("since", "until"))
+        first, last = self.counts_in
+        return [
+            record for record in self.records
+            if since is None or since < _seconds(record["at"]) or (first and since == _seconds(record["at"]))
+            if until is None or until > _seconds(record["at"]) or (last and until == _seconds(record["at"]))
+        ]  # fmt: skip
+
     def stored(self) -> list[Any]:
         return [record for records in self.taken.values() for record in records]
+
+
+def _seconds(value: Any) -> float:
+    """A time, written as in JSON or as a number."""
+    if re.fullmatch(r"[0-9.]+", str(value)):
+        return float(value) / (1000 if float(value) > 1e11 else 1)
+    return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,8 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         names = {"page": "page", "offset": "offset", "cursor": "after", "next_url": "at", "link": "at", "none": "at"}
         at = int(given.get(names[way], "1" if way == "page" else "0"))
         at = (at - 1) * size if way == "page" else at
-        found = self.api.records[at : at + size]
-        more = at + size if at + size < len(self.api.records) else None
+        there = self.api.selected(given)
+        found = there[at : at + size]
+        more = at + size if at + size < len(there) else None
         told: dict[str, Any] = {"data": {"items": found}, "meta": {}}
         headers = {}
         if more is not None and way == "cursor":
@@ -114,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[: len(data) // 2] if breaks else data)
         if breaks:
             self.close_connection = True
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.api.now if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         pass
