@@ -23,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-CALLS = ("fsync", "rename", "replace", "open", "os.open", "listdir", "remove", "makedirs", "write")
+CALLS = ("fsync", "rename", "replace", "open", "os.open", "listdir", "remove", "makedirs", "write", "request")
 PATIENCE = 60.0
 
 
@@ -107,6 +107,18 @@ def inject(fault: dict, segment: type) -> Callable[[], bool]:
             return genuine_add(self, *args)
 
         segment.add = adding
+    elif name == "request":
+        from http.client import HTTPConnection
+
+        genuine_send = HTTPConnection.send
+
+        def sending(self, *args):
+            left[0] -= 1
+            if left[0] == 0:
+                strike()
+            return genuine_send(self, *args)
+
+        HTTPConnection.send = sending
     else:
         module, name = (builtins, name) if name == "open" else (os, name.removeprefix("os."))
         call = getattr(module, name)

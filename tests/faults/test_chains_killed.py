@@ -12,23 +12,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from killed_chains import CALLS, a_hundred, delivered, killed, serving
 from suite import Server
 
-from exporters_beam.config.spec import load
-from exporters_beam.reporting.chain import manifests
-from exporters_beam.runners.chain_states import plans_of, verified
-from exporters_beam.runners.chains import folder_of
-
 from helpers import jsonl, plain
-
-CALLS = ("fsync", "rename", "replace", "open", "os.open", "remove", "makedirs", "listdir")
 
 
 @pytest.fixture(scope="module")
 def server():
-    found = Server()
-    yield found
-    found.close()
+    with serving() as found:
+        yield found
 
 
 def config(folder: Path, after: object) -> dict[str, Any]:
@@ -45,30 +38,17 @@ def killed_again_and_again(server: Server, folder: Path, seed: int, tries: int) 
     were killed."""
     rng = random.Random(seed)
     (folder / "in").mkdir(parents=True)
-    after = rng.choice(["keep", "delete", {"archive": f"{folder}/done"}])
-    asked, expected, met = config(folder, after), dict[str, list[int]](), 0
-    for number in range(tries):
+    asked = config(folder, rng.choice(["keep", "delete", {"archive": f"{folder}/done"}]))
+    expected: dict[str, list[int]] = {}
+
+    def grow(number: int) -> None:
         for name in (f"{number}-{rng.randrange(9)}.jl" for _ in range(rng.randrange(3))):
             expected[name] = [number * 1000 + n for n in range(rng.randrange(1, 30))]
             (folder / "in" / f".{name}").write_bytes(jsonl([{"n": n} for n in expected[name]]))
             (folder / "in" / f".{name}").rename(folder / "in" / name)
-        fault = {"call": rng.choice(CALLS), "nth": rng.randrange(1, 12), "how": "kill"}
-        done = server.run({"config": asked, "small": True, "fault": fault})
-        assert done.code in (0, -9, 137), done.err
-        met += done.code != 0
-    while True:
-        done = server.run({"config": asked})
-        assert done.code == 0, done.err
-        if json.loads(done.out)["counts"]["read"] == 0:
-            break
-    _look(folder, asked, expected)
-    return met
 
-
-def _look(folder: Path, asked: dict[str, Any], expected: dict[str, list[int]]) -> None:
-    (plan,) = plans_of(load(asked))
-    assert verified(plan)[0] == []
-    all_of_them = list(manifests(folder_of(plan), plan.chain))
+    met = killed(server, asked, rng, tries, (*CALLS, "listdir"), grow, small=True)
+    all_of_them = delivered(server, asked)
     known = {file["name"] for manifest in all_of_them for file in manifest["files"]}
     there = {str(path) for path in (folder / "out").glob("n-*")}
     assert known == there, "files outside a manifest, or manifests without files"
@@ -79,6 +59,7 @@ def _look(folder: Path, asked: dict[str, Any], expected: dict[str, list[int]]) -
         assert found == [n for name in names for n in expected[name]], f"batch {manifest['chain']['batch']}"
         read += names
     assert sorted(read) == sorted(expected)
+    return met
 
 
 def test_a_growing_folder_and_runs_that_are_killed(server, tmp_path):
@@ -92,7 +73,4 @@ def test_more_kills(server, tmp_path):
 
 @pytest.mark.exhaustive
 def test_a_hundred_kills(server, tmp_path):
-    killed = seed = 0
-    while killed < 100:
-        killed += killed_again_and_again(server, tmp_path / str(seed), 100 + seed, 12)
-        seed += 1
+    a_hundred(lambda seed: killed_again_and_again(server, tmp_path / str(seed), 100 + seed, 12))

@@ -23,6 +23,7 @@ from kafka_server import Broker
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 
+from killed_chains import a_hundred, delivered, killed, serving
 from suite import Server
 
 pytestmark = pytest.mark.servers
@@ -192,31 +193,21 @@ def killed_again_and_again(kafka: Broker, server: Server, folder: Path, seed: in
 
     producing = threading.Thread(target=produce)
     producing.start()
-    met = 0
-    for _ in range(tries):
-        call = rng.choice(["fsync", "rename", "replace", "open", "os.open", "remove", "makedirs"])
-        done = server.run({"config": made, "fault": {"call": call, "nth": rng.randrange(1, 12), "how": "kill"}})
-        met += done.code != 0
+    met = killed(server, made, rng, tries)
     stop.set()
     producing.join()
-    while True:
-        done = server.run({"config": made})
-        assert done.code == 0, done.err
-        if json.loads(done.out)["counts"]["read"] == 0:
-            break
+    all_of_them = delivered(server, made)
     found = batches(made)
     assert sorted(n for each in found for n in each) == list(range(sent[0]))
     there = {str(path) for path in (folder / "out").glob("n-*")}
-    (plan,) = plans_of(load(made))
-    assert there == {file["name"] for manifest in manifests(folder_of(plan), plan.chain) for file in manifest["files"]}
+    assert there == {file["name"] for manifest in all_of_them for file in manifest["files"]}
     return met
 
 
 @pytest.fixture
 def server():
-    found = Server()
-    yield found
-    found.close()
+    with serving() as found:
+        yield found
 
 
 def test_a_live_producer_and_runs_that_are_killed(kafka: Broker, server: Server, tmp_path):
@@ -225,7 +216,4 @@ def test_a_live_producer_and_runs_that_are_killed(kafka: Broker, server: Server,
 
 @pytest.mark.exhaustive
 def test_a_hundred_kills_with_a_live_producer(kafka: Broker, server: Server, tmp_path):
-    killed = seed = 0
-    while killed < 100:
-        killed += killed_again_and_again(kafka, server, tmp_path / str(seed), 100 + seed, 20)
-        seed += 1
+    a_hundred(lambda seed: killed_again_and_again(kafka, server, tmp_path / str(seed), 100 + seed, 20))

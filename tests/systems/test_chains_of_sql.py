@@ -23,6 +23,7 @@ from helpers import plain
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 
+from killed_chains import a_hundred, delivered, killed, serving
 from suite import Server
 
 pytest.importorskip("sqlalchemy")
@@ -53,6 +54,12 @@ def insert(database: Database, *ids: int) -> None:
 def make(database: Database) -> None:
     number = "INTEGER" if database.kind == "sqlite" else "BIGINT"
     database.run("DROP TABLE IF EXISTS events", f"CREATE TABLE events (id {number} PRIMARY KEY, at TIMESTAMP NULL)")
+
+
+@pytest.fixture
+def server():
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -136,43 +143,27 @@ def killed_again_and_again(events: Database, server: Server, folder: Path, seed:
 
     writing = threading.Thread(target=write)
     writing.start()
-    met = 0
-    for _ in range(tries):
-        call = rng.choice(["fsync", "rename", "replace", "open", "os.open", "remove", "makedirs"])
-        done = server.run({"config": made, "fault": {"call": call, "nth": rng.randrange(1, 12), "how": "kill"}})
-        met += done.code != 0
+    met = killed(server, made, rng, tries)
     stop.set()
     writing.join()
-    while True:
-        done = server.run({"config": made})
-        assert done.code == 0, done.err
-        if json.loads(done.out)["counts"]["read"] == 0:
-            break
+    delivered(server, made)
     assert [n for each in batches(made) for n in each] == list(range(1, last[0] + 1))
     return met
 
 
 @pytest.mark.servers
 @pytest.mark.exhaustive
-def test_a_hundred_kills_with_a_live_writer(postgresql, tmp_path):
-    server = Server()
-    try:
-        killed = seed = 0
-        while killed < 100:
-            make(postgresql)
-            killed += killed_again_and_again(postgresql, server, tmp_path / str(seed), 100 + seed, 20)
-            seed += 1
-    finally:
-        server.close()
+def test_a_hundred_kills_with_a_live_writer(postgresql, server, tmp_path):
+    def once(seed: int) -> int:
+        make(postgresql)
+        return killed_again_and_again(postgresql, server, tmp_path / str(seed), 100 + seed, 20)
+
+    a_hundred(once)
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_runs_that_are_killed_with_a_live_writer(kind, request, tmp_path):
+def test_runs_that_are_killed_with_a_live_writer(kind, server, request, tmp_path):
     database: Database = request.getfixturevalue(kind)
     make(database)
-    server = Server()
-    try:
-        assert killed_again_and_again(database, server, tmp_path, 3, 6) > 1
-    finally:
-        server.close()
+    assert killed_again_and_again(database, server, tmp_path, 3, 6) > 1
