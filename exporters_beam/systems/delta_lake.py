@@ -6,11 +6,11 @@ What was added stands in the log as transactions of an application, which are ke
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +20,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import DeltaTable
 from exporters_beam.errors import DestinationError, ExportError
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, File, refuse_types, schemas_of
+from exporters_beam.systems.tables import ABOUT, ANOTHER, Added, Delivery, File, Overtaken, added_once, refuse_types, schemas_of
 
 NO_TABLE = "there is none yet; make it, or add create: true"
 
@@ -71,28 +71,17 @@ class Delta:
         errors = client("deltalake.exceptions", "table.delta", "delta")
         schema, split = self._schema_of(delivery.files)
         actions = [self._action(file, split) for file in delivery.files]
-        for attempt in range(ATTEMPTS):
-            table = self._load()
-            if table is None:
-                self._make(schema, split)
-                continue
-            found = _added(table, delivery.key)
-            try:
-                if found is not None and found.has(delivery):
-                    return False
-            except DestinationError as error:
-                raise DestinationError(f"{self._called}: {error}") from None
+
+        def commit(table: Any, _: Added | None) -> None:
             self._refuse_misfit(table, schema, split)
             with self._telling():
                 try:
                     table.create_write_transaction(actions, "append", schema, split, commit_properties=_told(delivery))
-                    return True
                 except errors.CommitFailedError as error:
-                    if attempt + 1 == ATTEMPTS:
-                        raise DestinationError(f"{self._called}: others have changed it again and again meanwhile "
-                                               f"({_first(error)})") from None  # fmt: skip
-            time.sleep(random.uniform(0, 0.1 * 2**attempt))
-        raise AssertionError
+                    raise Overtaken(_first(error)) from None
+
+        return added_once(delivery, self._called, load=self._load, make=partial(self._make, schema, split),
+                          added=lambda table: _added(table, delivery.key), commit=commit)  # fmt: skip
 
     @property
     def _called(self) -> str:

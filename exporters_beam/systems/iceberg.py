@@ -6,8 +6,6 @@ expire.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from exporters_beam.components.words import one_line
 from exporters_beam.config.table import IcebergTable
 from exporters_beam.errors import DestinationError, ExportError, MissingExtra
 from exporters_beam.storages.base import client
-from exporters_beam.systems.tables import ABOUT, ANOTHER, ATTEMPTS, Added, Delivery, refuse_types, schemas_of
+from exporters_beam.systems.tables import ABOUT, ANOTHER, Added, Delivery, Overtaken, added_once, refuse_types, schemas_of
 
 KEYS = {
     "aws_access_key_id": "s3.access-key-id",
@@ -65,18 +63,9 @@ class Iceberg:
     def add(self, delivery: Delivery) -> bool:
         """Add the files in one snapshot, unless they have been: then False. Raises DestinationError."""
         refused = self._errors()
-        for attempt in range(ATTEMPTS):
-            table = self._load()
-            if table is None:
-                self._make(delivery)
-                continue
-            found = _added(table, delivery.key)
-            try:
-                if found is not None and found.has(delivery):
-                    return False
-            except DestinationError as error:
-                raise DestinationError(f"{self.given.called}: {error}") from None
-            names = [_url(file.name) for file in delivery.files]
+        names = [_url(file.name) for file in delivery.files]
+
+        def commit(table: Any, found: Added | None) -> None:
             with self._telling():
                 self._refuse_misfits(table, names)
                 table.metadata.properties[RETRIES] = "0"  # Of this commit; pyiceberg would not look again what was added.
@@ -84,14 +73,11 @@ class Iceberg:
                     with table.transaction() as change:
                         change.set_properties({f"{ABOUT}{delivery.key}": f"{delivery.number} {delivery.digest}"})
                         change.add_files(names, snapshot_properties=delivery.about, check_duplicate_files=found is None)
-                    return True
                 except refused as error:
-                    if attempt + 1 == ATTEMPTS:
-                        raise DestinationError(
-                            f"{self.given.called}: others have changed it again and again meanwhile ({_first(error)})"
-                        ) from None
-            time.sleep(random.uniform(0, 0.1 * 2**attempt))
-        raise AssertionError
+                    raise Overtaken(_first(error)) from None
+
+        return added_once(delivery, self.given.called, load=self._load, make=partial(self._make, delivery),
+                          added=lambda table: _added(table, delivery.key), commit=commit)  # fmt: skip
 
     def _errors(self) -> tuple[type[Exception], ...]:
         found = client("pyiceberg.exceptions", "table.iceberg", "iceberg")

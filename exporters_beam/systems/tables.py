@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,6 +97,42 @@ class Table(Protocol):
     def add(self, delivery: Delivery) -> bool:
         """Add the files in one commit, unless they have been: then False. May run twice, and beside others. Raises
         DestinationError, and nothing was added."""
+
+
+class Overtaken(DestinationError):
+    """A commit was refused, since another one came before."""
+
+
+def added_once(
+    delivery: Delivery,
+    called: str,
+    *,
+    load: Callable[[], Any],
+    make: Callable[[], None],
+    added: Callable[[Any], Added | None],
+    commit: Callable[[Any, Added | None], None],
+) -> bool:
+    """Add the files to a table in one commit, unless they have been: then False. Where others come before it, which `commit`
+    tells by Overtaken, it is tried again with the table as it is then. Raises DestinationError, and nothing was added."""
+    for attempt in range(ATTEMPTS):
+        table = load()
+        if table is None:
+            make()
+            continue
+        found = added(table)
+        try:
+            if found is not None and found.has(delivery):
+                return False
+        except DestinationError as error:
+            raise DestinationError(f"{called}: {error}") from None
+        try:
+            commit(table, found)
+            return True
+        except Overtaken as error:
+            if attempt + 1 == ATTEMPTS:
+                raise DestinationError(f"{called}: others have changed it again and again meanwhile ({error})") from None
+        time.sleep(random.uniform(0, 0.1 * 2**attempt))
+    raise DestinationError(f"{called}: it was made, and is gone again and again")
 
 
 def schemas_of(files: Sequence[str], schema_of: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
