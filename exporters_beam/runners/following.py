@@ -113,6 +113,7 @@ class _Following:
             "state": "failing" if self.failures else "following",
             "batch": chain.number,
             "last_batch": self.last,
+            "behind": chain.more,
             "checked": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "failures": self.failures,
             **({"error": report.error} if self.failures else {}),

@@ -90,10 +90,10 @@ def test_a_batch_has_as_much_as_it_may_have_and_the_rest_is_the_next(folder):
     put("5.jl", *range(100))
     stop, found = threading.Event(), []
     for report in exporters_beam.follow(config(every="1h", max_bytes=20), stop=stop):
-        found.append(report.written)
+        found.append((report.written, health()["behind"]))
         if len(found) == 4:
             stop.set()
-    assert found == [2, 2, 1, 100]
+    assert found == [(2, True), (2, True), (1, True), (100, False)]
 
 
 @pytest.mark.parametrize(
