@@ -1,22 +1,23 @@
-"""The reader `mongodb`: documents of a collection, cut into ranges of `_id`, or what an aggregation gives."""
+"""The reader `mongodb`: documents of a collection, cut into ranges of `_id` or another key, or what an aggregation gives."""
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any, ClassVar
 
 from exporters_beam.components.options import option
+from exporters_beam.components.words import one_line
 from exporters_beam.errors import ConfigError, RecordError, SourceError
-from exporters_beam.records import Record, Undecoded, Unit, units_of
+from exporters_beam.records import Record, Undecoded, Unit, Warned, units_of
 from exporters_beam.systems.mongodb import MongoCollection, Refused, of_extended_json, refusals
-from exporters_beam.systems.mongodb_values import decoded, documents, id_of, value_of
+from exporters_beam.systems.mongodb_pieces import CUT, EMPTY, GROWING, ID, KINDS, PIPELINE, TIMELY, Key, Piece, latest
+from exporters_beam.systems.mongodb_values import decoded, documents, values_of
 
 RANGE_SIZE = 10_000
 
@@ -31,45 +32,8 @@ BATCH_SIZE = 1000
 ATTEMPTS = 6
 """How often a range is taken up again where the connection breaks."""
 
-KINDS = (
-    *("minKey", "undefined", "null", "missing", "nan", "number", "symbol", "string", "object", "binData", "objectId", "bool"),
-    *("date", "timestamp", "regex", "dbPointer", "javascript", "javascriptWithScope", "maxKey"),
-)
-"""What an `_id` may be, in the order in which servers sort. Values are compared only with those of their own kind."""
-
-CUT = ("number", "string", "object", "binData", "objectId", "date", "timestamp")
-"""Kinds with values enough to be cut into ranges."""
-
-PIPELINE, EMPTY = "pipeline", "empty"
-"""Pieces that are no kinds: all that a pipeline gives, and a collection without documents."""
-
 WRITES = ("$out", "$merge")
 """Stages that write."""
-
-
-class Piece(NamedTuple):
-    """What a unit reads, decided when it was listed: `_id`s of one kind. Of n `borders` there are n ranges: each has what is
-    above the border before, the first one above `above` (None: from the first `_id` of the kind on), and up to its own. Without
-    borders all of the kind is one range."""
-
-    kind: str
-    above: bytes | None = None
-    borders: tuple[bytes, ...] = ()
-
-    @property
-    def ranges(self) -> int:
-        return len(self.borders) or 1
-
-    def text(self) -> str:
-        """As a unit's etag."""
-        above = self.above and base64.b64encode(self.above).decode()
-        return json.dumps([self.kind, above, [base64.b64encode(border).decode() for border in self.borders]])
-
-    @staticmethod
-    @lru_cache(maxsize=256)
-    def of(text: str) -> Piece:
-        kind, above, borders = json.loads(text)
-        return Piece(kind, above and base64.b64decode(above), tuple(map(base64.b64decode, borders)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +41,8 @@ class MongodbReader(MongoCollection):
     """Read the documents of a collection of MongoDB, or what an aggregation gives: a record for each.
 
     The documents are cut into ranges of about 10,000 by their `_id`, so that workers share them and a resumed run goes on;
-    records come in the order of `_id`. What a pipeline gives is read in one range by one worker. There is no snapshot:
-    docs/systems.md says what is seen of changes, and what becomes of values that JSON has no type for.
+    records come in the order of `_id`, or of another `key`. What a pipeline gives is read in one range by one worker. There is
+    no snapshot: docs/systems.md says what is seen of changes, and what becomes of values that JSON has no type for.
 
     Example:
         reader:
@@ -104,8 +68,13 @@ class MongodbReader(MongoCollection):
                                        example=[{"$match": {"price": {"$gt": 10}}}, {"$sort": {"_id": 1}}])  # fmt: skip
     extended_json: bool = option("give all values that JSON has no type for as Extended JSON, as mongoexport does", type="bool",
                                  default=False)  # fmt: skip
+    key: Any = option("the field by which documents are cut into ranges and what is new is known, best with an index over it "
+                      "and _id; documents with the same value go by their _id; by default _id alone", type="str|str_list",
+                      default=None, example=["updated_at", "_id"])  # fmt: skip
     range_size: int = option("documents in a range", type="int", default=RANGE_SIZE, minimum=1)
     batch_size: int = option("documents that a server sends at once", type="int", default=BATCH_SIZE, minimum=2, identity=False)
+    _since: tuple[str, float] | None = field(init=False, repr=False, compare=False, default=None)
+    """The etag of the last unit that was read, "" where there is none, and the age in seconds that documents have to have."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +87,26 @@ class MongodbReader(MongoCollection):
                 raise ConfigError(f"pipeline: {next(iter(stage))} writes to the database, and an export reads; leave it out")
         if (self.projection or {}).get("_id", 1) not in (0, 1, False, True):
             raise ConfigError("projection: _id may be left out (0), and cannot be another value: documents are read by it")
+        self._refuse_wrong_key()
+
+    def _refuse_wrong_key(self) -> None:
+        key = self.fields
+        if len(key) not in (1, 2) or key[-1] != ID or len({*key}) < len(key) or not all(key):
+            raise ConfigError("key: name one field, behind which there may be _id, as [updated_at, _id]")
+        if self.key is not None and self.pipeline:
+            raise ConfigError("key: what a pipeline gives is read in one range; leave out one of them")
+        kept = {name: value for name, value in (self.projection or {}).items() if name != ID}
+        named = [value for name, value in kept.items() if key[0] == name or key[0].startswith(f"{name}.")]
+        if key[0] != ID and not all(value in (1, True) for value in named or [not any(kept.values())]):
+            raise ConfigError(f"projection: documents are read by {key[0]}, so it has to be among the fields")
+
+    @property
+    def fields(self) -> Key:
+        """The fields of the key, with `_id` behind the one that is named."""
+        if self.key is None:
+            return (ID,)
+        given = (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        return given if given[-1:] == (ID,) or len(given) != 1 else (*given, ID)
 
     @property
     def name(self) -> str:
@@ -131,15 +120,20 @@ class MongodbReader(MongoCollection):
 
     # What there is
 
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[Unit | Warned]:
         with self._telling(), refusals(self, self.blamed):
             self._look()
             if self.pipeline:
                 yield Unit(0, self.name, -1, Piece(PIPELINE).text())
                 return
             self._try("objectId")
-            pieces = (piece.text() for kind in KINDS for piece in self._pieces(kind))
-            yield from units_of(self.name, pieces, empty=Piece(EMPTY).text())
+            if self._since is None and self.fields == (ID,):
+                pieces = chain.from_iterable(self._pieces(Piece(kind)) for kind in KINDS)
+            else:
+                whole, limit = self._cursor()
+                yield from self._doubts(whole, limit)
+                pieces = chain(self._pieces(whole, limit))
+            yield from units_of(self.name, (piece.text() for piece in pieces), empty=Piece(EMPTY).text())
 
     def probe(self) -> None:
         """Looks whether the collection can be read. Raises SourceError, ConfigError."""
@@ -160,70 +154,194 @@ class MongodbReader(MongoCollection):
         if there == "view" and not self.pipeline and self.found.find_one({"_id": {"$type": "array"}}, {"_id": 1}):
             raise Refused("collection", f"{self.collection} is a view with lists in _id, which have no order; give a pipeline")
 
-    def _pieces(self, kind: str) -> Iterator[Piece]:
-        """The pieces with all documents whose `_id` is of this kind."""
-        first = self._id(kind)
+    def _pieces(self, whole: Piece, limit: Any = None) -> Iterator[Piece]:
+        """The pieces with all documents of a kind, behind what stands above."""
+        first = self._border(whole, whole.above) if whole.kind != EMPTY else None
         if first is None:
             return
-        if kind not in CUT:
-            yield Piece(kind)
+        if whole.kind not in CUT:
+            yield whole
             return
-        last = self._id(kind, down=True)
+        last = self._border(whole, whole.above, down=True, limit=limit)
+        if last is None and limit is not None:
+            return
+        self._refuse_lists(whole, last or first)
         borders: list[bytes] = []
-        size, above = 0, None
-        for border in self._borders(kind, last or first):
+        size, above = 0, whole.above
+        for border in self._borders(whole, last or first):
             if len(borders) >= UNIT_RANGES or size >= UNIT_BYTES:
-                yield Piece(kind, above, tuple(borders))
+                yield whole._replace(above=above, borders=tuple(borders))
                 above, borders, size = borders[-1], [], 0
             borders.append(border)
             size += len(border)
-        yield Piece(kind, above, tuple(borders))
+        yield whole._replace(above=above, borders=tuple(borders))
 
-    def _borders(self, kind: str, last: bytes) -> Iterator[bytes]:
-        """Where ranges end, by a walk over all `_id`s of a kind. The last one is the largest that is there now."""
-        before: bytes | None = None
+    def _borders(self, whole: Piece, last: bytes) -> Iterator[bytes]:
+        """Where ranges end, by a walk over all keys of a kind. The last one is the largest that is there now."""
+        before = whole.above
         while True:
-            found = self._id(kind, before, last, skip=self.range_size - 1)
+            found = self._border(whole, before, last, skip=self.range_size - 1)
             if found is None or found in (last, before):
                 yield last
                 return
             yield found
             before = found
 
-    def _id(
-        self, kind: str, above: bytes | None = None, upto: bytes | None = None, *, skip: int = 0, down: bool = False
-    ) -> bytes | None:
-        """The first `_id` of a kind above another one, or so many behind it; from the end with `down`. None where none is."""
+    def _border(
+        self, piece: Piece, above: bytes | None = None, upto: bytes | None = None, *, skip: int = 0, down: bool = False,
+        limit: Any = None,
+    ) -> bytes | None:  # fmt: skip
+        """The first key of a kind above another one, or so many behind it; from the end with `down`, there with a value up to a
+        `limit`. None where none is."""
+        query = self._wanted(piece, above, upto, *([] if limit is None else [{piece.key[0]: {"$lte": limit}}]))
+        found = self._one(query, piece.key, skip=skip, sort=[(name, -1 if down else 1) for name in piece.key])
+        return piece.border(found) if found else None
+
+    def _one(self, query: dict[str, Any], names: Sequence[str], **more: Any) -> bytes:
+        """One document with these fields; nothing where there is none."""
         from pymongo.errors import OperationFailure
 
-        query = self.query(kind, above, upto)
-        found = self.found.find_raw_batches(query, {"_id": 1}, limit=1, skip=skip, sort=[("_id", -1 if down else 1)])
+        found = self.found.find_raw_batches(query, dict.fromkeys((*names, ID), 1), limit=1, **more)
         with closing(found):
             try:
-                document = next(iter(found), b"")
+                return next(iter(found), b"")
             except OperationFailure as error:
                 if "type name alias" in str(error):  # A server that does not know the kind has no value of it.
-                    return None
+                    return b""
                 raise
-        return (id_of(document) or document) if document else None
+
+    # What is new
+
+    @property
+    def cannot_tell(self) -> str:
+        """Why nobody knows what is new."""
+        return "what a pipeline gives has no order that stays; give a filter and a projection instead" if self.pipeline else ""
+
+    def since(self, units: Sequence[Unit], seconds: float) -> MongodbReader:
+        """The reader of documents whose keys are behind those that were read, and tell a time that is so many seconds ago,
+        where that is asked for."""
+        reader = replace(self)
+        last = next((unit.etag for unit in reversed(units) if Piece.of(unit.etag).borders), "")
+        object.__setattr__(reader, "_since", (last, seconds))
+        return reader
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether there are documents in a unit, as it was listed."""
+        return bool(Piece.of(unit.etag).borders)
+
+    def gap(self, before: Sequence[Unit], units: Sequence[Unit]) -> Iterator[str]:
+        """Whether the documents of a batch begin where those of the batches before ended."""
+        last = next((Piece.of(unit.etag).borders[-1] for unit in reversed(before) if Piece.of(unit.etag).borders), None)
+        for unit in units:
+            piece = Piece.of(unit.etag)
+            if last is not None and piece.borders and piece.above != last:
+                yield f"{unit.name}: its documents do not begin behind {_shown(last)}, where the documents before end"
+            last = piece.borders[-1] if piece.borders else last
+
+    def _cursor(self) -> tuple[Piece, Any]:
+        """(all that is behind what was read, the largest value that is old enough; None where that is not asked for). Raises
+        Refused where documents could be between two batches, and nobody would know."""
+        key, since = self.fields, self._since
+        kind = self._only_kind(key[0])
+        if kind is None or (len(key) > 1 and self._only_kind(ID) is None):
+            return Piece(EMPTY), None
+        if since is None:
+            return Piece(kind, key=key), None
+        if self.key is None and kind not in GROWING:
+            raise Refused("key", f"every _id of {self.name} is of the type {kind}, and nobody knows whether new ones are "
+                                 "behind those that were read; say key: _id where they are, or name a field that grows, as "
+                                 "[updated_at, _id]")  # fmt: skip
+        if since[1] and kind not in TIMELY:
+            raise Refused("key", f"{key[0]} is of the type {kind}, which does not tell how old a document is; leave out "
+                                 "`settled`, or name a field with times")  # fmt: skip
+        limit = latest(kind, self._now(), since[1]) if kind in TIMELY else None
+        return Piece(kind, self._read_up_to(key, kind), key=key), limit
+
+    def _read_up_to(self, key: Key, kind: str) -> bytes | None:
+        """The key of the last document that was read."""
+        assert self._since is not None
+        if not self._since[0]:
+            return None
+        before = Piece.of(self._since[0])
+        anew = "put that back, or begin anew with exporters-beam state CONFIG --reset"
+        if before.key != key:
+            raise Refused("key", f"what was read is known by {', '.join(before.key)}; {anew}")
+        if before.kind != kind:
+            raise Refused("key", f"what was read is known by {key[0]} of the type {before.kind}, and now it is of the type "
+                                 f"{kind}; {anew}")  # fmt: skip
+        return before.borders[-1]
+
+    def _now(self) -> datetime:
+        """The time in UTC, by the server's clock."""
+        found: datetime = self.client.admin.command("hello")["localTime"]
+        return found.replace(tzinfo=None)
+
+    def _only_kind(self, name: str) -> str | None:
+        """The type of all values that a field has; None where there are no documents. Raises Refused where there are several,
+        since they have no common order, or one that has none."""
+        found = {kind: document for kind in KINDS if (document := self._one(self._wanted(Piece(kind, key=(name,))), (name,)))}
+        odd = next((kind for kind in found if kind not in CUT), "")
+        if odd:
+            what = "no value" if odd in ("missing", "null", "undefined") else f"a value of the type {odd}"
+            raise Refused("key", f"{self._example(found[odd])} has {what} in {name}, so nobody knows whether it is new; "
+                                 "leave such documents out by `filter`, or name another field")  # fmt: skip
+        if len(found) > 1:
+            raise Refused("key", f"the values of {name} are of several types, which have no common order ({', '.join(found)}, "
+                                 f"the last one in {self._example([*found.values()][-1])}); leave all but one out by `filter`, "
+                                 f"as {{{name}: {{$type: {next(iter(found))}}}}}")  # fmt: skip
+        return next(iter(found), None)
+
+    def _refuse_lists(self, whole: Piece, last: bytes) -> None:
+        """Raises Refused where a value of the key is a list: it would be read by any of its members."""
+        name = whole.key[0]
+        if name == ID:
+            return
+        among = (self._wanted(whole, whole.above, last, {name: {"$type": "array"}}), self._wanted(None, None, None, {name: []}))
+        found = next(filter(None, (self._one(query, whole.key) for query in among)), b"")
+        if found:
+            raise Refused("key", f"{self._example(found)} has a list in {name}, which has no place in an order; leave such "
+                                 "documents out by `filter`, or name another field")  # fmt: skip
+
+    def _example(self, document: bytes) -> str:
+        return f"the document of {self.name} with the _id {_shown(Piece('').border(document))}"
+
+    def _doubts(self, whole: Piece, limit: Any) -> Iterator[Warned]:
+        """What users should know of a key before it is relied on."""
+        name = whole.key[0]
+        if whole.kind == EMPTY:
+            return
+        if name != ID and self.kind_there() == "collection" and not self._indexed(name):
+            yield Warned(f"key: no index of {self.name} begins with {name}: the server looks through all documents for each "
+                         f"range; make an index over {name} and _id")  # fmt: skip
+        if limit is None or self._since is None:
+            return
+        soon = latest(whole.kind, self._now() + timedelta(hours=1))
+        late = self._one(self._wanted(whole, None, None, {name: {"$gt": soon}}), whole.key)
+        if late:
+            yield Warned(f"key: {self._example(late)} has a time in {name} that is to come; it is read when that has passed")
+        if not self._since[1] and self._border(whole, whole.above, limit=limit):
+            yield Warned(f"settled: one with a smaller {name} that is stored later would never be read, as where clocks "
+                         "differ; new_only: {settled: 60s} leaves documents of the last minute to the next batch")  # fmt: skip
+
+    def _indexed(self, name: str) -> bool:
+        """Whether an index of all documents begins with a field; also where nobody may say."""
+        from pymongo.errors import OperationFailure
+
+        try:
+            known = self.found.index_information().values()
+        except OperationFailure:
+            return True
+        return any(index["key"][0][0] == name and "partialFilterExpression" not in index for index in known)
 
     # Queries
 
-    def query(self, kind: str, above: bytes | None = None, upto: bytes | None = None) -> dict[str, Any]:
-        """The documents of a kind whose `_id` is above one and up to another one."""
-        condition: dict[str, Any] = {"$type": kind}
-        if kind == "missing":
-            condition = {"$exists": False}
-        elif kind == "nan":  # Not every server can be sent a NaN.
-            condition = {"$type": "number", "$not": {"$gte": -math.inf}}
-        elif above is not None:
-            condition["$gt"] = value_of(above)
-        elif kind == "number":
-            condition["$gte"] = -math.inf
-        if upto is not None:
-            condition["$lte"] = value_of(upto)
-        wanted = self._extended("filter") or {}
-        return {"$and": [wanted, {"_id": condition}]} if wanted else {"_id": condition}
+    def _wanted(
+        self, piece: Piece | None, above: bytes | None = None, upto: bytes | None = None, *more: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The documents that the filter lets through, of a piece from one border to another."""
+        of_piece = [] if piece is None else [piece.query(above, upto)]
+        found = [each for each in (self._extended("filter"), *of_piece, *more) if each]
+        return found[0] if len(found) == 1 else {"$and": found}
 
     def _extended(self, name: str) -> Any:
         """What an option with Extended JSON stands for."""
@@ -242,8 +360,8 @@ class MongodbReader(MongoCollection):
             found: Any = self.found.aggregate_raw_batches(stages, batchSize=self.batch_size, allowDiskUse=True)
         else:
             projection = {name: value for name, value in (self._extended("projection") or {}).items() if name != "_id"}
-            found = self.found.find_raw_batches(self.query(piece.kind, above, upto), projection or None, limit=most,
-                                                batch_size=self.batch_size, sort=[("_id", 1)])  # fmt: skip
+            found = self.found.find_raw_batches(self._wanted(piece, above, upto), projection or None, limit=most,
+                                                batch_size=self.batch_size, sort=[(name, 1) for name in piece.key])  # fmt: skip
         with closing(found):
             yield from filter(None, found)
 
@@ -260,7 +378,7 @@ class MongodbReader(MongoCollection):
                     yield number, records
 
     def _range(self, piece: Piece, number: int) -> Iterator[list[Any]]:
-        """The records of a range. Where the connection breaks it goes on behind the last `_id` that came."""
+        """The records of a range. Where the connection breaks it goes on behind the last one that came."""
         above = piece.above if number == 0 else piece.borders[number - 1]
         upto = piece.borders[number] if piece.borders else None
         tries, last = 0, b""
@@ -277,7 +395,7 @@ class MongodbReader(MongoCollection):
                 self.let_go()
                 tries += 1
                 if last and piece.kind in CUT:
-                    above, last = id_of([*documents(last)][-1]), b""
+                    above, last = piece.border([*documents(last)][-1]), b""
                 if not error.passing or tries >= ATTEMPTS or last:
                     raise
                 time.sleep(min(10.0, 0.2 * 2**tries))
@@ -309,3 +427,8 @@ class MongodbReader(MongoCollection):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+
+def _shown(border: bytes) -> str:
+    """A key as it stands in a message."""
+    return one_line(", ".join(str(value) for value in values_of(border).values()), 100)

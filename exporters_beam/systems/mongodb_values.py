@@ -8,7 +8,7 @@ be walked through once more. What JSON and Python have no type for becomes an ob
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from functools import cache, partial
@@ -91,7 +91,7 @@ def _alone(document: bytes, options: Any) -> Record | Undecoded:
     return Undecoded(text, f"the document cannot be decoded: {said}")
 
 
-# Ids, which stand between ranges
+# Keys, which stand between ranges
 
 
 @cache
@@ -101,19 +101,32 @@ def _exact() -> Any:
     return CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
-def id_of(document: bytes) -> bytes | None:
-    """The `_id` of a document as a document of its own; None where it has none."""
+def key_of(document: bytes, names: Sequence[str]) -> bytes | None:
+    """The values that a document has at these paths, as a document of its own; None where one is not there."""
     from bson import decode, encode
 
     found = decode(document, _exact())
-    return encode({"_id": found["_id"]}, codec_options=_exact()) if "_id" in found else None
+    values = {}
+    for name in names:
+        value: Any = found
+        for part in name.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return None
+            value = value[part]
+        values[name] = value
+    return encode(values, codec_options=_exact())
+
+
+def values_of(document: bytes) -> dict[str, Any]:
+    """The values of such a document by their paths, as a server compares them. `_id` stands first in it, whatever the order."""
+    from bson import decode
+
+    return decode(document, _exact())
 
 
 def value_of(document: bytes) -> Any:
     """The only value of a document, as a server compares it."""
-    from bson import decode
-
-    (value,) = decode(document, _exact()).values()
+    (value,) = values_of(document).values()
     return value
 
 

@@ -279,4 +279,4 @@ def test_what_the_page_shows_is_right(text: str, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text(text if text.startswith("reader:") else f"reader: {{name: fs, options: {{input: in.jl}}}}\n{text}")
-    assert len(SHOWN) == 3 and load(path)
+    assert len(SHOWN) == 4 and load(path)
