@@ -282,6 +282,38 @@ def test_each_writer_has_its_windows(folder):
     }  # fmt: skip
 
 
+def test_windows_are_the_same_however_the_work_is_done(folder, monkeypatch):
+    """With two workers, without the rules of the planner, and where a run that was ended is gone on with."""
+    hostile = ["2026-11-28T13:59:59.999999Z", "2026-11-28t14:00:00z", " 2026-11-28 15:30:00+01 ", "2026-11-28T23:59:60Z", None]
+    rows = [{"at": hostile[n % 5], "n": n, "t": "a\u2028\\" * (n % 7)} for n in range(4000)]
+    for name in "ab":
+        Path("in", f"{name}.jl").write_bytes(jsonl(rows[:2000] if name == "a" else rows[2000:]))
+    window = {"missing": "unknown", "success_file": "OK", "lateness": "30m"}
+    first = exporters_beam.run(config(window))
+    expected = {name: path.read_bytes() for name, path in visible(Path("out")).items()}
+
+    def same(report: Any, root: str) -> None:
+        assert {name: path.read_bytes() for name, path in visible(Path(root)).items()} == expected
+        for name in ("delivered", "complete", "open", "upto"):
+            assert report.windows[name] == first.windows[name]
+
+    def into(root: str, **more: Any) -> dict[str, Any]:
+        made = config(window, **more)
+        made["writer"]["options"]["filebase"] = made["writer"]["options"]["filebase"].replace("out/", f"{root}/")
+        return made
+
+    assert first.windows["complete"] == ["2026-11-28T13:00", "2026-11-28T14:00"]
+    same(exporters_beam.run(into("two"), workers=2), "two")
+    same(exporters_beam.run(into("plain", exporter_options={"pushdown": False})), "plain")
+    with monkeypatch.context() as patch:
+        patch.setattr(FsWriter, "publish", _fails)
+        with pytest.raises(exporters_beam.ExportError, match="no more"):
+            exporters_beam.run(into("again"))
+    again = exporters_beam.run(into("again"))
+    assert again.resumed == 4000
+    same(again, "again")
+
+
 def test_explain_says_when_windows_are_complete(folder):
     found = text(make(load(config({"lateness": "10m", "max_wait": "15m"}))))
     assert "→ window" in found and "files: out/<window>/<window>/n-001-0000.jl" in found
