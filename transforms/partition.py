@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from exporters_beam.components.names import HIVE_NULL, Folders, escaped_for_hive
 from exporters_beam.components.options import option
-from exporters_beam.components.times import EPOCHS, no_time, time_of, zone_of
+from exporters_beam.components.times import EPOCHS, minute_of, no_time, time_of, zone_of
 from exporters_beam.components.words import did_you_mean, in_json, shortened
 from exporters_beam.decimals import text_of
 from exporters_beam.errors import ConfigError, RecordError
@@ -255,7 +256,12 @@ def _text(value: object) -> str | None:
 def _time(function: str, zone: tzinfo, epoch: str | None, value: object) -> str | None:
     """Year, month, day or hour of a time, as text; None for null."""
     if value.__class__ is str and value:
-        return _of_text(function, zone, str(value))
+        text = str(value)
+        minute = minute_of(text)
+        if minute is not None:
+            with suppress(RecordError):  # It is told of the whole text.
+                return _of_text(function, zone, minute[0])
+        return _of_text(function, zone, text)
     found = time_of(value, epoch)
     return None if found is None else _written(function, zone, found, value)
 

@@ -6,7 +6,9 @@ hour there are two hours of one name: they are one window, which ends with the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from datetime import date, datetime, timedelta, timezone
@@ -16,12 +18,15 @@ from typing import Any, ClassVar
 from exporters_beam.components.names import Folders
 from exporters_beam.components.protocols import Grouper
 from exporters_beam.components.ready import ready
-from exporters_beam.components.times import no_time, time_of, zone_of
+from exporters_beam.components.times import minute_of, no_time, time_of, zone_of
 from exporters_beam.components.traits import Draw, GrouperTraits
 from exporters_beam.errors import RecordError
 from exporters_beam.records import UNKNOWN, Key, Record
 
 DAY, WEEK = 86_400, 7 * 86_400
+
+MOST_MINUTES = 4096
+"""So many minutes are remembered, with what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +47,17 @@ class Windows:
     unknown: bool = False
     until: float | None = None
     _key: Any = attribute(init=False, repr=False, compare=False, default=None)
+    _single: Any = attribute(init=False, repr=False, compare=False, default=None)
     _zone: Any = attribute(init=False, repr=False, compare=False, default=None)
     _of_text: Any = attribute(init=False, repr=False, compare=False, default=None)
+    _minutes: Any = attribute(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_key", Key.of(self.field))
+        object.__setattr__(self, "_single", self._key.single)
         object.__setattr__(self, "_zone", zone_of(self.zone))
         object.__setattr__(self, "_of_text", lru_cache(maxsize=8192)(self._found))
+        object.__setattr__(self, "_minutes", {})
 
     @property
     def reads(self) -> frozenset[str]:
@@ -59,21 +68,40 @@ class Windows:
     def of(self, record: Record) -> tuple[str, int | None]:
         """The window of a record and its time, in seconds since 1970; `unknown` and None where it has none. Raises
         RecordError."""
-        value = self._key.value(record)
-        found: tuple[str, int | None] = self._of_text(value) if value.__class__ is str else self._found(value)
-        return found
+        value = record.get(self._single) if self._single is not None and record.__class__ is dict else self._key.value(record)
+        if value.__class__ is not str:
+            return self._found(value)
+        minute = minute_of(value)
+        if minute is None:
+            return self._of_text(value)
+        known = self._minutes.get(minute[0])
+        if known is not None:
+            return known[0], known[1] + minute[1]
+        window, at = self._found(value)
+        if at is not None:
+            self._remember(minute[0], at - minute[1])
+        return window, at
+
+    def _remember(self, minute: str, at: int) -> None:
+        """A minute all of which is in one window and not in the future."""
+        if self.seconds % 60 or (self.until is not None and at + 60 > self.until):
+            return
+        if len(self._minutes) >= MOST_MINUTES:
+            self._minutes.clear()
+        with suppress(RecordError):
+            self._minutes[minute] = self._found(minute)[0], at
 
     def latest(self, records: Sequence[Any]) -> int | None:
         """The latest time of these records; what is wrong with one is told where its window is asked for."""
-        found = None
+        found, of = -math.inf, self.of
         for record in records:
             try:
-                time = self.of(record)[1]
+                time = of(record)[1]
             except RecordError:
                 continue
-            if time is not None and (found is None or time > found):
+            if time is not None and time > found:
                 found = time
-        return found
+        return None if found == -math.inf else int(found)
 
     def _found(self, value: object) -> tuple[str, int | None]:
         try:

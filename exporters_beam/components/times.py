@@ -58,6 +58,27 @@ def time_of(value: object, epoch: str | None = None) -> date | None:
     raise no_time(value)
 
 
+_SECONDS = {f"{n:02d}": min(n, 59) for n in range(61)}
+"""Seconds as texts have them. A leap second belongs to its minute."""
+
+
+def minute_of(text: str) -> tuple[str, int] | None:
+    """The minute of a time with its zone, and the seconds; None for a text that does not look so. Of very many times most are
+    in the same few minutes: what a minute is has to be found once. That it is a time is not known yet.
+
+    >>> minute_of("2026-11-28T14:00:07.25+01:00"), minute_of("2026-11-28")
+    (('2026-11-28T14:00+01:00', 7), None)
+    """
+    seconds = _SECONDS.get(text[17:19])
+    if seconds is None or text[16] != ":":
+        return None
+    rest = text[19:]
+    if rest[:1] == ".":
+        zone = rest[1:].lstrip("0123456789")
+        return None if len(zone) + 1 == len(rest) else (text[:16] + zone, seconds)
+    return text[:16] + rest, seconds
+
+
 def no_time(value: object) -> RecordError:
     """What is wrong with a value that is not a time, or not one that there is in every zone."""
     return RecordError(f"{value!r:.100} is not a time; write it as 2026-11-28 or 2026-11-28T14:00:00Z")
@@ -76,5 +97,5 @@ def _of_text(text: str) -> date:
     if utc or sign:
         away = timedelta(hours=int(ahead or 0), minutes=int(minutes or 0))
         offset = timezone.utc if not away else timezone(-away if sign == "-" else away)
-    seconds = 59 if second == "60" else int(second or 0)  # A leap second belongs to its minute.
+    seconds = 59 if second == "60" else int(second or 0)
     return datetime(int(year), int(month), int(day), int(hour), int(minute), seconds, tzinfo=offset)

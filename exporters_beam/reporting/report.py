@@ -20,14 +20,14 @@ class Report:
 
     `status` is "done", "failed" or "interrupted". `counts` has `read`, `written` and what each step did
     (`filter_before.dropped`, …). `files` are the delivered files with name, group, records, bytes and md5, `targets` what was
-    sent in batches, to a database or a service. `result` is what the writers `reduce` and `aggregation_stats` found. `seconds`
-    is the wall time, `times` the seconds of the stages as sampled by the workers, `resumed` the records that an earlier run had
-    done, `dead_letters` the file of records that failed, like one of `files`, `statistics` those of fields, `drift` what
-    changed in these since the run before, `error` the message of a failed run. What a run
-    that did not end well has committed is in `counts` and `units`; `problems` are those of a config that is wrong, with file,
-    line, column, path and message. `filters` are the names of the steps that are filters. Of an export to several writers
-    `writers` tells what became of it for each; `counts`, `files` and `targets` are those of all together. A `note`
-    says why nothing was done where nothing is new.
+    sent in batches, to a database or a service. `result` is what the writers `reduce` and `aggregation_stats` found.
+    `seconds` is the wall time, `times` the seconds of the stages as sampled by the workers, `resumed` the records that an
+    earlier run had done, `dead_letters` the file of records that failed, like one of `files`, `statistics` those of fields,
+    `drift` what changed in these since the run before, `windows` what the manifest says of windows of time, `error` the
+    message of a failed run. What a run that did not end well has committed is in `counts` and `units`; `problems` are those
+    of a config that is wrong, with file, line, column, path and message. `filters` are the names of the steps that are
+    filters. Of an export to several writers `writers` tells what became of it for each; `counts`, `files` and `targets` are
+    those of all together. A `note` says why nothing was done where nothing is new.
     """
 
     status: str

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import exporters_beam
 from exporters_beam.cli.main import main
+from exporters_beam.components.times import time_of
 from exporters_beam.config.spec import load
 from exporters_beam.errors import RecordError
 from exporters_beam.planning.explain import text
@@ -22,6 +23,7 @@ from exporters_beam.planning.plan import make, make_each
 from exporters_beam.reporting import chain as chains
 from exporters_beam.runners.chain_states import told, verified
 from exporters_beam.runners.chains import folder_of, run
+from exporters_beam.transforms.partition import PartitionGrouper
 from exporters_beam.transforms.windows import Windows
 from exporters_beam.writers.fs import FsWriter
 
@@ -102,6 +104,36 @@ def test_every_time_is_in_its_window_and_before_its_end(time, zone, seconds):
     assert time < windows.end(window)
     assert windows.of({"at": (windows.end(window) - timedelta(seconds=1)).isoformat()})[0] == window
     assert windows.of({"at": windows.end(window).isoformat()})[0] > window
+
+
+PARTS = [
+    *"2026-11-28T14:3", "2026-11-28T14:30", "2026-10-25 02:30", "0001-01-01T00:00", "9999-12-31T23:59",
+    *(":59", ":60", ":61", ":30", ":07", ".5", ".", ",5", "Z", "z", "+01:00", "-0330", "+9", "+24:00", " ", "\u0662", "²"),
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=6).map("".join)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=8), st.sampled_from([10, 60, 3600, 86_400]), st.sampled_from([None, 1_792_893_635]))
+def test_what_is_remembered_of_minutes_changes_nothing(texts, seconds, until):
+    """Hostile: what nearly is a time, in any order, twice; and a future that begins in the middle of a minute."""
+    windows = Windows(field="at", seconds=seconds, zone="Europe/Berlin", unknown=True, until=until)
+    hours = PartitionGrouper(fields=({"hour": "at"}, {"day": "at", "as": "day"}), zone="Europe/Berlin")
+
+    def said(work: Any, value: Any) -> Any:
+        try:
+            return work(value)
+        except RecordError as error:
+            return str(error)
+
+    for value in (*texts, *texts):
+        assert said(lambda value: windows.of({"at": value}), value) == said(windows._found, value)
+        whole = said(lambda value: hours.key({"at": value}), value)
+        time = said(time_of, value)
+        if isinstance(time, datetime) and isinstance(whole, tuple):
+            local = time.astimezone(ZoneInfo("Europe/Berlin")) if time.tzinfo is not None else time
+            assert whole == (f"{local:%Y-%m-%d-%H}".rjust(13, "0"), f"{local:%Y-%m-%d}".rjust(10, "0"))
+        elif isinstance(time, str):
+            assert whole == f"at: {time}"
 
 
 @pytest.mark.parametrize(("record", "message"), [

@@ -62,6 +62,30 @@ def test_workers_in_the_launcher_deliver_the_same_files(flink: Any, tmp_path: Pa
     assert there["statistics"] == here["statistics"] and here["statistics"]["records"] == 3000
 
 
+def test_batches_that_go_on_from_each_other_are_the_same(flink: Any, tmp_path: Path) -> None:
+    """What is new is listed by the launcher, and how far time has come by the workers."""
+    out = tmp_path / "flink"
+    (tmp_path / "in").mkdir()
+    writer = {"name": "fs", "options": {"filebase": "${vars.out}/{window:%Y-%m-%d/%H}/n-{batch}-"}}
+    path = config(tmp_path, grouper=None, new_only=True, window={"field": "at", "success_file": "OK"}, writer=writer)
+    told = []
+    for batch, hours in enumerate((("13", "14"), ("14", "15"))):
+        for hour in hours:
+            records = [{"at": f"2026-11-28T{hour}:{n // 60 % 60:02d}:{n % 60:02d}Z", "n": n} for n in range(3000)]
+            write_gz(tmp_path / "in" / f"{batch}-{hour}.jl.gz", records)
+        for more in ([], ["--var", f"out={out}", *on_flink(flink)]):
+            status, said = run_export(path, *more)
+            assert status == 0, said
+            (books,) = (out if more else tmp_path / "local").glob(f".exporters/*/00000{batch + 1}")
+            told.append(json.loads((books / "manifest.json").read_text())["windows"])
+    assert contents(out) == contents(tmp_path / "local") != {}
+    for here, there in zip(told[::2], told[1::2], strict=True):
+        assert {**here, "times": ""} == {**there, "times": ""}
+    assert [each["complete"] for each in told[1::2]] == [["2026-11-28T13:00"], ["2026-11-28T14:00"]]
+    status, said = run_export(path, "--var", f"out={out}", *on_flink(flink))
+    assert status == 0 and "there is nothing new since batch 2" in said
+
+
 # Packages that come with a job
 
 
