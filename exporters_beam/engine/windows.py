@@ -86,13 +86,15 @@ class Completing:
 
     def _times(self, units: Iterable[Unit], marks: Iterable[Mark]) -> dict[str, list[float | None]]:
         """Of each partition the latest time of its records, and when one of them was read last."""
-        times = {name: list(found) for name, found in self.before.get("times", {}).items()}
-        for unit in units:
-            times.setdefault(self._partition(unit), [None, self.now])
+        listed = dict.fromkeys(map(self._partition, units))
+        before = self.before.get("times", {})
+        # One that is not listed any more, as of another topic, is waited for no longer.
+        times = {name: list(before.get(name, (None, self.now))) for name in listed or before}
         for mark in marks:
             if mark.latest is not None:
-                before = times.get(self._partition(mark.unit), [None])[0]
-                times[self._partition(mark.unit)] = [max(mark.latest, before or mark.latest), self.now]
+                name = self._partition(mark.unit)
+                known = times.get(name, [None])[0]
+                times[name] = [mark.latest if known is None else max(mark.latest, known), self.now]
         return dict(sorted(times.items()))
 
     def _partition(self, unit: Unit) -> str:

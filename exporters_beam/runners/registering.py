@@ -115,11 +115,13 @@ def register(plan: Plan, manifest: Mapping[str, Any], export: str = "") -> str:
     Gives why that failed; "" where it did not."""
     if plan.spec.table is None:
         return ""
+    passed = int(plan.names is not None and plan.names.windows)  # A window is no column.
     files = tuple(
-        File(_absolute(plan, file["name"]), file["bytes"], file.get("records"), file.get("md5"), tuple(file.get("group", ())))
+        File(_absolute(plan, file["name"]), file["bytes"], file.get("records"), file.get("md5"),
+             tuple(file.get("group", ()))[passed:])
         for file in manifest["files"]
         if file.get("records") != 0
-    )
+    )  # fmt: skip
     link, export = plan.spec.link, export or plan.export_id
     word = _word_of(plan, export)
     if not files:

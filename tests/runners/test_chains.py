@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from exporters_beam.planning.plan import make_each
 from exporters_beam.records import Link, Unit
 from exporters_beam.reporting import chain as chains
 from exporters_beam.reporting.chain import RESET, SKIPPED, Broken, fold, folded, manifests, move, state_of
+from exporters_beam.runners import chains as batches
 from exporters_beam.runners.chains import opened
 
 from helpers import delivered, jsonl
@@ -91,6 +93,18 @@ def test_each_run_reads_what_has_come_and_nothing_twice(folder, capsys):
         "1 records in 1 file, 9 bytes",
     ]
     assert told(capsys, "verify", "--chain", path) == (0, f"{books()}: ok, 2 batches, 2 files, 4 records\n")
+
+
+def test_a_clock_that_jumps_changes_nothing_but_dates(folder, monkeypatch, capsys):
+    path = written(writer={"name": "fs", "options": {"filebase": "out/%Y/n-{batch:03d}-", "compression": "none"}})
+    for n, year in enumerate((2026, 2038, 2019, 2026)):
+        put(f"{n}.jl", n)
+        clock = type("Clock", (datetime,), {"now": classmethod(lambda cls, tz=None, year=year: datetime(year, 5, 6, 7, 8, 9))})
+        monkeypatch.setattr(batches, "datetime", clock)
+        assert told(capsys, "run", path, "--quiet")[0] == 0
+    assert numbers() == {f"{year}/n-00{n + 1}-0000.jl": [n] for n, year in enumerate((2026, 2038, 2019, 2026))}
+    assert told(capsys, "run", path)[1].startswith("there is nothing new since batch 4")
+    assert told(capsys, "verify", "--chain", path)[1].endswith("ok, 4 batches, 4 files, 4 records\n")
 
 
 def test_what_is_there_may_be_counted_as_read_and_what_was_read_be_read_again(folder, capsys):

@@ -292,6 +292,16 @@ def test_one_of_several_writers_has_a_table_and_folders_are_columns(folder):
     assert OfDelta().load().metadata().partition_columns == ["g"] and len(OfDelta().load().file_uris()) == 3
 
 
+def test_a_window_of_files_is_no_column(folder):
+    pytest.importorskip("deltalake")
+    put("a.jl", [{**record, "g": "ab"[record["n"] % 2], "at": f"2026-11-28T1{record['n']}:00:00Z"} for record in RECORDS])
+    writer = {"name": "fs", "options": {"filebase": "out/{window:%Y-%m-%dT%H}-{batch}-"}}
+    given = in_chain(OfDelta.section, writer=writer, partition_by=["g"], window={"field": "at", "size": "6h"})
+    exporters_beam.run(given)
+    assert {record["n"]: record["g"] for record in OfDelta().records()} == {n: "ab"[n % 2] for n in range(7)}
+    assert OfDelta().load().metadata().partition_columns == ["g"] and len(OfDelta().load().file_uris()) == 4
+
+
 def test_values_of_folders_may_stand_in_the_files_too(folder):
     pytest.importorskip("pyiceberg")
     table = OfIceberg(folder)

@@ -179,6 +179,15 @@ def test_partitions_that_tell_nothing_are_waited_for_so_long(kafka: Broker, tmp_
     assert found["delivered"] == {"2026-11-28T14:00": {"records": 1, "files": 1, "late": True}}
 
 
+def test_partitions_of_another_topic_are_waited_for_no_longer(kafka: Broker, tmp_path):
+    topic, other = kafka.topic(1), kafka.topic(1)
+    tell(kafka, topic, 0, at(14))
+    exporters_beam.run(windowed(kafka, topic, tmp_path))
+    tell(kafka, other, 0, at(15))
+    found = exporters_beam.run(windowed(kafka, other, tmp_path)).windows
+    assert [*found["times"]] == [f"{other}[0]"] and found["complete"] == ["2026-11-28T14:00"]
+
+
 def killed_again_and_again(kafka: Broker, server: Server, folder: Path, seed: int, tries: int) -> int:
     """A producer goes on all the time; runs are killed at a random call. Gives how many were."""
     rng = random.Random(seed)
