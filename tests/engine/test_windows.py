@@ -346,6 +346,14 @@ def test_windows_are_the_same_however_the_work_is_done(folder, monkeypatch):
     same(again, "again")
 
 
+def test_the_config_of_the_page_is_right(folder):
+    page = (Path(__file__).parents[2] / "docs/windows.md").read_text(encoding="utf-8")
+    Path("c.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    names = make(load("c.yaml"), datetime(2026, 11, 28)).names
+    assert f"{names.name(('2026-11-28T14:00',), 0)}\n" in page
+    assert f"{names.window_folder('2026-11-28T14:00')}_SUCCESS\n" in page
+
+
 def test_explain_says_when_windows_are_complete(folder):
     found = text(make(load(config({"lateness": "10m", "max_wait": "15m"}))))
     assert "→ window" in found and "files: out/<window>/<window>/n-001-0000.jl" in found
