@@ -20,10 +20,9 @@ from exporters_beam.components.protocols import Grouper
 from exporters_beam.components.ready import ready
 from exporters_beam.components.times import minute_of, no_time, time_of, zone_of
 from exporters_beam.components.traits import Draw, GrouperTraits
+from exporters_beam.config.window import DAY, WEEK
 from exporters_beam.errors import RecordError
 from exporters_beam.records import UNKNOWN, Key, Record
-
-DAY, WEEK = 86_400, 7 * 86_400
 
 MOST_MINUTES = 4096
 """So many minutes are remembered, with what they are."""

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import batches
 
 import exporters_beam
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, SourceError
 from exporters_beam.records import Unit
-from exporters_beam.reporting.chain import manifests
-from exporters_beam.runners.chain_states import plans_of, verified
-from exporters_beam.runners.chains import folder_of, opened
+from exporters_beam.runners.chain_states import plans_of
+from exporters_beam.runners.chains import opened
 from exporters_beam.systems.mongodb_reader import MongodbReader
 
-from helpers import plain
 from mongodb_server import Mongo
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
@@ -40,16 +39,6 @@ def config(mongodb: Mongo, folder: Path, **more: Any) -> dict[str, Any]:
         "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/n-{{batch:03d}}-"}},
         **more,
     }
-
-
-def batches(made: dict[str, Any]) -> list[list[Any]]:
-    """The numbers in each batch, of a chain in which all is right."""
-    (plan,) = plans_of(load(made))
-    assert verified(plan)[0] == []
-    return [
-        [json.loads(line)["n"] for file in manifest["files"] for line in plain(Path(file["name"])).splitlines()]
-        for manifest in manifests(folder_of(plan), plan.chain)
-    ]
 
 
 def insert(mongodb: Mongo, *numbers: int, **fields: Any) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import batches
 from rest_service import Api
 
 import exporters_beam
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.reporting.chain import manifests
-from exporters_beam.runners.chain_states import plans_of, verified
-from exporters_beam.runners.chains import folder_of, opened
-
-from helpers import plain
+from exporters_beam.runners.chain_states import plans_of
+from exporters_beam.runners.chains import opened
 
 NOON = int(datetime(2026, 1, 1, 12, tzinfo=timezone.utc).timestamp())
 
@@ -40,16 +37,6 @@ def config(api: Api, folder: Path, way: str = "cursor", new_only: Any = True, **
         "new_only": new_only,
         "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/n-{{batch:03d}}-"}},
     }
-
-
-def batches(made: dict[str, Any]) -> list[list[Any]]:
-    """The numbers in each batch, of a chain in which all is right."""
-    (plan,) = plans_of(load(made))
-    assert verified(plan)[0] == []
-    return [
-        [json.loads(line)["n"] for file in manifest["files"] for line in plain(Path(file["name"])).splitlines()]
-        for manifest in manifests(folder_of(plan), plan.chain)
-    ]
 
 
 def change(api: Api, *numbers: int, form: str = "iso") -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chains import batches
 from scrapy_cloud_service import KEY, Service
 
 import exporters_beam
 from exporters_beam.config.spec import load
 from exporters_beam.errors import ConfigError, SourceError
-from exporters_beam.reporting.chain import manifests
-from exporters_beam.runners.chain_states import plans_of, verified
-from exporters_beam.runners.chains import folder_of, opened
-
-from helpers import plain
+from exporters_beam.runners.chain_states import plans_of
+from exporters_beam.runners.chains import opened
 
 pytest.importorskip("scrapinghub", reason='there is no client; get it with: pip install "exporters-beam[scrapy-cloud]"')
 
@@ -34,16 +31,6 @@ def config(folder: Path, new_only: Any = True, **options: Any) -> dict[str, Any]
         "new_only": new_only,
         "writer": {"name": "fs", "options": {"filebase": f"{folder}/out/n-{{batch:03d}}-"}},
     }
-
-
-def batches(made: dict[str, Any]) -> list[list[Any]]:
-    """The numbers in each batch, of a chain in which all is right."""
-    (plan,) = plans_of(load(made))
-    assert verified(plan)[0] == []
-    return [
-        [json.loads(line)["n"] for file in manifest["files"] for line in plain(Path(file["name"])).splitlines()]
-        for manifest in manifests(folder_of(plan), plan.chain)
-    ]
 
 
 def put(cloud: Service, *numbers: int, name: str = "products", begin: str = "sku") -> None:
